@@ -1,0 +1,198 @@
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch_geometric import EdgeIndex
+
+from pyg_mmgef.validate import check_edge_index
+
+__all__ = ['CSRPair']
+
+
+class CSRPair:
+    r"""A sparse matrix in CSR form together with its transpose.
+
+    The matrix :math:`\mathbf{A}` has a row per destination and a column per source node, so that
+    ``pair.matmul(x)`` is one step of weighted message passing,
+
+    .. math::
+        \mathbf{x}^{\prime}_i = \sum_{j \in \mathcal{N}(i)} w_{j \to i} \, \mathbf{x}_j .
+
+    Both orders are sorted once, here. The backward multiplies by the kept transpose, where
+    autograd's own backward of a sparse product transposes anew in every step; the gradient of
+    learnable edge weights is a sampled product that never materialises one row per edge. All
+    layers of :mod:`pyg_mmgef.nn` take a :class:`CSRPair` in place of an ``edge_index``.
+
+    Args:
+        edge_index: Edges, source → destination. Shape: ``[2, E]``. An
+            :class:`~torch_geometric.EdgeIndex` contributes the orders it has cached.
+        edge_weight: Fixed edge weights, or :obj:`None` for ones. Shape: ``[E]``.
+        size: Number of source and of destination nodes. May be :obj:`None` only for an
+            :class:`~torch_geometric.EdgeIndex` that knows its sparse size.
+
+    Raises:
+        ValueError: If ids are out of range, :obj:`edge_weight` has another length, or
+            :obj:`size` is missing.
+
+    Example:
+        >>> edge_index = torch.tensor([[0, 1, 1], [0, 0, 2]])
+        >>> pair = CSRPair(edge_index, size=(2, 3))
+        >>> pair.matmul(torch.tensor([[1.0], [10.0]])).view(-1)
+        tensor([11.,  0., 10.])
+    """
+
+    def __init__(
+        self,
+        edge_index: Tensor,
+        edge_weight: Tensor | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        if isinstance(edge_index, EdgeIndex) and size is None:
+            num_rows, num_cols = edge_index.get_sparse_size()
+            size = (num_rows, num_cols)
+        if size is None:
+            raise ValueError("'size' is missing; pass (num_source_nodes, num_destination_nodes)")
+        check_edge_index('edge_index', edge_index, size, ('source node', 'destination node'))
+        if edge_weight is None:
+            edge_weight = torch.ones(edge_index.size(1), device=edge_index.device)
+        if edge_weight.shape != edge_index.shape[1:]:
+            raise ValueError(
+                f"'edge_weight' must have shape [{edge_index.size(1)}], one weight an edge "
+                f'(got {list(edge_weight.shape)})'
+            )
+        self.size = size
+        (ptr, index), (ptr_t, index_t), self._perm, self._perm_t = _both_orders(edge_index, size)
+        edge_weight = edge_weight.detach()
+        with warnings.catch_warnings():  # torch says once per process that CSR is in beta.
+            warnings.filterwarnings('ignore', message='Sparse CSR tensor support is in beta')
+            self._matrix = _csr(ptr, index, edge_weight[self._perm], (size[1], size[0]))
+        self._transpose = _csr(ptr_t, index_t, edge_weight[self._perm_t], size)
+
+    @property
+    def num_edges(self) -> int:
+        """Number of edges."""
+        return self._perm.numel()
+
+    @property
+    def num_incoming(self) -> Tensor:
+        """Number of edges that each destination receives. Shape: ``[num_destination_nodes]``."""
+        return self._matrix.crow_indices().diff()
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the matrices."""
+        return self._perm.device
+
+    def t(self) -> 'CSRPair':
+        """Return the pair of the reversed graph, destination → source; nothing is copied."""
+        out = object.__new__(CSRPair)
+        out.size = (self.size[1], self.size[0])
+        out._matrix, out._transpose = self._transpose, self._matrix
+        out._perm, out._perm_t = self._perm_t, self._perm
+        return out
+
+    def matmul(self, x: Tensor, edge_weight: Tensor | None = None) -> Tensor:
+        r"""Return :math:`\mathbf{A} \mathbf{x}`.
+
+        Args:
+            x: Source features. Shape: ``[num_source_nodes, channels]``.
+            edge_weight: Weights that replace the fixed ones, in the order of the edges the pair
+                was made from. They may require a gradient. Shape: ``[E]``.
+
+        Returns:
+            Shape: ``[num_destination_nodes, channels]``.
+
+        Raises:
+            ValueError: If :obj:`x` or :obj:`edge_weight` has another number of rows.
+        """
+        if x.dim() != 2 or x.size(0) != self.size[0]:
+            raise ValueError(
+                f"'x' must have shape [{self.size[0]}, channels], one row per source node "
+                f'(got {list(x.shape)})'
+            )
+        if edge_weight is not None and edge_weight.shape != self._perm.shape:
+            raise ValueError(
+                f"'edge_weight' must have shape [{self.num_edges}], one weight an edge "
+                f'(got {list(edge_weight.shape)})'
+            )
+        return _CSRMatmul.apply(x, edge_weight, self)
+
+    def __repr__(self) -> str:
+        return f'{self.__class__.__name__}(size={self.size}, num_edges={self.num_edges})'
+
+
+def _both_orders(
+    edge_index: Tensor, size: tuple[int, int]
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Tensor, Tensor]:
+    """Return both compressed forms and the permutations from edge order into each."""
+    if isinstance(edge_index, EdgeIndex) and edge_index.is_sorted:
+        identity = torch.arange(edge_index.size(1), device=edge_index.device)
+        (ptr, index), perm = edge_index.get_csc()
+        (ptr_t, index_t), perm_t = edge_index.get_csr()
+        perm = identity if perm is None else perm
+        perm_t = identity if perm_t is None else perm_t
+        return (ptr, index), (ptr_t, index_t), perm, perm_t
+    source, destination = edge_index.as_subclass(Tensor).long()
+    perm = (destination * size[0] + source).argsort(stable=True)
+    perm_t = (source * size[1] + destination).argsort(stable=True)
+    form = (_pointer(destination, size[1]), source[perm])
+    form_t = (_pointer(source, size[0]), destination[perm_t])
+    return form, form_t, perm, perm_t
+
+
+def _pointer(index: Tensor, num_rows: int) -> Tensor:
+    pointer = index.new_zeros(num_rows + 1)
+    torch.cumsum(torch.bincount(index, minlength=num_rows), 0, out=pointer[1:])
+    return pointer
+
+
+def _csr(pointer: Tensor, index: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+    # The structure is right by construction, so torch need not check it at every step.
+    return torch.sparse_csr_tensor(pointer, index, values, shape, check_invariants=False)
+
+
+def _with_values(matrix: Tensor, values: Tensor) -> Tensor:
+    rows, columns = matrix.shape
+    return _csr(matrix.crow_indices(), matrix.col_indices(), values, (rows, columns))
+
+
+def _multiply(matrix: Tensor, x: Tensor) -> Tensor:
+    # `matrix @ x` would fill the result with zeros and copy it first, which costs as much again.
+    out = x.new_empty(matrix.size(0), x.size(1))
+    return torch.addmm(out, matrix, x, beta=0, out=out)
+
+
+class _CSRMatmul(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, edge_weight: Tensor | None, pair: CSRPair) -> Tensor:
+        ctx.pair = pair
+        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, edge_weight)
+        if edge_weight is None:
+            matrix = pair._matrix
+            if matrix.dtype != x.dtype:
+                matrix = matrix.to(x.dtype)
+        else:
+            matrix = _with_values(pair._matrix, edge_weight[pair._perm].to(x.dtype))
+        return _multiply(matrix, x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        pair: CSRPair = ctx.pair
+        x, edge_weight = ctx.saved_tensors
+        grad_x = grad_weight = None
+        if ctx.needs_input_grad[0]:
+            transpose = pair._transpose
+            if edge_weight is not None:
+                transpose = _with_values(transpose, edge_weight[pair._perm_t].to(grad.dtype))
+            elif transpose.dtype != grad.dtype:
+                transpose = transpose.to(grad.dtype)
+            grad_x = _multiply(transpose, grad)
+        if ctx.needs_input_grad[1]:
+            zeros = _with_values(pair._matrix, grad.new_zeros(pair.num_edges))
+            sampled = torch.sparse.sampled_addmm(zeros, grad.contiguous(), x.t(), beta=0.0)
+            grad_weight = torch.empty_like(edge_weight)
+            grad_weight[pair._perm] = sampled.values().to(edge_weight.dtype)
+        return grad_x, grad_weight, None

@@ -1,0 +1,65 @@
+"""Checks of what a caller hands in; each error names the argument, what came and what to do."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = ['check_choice', 'check_edge_index', 'check_finite', 'check_positive']
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Raise a :class:`ValueError` unless :obj:`value` is one of :obj:`choices`."""
+    if value not in choices:
+        raise ValueError(f"'{name}' must be one of {', '.join(map(repr, choices))} (got {value!r})")
+
+
+def check_positive(name: str, value: int) -> None:
+    """Raise a :class:`ValueError` unless :obj:`value` is an integer of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"'{name}' must be a positive integer (got {value!r})")
+
+
+def check_finite(name: str, x: Tensor) -> None:
+    """Raise a :class:`ValueError` if a row of :obj:`x` holds NaN or infinite values."""
+    finite = torch.isfinite(x)
+    if not bool(finite.all()):
+        rows = (~finite).reshape(x.size(0), -1).any(dim=1).nonzero().view(-1)
+        raise ValueError(
+            f"'{name}' holds NaN or infinite values in {rows.numel()} of {x.size(0)} rows "
+            f'(first: row {int(rows[0])}); repair them, or mark these items as missing'
+        )
+
+
+def check_edge_index(
+    name: str, edge_index: Tensor, size: tuple[int, int], ends: tuple[str, str]
+) -> None:
+    """Raise unless :obj:`edge_index` is an integer ``[2, E]`` tensor with ids inside :obj:`size`.
+
+    Args:
+        name: The argument's name, for the message.
+        edge_index: The tensor to check.
+        size: Number of source and of destination nodes.
+        ends: What the two rows hold, such as ``('user', 'item')``, for the message.
+    """
+    if not isinstance(edge_index, Tensor):
+        raise TypeError(f"'{name}' must be a tensor (got {type(edge_index).__name__})")
+    if edge_index.dim() != 2 or edge_index.size(0) != 2:
+        raise ValueError(f"'{name}' must have shape [2, E] (got {list(edge_index.shape)})")
+    if edge_index.dtype not in (torch.int64, torch.int32):
+        raise ValueError(
+            f"'{name}' must hold integer ids (got {edge_index.dtype}); convert with '.long()'"
+        )
+    if edge_index.size(1) == 0 or edge_index.device.type == 'meta':
+        return
+    lowest, highest = torch.aminmax(edge_index, dim=1)
+    for row, (end, num_nodes) in enumerate(zip(ends, size, strict=True)):
+        if int(lowest[row]) < 0:
+            raise ValueError(
+                f"'{name}' holds the negative {end} id {int(lowest[row])}; ids start at 0"
+            )
+        if int(highest[row]) >= num_nodes:
+            raise ValueError(
+                f"'{name}' holds the {end} id {int(highest[row])}, but there are only "
+                f'{num_nodes} {end}s; ids must lie in [0, {num_nodes})'
+            )
