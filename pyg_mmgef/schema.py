@@ -79,10 +79,20 @@ def item_modalities(data: HeteroData) -> tuple[dict[str, Tensor], dict[str, Tens
 
     Both dictionaries are keyed by modality. A single feature matrix ``x`` without modalities
     counts as one modality of that name.
+
+    Raises:
+        ValueError: If features have another number of rows than there are items.
     """
     store = data[ITEM]
     x = {key[2:]: store[key] for key in store if key.startswith('x_')}
     if not x and 'x' in store:
         x = {'x': store['x']}
+    num_items = store.num_nodes
+    for name, row in x.items():
+        if num_items is not None and row.size(0) != num_items:
+            raise ValueError(
+                f"data['item'] has {num_items} items, but its features {name!r} have "
+                f'{row.size(0)} rows; give one row per item, zeros where it has none'
+            )
     has = {name: store[f'has_{name}'] for name in x if f'has_{name}' in store}
     return x, has

@@ -1,11 +1,18 @@
 """Checks of what a caller hands in; each error names the argument, what came and what to do."""
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import torch
 from torch import Tensor
 
-__all__ = ['check_choice', 'check_edge_index', 'check_finite', 'check_positive']
+__all__ = [
+    'check_choice',
+    'check_edge_index',
+    'check_edge_weight',
+    'check_finite',
+    'check_positive',
+]
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
@@ -14,9 +21,9 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
         raise ValueError(f"'{name}' must be one of {', '.join(map(repr, choices))} (got {value!r})")
 
 
-def check_positive(name: str, value: int) -> None:
+def check_positive(name: str, value: object) -> None:
     """Raise a :class:`ValueError` unless :obj:`value` is an integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ValueError(f"'{name}' must be a positive integer (got {value!r})")
 
 
@@ -63,3 +70,14 @@ def check_edge_index(
                 f"'{name}' holds the {end} id {int(highest[row])}, but there are only "
                 f'{num_nodes} {end}s; ids must lie in [0, {num_nodes})'
             )
+
+
+def check_edge_weight(name: str, edge_weight: Tensor, edge_index: Tensor) -> None:
+    """Raise a :class:`ValueError` unless there is one floating point weight per edge."""
+    if edge_weight.shape != edge_index.shape[1:]:
+        raise ValueError(
+            f"'{name}' must have shape [{edge_index.size(1)}], one weight an edge "
+            f'(got {list(edge_weight.shape)})'
+        )
+    if not edge_weight.is_floating_point():
+        raise ValueError(f"'{name}' must be floating point (got {edge_weight.dtype})")

@@ -79,12 +79,10 @@ def co_interaction_graph(
     check_edge_index('edge_index', edge_index, (num_users, num_items), ('user', 'item'))
 
     user, item = edge_index.cpu().numpy()
-    by_user = sp.csr_array(
-        (np.ones(user.size, dtype=np.float32), (user, item)), shape=(num_users, num_items)
-    )
+    by_user = sp.csr_array((np.ones(user.size), (user, item)), shape=(num_users, num_items))
     by_user.sum_duplicates()
     by_user.data.fill(1.0)
-    count = np.bincount(by_user.indices, minlength=num_items).astype(np.float32)
+    count = np.bincount(by_user.indices, minlength=num_items).astype(np.float64)
     activity = np.diff(by_user.indptr)
     by_item = by_user.T.tocsr()
     paths = by_item @ activity  # Length of the product's row of each item, before merging.
@@ -102,7 +100,7 @@ def co_interaction_graph(
             _, _, shared = _product(by_item[start:stop], by_active_user)
         weight = _weigh(shared, count[destination], count[source], num_users, weighting)
         best = _best_per_group(destination, weight, source, kept, k)
-        parts.append((source[best], destination[best], weight[best]))
+        parts.append((source[best], destination[best], weight[best].astype(np.float32)))
 
     columns = (np.concatenate(column) for column in zip(*parts, strict=True))
     out = [torch.from_numpy(column).to(edge_index.device) for column in columns]
@@ -145,7 +143,9 @@ def _weigh(
     num_users: int,
     weighting: str,
 ) -> np.ndarray:
-    if weighting in ('cosine', 'lightgcn'):
+    if weighting == 'cosine':  # The root comes last, so that equal fractions stay equal.
+        return np.sqrt(shared * shared / (count_i * count_j))
+    if weighting == 'lightgcn':
         return shared / np.sqrt(count_i * count_j)
     if weighting == 'jaccard':
         return shared / (count_i + count_j - shared)

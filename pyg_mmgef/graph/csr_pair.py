@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch_geometric import EdgeIndex
 
-from pyg_mmgef.validate import check_edge_index
+from pyg_mmgef.validate import check_edge_index, check_edge_weight
 
 __all__ = ['CSRPair']
 
@@ -57,11 +57,7 @@ class CSRPair:
         check_edge_index('edge_index', edge_index, size, ('source node', 'destination node'))
         if edge_weight is None:
             edge_weight = torch.ones(edge_index.size(1), device=edge_index.device)
-        if edge_weight.shape != edge_index.shape[1:]:
-            raise ValueError(
-                f"'edge_weight' must have shape [{edge_index.size(1)}], one weight an edge "
-                f'(got {list(edge_weight.shape)})'
-            )
+        check_edge_weight('edge_weight', edge_weight, edge_index)
         self.size = size
         (ptr, index), (ptr_t, index_t), self._perm, self._perm_t = _both_orders(edge_index, size)
         edge_weight = edge_weight.detach()
@@ -117,7 +113,12 @@ class CSRPair:
                 f"'edge_weight' must have shape [{self.num_edges}], one weight an edge "
                 f'(got {list(edge_weight.shape)})'
             )
+        if x.dtype in (torch.float16, torch.bfloat16):  # No sparse product on the CPU has these.
+            return _CSRMatmul.apply(x.float(), edge_weight, self).to(x.dtype)
         return _CSRMatmul.apply(x, edge_weight, self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> 'CSRPair':
+        return self  # It never changes, and torch cannot deep-copy sparse CSR tensors.
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}(size={self.size}, num_edges={self.num_edges})'
@@ -133,13 +134,21 @@ def _both_orders(
         (ptr_t, index_t), perm_t = edge_index.get_csr()
         perm = identity if perm is None else perm
         perm_t = identity if perm_t is None else perm_t
-        return (ptr, index), (ptr_t, index_t), perm, perm_t
+        form = (_extended(ptr, size[1]), index.long())
+        form_t = (_extended(ptr_t, size[0]), index_t.long())
+        return form, form_t, perm, perm_t
     source, destination = edge_index.as_subclass(Tensor).long()
     perm = (destination * size[0] + source).argsort(stable=True)
     perm_t = (source * size[1] + destination).argsort(stable=True)
     form = (_pointer(destination, size[1]), source[perm])
     form_t = (_pointer(source, size[0]), destination[perm_t])
     return form, form_t, perm, perm_t
+
+
+def _extended(pointer: Tensor, num_rows: int) -> Tensor:
+    """Return the row pointer of an EdgeIndex for all rows; it may end at the last with an edge."""
+    missing = num_rows + 1 - pointer.numel()
+    return torch.cat([pointer, pointer[-1:].expand(missing)]).long()
 
 
 def _pointer(index: Tensor, num_rows: int) -> Tensor:
@@ -161,7 +170,19 @@ def _with_values(matrix: Tensor, values: Tensor) -> Tensor:
 def _multiply(matrix: Tensor, x: Tensor) -> Tensor:
     # `matrix @ x` would fill the result with zeros and copy it first, which costs as much again.
     out = x.new_empty(matrix.size(0), x.size(1))
-    return torch.addmm(out, matrix, x, beta=0, out=out)
+    with torch.autocast(x.device.type, enabled=False):
+        return torch.addmm(out, matrix, x, beta=0, out=out)
+
+
+def _sampled(matrix: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """Return the entries of ``left @ right.t()`` where the matrix has some."""
+    num_rows, num_columns = matrix.shape
+    if matrix.col_indices().numel() > num_rows * num_columns:  # Repeated edges, refused by torch.
+        row = torch.repeat_interleave(matrix.crow_indices().diff())
+        return (left[row] * right[matrix.col_indices()]).sum(dim=-1)
+    zeros = _with_values(matrix, left.new_zeros(matrix.col_indices().numel()))
+    with torch.autocast(left.device.type, enabled=False):
+        return torch.sparse.sampled_addmm(zeros, left.contiguous(), right.t(), beta=0.0).values()
 
 
 class _CSRMatmul(torch.autograd.Function):
@@ -191,8 +212,6 @@ class _CSRMatmul(torch.autograd.Function):
                 transpose = transpose.to(grad.dtype)
             grad_x = _multiply(transpose, grad)
         if ctx.needs_input_grad[1]:
-            zeros = _with_values(pair._matrix, grad.new_zeros(pair.num_edges))
-            sampled = torch.sparse.sampled_addmm(zeros, grad.contiguous(), x.t(), beta=0.0)
             grad_weight = torch.empty_like(edge_weight)
-            grad_weight[pair._perm] = sampled.values().to(edge_weight.dtype)
+            grad_weight[pair._perm] = _sampled(pair._matrix, grad, x).to(edge_weight.dtype)
         return grad_x, grad_weight, None

@@ -13,6 +13,7 @@ __all__ = ['knn_graph']
 
 METRICS = ('cosine', 'ip', 'l2')
 BACKENDS = ('auto', 'exact', 'faiss')
+DISTANCE_BLOCK = 1024  # Items whose neighbours' features are gathered at a time.
 
 
 def knn_graph(
@@ -76,12 +77,15 @@ def knn_graph(
 
     kept = None
     if metric == 'cosine':
-        x = F.normalize(x, dim=1)
-        # Rows so short that their squares underflow normalise to something short: also no content.
-        has_content = x.square().sum(dim=1) > 0.5
+        length = x.abs().amax(dim=1, keepdim=True)
+        has_content = length.view(-1) > 0
+        # Scaled first, so that squares neither overflow nor underflow.
+        x = F.normalize(x / torch.where(length > 0, length, 1.0), dim=1)
         if not bool(has_content.all()):
             kept = has_content.nonzero().view(-1)
             x = x[kept]
+    elif metric == 'l2':
+        x = x - x.mean(dim=0)  # Distances stay, rounding errors far from the origin don't.
     k = min(k, x.size(0) - 1)
     if k < 1:  # At most one item has content.
         return torch.empty(2, 0, dtype=torch.long, device=x.device), x.new_empty(0)
@@ -90,6 +94,8 @@ def knn_graph(
         backend = 'faiss' if x.device.type == 'cpu' else 'exact'
     search = faiss_search if backend == 'faiss' else exact_search
     score, neighbor = search(x, k, l2=metric == 'l2', verbose=verbose)
+    if metric == 'l2':
+        score, neighbor = _exact_distances(x, neighbor)
 
     item = torch.arange(x.size(0), device=x.device).repeat_interleave(k)
     edge_index = torch.stack([neighbor.view(-1), item])
@@ -99,6 +105,14 @@ def knn_graph(
     if symmetric:
         return symmetrize(edge_index, edge_weight, num_nodes)
     return edge_index, edge_weight
+
+
+def _exact_distances(x: Tensor, neighbor: Tensor) -> tuple[Tensor, Tensor]:
+    """Return negative squared distances from differences, where the search has them from norms."""
+    blocks = zip(x.split(DISTANCE_BLOCK), neighbor.split(DISTANCE_BLOCK), strict=True)
+    score = torch.cat([-(x[index] - row[:, None]).square().sum(dim=-1) for row, index in blocks])
+    score, order = score.sort(dim=1, descending=True, stable=True)
+    return score, neighbor.gather(1, order)
 
 
 def _checked_features(x: Tensor | np.ndarray, k: int) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch_geometric.utils import scatter, to_undirected
 
 from pyg_mmgef.typing import WeightedGraph
-from pyg_mmgef.validate import check_choice, check_edge_index, check_finite
+from pyg_mmgef.validate import check_choice, check_edge_index, check_edge_weight, check_finite
 
 __all__ = [
     'bipartite_normalize',
@@ -19,19 +19,15 @@ __all__ = [
 
 
 def _inverse_sqrt(degree: Tensor) -> Tensor:
-    return torch.where(degree > 0, degree.rsqrt(), 0.0)
+    # Nodes without degree are masked before the root too, or their gradient would be NaN.
+    has_degree = degree > 0
+    return torch.where(has_degree, torch.where(has_degree, degree, 1.0).rsqrt(), 0.0)
 
 
 def _checked_weight(edge_index: Tensor, edge_weight: Tensor | None) -> Tensor:
     if edge_weight is None:
         return torch.ones(edge_index.size(1), device=edge_index.device)
-    if edge_weight.shape != edge_index.shape[1:]:
-        raise ValueError(
-            f"'edge_weight' must have shape [{edge_index.size(1)}], one weight an edge "
-            f'(got {list(edge_weight.shape)})'
-        )
-    if not edge_weight.is_floating_point():
-        raise ValueError(f"'edge_weight' must be floating point (got {edge_weight.dtype})")
+    check_edge_weight('edge_weight', edge_weight, edge_index)
     if edge_weight.device.type != 'meta' and edge_weight.numel() > 0:
         check_finite('edge_weight', edge_weight.detach())
         if bool((edge_weight < 0).any()):
@@ -117,6 +113,7 @@ def normalize_similarity(edge_index: Tensor, edge_weight: Tensor, num_nodes: int
     Returns:
         The remaining edges and their normalised weights.
     """
+    check_finite('edge_weight', edge_weight)
     positive = edge_weight > 0
     if not bool(positive.all()):
         edge_index, edge_weight = edge_index[:, positive], edge_weight[positive]
@@ -143,6 +140,7 @@ def symmetrize(
     """
     check_choice('reduce', reduce, ('max', 'min', 'mean', 'add'))
     check_edge_index('edge_index', edge_index, (num_nodes, num_nodes), ('node', 'node'))
+    check_edge_weight('edge_weight', edge_weight, edge_index)
     edge_index, edge_weight = to_undirected(edge_index, edge_weight, num_nodes, reduce=reduce)
     return edge_index, edge_weight
 
@@ -170,19 +168,14 @@ def union_graphs(graphs: Sequence[WeightedGraph], num_nodes: int) -> WeightedGra
     for number, (edge_index, edge_weight) in enumerate(graphs):
         name = f'graphs[{number}]'
         check_edge_index(name, edge_index, (num_nodes, num_nodes), ('node', 'node'))
-        if edge_weight.shape != edge_index.shape[1:]:
-            raise ValueError(
-                f"'{name}' needs one weight an edge: {edge_index.size(1)} edges, weights of "
-                f'shape {list(edge_weight.shape)}'
-            )
-    keys = torch.cat([edge_index[1] * num_nodes + edge_index[0] for edge_index, _ in graphs])
+        check_edge_weight(name, edge_weight, edge_index)
+    keys = torch.cat([index[1].long() * num_nodes + index[0] for index, _ in graphs])
     keys, position = keys.unique(return_inverse=True)
-    edge_attr = graphs[0][1].new_zeros(keys.numel() * len(graphs))
+    weights = torch.cat([weight for _, weight in graphs])
+    edge_attr = weights.new_zeros(keys.numel() * len(graphs))
     column = torch.cat(
         [torch.full_like(weight, g, dtype=torch.long) for g, (_, weight) in enumerate(graphs)]
     )
-    edge_attr.index_add_(
-        0, position * len(graphs) + column, torch.cat([weight for _, weight in graphs])
-    )
+    edge_attr.index_add_(0, position * len(graphs) + column, weights)
     edge_index = torch.stack([keys % num_nodes, keys // num_nodes])
     return edge_index, edge_attr.view(-1, len(graphs))

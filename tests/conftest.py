@@ -1,0 +1,13 @@
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def realdata_root() -> Path:
+    """The folder of real data that PYG_MMGEF_DATA names; the test is skipped without it."""
+    folder = os.environ.get('PYG_MMGEF_DATA')
+    if not folder:
+        pytest.skip('PYG_MMGEF_DATA does not name a folder')
+    return Path(folder)

@@ -1,0 +1,314 @@
+import math
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from pyg_mmgef.graph import exact, faiss, knn_graph
+from tests.references import similarity
+
+BACKENDS = ['exact', 'faiss']
+METRICS = ['cosine', 'ip', 'l2']
+few_examples = settings(max_examples=50, deadline=None)
+
+
+def features(num_items: int, channels: int, seed: int = 0, whole: bool = False) -> Tensor:
+    """Random rows; small whole numbers bring ties, repeated rows and rows of zeros."""
+    generator = torch.Generator().manual_seed(seed)
+    if whole:
+        return torch.randint(-1, 2, (num_items, channels), generator=generator).float()
+    return torch.randn(num_items, channels, generator=generator)
+
+
+def assert_is_knn(x: Tensor, k: int, metric: str, edge_index: Tensor, edge_weight: Tensor) -> None:
+    """Degrees, weights, order, no self edges, and no better neighbour left out."""
+    x = x.double()
+    all_pairs = similarity(x, metric)
+    content = [metric != 'cosine' or float(row.norm()) > 0 for row in x]
+    degree = min(k, sum(content) - 1)
+    for item in range(x.size(0)):
+        mask = edge_index[1] == item
+        neighbors, weight = edge_index[0, mask].tolist(), edge_weight[mask].double()
+        if not content[item] or degree < 1:
+            assert neighbors == []
+            continue
+        assert len(neighbors) == degree
+        assert len(set(neighbors)) == degree
+        assert item not in neighbors
+        assert all(content[neighbor] for neighbor in neighbors)
+        tolerance = 1e-5 * max(1.0, float(all_pairs[item, content].abs().max()))
+        assert float((weight - all_pairs[item, neighbors]).abs().max()) <= tolerance
+        assert weight.tolist() == sorted(weight.tolist(), reverse=True)
+        others = [
+            other
+            for other in range(x.size(0))
+            if content[other] and other != item and other not in neighbors
+        ]
+        if others:
+            assert float(all_pairs[item, others].max()) <= float(weight.min()) + tolerance
+
+
+sizes = st.integers(2, 30).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n - 1)))
+
+
+@few_examples
+@given(
+    size=sizes,
+    channels=st.integers(1, 6),
+    seed=st.integers(0, 10_000),
+    whole=st.booleans(),
+    metric=st.sampled_from(METRICS),
+    backend=st.sampled_from([*BACKENDS, 'auto']),
+)
+def test_is_the_graph_of_the_k_most_similar(
+    size: tuple[int, int], channels: int, seed: int, whole: bool, metric: str, backend: str
+) -> None:
+    num_items, k = size
+    x = features(num_items, channels, seed, whole)
+    assert_is_knn(x, k, metric, *knn_graph(x, k, metric=metric, backend=backend))
+
+
+@few_examples
+@given(
+    size=sizes,
+    channels=st.integers(1, 6),
+    seed=st.integers(0, 10_000),
+    whole=st.booleans(),
+    metric=st.sampled_from(METRICS),
+)
+def test_backends_agree(
+    size: tuple[int, int], channels: int, seed: int, whole: bool, metric: str
+) -> None:
+    num_items, k = size
+    x = features(num_items, channels, seed, whole)
+    (by_exact, exact_weight), (by_faiss, faiss_weight) = (
+        knn_graph(x, k, metric=metric, backend=backend) for backend in BACKENDS
+    )
+    assert torch.equal(by_exact[1], by_faiss[1])
+    # Both are sorted per item, so equal multisets of weights are equal vectors.
+    assert torch.allclose(exact_weight, faiss_weight, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize('metric', METRICS)
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_small_blocks_give_the_same(
+    monkeypatch: pytest.MonkeyPatch, metric: str, backend: str
+) -> None:
+    x = features(29, 5)
+    expected = knn_graph(x, 4, metric=metric, backend=backend)
+    for block in (1, 29 * 3, 29 * 10 + 7):
+        monkeypatch.setattr(exact, 'BLOCK_ENTRIES', block)
+        monkeypatch.setattr(faiss, 'QUERY_BLOCK', max(1, block // 29))
+        edge_index, edge_weight = knn_graph(x, 4, metric=metric, backend=backend)
+        assert torch.equal(edge_index, expected[0])
+        assert torch.allclose(edge_weight, expected[1], atol=1e-5)
+
+
+def test_known_answer_and_layout() -> None:
+    x = torch.tensor([[1.0, 0.0], [3.0, 4.0], [0.0, 2.0]])
+    edge_index, edge_weight = knn_graph(x, 2)
+    assert edge_index.tolist() == [[1, 2, 2, 0, 1, 0], [0, 0, 1, 1, 2, 2]]
+    assert edge_weight.tolist() == pytest.approx([0.6, 0.0, 0.8, 0.6, 0.8, 0.0])
+    assert edge_index.dtype == torch.long
+    assert edge_weight.dtype == torch.float32
+
+
+def test_l2_weight_is_the_negative_squared_distance() -> None:
+    x = torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]])
+    for backend in BACKENDS:
+        edge_index, edge_weight = knn_graph(x, 1, metric='l2', backend=backend)
+        assert edge_index.tolist() == [[2, 2, 0], [0, 1, 2]]
+        assert edge_weight.tolist() == [-1.0, -18.0, -1.0]
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_inner_product_where_the_row_is_not_among_its_own_best(backend: str) -> None:
+    x = torch.tensor([[1.0], [2.0], [3.0], [4.0]])
+    edge_index, edge_weight = knn_graph(x, 2, metric='ip', backend=backend)
+    assert edge_index.tolist() == [[3, 2, 3, 2, 3, 1, 2, 1], [0, 0, 1, 1, 2, 2, 3, 3]]
+    assert edge_weight.tolist() == [4.0, 3.0, 8.0, 6.0, 12.0, 6.0, 12.0, 8.0]
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+class TestContent:
+    def test_rows_of_zeros_have_no_cosine_edges(self, backend: str) -> None:
+        x = features(12, 4)
+        x[[0, 5, 11]] = 0
+        edge_index, edge_weight = knn_graph(x, 3, backend=backend)
+        assert not torch.isin(edge_index, torch.tensor([0, 5, 11])).any()
+        assert torch.bincount(edge_index[1], minlength=12).tolist() == [
+            0 if item in (0, 5, 11) else 3 for item in range(12)
+        ]
+        assert_is_knn(x, 3, 'cosine', edge_index, edge_weight)
+
+    def test_fewer_other_items_than_k(self, backend: str) -> None:
+        x = torch.zeros(6, 2)
+        x[1:4] = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+        edge_index, _ = knn_graph(x, 5, backend=backend)
+        assert edge_index[1].tolist() == [1, 1, 2, 2, 3, 3]
+
+    @pytest.mark.parametrize('num_content', [0, 1])
+    @pytest.mark.parametrize('symmetric', [False, True])
+    def test_nothing_to_compare(self, backend: str, num_content: int, symmetric: bool) -> None:
+        x = torch.zeros(4, 3)
+        x[:num_content] = 1
+        edge_index, edge_weight = knn_graph(x, 2, backend=backend, symmetric=symmetric)
+        assert edge_index.shape == (2, 0)
+        assert edge_index.dtype == torch.long
+        assert edge_weight.shape == (0,)
+        assert edge_weight.dtype == torch.float32
+
+    @pytest.mark.parametrize('metric', METRICS)
+    def test_identical_rows_are_never_their_own_neighbors(self, backend: str, metric: str) -> None:
+        x = torch.tensor([[0.6, 0.8]]).repeat(40, 1)
+        edge_index, edge_weight = knn_graph(x, 3, metric=metric, backend=backend)
+        assert_is_knn(x, 3, metric, edge_index, edge_weight)
+
+    @pytest.mark.parametrize('metric', METRICS)
+    def test_all_others(self, backend: str, metric: str) -> None:
+        edge_index, _ = knn_graph(features(7, 3), 6, metric=metric, backend=backend)
+        pairs = set(map(tuple, edge_index.t().tolist()))
+        assert pairs == {(j, i) for j in range(7) for i in range(7) if i != j}
+
+    @pytest.mark.parametrize('scale', [1e-6, 1e6])
+    def test_cosine_ignores_length(self, backend: str, scale: float) -> None:
+        x = features(9, 4)
+        expected = knn_graph(x, 2, backend=backend)
+        edge_index, edge_weight = knn_graph(x * scale, 2, backend=backend)
+        assert torch.equal(edge_index, expected[0])
+        assert torch.allclose(edge_weight, expected[1], atol=1e-6)
+
+    def test_very_long_rows_have_content(self, backend: str) -> None:
+        x = features(5, 4)
+        assert torch.equal(
+            knn_graph(x * 1e25, 2, backend=backend)[0], knn_graph(x, 2, backend=backend)[0]
+        )
+
+    @pytest.mark.parametrize('metric', METRICS)
+    def test_symmetric_adds_the_reverse_of_every_edge(self, backend: str, metric: str) -> None:
+        x = features(15, 3)
+        edge_index, edge_weight = knn_graph(x, 2, metric=metric, backend=backend)
+        one_way = dict(zip(map(tuple, edge_index.t().tolist()), edge_weight.tolist(), strict=True))
+        both_ways = one_way | {(i, j): weight for (j, i), weight in one_way.items()}
+        edge_index, edge_weight = knn_graph(x, 2, metric=metric, backend=backend, symmetric=True)
+        pairs = list(map(tuple, edge_index.t().tolist()))
+        assert len(pairs) == len(set(pairs))
+        assert set(pairs) == set(both_ways)
+        expected = [both_ways[pair] for pair in pairs]
+        assert edge_weight.tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_l2_far_from_the_origin_with_faiss() -> None:
+    x = features(60, 16) + 1000
+    edge_index, edge_weight = knn_graph(x, 3, metric='l2', backend='faiss')
+    assert_is_knn(x, 3, 'l2', edge_index, edge_weight)
+
+
+def test_l2_far_from_the_origin_with_exact() -> None:
+    x = features(60, 16) + 1000
+    edge_index, edge_weight = knn_graph(x, 3, metric='l2', backend='exact')
+    assert_is_knn(x, 3, 'l2', edge_index, edge_weight)
+
+
+def test_l2_weights_are_never_positive_with_exact() -> None:
+    x = features(8, 33).repeat(2, 1) * 3
+    assert float(knn_graph(x, 1, metric='l2', backend='exact')[1].max()) <= 0
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_other_precisions_are_compared_in_float32(backend: str, dtype: torch.dtype) -> None:
+    x = features(20, 6).to(dtype)
+    edge_index, edge_weight = knn_graph(x, 3, backend=backend)
+    expected = knn_graph(x.float(), 3, backend=backend)
+    assert torch.equal(edge_index, expected[0])
+    assert torch.equal(edge_weight, expected[1])
+    assert edge_weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize('dtype', [np.float16, np.float32, np.float64])
+def test_numpy_arrays(dtype: type) -> None:
+    x = features(20, 6)
+    edge_index, edge_weight = knn_graph(x.numpy().astype(dtype), 3)
+    expected = knn_graph(torch.from_numpy(x.numpy().astype(dtype)), 3)
+    assert torch.equal(edge_index, expected[0])
+    assert torch.equal(edge_weight, expected[1])
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_input_stays_as_it_was(backend: str) -> None:
+    x = features(12, 4, whole=True).requires_grad_()
+    before = x.detach().clone()
+    _, edge_weight = knn_graph(x, 3, backend=backend)
+    assert torch.equal(x, before)
+    assert not edge_weight.requires_grad
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_not_contiguous(backend: str) -> None:
+    x = features(4, 12).t()
+    assert_is_knn(x, 3, 'cosine', *knn_graph(x, 3, backend=backend))
+
+
+@pytest.mark.parametrize('k', [0, -1, 2.0, True, '3'])
+def test_k_must_be_a_positive_integer(k: int) -> None:
+    with pytest.raises(ValueError, match=r"'k' must be a positive integer \(got"):
+        knn_graph(features(5, 3), k)
+
+
+@pytest.mark.parametrize('k', [5, 6])
+def test_k_must_be_less_than_the_number_of_items(k: int) -> None:
+    with pytest.raises(ValueError, match=rf"'k' must be less than .*got k={k} for 5 items"):
+        knn_graph(features(5, 3), k)
+
+
+@pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_values_must_be_finite(backend: str, value: float) -> None:
+    x = features(5, 3)
+    x[3, 1] = value
+    with pytest.raises(ValueError, match=r"'x' holds NaN or infinite .* 1 of 5 rows \(first: row"):
+        knn_graph(x, 2, backend=backend)
+
+
+@pytest.mark.parametrize('shape', [(5,), (0, 3), (5, 0), (2, 3, 4)])
+def test_x_must_be_a_matrix(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"'x' must be a non-empty \[N, channels\] matrix"):
+        knn_graph(torch.zeros(shape), 1)
+
+
+@pytest.mark.parametrize('dtype', [torch.int64, torch.uint8, torch.bool])
+def test_x_must_be_floating_point(dtype: torch.dtype) -> None:
+    with pytest.raises(ValueError, match=r"'x' must be floating point \(got torch"):
+        knn_graph(torch.ones(5, 3, dtype=dtype), 1)
+
+
+def test_x_must_be_a_tensor_or_an_array() -> None:
+    with pytest.raises(TypeError, match=r"'x' must be a tensor or a NumPy array \(got list\)"):
+        knn_graph([[1.0], [2.0]], 1)  # type: ignore[arg-type]
+
+
+def test_unknown_options() -> None:
+    with pytest.raises(ValueError, match=r"'metric' must be one of 'cosine', .*got 'dot'"):
+        knn_graph(features(5, 3), 1, metric='dot')
+    with pytest.raises(ValueError, match=r"'backend' must be one of 'auto', .*got 'annoy'"):
+        knn_graph(features(5, 3), 1, backend='annoy')
+
+
+def test_missing_faiss_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, 'faiss', None)
+    with pytest.raises(ImportError, match='pip install faiss-cpu'):
+        knn_graph(features(5, 3), 1, backend='faiss')
+    assert knn_graph(features(5, 3), 1, backend='exact')[0].shape == (2, 5)
+
+
+def test_progress_only_when_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    for backend in BACKENDS:
+        knn_graph(features(5, 3), 1, backend=backend)
+        assert capsys.readouterr() == ('', '')
+        knn_graph(features(5, 3), 1, backend=backend, verbose=True)
+        assert 'kNN' in capsys.readouterr().err
