@@ -1,0 +1,75 @@
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn import Module
+
+__all__ = ['BPRLoss']
+
+
+class BPRLoss(Module):
+    r"""Bayesian personalised ranking, with L2 regularisation of the batch's embeddings.
+
+    .. math::
+        \mathcal{L} = \frac{1}{B} \sum_{(u, i, n)} \left[ -\ln \sigma \left( \mathbf{z}_u^{\top}
+        \mathbf{z}_i - \mathbf{z}_u^{\top} \mathbf{z}_n \right) + \frac{\lambda}{2}
+        \left( \lVert \mathbf{z}_u \rVert^2 + \lVert \mathbf{z}_i \rVert^2 +
+        \lVert \mathbf{z}_n \rVert^2 \right) \right]
+
+    from `"BPR: Bayesian Personalized Ranking from Implicit Feedback"
+    <https://arxiv.org/abs/1205.2618>`_. With several negatives per positive, their terms are
+    averaged.
+
+    Args:
+        l2: The weight :math:`\lambda`. (default: ``1e-4``)
+
+    Shapes:
+        - **input:** embeddings of users :math:`(B, F)`, items :math:`(B, F)` and negatives
+          :math:`(B, F)` or :math:`(B, N, F)`
+        - **output:** a scalar
+
+    Raises:
+        ValueError: If :obj:`l2` is negative, or shapes don't fit.
+
+    Example:
+        >>> z = torch.zeros(4, 8)
+        >>> BPRLoss()(z, z, z)
+        tensor(0.6931)
+    """
+
+    def __init__(self, l2: float = 1e-4) -> None:
+        super().__init__()
+        if not l2 >= 0:
+            raise ValueError(f"'l2' must not be negative (got {l2})")
+        self.l2 = l2
+
+    def forward(self, user: Tensor, item: Tensor, negative: Tensor) -> Tensor:
+        """Return the loss of a batch of triplets; the class docstring has the shapes."""
+        if user.dim() != 2 or user.shape != item.shape:
+            raise ValueError(
+                f"'user' and 'item' must both have shape [B, channels] (got {list(user.shape)} "
+                f'and {list(item.shape)})'
+            )
+        if user.size(0) == 0:
+            raise ValueError("'user' holds no triplet; the mean over an empty batch is undefined")
+        if negative.dim() == 2:
+            negative = negative[:, None]
+        num_users, channels = user.shape
+        if (
+            negative.dim() != 3
+            or negative.size(1) == 0
+            or (negative.size(0), negative.size(2)) != (num_users, channels)
+        ):
+            raise ValueError(
+                f"'negative' must have shape {list(user.shape)} or [{num_users}, N, "
+                f'{channels}] with N >= 1 (got {list(negative.shape)})'
+            )
+        positive_score = (user * item).sum(dim=-1, keepdim=True)
+        negative_score = (user[:, None] * negative).sum(dim=-1)
+        loss = F.softplus(negative_score - positive_score).mean()
+        if self.l2 == 0:
+            return loss
+        penalty = user.square().sum() + item.square().sum()
+        penalty = penalty + negative.square().sum() / negative.size(1)
+        return loss + self.l2 / 2 * penalty / user.size(0)
+
+    def __repr__(self) -> str:
+        return f'{self.__class__.__name__}(l2={self.l2})'

@@ -1,0 +1,6 @@
+"""Recommenders: each maps a graph to the embeddings of all users and items."""
+
+from pyg_mmgef.nn.models.light_gcn import LightGCN
+from pyg_mmgef.nn.models.mmgef import MMGEF
+
+__all__ = ['MMGEF', 'LightGCN']

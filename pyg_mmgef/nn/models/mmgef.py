@@ -1,0 +1,357 @@
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn import Linear, Module
+from torch_geometric.data import HeteroData
+
+from pyg_mmgef.graph.csr_pair import CSRPair
+from pyg_mmgef.graph.knn import knn_graph
+from pyg_mmgef.graph.weights import normalize_similarity, union_graphs
+from pyg_mmgef.nn.conv.item_graph_conv import ItemGraphConv
+from pyg_mmgef.nn.fusion.early_fusion import EarlyFusion
+from pyg_mmgef.nn.fusion.soft_edge_fusion import SoftEdgeFusion
+from pyg_mmgef.nn.models.graph_cache import GraphCache
+from pyg_mmgef.nn.models.light_gcn import LightGCN
+from pyg_mmgef.schema import ITEM, item_graph, item_modalities, num_users_items
+from pyg_mmgef.typing import WeightedGraph
+from pyg_mmgef.validate import check_choice, check_positive
+
+__all__ = ['MMGEF']
+
+ITEM_INPUTS = ('features', 'id', 'sum')
+ITEM_READOUTS = ('last', 'mean')
+SIMILAR = 'similar'
+
+
+class MMGEF(Module):
+    r"""Multimodal graph early fusion: item graphs fused by attention, beside LightGCN.
+
+    From `"Multi-modal representation meet collaborative filtering"
+    <https://arxiv.org/abs/2308.07222>`_ (MM-GEF). With the early-fused features
+    :math:`\mathbf{e}_i` (:class:`~pyg_mmgef.nn.EarlyFusion`) and the item graphs of the data,
+
+    .. math::
+        \mathbf{h}^{(0)}_i &= \mathbf{W} \mathbf{e}_i + \mathbf{b} \\
+        \mathbf{A} &= \textstyle\sum_g \boldsymbol{\alpha}^g \odot \mathbf{A}^g
+        \qquad \text{(SoftEdgeFusion)} \\
+        \mathbf{h}^{(l+1)} &= \mathbf{A} \mathbf{h}^{(l)}, \qquad
+        \mathbf{h} = \mathbf{h}^{(L')} \\
+        \mathbf{z}_i &= \mathbf{z}^{\mathrm{LightGCN}}_i +
+        \mathbf{h}_i / \lVert \mathbf{h}_i \rVert
+
+    and users have their LightGCN embeddings. For a **cold item**, one without train interactions,
+    the LightGCN part and the id embedding are left out, so nothing random reaches its score. That
+    leaves it a unit vector among warm items whose embeddings grow in training, so it is hardly
+    ever ranked above one; ``item_dropout`` and ``cold_scale`` are for those who want cold items
+    to compete.
+
+    The graph ``'similar'`` mixes a frozen part, the one in the data, with a learned part, the kNN
+    graph of :math:`\mathbf{h}^{(0)}`:
+    :math:`\lambda \mathbf{A}_{\mathrm{frozen}} + (1 - \lambda) \mathbf{A}_{\mathrm{learned}}`.
+    Call :meth:`start_epoch` before every training epoch; it rebuilds the learned part when that is
+    due. No gradient flows through its weights.
+
+    The paper leaves open what propagates, the form of the attention, :math:`k`, :math:`\lambda`,
+    how often to rebuild and the normalisation of :math:`\mathbf{h}`; the defaults are our reading,
+    with LATTICE's form (`arXiv 2104.09036 <https://arxiv.org/abs/2104.09036>`_) of the last line.
+
+    Args:
+        num_users: Number of users.
+        num_items: Number of items.
+        in_channels: Channels of each modality ``data['item'].x_<modality>``; :obj:`None` for
+            ``item_input='id'``. (default: :obj:`None`)
+        embedding_dim: Channels of the embeddings. (default: ``64``)
+        num_layers: Layers of LightGCN. (default: ``2``)
+        edge_dropout: Share of the interactions that don't propagate in a training epoch, see
+            :class:`LightGCN`. Not part of MM-GEF. (default: ``0.0``)
+        seed: Seed of the edge dropout. (default: ``0``)
+        item_graphs: Relations of the item graphs, as in ``data['item', relation, 'item']``. With
+            several graphs, one per modality, it is late fusion; with none, nothing propagates.
+            (default: ``('similar', 'co_interacts')``)
+        num_item_layers: Convolutions over the fused item graph, 0 to 3 in the paper's study.
+            (default: ``1``)
+        item_input: What propagates: ``'features'`` (:math:`\mathbf{W} \mathbf{e}_i +
+            \mathbf{b}`), ``'id'`` (the item's id embedding, as LATTICE and FREEDOM do) or their
+            ``'sum'``. (default: ``'features'``)
+        fusion: The mode of :class:`~pyg_mmgef.nn.EarlyFusion`. (default: ``'mean'``)
+        attention: The mode of :class:`~pyg_mmgef.nn.SoftEdgeFusion`. (default: ``'graph'``)
+        skip_weight: The weight :math:`\lambda` of the frozen part; 1 never builds a learned one.
+            (default: ``0.9``)
+        rebuild_every: Epochs between two rebuilds of the learned part. (default: ``5``)
+        k: Neighbours per item in the learned part. (default: ``10``)
+        normalize_item: Scale :math:`\mathbf{h}` to unit length before adding it;
+            :obj:`False` adds it as it is, as FREEDOM does. (default: :obj:`True`)
+        item_readout: Which layers make :math:`\mathbf{h}`: ``'last'``, or their ``'mean'`` over
+            :math:`0, \dots, L'` as in LightGCN, which keeps an item's own content beside its
+            neighbours'. (default: ``'last'``)
+        item_dropout: Share of the items that are treated as cold in a training step, so that the
+            content part learns to rank alone, as in DropoutNet (`NeurIPS 2017
+            <https://papers.nips.cc/paper/7081>`_). Not part of MM-GEF. (default: ``0.0``)
+        cold_scale: The length of a cold item's embedding, as a multiple of the mean length of the
+            warm items'; the order among cold items stays, their place among warm ones rises with
+            it, at the expense of warm items. :obj:`None` leaves :math:`\mathbf{h}` as it is. Not
+            part of MM-GEF. (default: :obj:`None`)
+
+    Raises:
+        ValueError: If an option is unknown or doesn't fit another, or the data doesn't fit the
+            model.
+    """
+
+    def __init__(
+        self,
+        num_users: int,
+        num_items: int,
+        in_channels: Mapping[str, int] | None = None,
+        *,
+        embedding_dim: int = 64,
+        num_layers: int = 2,
+        edge_dropout: float = 0.0,
+        seed: int = 0,
+        item_graphs: Sequence[str] = (SIMILAR, 'co_interacts'),
+        num_item_layers: int = 1,
+        item_input: str = 'features',
+        fusion: str = 'mean',
+        attention: str = 'graph',
+        skip_weight: float = 0.9,
+        rebuild_every: int = 5,
+        k: int = 10,
+        normalize_item: bool = True,
+        item_readout: str = 'last',
+        item_dropout: float = 0.0,
+        cold_scale: float | None = None,
+    ) -> None:
+        super().__init__()
+        check_choice('item_input', item_input, ITEM_INPUTS)
+        check_choice('item_readout', item_readout, ITEM_READOUTS)
+        check_positive('rebuild_every', rebuild_every)
+        check_positive('k', k)
+        if num_item_layers < 0:
+            raise ValueError(f"'num_item_layers' must not be negative (got {num_item_layers})")
+        if isinstance(item_graphs, str) or len(set(item_graphs)) < len(item_graphs):
+            raise ValueError(f"'item_graphs' must name distinct relations (got {item_graphs!r})")
+        if item_input != 'id' and not in_channels:
+            raise ValueError(
+                f"'in_channels' is needed for item_input={item_input!r}; data without item "
+                "features uses item_input='id'"
+            )
+        _check_skip_weight(skip_weight, item_graphs, item_input)
+        if not 0 <= item_dropout < 1:
+            raise ValueError(f"'item_dropout' must lie in [0, 1) (got {item_dropout})")
+        if cold_scale is not None and not cold_scale > 0:
+            raise ValueError(f"'cold_scale' must be positive or None (got {cold_scale})")
+
+        self.item_graphs = tuple(item_graphs)
+        self.num_item_layers = num_item_layers
+        self.item_input = item_input
+        self.skip_weight = skip_weight
+        self.rebuild_every = rebuild_every
+        self.k = k
+        self.normalize_item = normalize_item
+        self.item_readout = item_readout
+        self.item_dropout = item_dropout
+        self.cold_scale = cold_scale
+
+        self.light_gcn = LightGCN(
+            num_users, num_items, embedding_dim, num_layers, edge_dropout, seed
+        )
+        self.fusion: EarlyFusion | None = None
+        self.lin: Linear | None = None
+        if item_input != 'id' and in_channels:
+            self.fusion = EarlyFusion(in_channels, fusion)
+            self.lin = Linear(self.fusion.out_channels, embedding_dim)
+        self.edge_fusion: SoftEdgeFusion | None = None
+        if self.item_graphs and num_item_layers > 0:
+            self.edge_fusion = SoftEdgeFusion(len(self.item_graphs), attention, embedding_dim)
+        self.item_conv = ItemGraphConv(normalize=False)
+        self._learned: WeightedGraph | None = None
+        self._cache = GraphCache()
+        self.reset_parameters()
+
+    @classmethod
+    def from_data(cls, data: HeteroData, **kwargs: Any) -> 'MMGEF':
+        """Build the model for :obj:`data`.
+
+        The modalities and weighted item graphs are those that :obj:`data` has. Without item
+        features ``item_input`` defaults to ``'id'``; where there can be no learned part,
+        ``skip_weight`` defaults to 1.
+
+        Args:
+            data: A graph in the schema of this package.
+            **kwargs: Arguments of the constructor.
+        """
+        x, _ = item_modalities(data)
+        relations = [
+            relation
+            for source, relation, destination in data.edge_types
+            if source == destination == ITEM
+            and 'edge_weight' in data[source, relation, destination]
+        ]
+        kwargs.setdefault('item_graphs', tuple(relations))
+        kwargs.setdefault('item_input', 'features' if x else 'id')
+        learns = kwargs['item_input'] != 'id' and SIMILAR in kwargs['item_graphs']
+        kwargs.setdefault('skip_weight', 0.9 if learns else 1.0)
+        if kwargs['item_input'] != 'id':
+            kwargs.setdefault('in_channels', {name: row.size(1) for name, row in x.items()})
+        return cls(*num_users_items(data), **kwargs)
+
+    def reset_parameters(self) -> None:
+        """Draw new parameters; forget the graphs and the learned part."""
+        for module in (self.light_gcn, self.fusion, self.lin, self.edge_fusion, self.item_conv):
+            if module is not None:
+                module.reset_parameters()
+        self._learned = None
+        self._cache.clear()
+
+    def start_epoch(self, data: HeteroData, epoch: int) -> None:
+        """Do what is due before a training epoch.
+
+        Rebuilds the learned part of the graph ``'similar'`` every ``rebuild_every`` epochs, and
+        draws the interactions of the epoch if there is edge dropout.
+
+        Args:
+            data: The train graph.
+            epoch: The epoch that starts, counted from 0.
+        """
+        self.light_gcn.start_epoch(data, epoch)
+        if self.skip_weight < 1 and epoch % self.rebuild_every == 0:
+            self._learn_graph(data)
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def _learn_graph(self, data: HeteroData) -> None:
+        assert self.lin is not None
+        fused = self._fused(data)
+        has_content = fused.ne(0).any(dim=1, keepdim=True)
+        # The bias alone would make all items without content neighbours of each other.
+        h = torch.where(has_content, self.lin(fused), 0.0)
+        num_items = h.size(0)
+        if num_items > 1:
+            edge_index, edge_weight = knn_graph(h, min(self.k, num_items - 1))
+        else:
+            edge_index, edge_weight = torch.empty(2, 0, dtype=torch.long), torch.empty(0)
+        self._learned = normalize_similarity(edge_index, edge_weight, num_items)
+        self._cache.clear()
+
+    def forward(self, data: HeteroData) -> tuple[Tensor, Tensor]:
+        """Return the embeddings of all users and items.
+
+        Args:
+            data: The train graph, with the item features and item graphs the model was built for.
+
+        Returns:
+            ``z_user`` of shape ``[num_users, embedding_dim]`` and ``z_item`` of shape
+            ``[num_items, embedding_dim]``.
+        """
+        is_warm = self._is_warm(data)
+        if self.training and self.item_dropout > 0:
+            is_warm = is_warm & (torch.rand_like(is_warm, dtype=torch.float) >= self.item_dropout)
+        z_user, z_item = self.light_gcn(data)
+        h = self._propagate(data, self._item_input(data, is_warm))
+        if self.normalize_item:
+            h = F.normalize(h, dim=1)
+        z_item = torch.where(is_warm, z_item + h, h)
+        if self.cold_scale is not None:
+            length = self.cold_scale * _mean_length(z_item.detach(), is_warm)
+            z_item = torch.where(is_warm, z_item, length * F.normalize(h, dim=1))
+        return z_user, z_item
+
+    @torch.no_grad()
+    def alpha(self, data: HeteroData) -> Tensor:
+        """Return the attention over the item graphs, as :meth:`SoftEdgeFusion.alpha` does."""
+        if self.edge_fusion is None:
+            raise ValueError('the model fuses no item graphs, so there is no attention')
+        _, edge_index, _ = self._graph(data)
+        return self.edge_fusion.alpha(edge_index, self._item_input(data, self._is_warm(data)))
+
+    def _is_warm(self, data: HeteroData) -> Tensor:
+        return self.light_gcn.interaction_graph(data).num_incoming[:, None] > 0
+
+    def _fused(self, data: HeteroData) -> Tensor:
+        assert self.fusion is not None
+        assert self.lin is not None
+        return self.fusion(*item_modalities(data)).to(self.lin.weight.dtype)
+
+    def _features(self, data: HeteroData) -> Tensor:
+        assert self.lin is not None
+        return self.lin(self._fused(data))
+
+    def _item_input(self, data: HeteroData, is_warm: Tensor) -> Tensor:
+        if self.item_input == 'features':
+            return self._features(data)
+        embedding = torch.where(is_warm, self.light_gcn.item_embedding.weight, 0.0)
+        return embedding if self.item_input == 'id' else embedding + self._features(data)
+
+    def _propagate(self, data: HeteroData, h: Tensor) -> Tensor:
+        if self.edge_fusion is None:
+            return h
+        pair, edge_index, edge_attr = self._graph(data)
+        edge_weight = self.edge_fusion(edge_index, edge_attr, h)
+        out = h
+        for _ in range(self.num_item_layers):
+            h = self.item_conv(h, pair, edge_weight)
+            out = out + h
+        return h if self.item_readout == 'last' else out / (self.num_item_layers + 1)
+
+    def _graph(self, data: HeteroData) -> tuple[CSRPair, Tensor, Tensor]:
+        if self.skip_weight < 1 and self._learned is None:
+            self._learn_graph(data)
+        graphs = [item_graph(data, relation) for relation in self.item_graphs]
+        return self._cache.get(
+            [tensor for graph in graphs for tensor in graph], lambda: self._unite(graphs)
+        )
+
+    def _unite(self, graphs: list[WeightedGraph]) -> tuple[CSRPair, Tensor, Tensor]:
+        num_items = self.light_gcn.num_items
+        if self._learned is not None:
+            position = self.item_graphs.index(SIMILAR)
+            device = graphs[position][0].device
+            learned = (self._learned[0].to(device), self._learned[1].to(device))
+            edge_index, parts = union_graphs([graphs[position], learned], num_items)
+            mixed = self.skip_weight * parts[:, 0] + (1 - self.skip_weight) * parts[:, 1]
+            graphs = [*graphs[:position], (edge_index, mixed), *graphs[position + 1 :]]
+        edge_index, edge_attr = union_graphs(graphs, num_items)
+        return CSRPair(edge_index, size=(num_items, num_items)), edge_index, edge_attr
+
+    def get_extra_state(self) -> dict[str, Tensor]:
+        """Return the learned part of the item graph, so that a checkpoint scores the same."""
+        if self._learned is None:
+            return {}
+        return {'edge_index': self._learned[0], 'edge_weight': self._learned[1]}
+
+    def set_extra_state(self, state: dict[str, Tensor]) -> None:
+        """Take the learned part of the item graph from a checkpoint."""
+        if state and SIMILAR not in self.item_graphs:
+            raise ValueError(
+                f'the checkpoint holds a learned part of the item graph {SIMILAR!r}, but the model '
+                f'was built with item_graphs={self.item_graphs}'
+            )
+        self._learned = (state['edge_index'], state['edge_weight']) if state else None
+        self._cache.clear()
+
+    def __repr__(self) -> str:
+        return (
+            f'{self.__class__.__name__}({self.light_gcn.num_users}, {self.light_gcn.num_items}, '
+            f'embedding_dim={self.light_gcn.embedding_dim}, item_graphs={self.item_graphs}, '
+            f'item_input={self.item_input!r})'
+        )
+
+
+def _mean_length(z: Tensor, is_warm: Tensor) -> Tensor:
+    """Return the mean length of the warm rows, or one if there are none."""
+    num_warm = is_warm.sum()
+    total = torch.where(is_warm[:, 0], z.norm(dim=1), 0.0).sum()
+    return torch.where(num_warm > 0, total / num_warm.clamp(min=1), 1.0)
+
+
+def _check_skip_weight(skip_weight: float, item_graphs: Sequence[str], item_input: str) -> None:
+    if not 0 <= skip_weight <= 1:
+        raise ValueError(f"'skip_weight' must lie in [0, 1] (got {skip_weight})")
+    if skip_weight < 1 and (SIMILAR not in item_graphs or item_input == 'id'):
+        raise ValueError(
+            f"'skip_weight' below 1 mixes a graph learned from item features into {SIMILAR!r} "
+            f'(got skip_weight={skip_weight}, item_graphs={tuple(item_graphs)}, '
+            f'item_input={item_input!r}); set skip_weight=1'
+        )
