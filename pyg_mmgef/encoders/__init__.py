@@ -1,0 +1,17 @@
+"""Encoders turn the pictures and texts of items into vectors."""
+
+from pyg_mmgef.encoders.open_clip_encoder import OpenCLIPEncoder as OpenCLIPEncoder
+from pyg_mmgef.encoders.pixel_encoder import PixelEncoder as PixelEncoder
+from pyg_mmgef.encoders.protocol import ImageEncoder as ImageEncoder
+from pyg_mmgef.encoders.protocol import TextEncoder as TextEncoder
+from pyg_mmgef.encoders.title_encoder import TitleEncoder as TitleEncoder
+from pyg_mmgef.encoders.torchvision_compat import import_torchvision as import_torchvision
+
+__all__ = [
+    'ImageEncoder',
+    'OpenCLIPEncoder',
+    'PixelEncoder',
+    'TextEncoder',
+    'TitleEncoder',
+    'import_torchvision',
+]

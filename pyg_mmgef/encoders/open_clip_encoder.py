@@ -1,0 +1,325 @@
+"""CLIP: pictures and texts in one space, through open_clip."""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from pyg_mmgef.encoders._inputs import (
+    check_sequence,
+    is_blank,
+    read_picture,
+    require_pillow,
+    warn_unreadable,
+)
+from pyg_mmgef.encoders.protocol import PathLike
+from pyg_mmgef.encoders.torchvision_compat import import_torchvision
+from pyg_mmgef.validate import check_positive
+
+__all__ = ['OpenCLIPEncoder']
+
+_CHECKPOINT_SUFFIXES = ('.pt', '.pth', '.bin', '.ckpt', '.safetensors', '.npz')
+
+
+class OpenCLIPEncoder:
+    r"""Encodes pictures and texts into one space with a CLIP model of open_clip.
+
+    From *Learning Transferable Visual Models From Natural Language Supervision*
+    (`arXiv 2103.00020 <https://arxiv.org/abs/2103.00020>`_), through
+    `open_clip <https://github.com/mlfoundations/open_clip>`_. It is an
+    :class:`~pyg_mmgef.encoders.ImageEncoder` and a :class:`~pyg_mmgef.encoders.TextEncoder`.
+
+    The vectors are what the two towers give, *not* of unit length:
+    :class:`~pyg_mmgef.nn.EarlyFusion` normalises each modality itself. Texts longer than the
+    model's context (77 tokens for CLIP) are truncated by open_clip's tokenizer. Pictures are made
+    upright and put on white before the model's own preprocessing. Needs open_clip
+    (``pip install "pyg-mmgef[clip]"``).
+
+    Args:
+        model: Name of an open_clip architecture, or one of its ``'hf-hub:...'`` and
+            ``'local-dir:...'`` forms, which bring their own weights. (default: ``'ViT-B-32'``)
+        pretrained: Tag of published weights, path of a local checkpoint, or :obj:`None` for random
+            weights. A tag that isn't in the local cache is downloaded by open_clip.
+            (default: ``'laion2b_s34b_b79k'``)
+        batch_size: Pictures or texts per forward pass. (default: ``64``)
+        device: Where the model runs, :obj:`None` for the CPU. (default: :obj:`None`)
+        seed: Seed of random weights, used if ``pretrained`` is :obj:`None`; torch's global random
+            state stays as it is. (default: ``0``)
+        cache_dir: Where open_clip keeps downloaded weights, :obj:`None` for its own default.
+            (default: :obj:`None`)
+        verbose: Whether to show a progress bar. (default: :obj:`False`)
+
+    Raises:
+        FileNotFoundError: If the checkpoint doesn't exist, or the weights of the tag are not found
+            locally and cannot be downloaded.
+        ImportError: If open_clip is not installed.
+        ValueError: If open_clip knows neither the model nor the tag, or ``batch_size`` isn't a
+            positive integer.
+    """
+
+    def __init__(
+        self,
+        model: str = 'ViT-B-32',
+        pretrained: PathLike | None = 'laion2b_s34b_b79k',
+        *,
+        batch_size: int = 64,
+        device: str | torch.device | None = None,
+        seed: int = 0,
+        cache_dir: PathLike | None = None,
+        verbose: bool = False,
+    ) -> None:
+        check_positive('batch_size', batch_size)
+        open_clip = _import_open_clip()
+        weights = None if pretrained is None else os.fspath(pretrained)
+        _check_known(open_clip, model, weights)
+        clip, preprocess, tokenizer = _build(open_clip, model, weights, seed, cache_dir)
+        name = f'{model}, {f"random seed {seed}" if weights is None else Path(weights).name}'
+        self._assemble(
+            clip.to('cpu' if device is None else device),
+            preprocess,
+            tokenizer,
+            name=name,
+            batch_size=batch_size,
+            verbose=verbose,
+        )
+
+    @classmethod
+    def from_model(
+        cls,
+        model: nn.Module,
+        preprocess: Callable[[Any], Tensor],
+        tokenizer: Callable[[list[str]], Tensor],
+        name: str,
+        *,
+        batch_size: int = 64,
+        device: str | torch.device | None = None,
+        verbose: bool = False,
+    ) -> 'OpenCLIPEncoder':
+        """Wrap a model that is already built, such as one that you fine-tuned.
+
+        Args:
+            model: An open_clip model, with ``encode_image`` and ``encode_text``. It is put into
+                evaluation mode and, if ``device`` is given, moved there.
+            preprocess: Turns a Pillow picture into a tensor.
+            tokenizer: Turns a list of texts into a tensor of tokens.
+            name: A name for the fingerprint, which also holds a digest of the weights.
+            batch_size: Pictures or texts per forward pass. (default: ``64``)
+            device: Where the model runs, :obj:`None` for where it is. (default: :obj:`None`)
+            verbose: Whether to show a progress bar. (default: :obj:`False`)
+
+        Returns:
+            The encoder.
+
+        Raises:
+            ValueError: If ``batch_size`` isn't a positive integer.
+        """
+        check_positive('batch_size', batch_size)
+        encoder = cls.__new__(cls)
+        encoder._assemble(
+            model if device is None else model.to(device),
+            preprocess,
+            tokenizer,
+            name=name,
+            batch_size=batch_size,
+            verbose=verbose,
+        )
+        return encoder
+
+    def _assemble(
+        self,
+        model: nn.Module,
+        preprocess: Callable[[Any], Tensor],
+        tokenizer: Callable[[list[str]], Tensor],
+        *,
+        name: str,
+        batch_size: int,
+        verbose: bool,
+    ) -> None:
+        self.model: Any = model.eval()
+        self.preprocess = preprocess
+        self.tokenizer = tokenizer
+        self.name = name
+        self.batch_size = batch_size
+        self.verbose = verbose
+        self._digest: str | None = None
+        self._channels: int | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """The model's name and a digest of its weights and preprocessing.
+
+        The digest is taken once, when it is first asked for.
+        """
+        if self._digest is None:
+            self._digest = _digest(self.model, self.preprocess, self.tokenizer)
+        return f'OpenCLIPEncoder/1({self.name}, digest={self._digest})'
+
+    @property
+    def channels(self) -> int:
+        """The length of a vector, the same for pictures and texts."""
+        if self._channels is None:
+            self._channels = self._forward_texts(['']).size(1)
+        return self._channels
+
+    def encode_images(self, paths: Sequence[PathLike | None]) -> tuple[Tensor, Tensor]:
+        """Encode one picture per path; see :class:`~pyg_mmgef.encoders.ImageEncoder`.
+
+        Args:
+            paths: Picture files, or :obj:`None` for items without a picture.
+
+        Returns:
+            The vectors, float32 of shape ``[n, channels]`` with zero rows for missing pictures,
+            and what is present, bool of shape ``[n]``. Both are on the CPU.
+
+        Raises:
+            ImportError: If Pillow is not installed.
+            ValueError: If ``paths`` is a single path.
+        """
+        require_pillow()
+        check_sequence('paths', paths)
+        vectors = torch.zeros(len(paths), self.channels)
+        present = torch.zeros(len(paths), dtype=torch.bool)
+        unreadable: list[PathLike] = []
+        given = [row for row, path in enumerate(paths) if path is not None]
+        for rows in self._batches(given, 'pictures'):
+            readable: list[int] = []
+            pixels: list[Tensor] = []
+            for row in rows:
+                path = paths[row]
+                assert path is not None
+                image = read_picture(path)
+                if image is None:
+                    unreadable.append(path)
+                else:
+                    readable.append(row)
+                    pixels.append(self.preprocess(image))
+            if readable:
+                vectors[readable] = self._forward_images(torch.stack(pixels))
+                present[readable] = True
+        warn_unreadable(unreadable, len(paths))
+        return vectors, present
+
+    def encode_texts(self, texts: Sequence[str | None]) -> tuple[Tensor, Tensor]:
+        """Encode one text per item; see :class:`~pyg_mmgef.encoders.TextEncoder`.
+
+        Args:
+            texts: Texts, or :obj:`None` for items without one.
+
+        Returns:
+            The vectors, float32 of shape ``[n, channels]`` with zero rows for missing texts,
+            and what is present, bool of shape ``[n]``. Both are on the CPU.
+
+        Raises:
+            ValueError: If ``texts`` is a single string.
+        """
+        check_sequence('texts', texts)
+        vectors = torch.zeros(len(texts), self.channels)
+        present = torch.tensor([not is_blank(text) for text in texts], dtype=torch.bool)
+        for rows in self._batches(present.nonzero().view(-1).tolist(), 'texts'):
+            vectors[rows] = self._forward_texts([texts[row] or '' for row in rows])
+        return vectors, present
+
+    def _batches(self, rows: list[int], what: str) -> Any:
+        starts = range(0, len(rows), self.batch_size)
+        batches = [rows[start : start + self.batch_size] for start in starts]
+        return tqdm(batches, desc=what, disable=not self.verbose)
+
+    @torch.inference_mode()
+    def _forward_images(self, pixels: Tensor) -> Tensor:
+        weight = self._weight
+        out = self.model.encode_image(pixels.to(weight.device, weight.dtype), normalize=False)
+        return out.float().cpu()
+
+    @torch.inference_mode()
+    def _forward_texts(self, texts: list[str]) -> Tensor:
+        tokens = self.tokenizer(texts).to(self._weight.device)
+        return self.model.encode_text(tokens, normalize=False).float().cpu()
+
+    @property
+    def _weight(self) -> Tensor:
+        return next(p for p in self.model.parameters() if p.is_floating_point())
+
+    def __repr__(self) -> str:
+        return f'{self.__class__.__name__}({self.name})'
+
+
+def _import_open_clip() -> Any:
+    try:
+        import_torchvision()
+        import open_clip
+    except ImportError as error:
+        raise ImportError(
+            'OpenCLIPEncoder needs open_clip; install it with: pip install "pyg-mmgef[clip]"'
+        ) from error
+    return open_clip
+
+
+def _check_known(open_clip: Any, model: str, pretrained: str | None) -> None:
+    if ':' in model:  # 'hf-hub:' and 'local-dir:' bring their own configuration and weights
+        return
+    # open_clip itself accepts 'ViT-B/32' as well as 'ViT-B-32'.
+    if model.replace('/', '-') not in open_clip.list_models():
+        raise ValueError(
+            f"'model' must be an architecture of open_clip (got {model!r}); "
+            'open_clip.list_models() lists them'
+        )
+    if pretrained is None or os.path.isfile(pretrained):
+        return
+    if os.sep in pretrained or pretrained.endswith(_CHECKPOINT_SUFFIXES):
+        raise FileNotFoundError(
+            f"'pretrained' names the checkpoint {pretrained!r}, which doesn't exist"
+        )
+    tags = open_clip.list_pretrained_tags_by_model(model.replace('/', '-'))
+    # Older releases of open_clip compare tags without regard to case and punctuation.
+    if re.sub(r'\W', '', pretrained.lower()) not in {re.sub(r'\W', '', t.lower()) for t in tags}:
+        raise ValueError(
+            f"'pretrained' must be a tag of {model!r}, a checkpoint or None (got {pretrained!r}); "
+            f'its tags are {", ".join(map(repr, tags)) or "none"}'
+        )
+
+
+def _build(
+    open_clip: Any, model: str, pretrained: str | None, seed: int, cache_dir: PathLike | None
+) -> tuple[nn.Module, Any, Any]:
+    cache = None if cache_dir is None else os.fspath(cache_dir)
+    # Drawing the initial weights must not move the caller's random state. The model is built on
+    # the CPU, so the generators of other devices are not touched in the first place.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        try:
+            clip, _, preprocess = open_clip.create_model_and_transforms(
+                model, pretrained=pretrained, device='cpu', cache_dir=cache
+            )
+            tokenizer = open_clip.get_tokenizer(model)
+        except Exception as error:
+            if pretrained is None and ':' not in model:
+                raise
+            if pretrained is not None and os.path.isfile(pretrained):
+                raise ValueError(
+                    f"'pretrained' names {pretrained!r}, which could not be loaded as weights of "
+                    f'{model!r}: {error}'
+                ) from error
+            raise FileNotFoundError(
+                f'the weights {pretrained!r} of {model!r} were not found locally and could not be '
+                "downloaded; download them where there is a network and pass 'cache_dir' or, as "
+                "'pretrained', the path of the checkpoint (pretrained=None gives random weights)"
+            ) from error
+    return clip, preprocess, tokenizer
+
+
+def _digest(model: nn.Module, preprocess: object, tokenizer: object) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    # The reprs of torchvision's transforms name their settings; addresses change in every run.
+    digest.update(re.sub(r' at 0x[0-9a-fA-F]+', '', repr(preprocess)).encode())
+    context = getattr(tokenizer, 'context_length', None)
+    digest.update(f'{type(tokenizer).__name__} {context}'.encode())
+    return digest.hexdigest()[:16]

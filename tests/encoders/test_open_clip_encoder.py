@@ -1,0 +1,210 @@
+import sys
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from pyg_mmgef.encoders import ImageEncoder, OpenCLIPEncoder, TextEncoder, import_torchvision
+
+if find_spec('open_clip') is None:
+    pytest.skip('open_clip is not installed', allow_module_level=True)
+import_torchvision()  # or the tests' own import of open_clip fails beside a CPU build of torch
+
+CONFIG = {
+    'embed_dim': 32,
+    'vision_cfg': {'image_size': 32, 'patch_size': 8, 'width': 64, 'layers': 2, 'head_width': 32},
+    'text_cfg': {'context_length': 77, 'vocab_size': 49408, 'width': 32, 'heads': 2, 'layers': 2},
+}
+
+
+@pytest.fixture(scope='module')
+def parts() -> tuple[Any, Any, Any]:
+    import open_clip
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = open_clip.model.CLIP(**CONFIG)
+    preprocess = open_clip.image_transform(32, is_train=False)
+    return model, preprocess, open_clip.get_tokenizer('ViT-B-32')
+
+
+def _encoder(parts: tuple[Any, Any, Any], **settings: Any) -> OpenCLIPEncoder:
+    return OpenCLIPEncoder.from_model(*parts, name='small', **settings)
+
+
+def test_it_is_both_kinds_of_encoder(parts: tuple[Any, Any, Any]) -> None:
+    encoder = _encoder(parts)
+    assert isinstance(encoder, ImageEncoder)
+    assert isinstance(encoder, TextEncoder)
+    assert encoder.channels == 32
+    assert repr(encoder) == 'OpenCLIPEncoder(small)'
+
+
+def test_pictures_are_what_the_tower_gives(
+    parts: tuple[Any, Any, Any], good_pictures: dict[str, Path]
+) -> None:
+    from PIL import Image
+
+    model, preprocess, _ = parts
+    path = good_pictures['png.png']
+    x, has = _encoder(parts).encode_images([path])
+    with torch.no_grad():
+        expected = model.encode_image(preprocess(Image.open(path).convert('RGB'))[None])
+    assert has.all()
+    assert torch.allclose(x, expected, atol=1e-5)
+    assert not x.requires_grad
+    assert not x.is_inference()
+
+
+def test_texts_are_what_the_tower_gives(parts: tuple[Any, Any, Any]) -> None:
+    model, _, tokenizer = parts
+    x, has = _encoder(parts).encode_texts(['a red cushion', None, '  ', 'a lamp'])
+    with torch.no_grad():
+        expected = model.encode_text(tokenizer(['a red cushion', 'a lamp']))
+    assert has.tolist() == [True, False, False, True]
+    assert torch.allclose(x[has], expected, atol=1e-5)
+    assert (x[~has] == 0).all()
+    assert x.dtype == torch.float32
+
+
+def test_missing_pictures(
+    parts: tuple[Any, Any, Any], good_pictures: dict[str, Path], bad_pictures: list[Path]
+) -> None:
+    paths = [None, *bad_pictures, good_pictures['cmyk.jpg'], good_pictures['alpha.png']]
+    with pytest.warns(UserWarning, match='6 of 9 pictures could not be read') as record:
+        x, has = _encoder(parts, batch_size=2).encode_images(paths)
+    assert len(record) == 1
+    assert has.tolist() == 7 * [False] + 2 * [True]
+    assert (x[~has] == 0).all()
+    assert (x[has] != 0).any(dim=1).all()
+
+
+def test_nothing_present(parts: tuple[Any, Any, Any]) -> None:
+    encoder = _encoder(parts)
+    for x, has in (encoder.encode_images([None]), encoder.encode_texts([''])):
+        assert x.shape == (1, 32)
+        assert not has.any()
+    assert encoder.encode_images([])[0].shape == (0, 32)
+    assert encoder.encode_texts([])[0].shape == (0, 32)
+
+
+def test_batch_size_does_not_matter(
+    parts: tuple[Any, Any, Any], good_pictures: dict[str, Path]
+) -> None:
+    paths = list(good_pictures.values())
+    texts = [f'product number {i}' * (i + 1) for i in range(7)]
+    one, many = _encoder(parts, batch_size=1), _encoder(parts, batch_size=64)
+    assert torch.allclose(one.encode_images(paths)[0], many.encode_images(paths)[0], atol=1e-5)
+    assert torch.allclose(one.encode_texts(texts)[0], many.encode_texts(texts)[0], atol=1e-5)
+
+
+def test_long_texts_are_truncated(parts: tuple[Any, Any, Any]) -> None:
+    x, _ = _encoder(parts).encode_texts(['lamp ' * 100, 'lamp ' * 200])
+    assert torch.equal(x[0], x[1])
+
+
+def test_fingerprint(parts: tuple[Any, Any, Any]) -> None:
+    import open_clip
+
+    model, preprocess, tokenizer = parts
+    encoder = _encoder(parts)
+    assert encoder.fingerprint == _encoder(parts, batch_size=3).fingerprint
+    assert 'small' in encoder.fingerprint
+    larger = open_clip.image_transform(40, is_train=False)
+    assert encoder.fingerprint != _encoder((model, larger, tokenizer)).fingerprint
+    other = open_clip.model.CLIP(**CONFIG)
+    assert encoder.fingerprint != _encoder((other, preprocess, tokenizer)).fingerprint
+
+
+def _small_architecture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """Register the small model with open_clip, so that its own factory builds it."""
+    import json
+
+    import open_clip
+
+    (tmp_path / 'ViT-tiny-test.json').write_text(json.dumps(CONFIG))
+    from open_clip import factory
+
+    monkeypatch.setattr(factory, '_MODEL_CONFIGS', dict(factory._MODEL_CONFIGS))
+    monkeypatch.setattr(factory, '_MODEL_CONFIG_PATHS', list(factory._MODEL_CONFIG_PATHS))
+    open_clip.add_model_config(tmp_path / 'ViT-tiny-test.json')
+    return 'ViT-tiny-test'
+
+
+def test_random_weights_by_seed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, good_pictures: dict[str, Path]
+) -> None:
+    name = _small_architecture(monkeypatch, tmp_path)
+    state = torch.random.get_rng_state()
+    first, again = OpenCLIPEncoder(name, None, seed=1), OpenCLIPEncoder(name, None, seed=1)
+    other = OpenCLIPEncoder(name, None, seed=2)
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert first.fingerprint == again.fingerprint != other.fingerprint
+
+    def encode(encoder: OpenCLIPEncoder) -> Tensor:
+        return encoder.encode_images([good_pictures['png.png']])[0]
+
+    assert torch.equal(encode(first), encode(again))
+    assert not torch.allclose(encode(first), encode(other))
+
+
+def test_local_checkpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    name = _small_architecture(monkeypatch, tmp_path)
+    drawn = OpenCLIPEncoder(name, None, seed=5)
+    torch.save(drawn.model.state_dict(), tmp_path / 'weights.pt')
+    loaded = OpenCLIPEncoder(name, tmp_path / 'weights.pt', seed=0)
+    texts = ['a red cushion']
+    assert torch.equal(loaded.encode_texts(texts)[0], drawn.encode_texts(texts)[0])
+    (tmp_path / 'junk.pt').write_bytes(b'junk')
+    with pytest.raises(ValueError, match='could not be loaded as weights') as caught:
+        OpenCLIPEncoder(name, tmp_path / 'junk.pt')
+    assert caught.value.__cause__ is not None
+
+
+def test_a_tag_that_cannot_be_downloaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    hub = pytest.importorskip('huggingface_hub')
+    monkeypatch.setattr(hub.constants, 'HF_HUB_OFFLINE', True)
+    with pytest.raises(FileNotFoundError, match='were not found locally') as caught:
+        OpenCLIPEncoder(cache_dir=tmp_path)
+    assert caught.value.__cause__ is not None
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'error', 'match'),
+    [
+        (('ViT-X',), ValueError, "'model' must be an architecture of open_clip"),
+        (('ViT-B-32', 'foo'), ValueError, "its tags are 'openai'"),
+        (('ViT-B-32', 'weights/none.pt'), FileNotFoundError, "which doesn't exist"),
+    ],
+)
+def test_unknown_names(arguments: tuple[str, ...], error: type[Exception], match: str) -> None:
+    with pytest.raises(error, match=match):
+        OpenCLIPEncoder(*arguments)
+
+
+def test_wrong_arguments(parts: tuple[Any, Any, Any]) -> None:
+    with pytest.raises(ValueError, match="'batch_size' must be a positive integer"):
+        _encoder(parts, batch_size=0)
+    with pytest.raises(ValueError, match="'texts' must be a sequence"):
+        _encoder(parts).encode_texts('a lamp')
+    with pytest.raises(ValueError, match="'paths' must be a sequence"):
+        _encoder(parts).encode_images('a.png')
+
+
+def test_progress_bar(parts: tuple[Any, Any, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    _encoder(parts).encode_texts(['a lamp'])
+    assert capsys.readouterr().err == ''
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        _encoder(parts, verbose=True).encode_texts(['a lamp'])
+    assert 'texts' in capsys.readouterr().err
+
+
+def test_missing_open_clip(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, 'open_clip', None)
+    with pytest.raises(ImportError, match=r'pip install "pyg-mmgef\[clip\]"'):
+        OpenCLIPEncoder('ViT-B-32', None)
