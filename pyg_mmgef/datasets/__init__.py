@@ -1,0 +1,6 @@
+"""Data sets with the library's schema: one that is drawn here, and readers of common layouts."""
+
+from pyg_mmgef.datasets.mmrec_folder import MMRecFolder as MMRecFolder
+from pyg_mmgef.datasets.synthetic_shop import SyntheticShop as SyntheticShop
+
+__all__ = ['MMRecFolder', 'SyntheticShop']
