@@ -1,0 +1,5 @@
+"""Batches of training triplets."""
+
+from pyg_mmgef.loader.triplet_loader import TripletLoader
+
+__all__ = ['TripletLoader']

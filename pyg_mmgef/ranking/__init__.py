@@ -1,0 +1,6 @@
+"""Full ranking: how good it is, and what it recommends."""
+
+from pyg_mmgef.ranking.evaluate import evaluate_ranking
+from pyg_mmgef.ranking.recommend import recommend
+
+__all__ = ['evaluate_ranking', 'recommend']

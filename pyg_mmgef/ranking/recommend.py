@@ -1,0 +1,71 @@
+import torch
+from torch import Tensor
+
+from pyg_mmgef.ranking.scoring import check_embeddings, top_k_blocks
+from pyg_mmgef.validate import check_positive
+
+__all__ = ['recommend']
+
+
+@torch.no_grad()
+def recommend(
+    z_user: Tensor,
+    z_item: Tensor,
+    users: Tensor | None = None,
+    *,
+    k: int = 10,
+    exclude: Tensor | None = None,
+    candidates: Tensor | None = None,
+    batch_size: int = 1024,
+) -> tuple[Tensor, Tensor]:
+    r"""Return the :obj:`k` items with the largest :math:`\mathbf{z}_u^{\top} \mathbf{z}_i`.
+
+    Args:
+        z_user: User embeddings. Shape: ``[num_users, channels]``.
+        z_item: Item embeddings. Shape: ``[num_items, channels]``.
+        users: Users to recommend to; :obj:`None` means all. Shape: ``[N]``.
+            (default: :obj:`None`)
+        k: Number of items per user. (default: ``10``)
+        exclude: Interactions (user, item) whose items are not recommended to the user again.
+            Shape: ``[2, E]``. (default: :obj:`None`)
+        candidates: The items to choose from; :obj:`None` means all. (default: :obj:`None`)
+        batch_size: Users per block. (default: ``1024``)
+
+    Returns:
+        Item ids and scores, best first, both of shape ``[N, k]``. A user with fewer than
+        :obj:`k` items left has the id -1 and the score ``-inf`` in the remaining places.
+
+    Raises:
+        ValueError: If embeddings aren't finite, ids are out of range, or :obj:`k` isn't positive.
+
+    Example:
+        >>> z_user, z_item = torch.eye(2), torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.2]])
+        >>> items, _ = recommend(z_user, z_item, k=2, exclude=torch.tensor([[1], [1]]))
+        >>> items
+        tensor([[0, 2],
+                [2, 0]])
+    """
+    check_embeddings(z_user, z_item)
+    check_positive('k', k)
+    if users is None:
+        users = torch.arange(z_user.size(0), device=z_user.device)
+    if users.dim() != 1 or users.is_floating_point():
+        raise ValueError(
+            f"'users' must be a vector of ids (got {list(users.shape)}, {users.dtype})"
+        )
+    users = users.long().to(z_user.device)
+    if users.numel() > 0 and not 0 <= int(users.min()) <= int(users.max()) < z_user.size(0):
+        raise ValueError(
+            f"'users' must hold ids in [0, {z_user.size(0)}) (got ids from {int(users.min())} to "
+            f'{int(users.max())})'
+        )
+    num_candidates = z_item.size(0) if candidates is None else candidates.unique().numel()
+    items = torch.full((users.numel(), k), -1, dtype=torch.long, device=z_user.device)
+    scores = z_user.new_full((users.numel(), k), float('-inf'))
+    shown = min(k, num_candidates)
+    for block, score, item in top_k_blocks(
+        z_user, z_item, users, shown, exclude, candidates, batch_size
+    ):
+        scores[block, :shown] = score
+        items[block, :shown] = item.masked_fill(score == float('-inf'), -1)
+    return items, scores
