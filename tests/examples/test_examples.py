@@ -1,0 +1,90 @@
+"""The example scripts, run as a person would run them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+EXAMPLES = Path(__file__).parents[2] / 'examples'
+
+
+def run(script: str, *arguments: object) -> str:
+    out = subprocess.run(
+        [sys.executable, str(EXAMPLES / script), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert out.returncode == 0, out.stderr[-2000:]
+    return out.stdout
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the examples share, so that the shop is drawn once."""
+    return tmp_path_factory.mktemp('shop')
+
+
+def test_mmgef_ends_with_table_recommendations_and_plots(root: Path, tmp_path: Path) -> None:
+    text = run('mmgef.py', '--root', root, '--output', tmp_path, '--epochs', 2)
+    for task in ('warm', 'cold among cold', 'cold among all'):
+        for model in ('Random', 'Popularity', 'LightGCN', 'MM-GEF'):
+            assert f'{task:<16} {model}' in text
+    assert text.count('MM-GEF recommends') == 3
+    assert text.count('  10. ') == 3
+    table = json.loads((tmp_path / 'metrics.json').read_text())
+    warm = {model: rows['warm']['recall@20'] for model, rows in table.items()}
+    assert warm['Planted taste'] > 5 * warm['Random']
+    assert warm['Planted taste'] > warm['MM-GEF'] > warm['Random']
+    for name in ('learning_curves.png', 'attention.png'):
+        assert (tmp_path / name).read_bytes().startswith(b'\x89PNG')
+    state = torch.load(tmp_path / 'model.pt', weights_only=True)
+    assert state['light_gcn.user_embedding.weight'].shape == (3000, 64)
+
+
+def test_mmgef_is_deterministic(root: Path, tmp_path: Path) -> None:
+    results = []
+    for name in ('first', 'second'):
+        run('mmgef.py', '--root', root, '--output', tmp_path / name, '--epochs', 1)
+        results.append((tmp_path / name / 'metrics.json').read_text())
+    assert results[0] == results[1]
+
+
+def test_mmgef_on_a_folder_with_its_own_split(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lines = ['userID\titemID\tx_label']
+    for user in range(40):
+        items = rng.permutation(30)[:8]
+        lines += [f'{user}\t{item}\t{max(0, rank - 5)}' for rank, item in enumerate(items)]
+    (tmp_path / 'toy.inter').write_text('\n'.join(lines))
+    np.save(tmp_path / 'text_feat.npy', rng.normal(size=(30, 16)).astype(np.float32))
+    out = tmp_path / 'out'
+    text = run('mmgef.py', '--data', tmp_path, '--output', out, '--epochs', 2, '--k', 5)
+    assert 'warm' in text
+    assert 'cold' not in text
+    assert 'item ' in text
+
+
+def test_mmgef_says_what_an_encoder_looks_like(tmp_path: Path) -> None:
+    out = subprocess.run(
+        [sys.executable, str(EXAMPLES / 'mmgef.py'), '--encoder', 'clip', '--root', str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert out.returncode != 0
+    assert 'open_clip:MODEL/PRETRAINED' in out.stderr
+    assert 'Traceback' not in out.stderr
+
+
+def test_lightgcn(root: Path) -> None:
+    assert 'recall@20' in run('lightgcn.py', '--root', root, '--epochs', 1)
+
+
+def test_compose(root: Path) -> None:
+    assert 'recall@20' in run('compose.py', '--root', root, '--epochs', 1)
