@@ -1,0 +1,125 @@
+"""What the benchmarks share: a training loop with early stopping, and how results are written."""
+
+import argparse
+import json
+import os
+import platform
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from pyg_mmgef.loader import TripletLoader
+from pyg_mmgef.nn import MMGEF, BPRLoss, LightGCN
+from pyg_mmgef.ranking import evaluate_ranking
+
+INTERACTS = ('user', 'interacts', 'item')
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Return a parser with the flags that every benchmark has."""
+    out = argparse.ArgumentParser(description=description.splitlines()[0])
+    out.add_argument(
+        '--output', type=Path, default=Path('results'), help='folder for JSON and plot'
+    )
+    out.add_argument('--threads', type=int, default=torch.get_num_threads())
+    out.add_argument('--quick', action='store_true', help='a short run that only shows it works')
+    return out
+
+
+def data_root(name: str) -> Path:
+    """Return the folder of a data set below the one that PYG_MMGEF_DATA names."""
+    root = os.environ.get('PYG_MMGEF_DATA')
+    if root is None:
+        raise SystemExit('set PYG_MMGEF_DATA to the folder that holds the data sets')
+    path = Path(root) / name
+    if not path.is_dir():
+        raise SystemExit(f'PYG_MMGEF_DATA holds no folder {name!r}')
+    return path
+
+
+def write_json(path: Path, results: Any) -> None:
+    """Write results with the machine and versions they were measured on."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    machine = {
+        'torch': torch.__version__,
+        'python': platform.python_version(),
+        'processor': platform.machine(),
+        'threads': torch.get_num_threads(),
+    }
+    temporary = path.with_suffix('.tmp')
+    temporary.write_text(json.dumps({'machine': machine, 'results': results}, indent=2))
+    temporary.replace(path)
+    print(f'Wrote {path}')
+
+
+@dataclass
+class Fit:
+    """The outcome of a training run, at the epoch that was best on validation."""
+
+    z_user: Tensor
+    z_item: Tensor
+    epoch: int
+    recall: float
+    alpha: list[float]
+    seconds_per_epoch: float
+    curve: list[float] = field(default_factory=list)
+
+
+def fit(
+    model: LightGCN | MMGEF,
+    train: HeteroData,
+    val_target: Tensor,
+    *,
+    lr: float = 1e-3,
+    l2: float = 1e-4,
+    epochs: int = 300,
+    eval_every: int = 5,
+    patience: int = 6,
+    batch_size: int = 2048,
+    seed: int = 0,
+) -> Fit:
+    """Train with BPR until Recall@20 on validation has not improved for some evaluations."""
+    loader = TripletLoader(
+        train, batch_size, shuffle=True, generator=torch.Generator().manual_seed(seed)
+    )
+    loss_fn = BPRLoss(l2)
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
+    best: Fit | None = None
+    curve: list[float] = []
+    seconds = 0.0
+    for epoch in range(1, epochs + 1):
+        start = time.perf_counter()
+        model.start_epoch(train, epoch - 1)
+        model.train()
+        for users, items, negatives in loader:
+            z_user, z_item = model(train)
+            loss = loss_fn(z_user[users], z_item[items], z_item[negatives])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        seconds += time.perf_counter() - start
+        if epoch % eval_every and epoch < epochs:
+            continue
+        model.eval()
+        with torch.inference_mode():
+            z_user, z_item = model(train)
+            recall = evaluate_ranking(
+                z_user, z_item, val_target, exclude=train[INTERACTS].edge_index, k=20
+            )['recall@20']
+        curve.append(recall)
+        if best is None or recall > best.recall:
+            alpha = []
+            if isinstance(model, MMGEF) and model.edge_fusion is not None:
+                alpha = model.alpha(train).mean(dim=0).tolist()
+            best = Fit(z_user, z_item, epoch, recall, alpha, 0.0)
+        elif epoch - best.epoch >= patience * eval_every:
+            break
+    assert best is not None
+    best.seconds_per_epoch = seconds / epoch
+    best.curve = curve
+    return best

@@ -1,0 +1,150 @@
+"""How long is one training step? Ours beside PyG's LightGCN, at the size of Amazon Baby.
+
+Random interactions of that size (19,445 users, 7,050 items, 118,551 interactions, 64 channels,
+batch 2048) and 512-d item features. All contestants take steps in turn within one process, so a
+busy machine slows them alike; the median is shown.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from common import parser, write_json
+from torch_geometric import seed_everything
+from torch_geometric.data import HeteroData
+from torch_geometric.nn import LightGCN as PyGLightGCN
+from torch_geometric.transforms import Compose
+from torch_geometric.typing import WITH_TORCH_SPARSE
+
+from pyg_mmgef.loader import TripletLoader
+from pyg_mmgef.nn import MMGEF, BPRLoss, LightGCN
+from pyg_mmgef.transforms import AddCoInteractionGraph, AddItemKNNGraph, FuseModalities
+
+NUM_USERS, NUM_ITEMS, NUM_INTERACTIONS, CHANNELS, FEATURES = 19_445, 7_050, 118_551, 64, 512
+
+
+def shop_of_baby_size() -> HeteroData:
+    """Random interactions with a long tail of popularity, and random features around centres."""
+    generator = torch.Generator().manual_seed(0)
+    popularity = torch.rand(NUM_ITEMS, generator=generator).pow(-0.7)
+    user = torch.randint(NUM_USERS, (2 * NUM_INTERACTIONS,), generator=generator)
+    item = popularity.multinomial(user.numel(), replacement=True, generator=generator)
+    pair = (user * NUM_ITEMS + item).unique()
+    pair = pair[torch.randperm(pair.numel(), generator=generator)[:NUM_INTERACTIONS]]
+    centre = torch.randn(200, FEATURES, generator=generator)
+    which = torch.randint(200, (NUM_ITEMS,), generator=generator)
+    data = HeteroData()
+    data['user'].num_nodes = NUM_USERS
+    data['item'].num_nodes = NUM_ITEMS
+    data['item'].x_content = centre[which] + torch.randn(NUM_ITEMS, FEATURES, generator=generator)
+    data['user', 'interacts', 'item'].edge_index = torch.stack(
+        [pair // NUM_ITEMS, pair % NUM_ITEMS]
+    )
+    return Compose([FuseModalities(), AddItemKNNGraph(k=10), AddCoInteractionGraph(k=10)])(data)
+
+
+def our_step(data: HeteroData, model: LightGCN | MMGEF) -> Callable[[], None]:
+    """Return a training step of one of our models."""
+    loader = TripletLoader(data, batch_size=2048, shuffle=True)
+    batches = iter(loader)
+    loss_fn = BPRLoss()
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+
+    def step() -> None:
+        nonlocal batches
+        batch = next(batches, None)
+        if batch is None:
+            batches = iter(loader)
+            batch = next(batches)
+        users, items, negatives = batch
+        z_user, z_item = model(data)
+        loss = loss_fn(z_user[users], z_item[items], z_item[negatives])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def pyg_step(data: HeteroData, sparse: bool) -> Callable[[], None]:
+    """Return a training step of PyG's LightGCN, as its documentation and example write it."""
+    edge_index = data['user', 'interacts', 'item'].edge_index
+    edge_index = torch.stack([edge_index[0], edge_index[1] + NUM_USERS])
+    both_ways = torch.cat([edge_index, edge_index.flip(0)], dim=1)
+    num_nodes = NUM_USERS + NUM_ITEMS
+    graph = both_ways
+    if sparse:
+        from torch_sparse import SparseTensor
+
+        graph = SparseTensor.from_edge_index(both_ways, sparse_sizes=(num_nodes, num_nodes)).t()
+    model = PyGLightGCN(num_nodes, CHANNELS, num_layers=2)
+    optimizer = torch.optim.Adam(model.parameters())
+    generator = torch.Generator().manual_seed(0)
+
+    def step() -> None:
+        index = torch.randint(NUM_INTERACTIONS, (2048,), generator=generator)
+        positive = edge_index[:, index]
+        negative = torch.stack(
+            [positive[0], torch.randint(NUM_USERS, num_nodes, (2048,), generator=generator)]
+        )
+        optimizer.zero_grad()
+        rank = model(graph, torch.cat([positive, negative], dim=1))
+        loss = model.recommendation_loss(
+            *rank.chunk(2), node_id=torch.cat([positive.unique(), negative[1]]).unique()
+        )
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def main() -> None:
+    args = parser(__doc__).parse_args()
+    torch.set_num_threads(args.threads)
+    seed_everything(0)
+    data = shop_of_baby_size()
+    contestants = {
+        'PyG LightGCN, edge_index': pyg_step(data, sparse=False),
+        'LightGCN': our_step(data, LightGCN.from_data(data)),
+        'MM-GEF, attention graph': our_step(data, MMGEF.from_data(data)),
+        'MM-GEF, attention node': our_step(data, MMGEF.from_data(data, attention='node')),
+        'MM-GEF, attention edge': our_step(data, MMGEF.from_data(data, attention='edge')),
+    }
+    if WITH_TORCH_SPARSE:
+        contestants['PyG LightGCN, SparseTensor'] = pyg_step(data, sparse=True)
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for turn in range(8 if args.quick else 40):
+        for name, step in contestants.items():
+            start = time.perf_counter()
+            step()
+            if turn >= 3:  # The first steps build graphs and warm caches.
+                times[name].append(time.perf_counter() - start)
+
+    base = statistics.median(times['PyG LightGCN, edge_index'])
+    print(f'{"one training step":<28}{"ms":>9}{"ratio":>9}   ({args.threads} threads)')
+    results = {}
+    for name, seconds in times.items():
+        median = statistics.median(seconds)
+        results[name] = {'ms': 1e3 * median, 'ratio': base / median}
+        print(f'{name:<28}{1e3 * median:>9.1f}{base / median:>8.1f}x')
+    write_json(args.output / 'train_step.json', results)
+    plot(args.output / 'train_step.png', results)
+
+
+def plot(path: object, results: dict[str, dict[str, float]]) -> None:
+    import matplotlib
+
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(7, 3), layout='constrained')
+    axis.barh(list(results), [row['ms'] for row in results.values()])
+    axis.set(xlabel='ms per training step, less is better')
+    axis.invert_yaxis()
+    figure.savefig(str(path), dpi=150)
+    print(f'Wrote {path}')
+
+
+if __name__ == '__main__':
+    main()
