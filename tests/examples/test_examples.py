@@ -32,9 +32,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_mmgef_ends_with_table_recommendations_and_plots(root: Path, tmp_path: Path) -> None:
     text = run('mmgef.py', '--root', root, '--output', tmp_path, '--epochs', 2)
     for task in ('warm', 'cold among cold', 'cold among all'):
-        for model in ('Random', 'Popularity', 'LightGCN', 'MM-GEF'):
+        for model in ('Random', 'Popularity', 'LightGCN', 'MM-GEF', 'MM-GEF, cold'):
             assert f'{task:<16} {model}' in text
-    assert text.count('MM-GEF recommends') == 3
+    assert text.count('MM-GEF, cold recommends') == 3
     assert text.count('  10. ') == 3
     table = json.loads((tmp_path / 'metrics.json').read_text())
     warm = {model: rows['warm']['recall@20'] for model, rows in table.items()}
