@@ -60,10 +60,10 @@ def main() -> None:
             skip_weight=args.skip_weight,
         )
         models['MM-GEF'] = mmgef()
-        # The same, with what lets items without interactions compete (see docs/method.rst).
-        models['MM-GEF, cold'] = mmgef(
-            item_readout='mean', item_dropout=args.item_dropout, cold_scale=args.cold_scale
-        )
+        if cold:  # The same, with what lets cold items compete (see docs/method.rst).
+            models['MM-GEF, cold'] = mmgef(
+                item_readout='mean', item_dropout=args.item_dropout, cold_scale=args.cold_scale
+            )
     curves = {
         name: fit(name, model, train, splits[1], cold[1] if cold else None, args)
         for name, model in models.items()

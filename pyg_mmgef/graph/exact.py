@@ -27,6 +27,8 @@ def exact_search(
         Inner products (or negative squared distances) and neighbour ids, best first, both of
         shape ``[N, k]``.
     """
+    if l2:
+        x = x.double()  # Norms and products cancel; float32 leaves nothing far from the origin.
     num_rows = x.size(0)
     block = max(1, BLOCK_ENTRIES // num_rows)
     square_norm = x.square().sum(dim=1) if l2 else None

@@ -1,3 +1,5 @@
+from importlib.util import find_spec
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -49,7 +51,8 @@ def knn_graph(
             weight is the *negative squared* distance, so larger is always closer).
             (default: ``'cosine'``)
         backend: ``'exact'`` (blocked products in torch, on the device of :obj:`x`), ``'faiss'``
-            (a flat index, on the CPU) or ``'auto'``: FAISS for CPU inputs, torch elsewhere.
+            (a flat index, on the CPU) or ``'auto'``: FAISS, if installed, for CPU inputs, torch
+            elsewhere.
             (default: ``'auto'``)
         symmetric: Also add the reverse of every edge. (default: :obj:`False`)
         verbose: Show a progress bar. (default: :obj:`False`)
@@ -84,14 +87,13 @@ def knn_graph(
         if not bool(has_content.all()):
             kept = has_content.nonzero().view(-1)
             x = x[kept]
-    elif metric == 'l2':
-        x = x - x.mean(dim=0)  # Distances stay, rounding errors far from the origin don't.
-    k = min(k, x.size(0) - 1)
+    k = min(int(k), x.size(0) - 1)
     if k < 1:  # At most one item has content.
         return torch.empty(2, 0, dtype=torch.long, device=x.device), x.new_empty(0)
 
     if backend == 'auto':
-        backend = 'faiss' if x.device.type == 'cpu' else 'exact'
+        on_cpu = x.device.type == 'cpu'
+        backend = 'faiss' if on_cpu and find_spec('faiss') is not None else 'exact'
     search = faiss_search if backend == 'faiss' else exact_search
     score, neighbor = search(x, k, l2=metric == 'l2', verbose=verbose)
     if metric == 'l2':
@@ -117,7 +119,8 @@ def _exact_distances(x: Tensor, neighbor: Tensor) -> tuple[Tensor, Tensor]:
 
 def _checked_features(x: Tensor | np.ndarray, k: int) -> Tensor:
     if isinstance(x, np.ndarray):
-        x = torch.from_numpy(x)
+        # torch warns of a read-only array, such as a memory map, even if nobody writes to it.
+        x = torch.from_numpy(x if x.flags.writeable else x.copy())
     if not isinstance(x, Tensor):
         raise TypeError(f"'x' must be a tensor or a NumPy array (got {type(x).__name__})")
     if x.dim() != 2 or x.size(0) == 0 or x.size(1) == 0:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.data.storage import EdgeStorage
 
-from pyg_mmgef.schema import CO_INTERACTS, INTERACTS, interactions, num_users_items
+from pyg_mmgef.schema import CO_INTERACTS, INTERACTS, ITEM, USER, interactions, num_users_items
 
 __all__ = ['Split', 'select_parts', 'unique_interactions']
 
@@ -20,14 +20,21 @@ def unique_interactions(data: HeteroData) -> tuple[Tensor, Tensor]:
     Of repeated pairs the earliest is kept: by ``time`` where the data has it, else by position.
 
     Raises:
-        ValueError: If the data has no interactions, or an item graph was built from them already,
-            which would carry held-out interactions into the train graph.
+        ValueError: If the data has no interactions, or other edges that would carry held-out ones
+            into the train graph: an item graph built from them, or their reverse.
     """
     if CO_INTERACTS in data.edge_types:
         raise ValueError(
             f"'data' already has the item graph {CO_INTERACTS}, built from the interactions that "
             'are now to be held out; split first, then add it to the train part'
         )
+    for source, relation, destination in data.edge_types:
+        other = (source, relation, destination)
+        if {source, destination} == {USER, ITEM} and other != INTERACTS:
+            raise ValueError(
+                f"'data' has the edges {other} beside {INTERACTS}; they could carry held-out "
+                'interactions into the train graph, so remove them, and add them again afterwards'
+            )
     edge_index = interactions(data)
     if edge_index.size(1) == 0:
         raise ValueError("'data' has no interactions to split")

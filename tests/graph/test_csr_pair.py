@@ -306,6 +306,40 @@ def test_result_has_the_precision_of_x(
         assert torch.allclose(replaced.grad.double(), expected, atol=1e-2)
 
 
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('fixed', [True, False])
+def test_half_precision(dtype: torch.dtype, fixed: bool) -> None:
+    edge_index, weight = random_edges((6, 8))
+    weight = weight.to(dtype)
+    replaced = None if fixed else weight.clone().requires_grad_()
+    pair = CSRPair(edge_index, weight if fixed else None, (6, 8))
+    x = features(6).to(dtype).requires_grad_()
+    out = pair.matmul(x, replaced)
+    out.sum().backward()
+    assert out.dtype == dtype
+    dense = dense_adjacency(edge_index, weight.double(), 6, 8)
+    assert torch.allclose(out.double(), dense @ x.double(), atol=0.02, rtol=0.02)
+    assert x.grad is not None
+    assert x.grad.dtype == dtype
+    expected = dense.t() @ torch.ones_like(out).double()
+    assert torch.allclose(x.grad.double(), expected, atol=0.02, rtol=0.02)
+    if replaced is not None:
+        assert replaced.grad is not None
+        assert replaced.grad.dtype == dtype
+
+
+def test_under_autocast() -> None:
+    edge_index, weight = random_edges((6, 8))
+    pair = CSRPair(edge_index, weight.float(), (6, 8))
+    x, replaced = features(6).float().requires_grad_(), weight.float().requires_grad_()
+    expected = pair.matmul(x, replaced)
+    with torch.autocast('cpu', torch.bfloat16):
+        out = pair.matmul(x, replaced)
+        grads = torch.autograd.grad(out.sum(), (x, replaced))
+    assert torch.equal(out, expected)
+    assert all(map(torch.equal, grads, torch.autograd.grad(expected.sum(), (x, replaced))))
+
+
 def test_fixed_weights_take_no_gradient() -> None:
     edge_index, weight = random_edges((6, 8))
     weight.requires_grad_()

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pyg_mmgef.graph import exact, faiss, knn_graph
+from pyg_mmgef.graph import exact, faiss, knn, knn_graph
 from tests.references import similarity
 
 BACKENDS = ['exact', 'faiss']
@@ -103,6 +103,7 @@ def test_small_blocks_give_the_same(
     for block in (1, 29 * 3, 29 * 10 + 7):
         monkeypatch.setattr(exact, 'BLOCK_ENTRIES', block)
         monkeypatch.setattr(faiss, 'QUERY_BLOCK', max(1, block // 29))
+        monkeypatch.setattr(knn, 'DISTANCE_BLOCK', max(1, block // 29))
         edge_index, edge_weight = knn_graph(x, 4, metric=metric, backend=backend)
         assert torch.equal(edge_index, expected[0])
         assert torch.allclose(edge_weight, expected[1], atol=1e-5)
@@ -202,21 +203,41 @@ class TestContent:
         assert edge_weight.tolist() == pytest.approx(expected, abs=1e-5)
 
 
-def test_l2_far_from_the_origin_with_faiss() -> None:
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_l2_far_from_the_origin(backend: str) -> None:
     x = features(60, 16) + 1000
+    assert_is_knn(x, 3, 'l2', *knn_graph(x, 3, metric='l2', backend=backend))
+
+
+@pytest.mark.parametrize(
+    'backend',
+    [
+        'faiss',
+        'exact',
+    ],
+)
+def test_l2_of_two_groups_far_apart(backend: str) -> None:
+    x = features(60, 4)
+    x[:30] += 1000
+    x[30:] -= 1000
+    _, edge_weight = knn_graph(x, 3, metric='l2', backend=backend)
+    best = similarity(x, 'l2').fill_diagonal_(-math.inf).topk(3).values
+    assert torch.allclose(edge_weight.view(60, 3).double(), best, atol=1e-5)
+
+
+def test_l2_weights_beside_a_distant_row() -> None:
+    x = features(60, 4)
+    expected_index, expected_weight = knn_graph(x, 3, metric='l2', backend='faiss')
+    x = torch.cat([x, torch.full((1, 4), 1e6)])
     edge_index, edge_weight = knn_graph(x, 3, metric='l2', backend='faiss')
-    assert_is_knn(x, 3, 'l2', edge_index, edge_weight)
+    assert torch.equal(edge_index[:, :180], expected_index)
+    assert torch.allclose(edge_weight[:180], expected_weight, atol=1e-5)
 
 
-def test_l2_far_from_the_origin_with_exact() -> None:
-    x = features(60, 16) + 1000
-    edge_index, edge_weight = knn_graph(x, 3, metric='l2', backend='exact')
-    assert_is_knn(x, 3, 'l2', edge_index, edge_weight)
-
-
-def test_l2_weights_are_never_positive_with_exact() -> None:
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_l2_of_equal_rows_is_zero(backend: str) -> None:
     x = features(8, 33).repeat(2, 1) * 3
-    assert float(knn_graph(x, 1, metric='l2', backend='exact')[1].max()) <= 0
+    assert knn_graph(x, 1, metric='l2', backend=backend)[1].tolist() == [0.0] * 16
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64])
@@ -252,6 +273,18 @@ def test_input_stays_as_it_was(backend: str) -> None:
 def test_not_contiguous(backend: str) -> None:
     x = features(4, 12).t()
     assert_is_knn(x, 3, 'cosine', *knn_graph(x, 3, backend=backend))
+
+
+@pytest.mark.parametrize(
+    'backend',
+    [
+        'exact',
+        'faiss',
+    ],
+)
+def test_k_may_be_a_numpy_integer(backend: str) -> None:
+    edge_index, _ = knn_graph(features(5, 3), np.int64(2), backend=backend)
+    assert torch.equal(edge_index, knn_graph(features(5, 3), 2, backend=backend)[0])
 
 
 @pytest.mark.parametrize('k', [0, -1, 2.0, True, '3'])

@@ -1,0 +1,186 @@
+"""What holds for the package as a whole: names, layout, direction of imports."""
+
+import ast
+import importlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / 'pyg_mmgef'
+MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob('*.py'))
+
+PUBLIC_NAMES = {
+    'pyg_mmgef': ['__version__'],
+    'pyg_mmgef.graph': ['CSRPair', 'co_interaction_graph', 'knn_graph'],
+    'pyg_mmgef.nn': [
+        'BPRLoss',
+        'BipartiteLGConv',
+        'EarlyFusion',
+        'ItemGraphConv',
+        'LightGCN',
+        'MMGEF',
+        'SoftEdgeFusion',
+    ],
+    'pyg_mmgef.transforms': [
+        'AddCoInteractionGraph',
+        'AddItemKNNGraph',
+        'FuseModalities',
+        'SplitColdItems',
+        'SplitInteractions',
+    ],
+    'pyg_mmgef.ranking': ['evaluate_ranking', 'recommend'],
+    'pyg_mmgef.loader': ['TripletLoader'],
+}
+
+# Public modules without a test file of their own, and where they are tested instead.
+TESTED_ELSEWHERE = {
+    'typing.py': 'type aliases alone, checked by mypy',
+    'validate.py': 'its messages are asserted by the tests of every caller',
+    'graph/exact.py': 'the backend of tests/graph/test_knn.py',
+    'graph/faiss.py': 'the backend of tests/graph/test_knn.py',
+    'transforms/splitting.py': 'what the tests of both splits and of leaks are about',
+    'ranking/scoring.py': 'the inside of tests/ranking/test_evaluate.py and test_recommend.py',
+    'nn/conv/weighted_sum_conv.py': 'the base class in the tests of both convolutions',
+}
+
+# What each part may import of the package, besides itself. Arrows point one way.
+BASE = {'typing', 'validate'}
+MAY_IMPORT = {
+    'typing': set(),
+    'validate': set(),
+    'schema': BASE,
+    'graph': BASE,
+    'ranking': BASE,
+    'loader': BASE | {'schema'},
+    'nn': BASE | {'schema', 'graph'},
+    'transforms': BASE | {'schema', 'graph', 'nn'},
+    'encoders': BASE,
+    'datasets': BASE | {'schema', 'graph', 'encoders', 'transforms'},
+}
+STANDS_ON_TOP = {'training', 'cli', 'main', '__main__'}
+
+
+def part_of(module: Path) -> str:
+    return module.parts[0].removesuffix('.py')
+
+
+def listed_names(module: Path) -> list[str]:
+    """The names in ``__all__`` of a module."""
+    for node in ast.parse((PACKAGE / module).read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == '__all__':
+            names: list[str] = ast.literal_eval(node.value)
+            return names
+    return []
+
+
+def imported_parts(module: Path) -> Iterator[str]:
+    """The parts of the package that a module imports, also inside of functions."""
+    for node in ast.walk(ast.parse((PACKAGE / module).read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f'{module} has a relative import, which this test cannot follow'
+            names = [f'{node.module}.{alias.name}' for alias in node.names]
+        for name in names:
+            first, *rest = name.split('.')
+            if first == 'pyg_mmgef' and rest and not rest[0].startswith('__version'):
+                yield rest[0]
+
+
+def test_modules_are_found() -> None:
+    assert Path('graph/knn.py') in MODULES
+    assert listed_names(Path('graph/knn.py')) == ['knn_graph']
+    assert set(imported_parts(Path('graph/knn.py'))) == {'graph', 'typing', 'validate'}
+
+
+@pytest.mark.parametrize('name', sorted(PUBLIC_NAMES))
+def test_names_that_stay(name: str) -> None:
+    module = importlib.import_module(name)
+    for public in PUBLIC_NAMES[name]:
+        assert public in module.__all__
+        assert hasattr(module, public)
+
+
+@pytest.mark.parametrize('module', MODULES, ids=str)
+def test_listed_names_exist(module: Path) -> None:
+    names = listed_names(module)
+    parts = ['pyg_mmgef', *module.with_suffix('').parts]
+    loaded = importlib.import_module('.'.join(parts).removesuffix('.__init__'))
+    assert all(hasattr(loaded, name) for name in names)
+    assert len(names) == len(set(names))
+
+
+def test_ships_its_types() -> None:
+    assert (PACKAGE / 'py.typed').is_file()
+
+
+@pytest.mark.parametrize('module', MODULES, ids=str)
+def test_public_module_has_a_test_file(module: Path) -> None:
+    if module.name.startswith('_') or not listed_names(module):
+        pytest.skip('private, or nothing public in it')
+    test = ROOT / 'tests' / module.parent / f'test_{module.name}'
+    if module.as_posix() in TESTED_ELSEWHERE:
+        assert not test.exists(), 'take it off the list of exceptions'
+        return
+    assert test.is_file(), f'{module} has no tests/{module.parent}/test_{module.name}'
+
+
+def test_exceptions_exist() -> None:
+    assert set(TESTED_ELSEWHERE) <= {module.as_posix() for module in MODULES}
+
+
+@pytest.mark.parametrize('module', MODULES, ids=str)
+def test_imports_run_one_way(module: Path) -> None:
+    part = part_of(module)
+    imported = set(imported_parts(module)) - {part}
+    assert not imported & STANDS_ON_TOP or part in STANDS_ON_TOP
+    if part in STANDS_ON_TOP or part == '__init__':
+        return
+    assert part in MAY_IMPORT, f'say in this test what {part} may import'
+    assert imported <= MAY_IMPORT[part]
+
+
+def test_layers_leave_torch_scatter_and_torch_sparse_alone() -> None:
+    for module in MODULES:
+        source = (PACKAGE / module).read_text()
+        assert not re.search(r'^\s*(import|from) torch_(scatter|sparse)\b', source, re.MULTILINE)
+
+
+@pytest.mark.parametrize('first', ['torch', 'faiss'])
+def test_torch_and_faiss_in_either_order(first: str) -> None:
+    script = (
+        f'import {first}, torch, faiss\n'
+        'from pyg_mmgef.graph import knn_graph\n'
+        'x = torch.randn(500, 32, generator=torch.Generator().manual_seed(0))\n'
+        "by_faiss, by_torch = (knn_graph(x, 5, backend=name) for name in ('faiss', 'exact'))\n"
+        'assert torch.equal(by_faiss[0], by_torch[0])\n'
+        'x.requires_grad_(); (x @ x.t()).sum().backward()\n'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', script], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_leaves_global_state_alone() -> None:
+    script = (
+        'import warnings, torch, torch_geometric\n'
+        'state = torch.get_rng_state(), torch.get_num_threads(), torch.get_default_dtype()\n'
+        'filters = list(warnings.filters)\n'
+        'import pyg_mmgef.graph, pyg_mmgef.nn, pyg_mmgef.transforms, pyg_mmgef.ranking\n'
+        'import pyg_mmgef.loader, pyg_mmgef.schema\n'
+        'assert torch.equal(torch.get_rng_state(), state[0])\n'
+        'assert (torch.get_num_threads(), torch.get_default_dtype()) == state[1:]\n'
+        'assert [f for f in filters if f not in warnings.filters] == []\n'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', script], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ''

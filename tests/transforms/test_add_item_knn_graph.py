@@ -1,0 +1,100 @@
+import pytest
+import torch
+from torch.utils.data import IterDataPipe
+from torch_geometric.data import HeteroData
+from torch_geometric.transforms import Compose
+
+from pyg_mmgef.graph import knn_graph, normalize_similarity
+from pyg_mmgef.transforms import AddItemKNNGraph, FuseModalities
+from tests.references import dense_adjacency, similarity, symmetric_normalized, top_k_rows
+from tests.transforms.shops import assert_unchanged, random_shop, snapshot
+
+
+@pytest.fixture
+def data() -> HeteroData:
+    return FuseModalities()(random_shop())
+
+
+@pytest.mark.parametrize('backend', ['auto', 'exact', 'faiss'])
+def test_equals_the_dense_oracle(data: HeteroData, backend: str) -> None:
+    store = AddItemKNNGraph(k=4, backend=backend)(data)['item', 'similar', 'item']
+    sparse = top_k_rows(similarity(data['item'].x, 'cosine').fill_diagonal_(0), 4)
+    out = dense_adjacency(store.edge_index, store.edge_weight.double(), 30, 30)
+    assert torch.allclose(out, symmetric_normalized(sparse), atol=1e-5)
+    assert bool((store.edge_weight > 0).all())
+
+
+@pytest.mark.parametrize('metric', ['cosine', 'ip', 'l2'])
+@pytest.mark.parametrize('symmetric', [False, True])
+def test_raw_similarities(data: HeteroData, metric: str, symmetric: bool) -> None:
+    transform = AddItemKNNGraph(k=4, metric=metric, symmetric=symmetric, normalize=False)
+    store = transform(data)['item', 'similar', 'item']
+    edge_index, edge_weight = knn_graph(data['item'].x, 4, metric=metric, symmetric=symmetric)
+    assert torch.equal(store.edge_index, edge_index)
+    assert torch.equal(store.edge_weight, edge_weight)
+
+
+def test_late_fusion_has_a_graph_per_modality() -> None:
+    shop = random_shop()
+    out = Compose(
+        [
+            AddItemKNNGraph(k=3, attr=f'x_{name}', relation=f'similar_{name}')
+            for name in ('image', 'text')
+        ]
+    )(shop)
+    assert ('item', 'similar', 'item') not in out.edge_types
+    for name in ('image', 'text'):
+        expected = normalize_similarity(*knn_graph(shop['item'][f'x_{name}'], 3), 30)
+        store = out['item', f'similar_{name}', 'item']
+        assert torch.equal(store.edge_index, expected[0])
+        assert torch.equal(store.edge_weight, expected[1])
+
+
+def test_items_without_content_have_no_edges(data: HeteroData) -> None:
+    data['item'].x[[2, 9]] = 0
+    edge_index = AddItemKNNGraph(k=4)(data)['item', 'similar', 'item'].edge_index
+    assert not torch.isin(edge_index, torch.tensor([2, 9])).any()
+
+
+def test_default_k() -> None:
+    data = HeteroData({'item': {'x': torch.rand(30, 5, generator=torch.manual_seed(0))}})
+    store = AddItemKNNGraph()(data)['item', 'similar', 'item']
+    assert torch.bincount(store.edge_index[1]).tolist() == [10] * 30
+
+
+def test_returns_a_new_object(data: HeteroData) -> None:
+    before = snapshot(data)
+    out = AddItemKNNGraph(k=3)(data)
+    assert out is not data
+    assert ('item', 'similar', 'item') in out.edge_types
+    assert_unchanged(data, before)
+
+
+def test_a_second_time_replaces_the_graph(data: HeteroData) -> None:
+    twice = AddItemKNNGraph(k=3)(AddItemKNNGraph(k=5)(data))
+    once = AddItemKNNGraph(k=3)(data)
+    for key in ('edge_index', 'edge_weight'):
+        expected = once['item', 'similar', 'item'][key]
+        assert torch.equal(twice['item', 'similar', 'item'][key], expected)
+
+
+def test_functional_name_and_repr() -> None:
+    assert 'add_item_knn_graph' in IterDataPipe.functions
+    assert repr(AddItemKNNGraph()) == "AddItemKNNGraph(k=10, 'x' -> 'similar')"
+    transform = AddItemKNNGraph(k=3, attr='x_text', relation='similar_text')
+    assert repr(transform) == "AddItemKNNGraph(k=3, 'x_text' -> 'similar_text')"
+
+
+def test_mistakes(data: HeteroData) -> None:
+    with pytest.raises(ValueError, match="'k' must be a positive integer"):
+        AddItemKNNGraph(k=0)
+    with pytest.raises(ValueError, match="'metric' must be one of"):
+        AddItemKNNGraph(metric='dot')
+    with pytest.raises(ValueError, match="'backend' must be one of"):
+        AddItemKNNGraph(backend='annoy')
+    with pytest.raises(ValueError, match="'normalize' needs similarities, but metric='l2'"):
+        AddItemKNNGraph(metric='l2')
+    with pytest.raises(ValueError, match=r"has no features 'x_audio' \(found \['has_image', .*'x'"):
+        AddItemKNNGraph(attr='x_audio')(data)
+    with pytest.raises(ValueError, match="'k' must be less than the number of items"):
+        AddItemKNNGraph(k=30)(data)
