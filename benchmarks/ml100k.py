@@ -89,6 +89,7 @@ def main() -> None:
                 train,
                 val[INTERACTS].edge_label_index,
                 seed=seed,
+                lr=5e-3,
                 epochs=5 if args.quick else 300,
             )
             rankers[name] = (best.z_user, best.z_item)

@@ -67,8 +67,9 @@ train = Compose([FuseModalities('concat'), AddItemKNNGraph(k=10)])(train)
 model = Recommender(train['user'].num_nodes, train['item'].x.size(1))
 optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
 loss_fn = BPRLoss(l2=1e-3)
+loader = TripletLoader(train, batch_size=2048, shuffle=True)
 for _ in (progress := tqdm(range(args.epochs), unit='epoch')):
-    for users, items, negatives in TripletLoader(train, batch_size=2048, shuffle=True):
+    for users, items, negatives in loader:
         z_user, z_item = model(train)
         loss = loss_fn(z_user[users], z_item[items], z_item[negatives])
         optimizer.zero_grad()

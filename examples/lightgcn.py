@@ -31,7 +31,8 @@ data = list(MMRecFolder(args.data)) if args.data else [SyntheticShop(args.root)[
 train, val, test = data if len(data) == 3 else SplitInteractions(seed=args.seed)(data[0])
 
 model = LightGCN.from_data(train, embedding_dim=64, num_layers=2)
-loader = TripletLoader(train, batch_size=2048, shuffle=True)
+generator = torch.Generator().manual_seed(args.seed)
+loader = TripletLoader(train, batch_size=2048, shuffle=True, generator=generator)
 loss_fn = BPRLoss(l2=1e-3)
 optimizer = torch.optim.Adam(model.parameters(), lr=args.lr)
 

@@ -57,7 +57,7 @@ def main() -> None:
             train,
             fusion=args.fusion,
             attention=args.attention,
-            skip_weight=args.skip_weight,
+            **({} if args.skip_weight is None else {'skip_weight': args.skip_weight}),
         )
         models['MM-GEF'] = mmgef()
         if cold:  # The same, with what lets cold items compete (see docs/method.rst).
@@ -80,10 +80,10 @@ def main() -> None:
     }
     print_table(table)
     # 5. Recommend, in words.
-    best = list(models)[-1]
-    print_recommendations(best, rankers[best], train, shop)
+    shown = list(models)[-1]
+    print_recommendations(shown, rankers[shown], train, shop)
     # 6. Save.
-    save(args.output, table, models[best], curves)
+    save(args.output, table, models[shown], curves)
 
 
 def parse_args() -> argparse.Namespace:
@@ -104,7 +104,9 @@ def parse_args() -> argparse.Namespace:
         choices=['mean', 'weighted', 'gated', 'concat'],
     )
     parser.add_argument('--attention', default='graph', choices=['graph', 'node', 'edge', 'mean'])
-    parser.add_argument('--skip-weight', type=float, default=0.9, help='share of the frozen graph')
+    parser.add_argument(
+        '--skip-weight', type=float, help='share of the frozen graph; 0.9, or 1 without features'
+    )
     parser.add_argument('--item-dropout', type=float, default=0.5, help='treated as cold in a step')
     parser.add_argument('--cold-scale', type=float, default=1.1, help='length of cold embeddings')
     parser.add_argument('--k', type=int, default=10, help='neighbours per item')

@@ -11,6 +11,7 @@ __all__ = [
     'check_edge_index',
     'check_edge_weight',
     'check_finite',
+    'check_ids',
     'check_positive',
 ]
 
@@ -50,7 +51,7 @@ def check_edge_index(
         ends: What the two rows hold, such as ``('user', 'item')``, for the message.
     """
     if not isinstance(edge_index, Tensor):
-        raise TypeError(f"'{name}' must be a tensor (got {type(edge_index).__name__})")
+        raise ValueError(f"'{name}' must be a tensor (got {type(edge_index).__name__})")
     if edge_index.dim() != 2 or edge_index.size(0) != 2:
         raise ValueError(f"'{name}' must have shape [2, E] (got {list(edge_index.shape)})")
     if edge_index.dtype not in (torch.int64, torch.int32):
@@ -81,3 +82,25 @@ def check_edge_weight(name: str, edge_weight: Tensor, edge_index: Tensor) -> Non
         )
     if not edge_weight.is_floating_point():
         raise ValueError(f"'{name}' must be floating point (got {edge_weight.dtype})")
+
+
+def check_ids(name: str, ids: Tensor, num_nodes: int, end: str) -> None:
+    """Raise a :class:`ValueError` unless :obj:`ids` is an integer vector inside ``[0, num_nodes)``.
+
+    Args:
+        name: The argument's name, for the message.
+        ids: What to check. A mask is refused: as numbers it would mean the ids 0 and 1.
+        num_nodes: Number of nodes.
+        end: What the ids are of, such as ``'user'``, for the message.
+    """
+    if not isinstance(ids, Tensor) or ids.dim() != 1 or ids.dtype not in (torch.int64, torch.int32):
+        found = f'{list(ids.shape)}, {ids.dtype}' if isinstance(ids, Tensor) else type(ids).__name__
+        raise ValueError(
+            f"'{name}' must be a tensor that is a vector of {end} ids (got {found}); of a mask, "
+            "pass 'mask.nonzero().view(-1)'"
+        )
+    if ids.numel() > 0 and not 0 <= int(ids.min()) <= int(ids.max()) < num_nodes:
+        raise ValueError(
+            f"'{name}' must hold {end} ids in [0, {num_nodes}) (got ids from {int(ids.min())} to "
+            f'{int(ids.max())})'
+        )

@@ -22,8 +22,9 @@ class CSRPair:
 
     Both orders are sorted once, here. The backward multiplies by the kept transpose, where
     autograd's own backward of a sparse product transposes anew in every step; the gradient of
-    learnable edge weights is a sampled product that never materialises one row per edge. All
-    layers of :mod:`pyg_mmgef.nn` take a :class:`CSRPair` in place of an ``edge_index``.
+    learnable edge weights is a sampled product that never materialises one row per edge. The
+    convolutions of :mod:`pyg_mmgef.nn`, built with ``normalize=False``, take a :class:`CSRPair` in
+    place of an ``edge_index``.
 
     Args:
         edge_index: Edges, source → destination. Shape: ``[2, E]``. An
@@ -87,6 +88,14 @@ class CSRPair:
         out.size = (self.size[1], self.size[0])
         out._matrix, out._transpose = self._transpose, self._matrix
         out._perm, out._perm_t = self._perm_t, self._perm
+        return out
+
+    def to(self, device: torch.device | str) -> 'CSRPair':
+        """Return the pair on another device."""
+        out = object.__new__(CSRPair)
+        out.size = self.size
+        out._matrix, out._transpose = self._matrix.to(device), self._transpose.to(device)
+        out._perm, out._perm_t = self._perm.to(device), self._perm_t.to(device)
         return out
 
     def matmul(self, x: Tensor, edge_weight: Tensor | None = None) -> Tensor:

@@ -122,7 +122,7 @@ def _checked_features(x: Tensor | np.ndarray, k: int) -> Tensor:
         # torch warns of a read-only array, such as a memory map, even if nobody writes to it.
         x = torch.from_numpy(x if x.flags.writeable else x.copy())
     if not isinstance(x, Tensor):
-        raise TypeError(f"'x' must be a tensor or a NumPy array (got {type(x).__name__})")
+        raise ValueError(f"'x' must be a tensor or a NumPy array (got {type(x).__name__})")
     if x.dim() != 2 or x.size(0) == 0 or x.size(1) == 0:
         raise ValueError(f"'x' must be a non-empty [N, channels] matrix (got {list(x.shape)})")
     if not x.is_floating_point():

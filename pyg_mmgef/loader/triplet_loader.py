@@ -29,7 +29,8 @@ class TripletLoader:
         negatives_from: ``'warm'`` or ``'all'`` items. (default: ``'warm'``)
         drop_last: Leave out a last batch that isn't full. (default: :obj:`False`)
         generator: Source of all random numbers, a CPU generator; :obj:`None` makes one seeded
-            with 0. (default: :obj:`None`)
+            with 0, never torch's global one. Build the loader once, not once per epoch, or every
+            epoch draws the same negatives. (default: :obj:`None`)
 
     Yields:
         ``users`` and ``items`` of shape ``[B]``, and ``negatives`` of shape ``[B]``, or

@@ -10,7 +10,7 @@ from torch_geometric.metrics import (
     LinkPredRecall,
 )
 
-from pyg_mmgef.ranking.scoring import check_embeddings, top_k_blocks
+from pyg_mmgef.ranking.scoring import candidate_items, check_embeddings, top_k_blocks
 from pyg_mmgef.validate import check_edge_index, check_positive
 
 __all__ = ['evaluate_ranking']
@@ -66,12 +66,12 @@ def evaluate_ranking(
         {'recall@1': 0.5, 'precision@1': 0.5, 'ndcg@1': 0.5}
     """
     check_embeddings(z_user, z_item)
-    cutoffs = (k,) if isinstance(k, int) else tuple(k)
-    num_candidates = z_item.size(0) if candidates is None else candidates.unique().numel()
+    cutoffs = tuple(k) if isinstance(k, Sequence) else (k,)
+    candidates = candidate_items(candidates, z_item)
     for cutoff in cutoffs:
         check_positive('k', cutoff)
-    if not cutoffs or max(cutoffs) > num_candidates:
-        raise ValueError(f"'k' must lie in [1, {num_candidates}], the items to rank (got {k})")
+    if not cutoffs or max(cutoffs) > candidates.numel():
+        raise ValueError(f"'k' must lie in [1, {candidates.numel()}], the items to rank (got {k})")
     target = _checked_target(target, exclude, candidates, (z_user.size(0), z_item.size(0)))
     target = target.to(z_user.device)
 
@@ -90,7 +90,7 @@ def evaluate_ranking(
 
 
 def _checked_target(
-    target: Tensor, exclude: Tensor | None, candidates: Tensor | None, size: tuple[int, int]
+    target: Tensor, exclude: Tensor | None, candidates: Tensor, size: tuple[int, int]
 ) -> Tensor:
     """Return the distinct targets, after checking that they can be found at all."""
     check_edge_index('target', target, size, ('user', 'item'))
@@ -106,11 +106,10 @@ def _checked_target(
                 f"'target' and 'exclude' share {int(overlap.sum())} interactions, which could "
                 'never be ranked; held-out interactions must not be part of train'
             )
-    if candidates is not None:
-        missing = ~torch.isin(pair % size[1], candidates.to(pair.device))
-        if bool(missing.any()):
-            raise ValueError(
-                f"'target' holds {int(missing.sum())} interactions with items that are not among "
-                "'candidates', which could never be ranked"
-            )
+    missing = ~torch.isin(pair % size[1], candidates.to(pair.device))
+    if bool(missing.any()):
+        raise ValueError(
+            f"'target' holds {int(missing.sum())} interactions with items that are not among "
+            "'candidates', which could never be ranked"
+        )
     return torch.stack([pair // size[1], pair % size[1]])

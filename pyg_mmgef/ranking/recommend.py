@@ -1,8 +1,8 @@
 import torch
 from torch import Tensor
 
-from pyg_mmgef.ranking.scoring import check_embeddings, top_k_blocks
-from pyg_mmgef.validate import check_positive
+from pyg_mmgef.ranking.scoring import candidate_items, check_embeddings, top_k_blocks
+from pyg_mmgef.validate import check_ids, check_positive
 
 __all__ = ['recommend']
 
@@ -49,20 +49,12 @@ def recommend(
     check_positive('k', k)
     if users is None:
         users = torch.arange(z_user.size(0), device=z_user.device)
-    if users.dim() != 1 or users.is_floating_point():
-        raise ValueError(
-            f"'users' must be a vector of ids (got {list(users.shape)}, {users.dtype})"
-        )
+    check_ids('users', users, z_user.size(0), 'user')
     users = users.long().to(z_user.device)
-    if users.numel() > 0 and not 0 <= int(users.min()) <= int(users.max()) < z_user.size(0):
-        raise ValueError(
-            f"'users' must hold ids in [0, {z_user.size(0)}) (got ids from {int(users.min())} to "
-            f'{int(users.max())})'
-        )
-    num_candidates = z_item.size(0) if candidates is None else candidates.unique().numel()
+    candidates = candidate_items(candidates, z_item)
     items = torch.full((users.numel(), k), -1, dtype=torch.long, device=z_user.device)
     scores = z_user.new_full((users.numel(), k), float('-inf'))
-    shown = min(k, num_candidates)
+    shown = min(k, candidates.numel())
     for block, score, item in top_k_blocks(
         z_user, z_item, users, shown, exclude, candidates, batch_size
     ):

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from pyg_mmgef.validate import check_edge_index, check_finite, check_positive
+from pyg_mmgef.validate import check_edge_index, check_finite, check_ids, check_positive
 
-__all__ = ['check_embeddings', 'top_k_blocks']
+__all__ = ['candidate_items', 'check_embeddings', 'top_k_blocks']
 
 
 def check_embeddings(z_user: Tensor, z_item: Tensor) -> None:
@@ -25,16 +25,26 @@ def check_embeddings(z_user: Tensor, z_item: Tensor) -> None:
         )
 
 
+def candidate_items(candidates: Tensor | None, z_item: Tensor) -> Tensor:
+    """Return the distinct ids of the items to rank, checked; all items for :obj:`None`."""
+    if candidates is None:
+        return torch.arange(z_item.size(0), device=z_item.device)
+    check_ids('candidates', candidates, z_item.size(0), 'item')
+    if candidates.numel() == 0:
+        raise ValueError("'candidates' is empty; there is no item to rank")
+    return candidates.long().unique().to(z_item.device)
+
+
 def top_k_blocks(
     z_user: Tensor,
     z_item: Tensor,
     users: Tensor,
     k: int,
     exclude: Tensor | None,
-    candidates: Tensor | None,
+    candidates: Tensor,
     batch_size: int,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Rank all items for some users, block by block.
+    """Rank the candidate items for some users, block by block.
 
     Yields:
         The positions in :obj:`users` of a block, shape ``[B]``, and its best scores and item ids,
@@ -42,11 +52,7 @@ def top_k_blocks(
     """
     check_positive('batch_size', batch_size)
     num_items = z_item.size(0)
-    if candidates is None:
-        candidates = torch.arange(num_items, device=z_item.device)
-    else:
-        candidates = _checked_candidates(candidates, num_items).to(z_item.device)
-        z_item = z_item[candidates]
+    z_item = z_item[candidates]
     start, seen = _seen_positions(exclude, z_user.size(0), num_items, candidates)
     for block in torch.arange(users.numel(), device=users.device).split(batch_size):
         user = users[block]
@@ -57,21 +63,6 @@ def top_k_blocks(
         score[row, seen[start[user][row] + offset]] = float('-inf')
         best, position = score.topk(k, dim=1)
         yield block, best, candidates[position]
-
-
-def _checked_candidates(candidates: Tensor, num_items: int) -> Tensor:
-    if candidates.dim() != 1 or candidates.numel() == 0 or candidates.is_floating_point():
-        raise ValueError(
-            f"'candidates' must be a non-empty vector of item ids (got {list(candidates.shape)}, "
-            f'{candidates.dtype})'
-        )
-    candidates = candidates.long().unique()
-    if int(candidates[0]) < 0 or int(candidates[-1]) >= num_items:
-        raise ValueError(
-            f"'candidates' must hold item ids in [0, {num_items}) (got ids from "
-            f'{int(candidates[0])} to {int(candidates[-1])})'
-        )
-    return candidates
 
 
 def _seen_positions(

@@ -203,7 +203,7 @@ def test_wrong_interactions() -> None:
         build(torch.tensor([[0.0], [1.0]]))
     with pytest.raises(ValueError, match=r"'edge_index' must have shape \[2, E\] \(got \[1, 2\]"):
         build(torch.tensor([[0, 1]]))
-    with pytest.raises(TypeError, match=r"'edge_index' must be a tensor \(got list\)"):
+    with pytest.raises(ValueError, match=r"'edge_index' must be a tensor \(got list\)"):
         build([[0], [1]])  # type: ignore[arg-type]
 
 

@@ -321,7 +321,7 @@ def test_x_must_be_floating_point(dtype: torch.dtype) -> None:
 
 
 def test_x_must_be_a_tensor_or_an_array() -> None:
-    with pytest.raises(TypeError, match=r"'x' must be a tensor or a NumPy array \(got list\)"):
+    with pytest.raises(ValueError, match=r"'x' must be a tensor or a NumPy array \(got list\)"):
         knn_graph([[1.0], [2.0]], 1)  # type: ignore[arg-type]
 
 

@@ -36,7 +36,8 @@ class BipartiteLGConv(WeightedSumConv):
         - **output:** node features :math:`(|\mathcal{V}|, F)` or :math:`(|\mathcal{V}_t|, F)`
 
     Raises:
-        ValueError: If ids, sizes or weights don't fit; see :meth:`forward`.
+        ValueError: If ids, sizes or weights don't fit; see
+            :meth:`~pyg_mmgef.nn.conv.weighted_sum_conv.WeightedSumConv.forward`.
 
     Example:
         >>> conv = BipartiteLGConv()

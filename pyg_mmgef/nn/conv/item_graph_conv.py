@@ -22,7 +22,8 @@ class ItemGraphConv(WeightedSumConv):
     Args:
         normalize: Apply :func:`~pyg_mmgef.graph.symmetric_normalize` in each forward, for raw
             similarities. The graphs that this package's transforms add are normalised already,
-            so it is off by default. (default: :obj:`False`)
+            so it is off by default; without weights it sums the neighbours as they are.
+            (default: :obj:`False`)
         **kwargs: Arguments of :class:`~torch_geometric.nn.conv.MessagePassing`.
 
     Shapes:
@@ -31,7 +32,8 @@ class ItemGraphConv(WeightedSumConv):
         - **output:** item features :math:`(|\mathcal{I}|, F)`
 
     Raises:
-        ValueError: If ids, sizes or weights don't fit; see :meth:`forward`.
+        ValueError: If ids, sizes or weights don't fit; see
+            :meth:`~pyg_mmgef.nn.conv.weighted_sum_conv.WeightedSumConv.forward`.
 
     Example:
         >>> edge_index, edge_weight = torch.tensor([[1, 0], [0, 1]]), torch.tensor([0.5, 2.0])

@@ -37,9 +37,7 @@ def mean_fusion(x: Mapping[str, Tensor], has: Mapping[str, Tensor] | None = None
     unit, present = _unit_features(x, has)
     _check_one_width({name: row.size(1) for name, row in unit.items()}, 'mean')
     mask = torch.stack(list(present.values()), dim=1)
-    weight = mask.to(next(iter(unit.values())).dtype)
-    weight = weight / weight.sum(dim=1, keepdim=True).clamp(min=1)
-    return _weighted_sum(unit, weight)
+    return _weighted_sum(unit, _mean_weights(mask, next(iter(unit.values())).dtype))
 
 
 def concat_fusion(x: Mapping[str, Tensor], has: Mapping[str, Tensor] | None = None) -> Tensor:
@@ -125,8 +123,7 @@ class EarlyFusion(Module):
         r"""Return :math:`\beta`, zero for missing modalities. Shape: ``[N, num_modalities]``."""
         if self.mode == 'concat':
             raise ValueError("mode='concat' has no weights")
-        unit, present = self._prepare(x, has)
-        return self._weights(unit, present)
+        return self._weights(*_unit_features(self._selected(x), has))
 
     def forward(self, x: Mapping[str, Tensor], has: Mapping[str, Tensor] | None = None) -> Tensor:
         """Fuse the modalities.
@@ -142,14 +139,15 @@ class EarlyFusion(Module):
         Raises:
             ValueError: If a modality is missing from :obj:`x`, or shapes don't fit.
         """
-        unit, present = self._prepare(x, has)
+        x = self._selected(x)
+        if self.mode == 'mean':
+            return mean_fusion(x, has)
         if self.mode == 'concat':
-            return torch.cat(list(unit.values()), dim=1)
+            return concat_fusion(x, has)
+        unit, present = _unit_features(x, has)
         return _weighted_sum(unit, self._weights(unit, present))
 
-    def _prepare(
-        self, x: Mapping[str, Tensor], has: Mapping[str, Tensor] | None
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def _selected(self, x: Mapping[str, Tensor]) -> dict[str, Tensor]:
         missing = [name for name in self.in_channels if name not in x]
         if missing:
             raise ValueError(f"'x' lacks the modalities {missing} (got {sorted(x)})")
@@ -159,7 +157,7 @@ class EarlyFusion(Module):
                     f"'x' has {x[name].size(-1)} channels for {name!r}, but the layer was built "
                     f'for {width}'
                 )
-        return _unit_features({name: x[name] for name in self.in_channels}, has)
+        return {name: x[name] for name in self.in_channels}
 
     def _weights(self, unit: dict[str, Tensor], present: dict[str, Tensor]) -> Tensor:
         mask = torch.stack(list(present.values()), dim=1)
@@ -169,7 +167,7 @@ class EarlyFusion(Module):
         elif self.logit is not None:
             logit = self.logit.expand_as(mask)
         else:
-            logit = torch.zeros_like(mask, dtype=next(iter(unit.values())).dtype)
+            return _mean_weights(mask, next(iter(unit.values())).dtype)
         # A finite fill keeps the row of an item without any modality free of NaN, in the backward
         # too; the mask then makes it zero.
         weight = logit.masked_fill(~mask, torch.finfo(logit.dtype).min).softmax(dim=1)
@@ -212,6 +210,11 @@ def _unit_features(
         unit[name] = F.normalize(row, dim=1).masked_fill(~mask[:, None], 0.0)
         present[name] = mask
     return unit, present
+
+
+def _mean_weights(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    weight = mask.to(dtype)
+    return weight / weight.sum(dim=1, keepdim=True).clamp(min=1)
 
 
 def _weighted_sum(unit: Mapping[str, Tensor], weight: Tensor) -> Tensor:

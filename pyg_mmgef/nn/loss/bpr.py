@@ -16,7 +16,8 @@ class BPRLoss(Module):
 
     from `"BPR: Bayesian Personalized Ranking from Implicit Feedback"
     <https://arxiv.org/abs/1205.2618>`_. With several negatives per positive, their terms are
-    averaged.
+    averaged. The penalty falls on what is passed in, usually the final embeddings; LightGCN
+    penalises those of layer 0, so its :math:`\lambda` doesn't carry over.
 
     Args:
         l2: The weight :math:`\lambda`. (default: ``1e-4``)

@@ -83,7 +83,8 @@ class LightGCN(Module):
         self.item_embedding = Embedding(num_items, embedding_dim)
         self.conv = BipartiteLGConv(normalize=False)
         self._cache = GraphCache()
-        self._epoch_graph: CSRPair | None = None
+        self._epoch = 0
+        self._epoch_cache = GraphCache()
         self.reset_parameters()
 
     @classmethod
@@ -97,36 +98,42 @@ class LightGCN(Module):
         torch.nn.init.xavier_uniform_(self.item_embedding.weight)
         self.conv.reset_parameters()
         self._cache.clear()
-        self._epoch_graph = None
+        self._epoch = 0
+        self._epoch_cache.clear()
 
     def start_epoch(self, data: HeteroData, epoch: int) -> None:
-        """Draw the interactions that propagate in a training epoch; a no-op without edge dropout.
+        """Draw anew which interactions propagate in training; nothing to do without edge dropout.
 
         Args:
             data: The train graph.
-            epoch: The epoch that starts; the draw depends on it and the seed alone.
+            epoch: The epoch that starts; the draw depends on it, the seed and the data alone.
         """
-        if self.edge_dropout == 0:
-            return
-        size = self.num_users, self.num_items
-        edge_index = self._checked_interactions(data)
-        if edge_index.size(1) == 0:
-            return
-        weight = bipartite_normalize(edge_index, None, size).cpu()
-        num_kept = max(1, round((1 - self.edge_dropout) * weight.numel()))
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        kept = weight.multinomial(num_kept, generator=generator).sort().values
-        edge_index = edge_index[:, kept.to(edge_index.device)]
-        self._epoch_graph = CSRPair(edge_index, bipartite_normalize(edge_index, None, size), size)
+        self._epoch = epoch
+        self._epoch_cache.clear()
 
     def interaction_graph(self, data: HeteroData) -> CSRPair:
         """Return the normalised graph user → item, built once for the same ``edge_index``."""
         edge_index = self._checked_interactions(data)
+        return self._cache.get([edge_index], lambda: self._normalized(edge_index))
+
+    def _epoch_graph(self, data: HeteroData) -> CSRPair:
+        """Return the normalised graph of the interactions that propagate in this epoch."""
+        edge_index = self._checked_interactions(data)
+        return self._epoch_cache.get([edge_index], lambda: self._drop_edges(edge_index))
+
+    def _drop_edges(self, edge_index: Tensor) -> CSRPair:
+        if edge_index.size(1) > 0:
+            size = self.num_users, self.num_items
+            weight = bipartite_normalize(edge_index, None, size).cpu()
+            num_kept = max(1, round((1 - self.edge_dropout) * weight.numel()))
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self._epoch)
+            kept = weight.multinomial(num_kept, generator=generator).sort().values
+            edge_index = edge_index[:, kept.to(edge_index.device)]
+        return self._normalized(edge_index)
+
+    def _normalized(self, edge_index: Tensor) -> CSRPair:
         size = self.num_users, self.num_items
-        return self._cache.get(
-            [edge_index],
-            lambda: CSRPair(edge_index, bipartite_normalize(edge_index, None, size), size),
-        )
+        return CSRPair(edge_index, bipartite_normalize(edge_index, None, size), size)
 
     def _checked_interactions(self, data: HeteroData) -> Tensor:
         size = num_users_items(data)
@@ -147,9 +154,8 @@ class LightGCN(Module):
             ``z_user`` of shape ``[num_users, embedding_dim]`` and ``z_item`` of shape
             ``[num_items, embedding_dim]``.
         """
-        to_item = self.interaction_graph(data)
-        if self.training and self._epoch_graph is not None:
-            to_item = self._epoch_graph
+        drops = self.training and self.edge_dropout > 0
+        to_item = self._epoch_graph(data) if drops else self.interaction_graph(data)
         to_user = to_item.t()
         x_user, x_item = self.user_embedding.weight, self.item_embedding.weight
         z_user, z_item = x_user, x_item

@@ -71,7 +71,8 @@ class MMGEF(Module):
         item_graphs: Relations of the item graphs, as in ``data['item', relation, 'item']``. With
             several graphs, one per modality, it is late fusion; with none, nothing propagates.
             (default: ``('similar', 'co_interacts')``)
-        num_item_layers: Convolutions over the fused item graph, 0 to 3 in the paper's study.
+        num_item_layers: Convolutions over the fused item graph, 1 to 3 in the paper's study; 0
+            propagates nothing.
             (default: ``1``)
         item_input: What propagates: ``'features'`` (:math:`\mathbf{W} \mathbf{e}_i +
             \mathbf{b}`), ``'id'`` (the item's id embedding, as LATTICE and FREEDOM do) or their
@@ -174,13 +175,17 @@ class MMGEF(Module):
     def from_data(cls, data: HeteroData, **kwargs: Any) -> 'MMGEF':
         """Build the model for :obj:`data`.
 
-        The modalities and weighted item graphs are those that :obj:`data` has. Without item
+        The modalities and item graphs are those that :obj:`data` has (edges between items that
+        have no ``edge_weight`` are no item graph). Without item
         features ``item_input`` defaults to ``'id'``; where there can be no learned part,
         ``skip_weight`` defaults to 1.
 
         Args:
             data: A graph in the schema of this package.
             **kwargs: Arguments of the constructor.
+
+        Raises:
+            ValueError: If the data has no item graph and none is asked for by ``item_graphs=()``.
         """
         x, _ = item_modalities(data)
         relations = [
@@ -189,10 +194,16 @@ class MMGEF(Module):
             if source == destination == ITEM
             and 'edge_weight' in data[source, relation, destination]
         ]
+        asked = set(kwargs)
         kwargs.setdefault('item_graphs', tuple(relations))
         kwargs.setdefault('item_input', 'features' if x else 'id')
         learns = kwargs['item_input'] != 'id' and SIMILAR in kwargs['item_graphs']
         kwargs.setdefault('skip_weight', 0.9 if learns else 1.0)
+        if not kwargs['item_graphs'] and 'item_graphs' not in asked:
+            raise ValueError(
+                "'data' has no weighted item graph; add one with AddItemKNNGraph or "
+                'AddCoInteractionGraph, or pass item_graphs=() for a model without'
+            )
         if kwargs['item_input'] != 'id':
             kwargs.setdefault('in_channels', {name: row.size(1) for name, row in x.items()})
         return cls(*num_users_items(data), **kwargs)

@@ -214,7 +214,8 @@ def dropping(data: HeteroData, edge_dropout: float, seed: int = 0) -> LightGCN:
 def test_edge_dropout_leaves_out_interactions_and_their_degrees() -> None:
     data = small_shop()
     model = dropping(data, edge_dropout=1 / 11)
-    full = model(data)
+    full = model.eval()(data)
+    model.train()
     edge_index = data[INTERACTS].edge_index
     seen = set()
     for epoch in range(8):
@@ -293,9 +294,24 @@ def test_copies_in_an_epoch_of_edge_dropout() -> None:
 def test_reset_parameters_ends_the_epoch_of_edge_dropout() -> None:
     data = small_shop()
     model = dropping(data, edge_dropout=0.5)
-    model.start_epoch(data, epoch=0)
+    model.start_epoch(data, epoch=3)
+    model(data)
     model.reset_parameters()
-    close(model(data), expected_of(model, data))
+    after = model(data)
+    model.start_epoch(data, epoch=0)
+    close(after, model(data))
+
+
+def test_edge_dropout_notices_other_data() -> None:
+    data, other = small_shop(), small_shop()
+    other[INTERACTS].edge_index = other[INTERACTS].edge_index[:, :6]
+    model = dropping(data, edge_dropout=0.5)
+    model.start_epoch(data, epoch=1)
+    model(data)
+    fresh = dropping(data, edge_dropout=0.5)
+    fresh.load_state_dict(model.state_dict())
+    fresh.start_epoch(other, epoch=1)
+    close(model(other), fresh(other))
 
 
 def test_edge_dropout_without_interactions() -> None:

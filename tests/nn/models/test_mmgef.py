@@ -192,7 +192,7 @@ def test_late_fusion_has_a_graph_per_modality(attention: str) -> None:
 @pytest.mark.parametrize('num_item_layers', [1, 2])
 def test_one_graph_or_none(relations: tuple[str, ...], num_item_layers: int) -> None:
     data = small_shop(relations)
-    model = model_of(data, num_item_layers=num_item_layers)
+    model = model_of(data, num_item_layers=num_item_layers, item_graphs=relations)
     assert model.item_graphs == relations
     if relations:
         check(model, data)
@@ -273,7 +273,9 @@ def test_item_dropout_hides_the_embedding_from_the_neighbours_too() -> None:
 def test_edge_dropout_is_that_of_light_gcn() -> None:
     data = small_shop()
     model = model_of(data, edge_dropout=0.5, seed=3)
+    model.eval()
     full, content = model(data), model(data)[1] - model.light_gcn(data)[1]
+    model.train()
     model.start_epoch(data, epoch=1)
     z_user, z_item = model(data)
     assert not torch.allclose(z_user, full[0])
@@ -489,7 +491,7 @@ def test_alpha_is_the_attention_of_the_forward(attention: str) -> None:
 def test_alpha_needs_graphs() -> None:
     data = small_shop(())
     with pytest.raises(ValueError, match='fuses no item graphs'):
-        model_of(data).alpha(data)
+        model_of(data, item_graphs=()).alpha(data)
 
 
 def test_changed_item_graphs_are_noticed() -> None:
@@ -595,7 +597,12 @@ def test_from_data_without_features() -> None:
     assert model(data)[1].shape == (NUM_ITEMS, 64)
 
 
-@pytest.mark.parametrize('relations', [(), ('co_interacts',), ('similar_image', 'similar_text')])
+def test_from_data_refuses_to_forget_the_item_graphs() -> None:
+    with pytest.raises(ValueError, match=r'no weighted item graph.*item_graphs=\(\)'):
+        MMGEF.from_data(small_shop(()))
+
+
+@pytest.mark.parametrize('relations', [('co_interacts',), ('similar_image', 'similar_text')])
 def test_from_data_without_the_similar_graph(relations: tuple[str, ...]) -> None:
     model = MMGEF.from_data(small_shop(relations))
     assert (model.item_graphs, model.skip_weight) == (relations, 1.0)
