@@ -31,7 +31,7 @@ class GraphCache:
             new is old for new, old in zip(tensors, self._tensors, strict=True)
         )
         if not same or versions != self._versions:
-            # A graph first seen during inference must serve a later training step as well.
+            # What is first seen during inference must serve a later training step as well.
             with torch.inference_mode(False):
                 self._value = build()
             self._tensors, self._versions = list(tensors), versions

@@ -169,6 +169,7 @@ class MMGEF(Module):
         self.item_conv = ItemGraphConv(normalize=False)
         self._learned: WeightedGraph | None = None
         self._cache = GraphCache()
+        self._fused_cache = GraphCache()
         self.reset_parameters()
 
     @classmethod
@@ -215,6 +216,7 @@ class MMGEF(Module):
                 module.reset_parameters()
         self._learned = None
         self._cache.clear()
+        self._fused_cache.clear()
 
     def start_epoch(self, data: HeteroData, epoch: int) -> None:
         """Do what is due before a training epoch.
@@ -283,7 +285,14 @@ class MMGEF(Module):
     def _fused(self, data: HeteroData) -> Tensor:
         assert self.fusion is not None
         assert self.lin is not None
-        return self.fusion(*item_modalities(data)).to(self.lin.weight.dtype)
+        fusion, dtype = self.fusion, self.lin.weight.dtype
+        x, has = item_modalities(data)
+        tensors = [*x.values(), *has.values()]
+        if fusion.mode in ('weighted', 'gated') or any(row.requires_grad for row in tensors):
+            return fusion(x, has).to(dtype)
+        # Nothing is learned here, so the fused features are the same in every step.
+        fused = self._fused_cache.get(tensors, lambda: fusion(x, has))
+        return fused.to(dtype)
 
     def _features(self, data: HeteroData) -> Tensor:
         assert self.lin is not None
