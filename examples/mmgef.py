@@ -41,6 +41,8 @@ Embeddings = tuple[Tensor, Tensor]
 def main() -> None:
     args = parse_args()
     seed_everything(args.seed)
+    # With several threads, the gradient of an indexing adds up in any order unless told otherwise.
+    torch.use_deterministic_algorithms(True, warn_only=True)
     args.output.mkdir(parents=True, exist_ok=True)
 
     # 1. Encode: pictures and titles become `x_image` and `x_text`.
