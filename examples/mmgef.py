@@ -206,11 +206,11 @@ def fit(
             curves['cold recall@20'].append(cold['recall@20'])
         if isinstance(model, MMGEF) and model.edge_fusion is not None:
             curves['alpha'].append(model.alpha(train).mean(dim=0).tolist())
-        progress.set_postfix(loss=f'{total:.4f}', recall=f'{recall:.4f}', best=f'{best:.4f}')
         if recall > best:
             best, best_epoch = recall, epoch
             best_state = {key: copy_of(value) for key, value in model.state_dict().items()}
-        elif epoch - best_epoch >= args.patience:
+        progress.set_postfix(loss=f'{total:.4f}', recall=f'{recall:.4f}', best=f'{best:.4f}')
+        if epoch - best_epoch >= max(args.patience, 1):
             break
     progress.close()
     model.load_state_dict(best_state)

@@ -14,6 +14,7 @@ __all__ = [
     'INTERACTS',
     'ITEM',
     'USER',
+    'interaction_edges',
     'interactions',
     'item_graph',
     'item_modalities',
@@ -44,17 +45,26 @@ def num_users_items(data: HeteroData) -> tuple[int, int]:
     return counts[0], counts[1]
 
 
+def interaction_edges(data: HeteroData) -> Tensor:
+    """Return ``data['user', 'interacts', 'item'].edge_index``, without looking at its ids.
+
+    Raises:
+        ValueError: If it is missing.
+    """
+    if INTERACTS not in data.edge_types or 'edge_index' not in data[INTERACTS]:
+        raise ValueError(
+            f"'data' has no edge type {INTERACTS} with an 'edge_index' (found {data.edge_types})"
+        )
+    return data[INTERACTS].edge_index
+
+
 def interactions(data: HeteroData) -> Tensor:
     """Return the checked train interactions, ``data['user', 'interacts', 'item'].edge_index``.
 
     Raises:
         ValueError: If they are missing, misshaped or out of range.
     """
-    if INTERACTS not in data.edge_types or 'edge_index' not in data[INTERACTS]:
-        raise ValueError(
-            f"'data' has no edge type {INTERACTS} with an 'edge_index' (found {data.edge_types})"
-        )
-    edge_index = data[INTERACTS].edge_index
+    edge_index = interaction_edges(data)
     check_edge_index('edge_index', edge_index, num_users_items(data), (USER, ITEM))
     return edge_index
 

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch_geometric import EdgeIndex
+from torch_geometric.utils import cumsum
 
 from pyg_mmgef.validate import check_edge_index, check_edge_weight
 
@@ -161,9 +162,7 @@ def _extended(pointer: Tensor, num_rows: int) -> Tensor:
 
 
 def _pointer(index: Tensor, num_rows: int) -> Tensor:
-    pointer = index.new_zeros(num_rows + 1)
-    torch.cumsum(torch.bincount(index, minlength=num_rows), 0, out=pointer[1:])
-    return pointer
+    return cumsum(torch.bincount(index, minlength=num_rows))
 
 
 def _csr(pointer: Tensor, index: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch_geometric.utils import cumsum
 
 from pyg_mmgef.validate import check_edge_index, check_finite, check_ids, check_positive
 
@@ -77,6 +78,5 @@ def _seen_positions(
     position[candidates] = torch.arange(candidates.numel(), device=device)
     user, item = exclude.to(device).long()
     user, item = user[position[item] >= 0], position[item][position[item] >= 0]
-    start = torch.zeros(num_users + 1, dtype=torch.long, device=device)
-    torch.cumsum(torch.bincount(user, minlength=num_users), 0, out=start[1:])
+    start = cumsum(torch.bincount(user, minlength=num_users))
     return start, item[user.argsort(stable=True)]

@@ -9,7 +9,7 @@ from pyg_mmgef.graph.csr_pair import CSRPair
 from pyg_mmgef.graph.weights import bipartite_normalize
 from pyg_mmgef.nn.conv.bipartite_lg_conv import BipartiteLGConv
 from pyg_mmgef.nn.models.graph_cache import GraphCache
-from pyg_mmgef.schema import interactions, num_users_items
+from pyg_mmgef.schema import interaction_edges, interactions, num_users_items
 from pyg_mmgef.validate import check_positive
 
 __all__ = ['LightGCN']
@@ -113,13 +113,17 @@ class LightGCN(Module):
 
     def interaction_graph(self, data: HeteroData) -> CSRPair:
         """Return the normalised graph user → item, built once for the same ``edge_index``."""
-        edge_index = self._checked_interactions(data)
-        return self._cache.get([edge_index], lambda: self._normalized(edge_index))
+        self._check_sizes(data)
+        return self._cache.get(
+            [interaction_edges(data)], lambda: self._normalized(interactions(data))
+        )
 
     def _epoch_graph(self, data: HeteroData) -> CSRPair:
         """Return the normalised graph of the interactions that propagate in this epoch."""
-        edge_index = self._checked_interactions(data)
-        return self._epoch_cache.get([edge_index], lambda: self._drop_edges(edge_index))
+        self._check_sizes(data)
+        return self._epoch_cache.get(
+            [interaction_edges(data)], lambda: self._drop_edges(interactions(data))
+        )
 
     def _drop_edges(self, edge_index: Tensor) -> CSRPair:
         if edge_index.size(1) > 0:
@@ -135,14 +139,13 @@ class LightGCN(Module):
         size = self.num_users, self.num_items
         return CSRPair(edge_index, bipartite_normalize(edge_index, None, size), size)
 
-    def _checked_interactions(self, data: HeteroData) -> Tensor:
+    def _check_sizes(self, data: HeteroData) -> None:
         size = num_users_items(data)
         if size != (self.num_users, self.num_items):
             raise ValueError(
                 f"'data' has {size[0]} users and {size[1]} items, but the model was built for "
                 f'{self.num_users} and {self.num_items}'
             )
-        return interactions(data)
 
     def forward(self, data: HeteroData) -> tuple[Tensor, Tensor]:
         """Return the embeddings of all users and items.

@@ -177,9 +177,8 @@ class MMGEF(Module):
         """Build the model for :obj:`data`.
 
         The modalities and item graphs are those that :obj:`data` has (edges between items that
-        have no ``edge_weight`` are no item graph). Without item
-        features ``item_input`` defaults to ``'id'``; where there can be no learned part,
-        ``skip_weight`` defaults to 1.
+        have no ``edge_weight`` are no item graph). Without item features ``item_input`` defaults
+        to ``'id'``; where there can be no learned part, ``skip_weight`` defaults to 1.
 
         Args:
             data: A graph in the schema of this package.
@@ -195,16 +194,15 @@ class MMGEF(Module):
             if source == destination == ITEM
             and 'edge_weight' in data[source, relation, destination]
         ]
-        asked = set(kwargs)
-        kwargs.setdefault('item_graphs', tuple(relations))
-        kwargs.setdefault('item_input', 'features' if x else 'id')
-        learns = kwargs['item_input'] != 'id' and SIMILAR in kwargs['item_graphs']
-        kwargs.setdefault('skip_weight', 0.9 if learns else 1.0)
-        if not kwargs['item_graphs'] and 'item_graphs' not in asked:
+        if 'item_graphs' not in kwargs and not relations:
             raise ValueError(
                 "'data' has no weighted item graph; add one with AddItemKNNGraph or "
                 'AddCoInteractionGraph, or pass item_graphs=() for a model without'
             )
+        kwargs.setdefault('item_graphs', tuple(relations))
+        kwargs.setdefault('item_input', 'features' if x else 'id')
+        learns = kwargs['item_input'] != 'id' and SIMILAR in kwargs['item_graphs']
+        kwargs.setdefault('skip_weight', 0.9 if learns else 1.0)
         if kwargs['item_input'] != 'id':
             kwargs.setdefault('in_channels', {name: row.size(1) for name, row in x.items()})
         return cls(*num_users_items(data), **kwargs)
