@@ -2,6 +2,7 @@
 
 from pyg_mmgef.graph.co_interaction import co_interaction_graph
 from pyg_mmgef.graph.csr_pair import CSRPair
+from pyg_mmgef.graph.item_index import ItemIndex
 from pyg_mmgef.graph.knn import knn_graph
 from pyg_mmgef.graph.weights import (
     bipartite_normalize,
@@ -13,6 +14,7 @@ from pyg_mmgef.graph.weights import (
 
 __all__ = [
     'CSRPair',
+    'ItemIndex',
     'bipartite_normalize',
     'co_interaction_graph',
     'knn_graph',

@@ -1,8 +1,11 @@
+import torch
 from torch_geometric.data import HeteroData
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
-from pyg_mmgef.graph.knn import BACKENDS, METRICS, knn_graph
+from pyg_mmgef.graph.features import METRICS
+from pyg_mmgef.graph.item_index import check_recall
+from pyg_mmgef.graph.knn import BACKENDS, knn_graph
 from pyg_mmgef.graph.weights import normalize_similarity
 from pyg_mmgef.schema import ITEM
 from pyg_mmgef.validate import check_choice, check_positive
@@ -26,7 +29,13 @@ class AddItemKNNGraph(BaseTransform):
         relation: The graph becomes ``data['item', relation, 'item']``. (default: ``'similar'``)
         metric: See :func:`~pyg_mmgef.graph.knn_graph`. (default: ``'cosine'``)
         backend: See :func:`~pyg_mmgef.graph.knn_graph`. (default: ``'auto'``)
+        recall: Share of the true neighbours that must be found; see
+            :func:`~pyg_mmgef.graph.knn_graph`. (default: :obj:`None`, all)
+        exclude_self: If :obj:`False`, an item is its own neighbour where it is among its
+            :obj:`k` best. (default: :obj:`True`)
         symmetric: Also add the reverse of every edge. (default: :obj:`False`)
+        num_threads: See :func:`~pyg_mmgef.graph.knn_graph`. (default: :obj:`None`)
+        generator: See :func:`~pyg_mmgef.graph.knn_graph`. (default: :obj:`None`)
         normalize: Drop similarities that aren't positive and normalise; :obj:`False` keeps raw
             similarities. (default: :obj:`True`)
         verbose: Show a progress bar. (default: :obj:`False`)
@@ -43,13 +52,21 @@ class AddItemKNNGraph(BaseTransform):
         relation: str = 'similar',
         metric: str = 'cosine',
         backend: str = 'auto',
+        recall: float | None = None,
+        exclude_self: bool = True,
         symmetric: bool = False,
+        num_threads: int | None = None,
+        generator: torch.Generator | None = None,
         normalize: bool = True,
         verbose: bool = False,
     ) -> None:
         check_positive('k', k)
         check_choice('metric', metric, METRICS)
         check_choice('backend', backend, BACKENDS)
+        if recall is not None:
+            check_recall(recall)
+        if num_threads is not None:
+            check_positive('num_threads', num_threads)
         if normalize and metric == 'l2':
             raise ValueError(
                 "'normalize' needs similarities, but metric='l2' gives negative distances; "
@@ -60,7 +77,11 @@ class AddItemKNNGraph(BaseTransform):
         self.relation = relation
         self.metric = metric
         self.backend = backend
+        self.recall = recall
+        self.exclude_self = exclude_self
         self.symmetric = symmetric
+        self.num_threads = num_threads
+        self.generator = generator
         self.normalize = normalize
         self.verbose = verbose
 
@@ -77,7 +98,11 @@ class AddItemKNNGraph(BaseTransform):
             self.k,
             metric=self.metric,
             backend=self.backend,
+            recall=self.recall,
+            exclude_self=self.exclude_self,
             symmetric=self.symmetric,
+            num_threads=self.num_threads,
+            generator=self.generator,
             verbose=self.verbose,
         )
         if self.normalize:

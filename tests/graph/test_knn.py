@@ -1,5 +1,6 @@
 import math
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pyg_mmgef.graph import exact, faiss, knn, knn_graph
+from pyg_mmgef.graph import ItemIndex, exact, faiss, knn, knn_graph
+from pyg_mmgef.graph import features as item_features
 from tests.references import similarity
 
-BACKENDS = ['exact', 'faiss']
+BACKENDS = ['exact', 'faiss_flat']
 METRICS = ['cosine', 'ip', 'l2']
 few_examples = settings(max_examples=50, deadline=None)
 
@@ -103,7 +105,7 @@ def test_small_blocks_give_the_same(
     for block in (1, 29 * 3, 29 * 10 + 7):
         monkeypatch.setattr(exact, 'BLOCK_ENTRIES', block)
         monkeypatch.setattr(faiss, 'QUERY_BLOCK', max(1, block // 29))
-        monkeypatch.setattr(knn, 'DISTANCE_BLOCK', max(1, block // 29))
+        monkeypatch.setattr(item_features, 'DIFFERENCE_ENTRIES', block)
         edge_index, edge_weight = knn_graph(x, 4, metric=metric, backend=backend)
         assert torch.equal(edge_index, expected[0])
         assert torch.allclose(edge_weight, expected[1], atol=1e-5)
@@ -212,7 +214,7 @@ def test_l2_far_from_the_origin(backend: str) -> None:
 @pytest.mark.parametrize(
     'backend',
     [
-        'faiss',
+        'faiss_flat',
         'exact',
     ],
 )
@@ -227,9 +229,9 @@ def test_l2_of_two_groups_far_apart(backend: str) -> None:
 
 def test_l2_weights_beside_a_distant_row() -> None:
     x = features(60, 4)
-    expected_index, expected_weight = knn_graph(x, 3, metric='l2', backend='faiss')
+    expected_index, expected_weight = knn_graph(x, 3, metric='l2', backend='faiss_flat')
     x = torch.cat([x, torch.full((1, 4), 1e6)])
-    edge_index, edge_weight = knn_graph(x, 3, metric='l2', backend='faiss')
+    edge_index, edge_weight = knn_graph(x, 3, metric='l2', backend='faiss_flat')
     assert torch.equal(edge_index[:, :180], expected_index)
     assert torch.allclose(edge_weight[:180], expected_weight, atol=1e-5)
 
@@ -279,7 +281,7 @@ def test_not_contiguous(backend: str) -> None:
     'backend',
     [
         'exact',
-        'faiss',
+        'faiss_flat',
     ],
 )
 def test_k_may_be_a_numpy_integer(backend: str) -> None:
@@ -335,7 +337,7 @@ def test_unknown_options() -> None:
 def test_missing_faiss_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, 'faiss', None)
     with pytest.raises(ImportError, match='pip install faiss-cpu'):
-        knn_graph(features(5, 3), 1, backend='faiss')
+        knn_graph(features(5, 3), 1, backend='faiss_flat')
     assert knn_graph(features(5, 3), 1, backend='exact')[0].shape == (2, 5)
 
 
@@ -345,3 +347,181 @@ def test_progress_only_when_asked(capsys: pytest.CaptureFixture[str]) -> None:
         assert capsys.readouterr() == ('', '')
         knn_graph(features(5, 3), 1, backend=backend, verbose=True)
         assert 'kNN' in capsys.readouterr().err
+
+
+class TestCandidatesAndProof:
+    """The search by rounded products, which small inputs don't reach by themselves."""
+
+    @pytest.fixture(autouse=True, params=[torch.bfloat16, torch.float32], ids=str)
+    def rounded(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(exact, 'SMALL', 0)
+        monkeypatch.setattr(exact, 'ROWS', 64)
+        monkeypatch.setattr(exact, 'COLUMNS', 96)
+        monkeypatch.setattr(exact, 'SPARE', 6)
+        monkeypatch.setattr(exact, 'product_dtype', lambda device: request.param)
+
+    @pytest.mark.parametrize('metric', METRICS)
+    @pytest.mark.parametrize('num_items', [2, 30, 64, 97, 300])
+    @pytest.mark.parametrize('whole', [False, True])
+    def test_is_exact(self, metric: str, num_items: int, whole: bool) -> None:
+        x = features(num_items, 12, whole=whole)
+        k = min(5, num_items - 1)
+        assert_is_knn(x, k, metric, *knn_graph(x, k, metric=metric, backend='exact'))
+
+    @pytest.mark.parametrize('metric', METRICS)
+    def test_differences_below_the_rounding(self, metric: str) -> None:
+        x = 1 + 1e-3 * features(200, 8)
+        assert_is_knn(x, 4, metric, *knn_graph(x, 4, metric=metric, backend='exact'))
+
+    @pytest.mark.parametrize('metric', METRICS)
+    def test_one_row_far_away(self, metric: str) -> None:
+        x = features(200, 8)
+        x[17] *= 1e5
+        assert_is_knn(x, 4, metric, *knn_graph(x, 4, metric=metric, backend='exact'))
+
+    def test_unproven_rows_alone_are_searched_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        searched = []
+        plain = exact._plain_search
+
+        def spy(
+            some: item_features.ItemFeatures, rows: Tensor, k: int, verbose: bool
+        ) -> tuple[Tensor, Tensor]:
+            searched.extend(rows.tolist())
+            return plain(some, rows, k, verbose)
+
+        monkeypatch.setattr(exact, '_plain_search', spy)
+        x = features(300, 64)
+        x[:40] = x[0]  # Among forty equal rows, eleven candidates prove nothing.
+        assert_is_knn(x, 5, 'cosine', *knn_graph(x, 5, backend='exact'))
+        assert set(range(40)) <= set(searched)
+
+
+def test_product_dtype_is_one_of_two() -> None:
+    assert exact.product_dtype(torch.device('cpu')) in (torch.float32, torch.bfloat16)
+    assert exact.product_dtype(torch.device('meta')) == torch.float32
+
+
+class TestRecall:
+    @pytest.fixture(autouse=True)
+    def spy(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[float] = []
+        graph = ItemIndex.graph
+
+        def spied(index: ItemIndex, k: int, *, recall: float = 0.95) -> tuple[Tensor, Tensor]:
+            self.calls.append(recall)
+            return graph(index, k, recall=recall)
+
+        monkeypatch.setattr(ItemIndex, 'graph', spied)
+
+    def test_auto_is_exact_unless_less_is_allowed_and_items_are_many(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        x = features(60, 5)
+        knn_graph(x, 3, recall=0.9)
+        monkeypatch.setattr(knn, 'CLUSTER_FROM', 60)
+        knn_graph(x, 3)
+        knn_graph(x, 3, recall=1)
+        assert self.calls == []
+        knn_graph(x, 3, recall=0.9)
+        assert self.calls == [0.9]
+
+    def test_the_cluster_backend_wants_95_percent(self) -> None:
+        x = features(60, 5)
+        edge_index, edge_weight = knn_graph(x, 3, backend='cluster')
+        assert self.calls == [0.95]
+        assert_degrees_and_weights(x, 3, edge_index, edge_weight)
+
+    def test_rows_of_zeros(self) -> None:
+        x = features(60, 5)
+        x[[0, 59]] = 0
+        edge_index, _ = knn_graph(x, 3, backend='cluster')
+        assert not torch.isin(edge_index, torch.tensor([0, 59])).any()
+
+    def test_generator_is_used(self) -> None:
+        generator = torch.Generator().manual_seed(3)
+        before = generator.get_state()
+        knn_graph(features(60, 5), 3, backend='cluster', generator=generator)
+        assert not torch.equal(generator.get_state(), before)
+
+    @pytest.mark.parametrize('recall', [0, -0.1, 1.01, True, '1'])
+    def test_must_be_a_share(self, recall: float) -> None:
+        with pytest.raises(ValueError, match=r"'recall' must be a number in \(0, 1\] \(got"):
+            knn_graph(features(5, 3), 1, recall=recall)
+
+
+def assert_degrees_and_weights(x: Tensor, k: int, edge_index: Tensor, edge_weight: Tensor) -> None:
+    neighbor, item = edge_index
+    assert torch.equal(item, torch.arange(len(x)).repeat_interleave(k))
+    weight = similarity(x.double(), 'cosine')[item, neighbor]
+    assert torch.allclose(edge_weight.double(), weight, atol=1e-5)
+
+
+@pytest.mark.parametrize('backend', [*BACKENDS, 'cluster'])
+class TestSelf:
+    def test_is_its_own_best_neighbor_if_wanted(self, backend: str) -> None:
+        x = features(20, 4)
+        edge_index, edge_weight = knn_graph(x, 3, exclude_self=False, backend=backend, recall=1)
+        others, other_weight = knn_graph(x, 2, backend='exact')
+        assert torch.equal(edge_index[0].view(20, 3)[:, 0], torch.arange(20))
+        assert torch.equal(edge_index[0].view(20, 3)[:, 1:], others[0].view(20, 2))
+        assert torch.allclose(edge_weight.view(20, 3)[:, 0], torch.ones(20))
+        assert torch.allclose(edge_weight.view(20, 3)[:, 1:], other_weight.view(20, 2), atol=1e-6)
+
+    def test_only_where_it_is_among_the_best(self, backend: str) -> None:
+        x = torch.tensor([[1.0], [2.0], [3.0], [4.0]])
+        edge_index, _ = knn_graph(x, 2, metric='ip', exclude_self=False, backend=backend, recall=1)
+        assert edge_index[0].tolist() == [3, 2, 3, 2, 3, 2, 3, 2]
+
+    def test_k_of_all_items(self, backend: str) -> None:
+        edge_index, _ = knn_graph(features(6, 4), 6, exclude_self=False, backend=backend, recall=1)
+        assert edge_index.size(1) == 36
+
+    def test_of_a_single_item(self, backend: str) -> None:
+        edge_index, edge_weight = knn_graph(
+            torch.ones(1, 3), 1, exclude_self=False, backend=backend
+        )
+        assert edge_index.tolist() == [[0], [0]]
+        assert edge_weight.tolist() == pytest.approx([1.0])
+
+
+class TestBatch:
+    def test_equals_a_graph_of_each_group(self) -> None:
+        x = features(30, 4)
+        batch = torch.tensor([2, 0, 7] * 10)
+        edge_index, edge_weight = knn_graph(x, 3, batch=batch)
+        weight = dict(zip(map(tuple, edge_index.t().tolist()), edge_weight.tolist(), strict=True))
+        assert len(weight) == 90
+        for group in (0, 2, 7):
+            rows = (batch == group).nonzero().view(-1)
+            index, expected = knn_graph(x[rows], 3)
+            pairs = map(tuple, rows[index].t().tolist())
+            for pair, value in zip(pairs, expected.tolist(), strict=True):
+                assert weight[pair] == pytest.approx(value, abs=1e-6)
+
+    def test_small_groups_give_all_others(self) -> None:
+        edge_index, _ = knn_graph(features(4, 3), 2, batch=torch.tensor([0, 0, 1, 2]))
+        assert edge_index.tolist() == [[1, 0], [0, 1]]
+
+    @pytest.mark.parametrize('batch', [torch.zeros(3).long(), torch.zeros(4), [0, 0, 0, 0]])
+    def test_must_be_one_integer_a_row(self, batch: Tensor) -> None:
+        with pytest.raises(ValueError, match="'batch' must be 4 integers, one a row"):
+            knn_graph(features(4, 3), 1, batch=batch)
+
+
+def test_read_only_memory_map(tmp_path: Path) -> None:
+    x = features(40, 6)
+    np.save(tmp_path / 'x.npy', x.numpy())
+    mapped = np.load(tmp_path / 'x.npy', mmap_mode='r', allow_pickle=False)
+    for backend in (*BACKENDS, 'cluster'):
+        edge_index, edge_weight = knn_graph(mapped, 3, backend=backend)
+        expected = knn_graph(x, 3, backend=backend)
+        assert torch.equal(edge_index, expected[0])
+        assert torch.equal(edge_weight, expected[1])
+
+
+def test_num_threads_is_restored() -> None:
+    before = torch.get_num_threads()
+    knn_graph(features(5, 3), 1, num_threads=1)
+    assert torch.get_num_threads() == before
+    with pytest.raises(ValueError, match="'num_threads' must be a positive integer"):
+        knn_graph(features(5, 3), 1, num_threads=0)

@@ -15,7 +15,7 @@ def data() -> HeteroData:
     return FuseModalities()(random_shop())
 
 
-@pytest.mark.parametrize('backend', ['auto', 'exact', 'faiss'])
+@pytest.mark.parametrize('backend', ['auto', 'exact', 'faiss_flat'])
 def test_equals_the_dense_oracle(data: HeteroData, backend: str) -> None:
     store = AddItemKNNGraph(k=4, backend=backend)(data)['item', 'similar', 'item']
     sparse = top_k_rows(similarity(data['item'].x, 'cosine').fill_diagonal_(0), 4)
@@ -98,3 +98,21 @@ def test_mistakes(data: HeteroData) -> None:
         AddItemKNNGraph(attr='x_audio')(data)
     with pytest.raises(ValueError, match="'k' must be less than the number of items"):
         AddItemKNNGraph(k=30)(data)
+
+
+def test_options_reach_the_graph(data: HeteroData) -> None:
+    options: dict = {'backend': 'cluster', 'recall': 0.8, 'exclude_self': False, 'num_threads': 1}
+    generators = [torch.Generator().manual_seed(5) for _ in range(2)]
+    transform = AddItemKNNGraph(k=4, normalize=False, generator=generators[0], **options)
+    store = transform(data)['item', 'similar', 'item']
+    expected = knn_graph(data['item'].x, 4, generator=generators[1], **options)
+    assert torch.equal(store.edge_index, expected[0])
+    assert torch.equal(store.edge_weight, expected[1])
+    assert (store.edge_index[0] == store.edge_index[1]).any()
+
+
+def test_recall_and_threads_are_checked_early() -> None:
+    with pytest.raises(ValueError, match="'recall' must be a number in"):
+        AddItemKNNGraph(recall=2)
+    with pytest.raises(ValueError, match="'num_threads' must be a positive integer"):
+        AddItemKNNGraph(num_threads=0)
