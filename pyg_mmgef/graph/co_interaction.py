@@ -1,3 +1,6 @@
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -12,7 +15,8 @@ from pyg_mmgef.validate import check_choice, check_edge_index, check_positive
 __all__ = ['co_interaction_graph']
 
 WEIGHTINGS = ('cosine', 'jaccard', 'lift', 'raw', 'lightgcn')
-BLOCK_PRODUCTS = 2**24  # Item-user-item paths expanded at a time: some hundred MiB.
+BYTES_PER_PATH = 64  # What a path of item, user and item takes until it is ranked, at most.
+PADDED_ENTRIES = 2**22  # Ranked at a time.
 
 
 def co_interaction_graph(
@@ -23,6 +27,9 @@ def co_interaction_graph(
     *,
     weighting: str = 'cosine',
     min_count: int = 1,
+    max_activity: int | None = None,
+    max_memory: int = 2**30,
+    num_threads: int | None = None,
     verbose: bool = False,
 ) -> WeightedGraph:
     r"""Connect every item to the :obj:`k` items it shares most users with (item-user-item).
@@ -42,8 +49,8 @@ def co_interaction_graph(
     This is the collaborative item graph of MM-GEF
     (`arXiv 2308.07222 <https://arxiv.org/abs/2308.07222>`_); the weightings are our reading, the
     last is two steps of LightGCN's propagation. Ties go to the lower item id. The counts are
-    computed for a block of items at a time; :math:`\mathbf{R}^{\top} \mathbf{R}` as a whole is
-    never held, dense or sparse.
+    computed for blocks of items, in threads; :math:`\mathbf{R}^{\top} \mathbf{R}` as a whole is
+    never held, dense or sparse. The work is :math:`\sum_u d_u^2`.
 
     Args:
         edge_index: **Train** interactions (user, item); a repeated pair counts once.
@@ -56,6 +63,14 @@ def co_interaction_graph(
         min_count: Users that two items must share to be connected. On sparse data most pairs share
             a single user (89 % of the edges on Amazon Baby); such an edge only repeats two
             interactions of one user. (default: ``1``)
+        max_activity: Leave out users with more items than that, as if they had not interacted: a
+            user of ten thousand items, often no person, costs as much as a million users of ten
+            and relates everything with everything. (default: :obj:`None`, nobody)
+        max_memory: Bytes that all blocks may take together, beside input and result. The row of a
+            single item is never cut, and takes at most 64 bytes an item.
+            (default: ``2**30``)
+        num_threads: Blocks computed at a time. By default as many as torch has threads.
+            (default: :obj:`None`)
         verbose: Show a progress bar. (default: :obj:`False`)
 
     Returns:
@@ -63,8 +78,8 @@ def co_interaction_graph(
         and ``edge_weight`` of shape ``[E']``, float32, on the device of :obj:`edge_index`.
 
     Raises:
-        ValueError: If ids are out of range, :obj:`k` or :obj:`min_count` is not positive, or
-            :obj:`weighting` is unknown.
+        ValueError: If ids are out of range, a number is not positive, or :obj:`weighting` is
+            unknown.
 
     Example:
         >>> interactions = torch.tensor([[0, 0, 1, 1, 1], [0, 1, 0, 1, 2]])
@@ -76,77 +91,117 @@ def co_interaction_graph(
     check_choice('weighting', weighting, WEIGHTINGS)
     check_positive('k', k)
     check_positive('min_count', min_count)
+    check_positive('max_memory', max_memory)
+    if max_activity is not None:
+        check_positive('max_activity', max_activity)
+    if num_threads is not None:
+        check_positive('num_threads', num_threads)
     check_edge_index('edge_index', edge_index, (num_users, num_items), ('user', 'item'))
 
     user, item = edge_index.cpu().numpy()
-    by_user = sp.csr_array((np.ones(user.size), (user, item)), shape=(num_users, num_items))
+    ones = np.ones(user.size, dtype=np.float32)
+    by_user = sp.csr_array((ones, (user, item)), shape=(num_users, num_items))
     by_user.sum_duplicates()
     by_user.data.fill(1.0)
-    count = np.bincount(by_user.indices, minlength=num_items).astype(np.float64)
+    if max_activity is not None:
+        by_user = by_user[np.diff(by_user.indptr) <= max_activity]
     activity = np.diff(by_user.indptr)
+    count = torch.from_numpy(np.bincount(by_user.indices, minlength=num_items)).double()
     by_item = by_user.T.tocsr()
+    factors = [by_user]
+    if weighting == 'lightgcn':
+        by_active_user = by_user.astype(np.float64)  # 1 / d_u for each interaction of a user.
+        by_active_user.data /= np.repeat(activity, activity)
+        # Two items that share users have a weight, so the count is of no use by itself.
+        factors = [by_active_user] if min_count == 1 else [by_user, by_active_user]
+
+    def graph_of(bounds: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+        start, stop = bounds
+        products = [by_item[start:stop] @ factor for factor in factors]
+        for product in products:
+            product.sort_indices()
+        pointer = torch.from_numpy(products[0].indptr).long()
+        source = torch.from_numpy(products[0].indices).long()
+        destination = torch.arange(start, stop).repeat_interleave(pointer.diff())
+        first, last = (torch.from_numpy(product.data) for product in (products[0], products[-1]))
+        weight = _weigh(last.double(), count[destination], count[source], num_users, weighting)
+        kept = source != destination
+        if min_count > 1:
+            kept &= first >= min_count
+        best = _best_per_row(pointer, weight.float(), source, kept, k)
+        return source[best], destination[best], weight[best].float()
+
+    workers = int(num_threads or torch.get_num_threads())
     paths = by_item @ activity  # Length of the product's row of each item, before merging.
-    by_active_user = by_user.copy()  # 1 / d_u for each interaction of a user.
-    by_active_user.data /= np.repeat(activity, activity)
-
-    parts = []
-    for start, stop in tqdm(
-        list(pairwise(_block_bounds(paths))), desc='co-interactions', disable=not verbose
-    ):
-        destination, source, shared = _product(by_item[start:stop], by_user)
-        destination += start
-        kept = (source != destination) & (shared >= min_count)
-        if weighting == 'lightgcn':
-            _, _, shared = _product(by_item[start:stop], by_active_user)
-        weight = _weigh(shared, count[destination], count[source], num_users, weighting)
-        best = _best_per_group(destination, weight, source, kept, k)
-        parts.append((source[best], destination[best], weight[best].astype(np.float32)))
-
-    columns = (np.concatenate(column) for column in zip(*parts, strict=True))
-    out = [torch.from_numpy(column).to(edge_index.device) for column in columns]
-    return torch.stack(out[:2]), out[2]
+    limit = max(1, max_memory // (BYTES_PER_PATH * workers))
+    blocks = list(pairwise(_block_bounds(np.minimum(paths, num_items), limit)))
+    with ThreadPoolExecutor(workers) as pool:
+        results = _map_in_order(pool, graph_of, blocks, workers)
+        parts = list(tqdm(results, desc='co-interactions', total=len(blocks), disable=not verbose))
+    source, destination, weight = (torch.cat(column) for column in zip(*parts, strict=True))
+    return torch.stack([source, destination]).to(edge_index.device), weight.to(edge_index.device)
 
 
-def _product(left: sp.csr_array, right: sp.csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return rows, columns and values of a product, sorted by row and column."""
-    product = left @ right
-    product.sort_indices()
-    product = product.tocoo()
-    return product.row.astype(np.int64), product.col.astype(np.int64), product.data
+def _best_per_row(pointer: Tensor, value: Tensor, column: Tensor, kept: Tensor, k: int) -> Tensor:
+    """Return the positions of the k largest values of each row; the lower column wins a tie.
+
+    Rows of similar length are padded to one matrix. Value and column make one 64-bit key: the
+    bits of positive floats are ordered as the floats are.
+    """
+    key = (value.view(torch.int32).long() << 32) - column
+    key.masked_fill_(~kept, -1)
+    length = pointer.diff()
+    order = length.argsort(descending=True, stable=True)
+    lengths = length[order].tolist()
+    best = torch.full((len(length), min(k, max(lengths, default=0))), -1)
+    start = 0
+    while start < len(lengths) and lengths[start] > 0:
+        width = lengths[start]
+        stop = min(len(lengths), start + max(1, PADDED_ENTRIES // width))
+        # Padding at most doubles a row.
+        shorter = int(torch.searchsorted(-length[order[start:stop]], -(width // 2), right=False))
+        stop = min(stop, start + max(1, shorter))
+        rows = order[start:stop]
+        offset = torch.arange(width)
+        inside = offset < length[rows, None]
+        position = (pointer[rows, None] + offset).masked_fill_(~inside, 0)
+        padded = key[position].masked_fill_(~inside, -1)
+        top, index = padded.topk(min(k, width), dim=1)
+        best[rows, : top.size(1)] = position.gather(1, index).masked_fill_(top < 0, -1)
+        start = stop
+    return best[best >= 0]
 
 
-def _best_per_group(
-    group: np.ndarray, value: np.ndarray, tie: np.ndarray, mask: np.ndarray, k: int
-) -> np.ndarray:
-    """Return the positions of the k largest values per group; the lower tie wins an equal one."""
-    order = np.lexsort((tie, -value, group))
-    order = order[mask[order]]
-    _, first, size = np.unique(group[order], return_index=True, return_counts=True)
-    rank = np.arange(order.size) - np.repeat(first, size)
-    return order[rank < k]
+def _map_in_order(
+    pool: ThreadPoolExecutor, function: Callable, items: list, ahead: int
+) -> Iterator:
+    """Map in threads, in order, with no more than a few results waiting."""
+    pending: deque[Future] = deque()
+    for item in items:
+        pending.append(pool.submit(function, item))
+        if len(pending) > ahead:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
 
 
-def _block_bounds(paths: np.ndarray) -> list[int]:
-    """Split the items into runs of at most ``BLOCK_PRODUCTS`` paths (or of a single item)."""
+def _block_bounds(paths: np.ndarray, limit: int) -> list[int]:
+    """Split the items into runs of at most so many paths (or of a single item)."""
     total = np.concatenate([[0], np.cumsum(paths, dtype=np.int64)])
     bounds = [0]
     while bounds[-1] < len(paths) or len(bounds) == 1:
-        stop = int(np.searchsorted(total, total[bounds[-1]] + BLOCK_PRODUCTS, side='right')) - 1
+        stop = int(np.searchsorted(total, total[bounds[-1]] + limit, side='right')) - 1
         bounds.append(min(max(stop, bounds[-1] + 1), len(paths)))
     return bounds
 
 
 def _weigh(
-    shared: np.ndarray,
-    count_i: np.ndarray,
-    count_j: np.ndarray,
-    num_users: int,
-    weighting: str,
-) -> np.ndarray:
+    shared: Tensor, count_i: Tensor, count_j: Tensor, num_users: int, weighting: str
+) -> Tensor:
     if weighting == 'cosine':  # The root comes last, so that equal fractions stay equal.
-        return np.sqrt(shared * shared / (count_i * count_j))
+        return (shared * shared / (count_i * count_j)).sqrt()
     if weighting == 'lightgcn':
-        return shared / np.sqrt(count_i * count_j)
+        return shared / (count_i * count_j).sqrt()
     if weighting == 'jaccard':
         return shared / (count_i + count_j - shared)
     if weighting == 'lift':

@@ -14,7 +14,7 @@ __all__ = ['exact_search', 'keep_best', 'product_dtype']
 
 BLOCK_ENTRIES = 2**24  # Float32 scores held at a time by the plain search: 64 MiB.
 SMALL = 2048  # Up to so many items, plain float32 products are as fast.
-ROWS, COLUMNS = 1024, 2**16  # Products held at a time: 128 MiB in bfloat16.
+ROWS, COLUMNS = 512, 2**16  # Products held at a time: 64 MiB in bfloat16.
 SPARE = 22  # Candidates beyond k: enough to prove nearly every row.
 GROUP = 32  # Scores reduced to their largest before any is ranked.
 HALF_SPACING = {torch.bfloat16: 2.0**-8, torch.float32: 2.0**-24}  # Relative rounding error.
@@ -54,7 +54,7 @@ def exact_search(features: ItemFeatures, k: int, *, verbose: bool = False) -> tu
     dtype = product_dtype(features.device)
     bound, low = _round(features, dtype)
     width = min(k + SPARE, num_items - 1)
-    threshold, candidate = _candidates(low, features.metric == 'l2', width, verbose)
+    threshold, candidate = _candidates(low, num_items, features.metric == 'l2', width, verbose)
     del low
     score = features.x.new_empty(num_items, k)
     neighbor = candidate.new_empty(num_items, k)
@@ -120,17 +120,19 @@ def _plain_search(
 
 
 def _round(features: ItemFeatures, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    r"""Return a bound of the error of each row's products and the rounded rows.
+    r"""Return a bound of the error of each row's products, and the rounded rows.
 
-    For L2 distances two columns with the halves of :math:`-\lVert \mathbf{x}_j \rVert^2 / 2` are
-    added, so that products rank as distances do.
+    Rows of zeros pad them to whole groups. For L2 distances two columns are added that hold the
+    upper and lower half of :math:`-\lVert \mathbf{x}_j \rVert^2 / 2`, so that products rank as
+    distances do.
     """
     l2 = features.metric == 'l2'
-    shape = (features.num_items, features.channels + 2 * l2)
-    low = torch.empty(shape, dtype=dtype, device=features.device)
+    padded = -(-features.num_items // GROUP) * GROUP
+    shape = (padded, features.channels + 2 * l2)
+    low = torch.zeros(shape, dtype=dtype, device=features.device)
     norm, error = features.x.new_empty(2, features.num_items)
     for start in range(0, features.num_items, ROWS):
-        rows = slice(start, start + ROWS)
+        rows = slice(start, min(start + ROWS, features.num_items))
         exact = features[rows]
         low[rows, : features.channels] = exact
         norm[rows] = torch.linalg.vector_norm(exact, dim=1)
@@ -141,33 +143,32 @@ def _round(features: ItemFeatures, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     bound = error * (longest + error.max()) + norm * error.max() + rounding * norm * longest
     if l2:
         shift = -norm.square() / 2
-        low[:, -2] = shift
-        low[:, -1] = shift - low[:, -2]
+        low[: features.num_items, -2] = shift
+        low[: features.num_items, -1] = shift - low[: features.num_items, -2]
         bound = bound + (rounding + HALF_SPACING[dtype] ** 2) * longest.square()
     return bound, low
 
 
-def _candidates(low: Tensor, l2: bool, width: int, verbose: bool) -> tuple[Tensor, Tensor]:
+def _candidates(
+    low: Tensor, num_items: int, l2: bool, width: int, verbose: bool
+) -> tuple[Tensor, Tensor]:
     """Return each row's ``width``-th best rounded score and the ids of its ``width`` best."""
-    num_items = low.size(0)
     threshold = torch.empty(num_items, device=low.device)
     candidate = torch.empty(num_items, width, dtype=torch.long, device=low.device)
-    columns = min(COLUMNS, -(-num_items // GROUP) * GROUP)
-    product = torch.empty(ROWS * columns, dtype=low.dtype, device=low.device)
+    product = torch.empty(ROWS * min(COLUMNS, len(low)), dtype=low.dtype, device=low.device)
     for start in tqdm(range(0, num_items, ROWS), desc='exact kNN', disable=not verbose):
-        query = low[start : start + ROWS]
+        query = low[start : min(start + ROWS, num_items)]
         if l2:
             query = query.clone()
             query[:, -2:] = 1.0
         row = torch.arange(len(query), device=low.device)
         score = torch.full((len(query), width), float('-inf'), device=low.device)
         index = torch.zeros(len(query), width, dtype=torch.long, device=low.device)
-        for first in range(0, num_items, columns):
-            key = low[first : first + columns]
-            size = -(-len(key) // GROUP) * GROUP
-            part = product[: len(query) * size].view(len(query), size)
-            torch.mm(query, key.t(), out=part[:, : len(key)])
-            part[:, len(key) :] = float('-inf')
+        for first in range(0, len(low), COLUMNS):
+            key = low[first : first + COLUMNS]
+            part = product[: len(query) * len(key)].view(len(query), len(key))
+            torch.mm(query, key.t(), out=part)
+            part[:, max(num_items - first, 0) :] = float('-inf')
             own = row + start - first
             inside = (own >= 0) & (own < len(key))
             part[row[inside], own[inside]] = float('-inf')

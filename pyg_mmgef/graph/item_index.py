@@ -34,7 +34,7 @@ PROBE_COST = 4  # Measured: to probe a cell costs as much as to score four candi
 
 
 class Setting(NamedTuple):
-    """How much is searched, and the recall that it had on a sample (less a standard error)."""
+    """How much is searched, and the recall that it had on a sample."""
 
     num_probes: int
     num_candidates: int
@@ -51,8 +51,9 @@ class ItemIndex:
     are scored from the full features in float32, so every returned similarity is exact.
 
     How many cells an item probes and how many candidates it keeps is settled for each :obj:`k` and
-    wanted recall on a sample of 512 items whose exact neighbours are computed. If no setting
-    reaches the recall, the graph is computed exactly. The measured recall is logged (logger
+    wanted recall on a sample of 512 items whose exact neighbours are computed: the cheapest
+    setting whose recall, less two standard errors, is what was wanted. If there is none, the graph
+    is computed exactly. The measured recall is logged (logger
     ``pyg_mmgef.graph.item_index``, level info) and kept in :attr:`settings`.
 
     Items of zeros have no neighbours under the cosine metric. The features are not copied if they
@@ -520,10 +521,11 @@ class ItemIndex:
         num_items = self._content.numel()
         place = self._place[torch.randperm(num_items, generator=self._generator)[:SAMPLE]]
         item = self._order[place]
-        exact, _ = self._exact_queries(
-            self.features, item, min(k + 1, num_items), product_dtype(self.features.device)
+        exact, ids = self._exact_queries(
+            self.features, item, k + 1, product_dtype(self.features.device)
         )
-        # The item itself is among its best; with an inner product not surely, which is harmless.
+        # With an inner product, an item is not surely among its own best.
+        exact = exact.masked_fill(ids == item[:, None], float('-inf')).topk(k, dim=1).values
         least = exact[:, -1] - 1e-6 * exact[:, -1].abs()
         low, own = self._queries(place)
         most = min(PROBES[-1], len(self._bounds) - 1)
@@ -543,7 +545,7 @@ class ItemIndex:
             ids = self._order[found].masked_fill_(found < 0, -1)
             score, _ = self.features.best(item, ids, min(k, width))
             share = (score >= least[:, None]).float().mean(dim=1)
-            lower = float(share.mean() - share.std(correction=0) / len(share) ** 0.5)
+            lower = float(share.mean() - 2 * share.std(correction=0) / len(share) ** 0.5)
             if lower >= recall:
                 return Setting(num_probes, width, float(share.mean()))
         return None

@@ -16,7 +16,7 @@ __all__ = ['knn_graph']
 BACKENDS = ('auto', 'exact', 'cluster', 'faiss_flat')
 DEFAULT_RECALL = 0.95
 # Measured (benchmarks/knn_build.py): with fewer items the exact search is as fast as an index.
-CLUSTER_FROM = 30_000
+CLUSTER_FROM = 10_000
 
 
 def knn_graph(
@@ -66,7 +66,7 @@ def knn_graph(
         backend: ``'exact'`` (blocked products in torch, on the device of :obj:`x`), ``'cluster'``
             (:class:`~pyg_mmgef.graph.ItemIndex`, approximate, on the CPU), ``'faiss_flat'``
             (FAISS's exact flat index, on the CPU, the reference) or ``'auto'``: ``'cluster'`` if
-            :obj:`recall` is below 1 and there are at least 30,000 rows on the CPU, else
+            :obj:`recall` is below 1 and there are at least 10,000 rows on the CPU, else
             ``'exact'``. (default: ``'auto'``)
         recall: Share of the true neighbours that must be found, in ``(0, 1]``. By default all,
             or 0.95 with ``backend='cluster'``. (default: :obj:`None`)

@@ -26,6 +26,10 @@ class AddCoInteractionGraph(BaseTransform):
             (default: ``'cosine'``)
         min_count: Users that two items must share to be connected; see
             :func:`~pyg_mmgef.graph.co_interaction_graph`. (default: ``1``)
+        max_activity: Leave out users with more items; see
+            :func:`~pyg_mmgef.graph.co_interaction_graph`. (default: :obj:`None`)
+        max_memory: See :func:`~pyg_mmgef.graph.co_interaction_graph`. (default: ``2**30``)
+        num_threads: See :func:`~pyg_mmgef.graph.co_interaction_graph`. (default: :obj:`None`)
         normalize: Normalise the weights. (default: :obj:`True`)
         verbose: Show a progress bar. (default: :obj:`False`)
 
@@ -39,15 +43,25 @@ class AddCoInteractionGraph(BaseTransform):
         *,
         weighting: str = 'cosine',
         min_count: int = 1,
+        max_activity: int | None = None,
+        max_memory: int = 2**30,
+        num_threads: int | None = None,
         normalize: bool = True,
         verbose: bool = False,
     ) -> None:
         check_positive('k', k)
         check_positive('min_count', min_count)
+        check_positive('max_memory', max_memory)
+        for name, value in (('max_activity', max_activity), ('num_threads', num_threads)):
+            if value is not None:
+                check_positive(name, value)
         check_choice('weighting', weighting, WEIGHTINGS)
         self.k = k
         self.weighting = weighting
         self.min_count = min_count
+        self.max_activity = max_activity
+        self.max_memory = max_memory
+        self.num_threads = num_threads
         self.normalize = normalize
         self.verbose = verbose
 
@@ -61,6 +75,9 @@ class AddCoInteractionGraph(BaseTransform):
             self.k,
             weighting=self.weighting,
             min_count=self.min_count,
+            max_activity=self.max_activity,
+            max_memory=self.max_memory,
+            num_threads=self.num_threads,
             verbose=self.verbose,
         )
         if self.normalize:

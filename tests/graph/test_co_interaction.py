@@ -129,17 +129,49 @@ def test_best_first_per_item(weighting: str) -> None:
 
 
 @pytest.mark.parametrize('weighting', WEIGHTINGS)
-@pytest.mark.parametrize('block', [1, 17, 100])
-def test_small_blocks_give_the_same(
-    monkeypatch: pytest.MonkeyPatch, weighting: str, block: int
+@pytest.mark.parametrize('max_memory', [1, 1000, 10_000])
+@pytest.mark.parametrize('num_threads', [1, 3])
+@pytest.mark.parametrize('min_count', [1, 2])
+def test_small_blocks_and_threads_give_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+    weighting: str,
+    max_memory: int,
+    num_threads: int,
+    min_count: int,
 ) -> None:
     interactions = binary_interactions(20, 15, 0.3, 1)
     interactions[:, [0, 7, 14]] = 0
-    expected = graph(interactions, 4, weighting)
-    monkeypatch.setattr(co_interaction, 'BLOCK_PRODUCTS', block)
-    edge_index, edge_weight = graph(interactions, 4, weighting)
+    pairs = interactions.nonzero().t()
+    options: dict = {'weighting': weighting, 'min_count': min_count}
+    expected = co_interaction_graph(pairs, 20, 15, 4, **options)
+    monkeypatch.setattr(co_interaction, 'PADDED_ENTRIES', 20)
+    edge_index, edge_weight = co_interaction_graph(
+        pairs, 20, 15, 4, max_memory=max_memory, num_threads=num_threads, **options
+    )
     assert torch.equal(edge_index, expected[0])
     assert torch.equal(edge_weight, expected[1])
+
+
+@pytest.mark.parametrize('weighting', WEIGHTINGS)
+def test_too_active_users_are_left_out(weighting: str) -> None:
+    interactions = binary_interactions(20, 15, 0.3, 1)
+    interactions[[3, 11]] = 1.0
+    edge_index, edge_weight = co_interaction_graph(
+        interactions.nonzero().t(), 20, 15, 4, weighting=weighting, max_activity=14
+    )
+    interactions[[3, 11]] = 0.0
+    expected = graph(interactions, 4, weighting)
+    assert torch.equal(edge_index, expected[0])
+    assert torch.equal(edge_weight, expected[1])
+
+
+def test_lengths_of_rows_of_all_kinds() -> None:
+    """One item shared with all, many with few: rows are padded in groups."""
+    star = torch.zeros(120, 61)
+    star[torch.arange(120), torch.arange(120) // 2] = 1.0
+    star[:, 60] = 1.0
+    out = dense_graph(star, 61, 'raw')
+    assert torch.equal(out, top_k_rows(co_interactions(star, 'raw'), 61))
 
 
 @pytest.mark.parametrize('weighting', WEIGHTINGS)
@@ -214,6 +246,9 @@ def test_wrong_options() -> None:
             co_interaction_graph(pairs, 1, 1, k)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"'min_count' must be a positive integer \(got 0\)"):
         co_interaction_graph(pairs, 1, 1, 1, min_count=0)
+    for name in ('max_activity', 'max_memory', 'num_threads'):
+        with pytest.raises(ValueError, match=rf"'{name}' must be a positive integer \(got 0\)"):
+            co_interaction_graph(pairs, 1, 1, 1, **{name: 0})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"'weighting' must be one of 'cosine', .*got 'count'"):
         co_interaction_graph(pairs, 1, 1, 1, weighting='count')
 

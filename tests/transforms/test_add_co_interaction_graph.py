@@ -42,6 +42,17 @@ def test_min_count() -> None:
     assert weight.numel() == int((every_weight >= 3).sum()) < every_weight.numel()
 
 
+def test_max_activity() -> None:
+    data = random_shop()
+    out = AddCoInteractionGraph(k=50, weighting='raw', max_activity=5, normalize=False)(data)
+    interactions = dense_adjacency(data[INTERACTS].edge_index, None, 25, 30).t()
+    interactions[interactions.sum(dim=1) > 5] = 0
+    assert 0 < int((interactions.sum(dim=1) > 0).sum()) < 25
+    store = out['item', 'co_interacts', 'item']
+    found = dense_adjacency(store.edge_index, store.edge_weight.double(), 30, 30)
+    assert torch.equal(found, co_interactions(interactions, 'raw'))
+
+
 def test_reads_the_propagating_edges_alone() -> None:
     data = random_shop()
     expected = AddCoInteractionGraph(k=3)(data)['item', 'co_interacts', 'item']
@@ -68,6 +79,9 @@ def test_functional_name_and_repr() -> None:
 def test_mistakes() -> None:
     with pytest.raises(ValueError, match="'k' must be a positive integer"):
         AddCoInteractionGraph(k=-1)
+    for name in ('max_activity', 'max_memory', 'num_threads'):
+        with pytest.raises(ValueError, match=f"'{name}' must be a positive integer"):
+            AddCoInteractionGraph(**{name: 0})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="'min_count' must be a positive integer"):
         AddCoInteractionGraph(min_count=0)
     with pytest.raises(ValueError, match="'weighting' must be one of 'cosine'"):
