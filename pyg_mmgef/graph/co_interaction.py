@@ -107,6 +107,7 @@ def co_interaction_graph(
         by_user = by_user[np.diff(by_user.indptr) <= max_activity]
     activity = np.diff(by_user.indptr)
     count = torch.from_numpy(np.bincount(by_user.indices, minlength=num_items)).double()
+    count32 = count.float()
     by_item = by_user.T.tocsr()
     factors = [by_user]
     if weighting == 'lightgcn':
@@ -118,18 +119,23 @@ def co_interaction_graph(
     def graph_of(bounds: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
         start, stop = bounds
         products = [by_item[start:stop] @ factor for factor in factors]
-        for product in products:
-            product.sort_indices()
+        if len(products) > 1:  # So that their entries are at the same places.
+            for product in products:
+                product.sort_indices()
         pointer = torch.from_numpy(products[0].indptr).long()
-        source = torch.from_numpy(products[0].indices).long()
-        destination = torch.arange(start, stop).repeat_interleave(pointer.diff())
+        source = torch.from_numpy(products[0].indices)
         first, last = (torch.from_numpy(product.data) for product in (products[0], products[-1]))
-        weight = _weigh(last.double(), count[destination], count[source], num_users, weighting)
+        destination = torch.arange(start, stop, dtype=source.dtype)
+        destination = destination.repeat_interleave(pointer.diff())
         kept = source != destination
         if min_count > 1:
             kept &= first >= min_count
-        best = _best_per_row(pointer, weight.float(), source, kept, k)
-        return source[best], destination[best], weight[best].float()
+        rank = _rank(last.float(), count32, destination, source, weighting)
+        best = _best_per_row(pointer, rank, source, kept, k)
+        source, destination = source[best].long(), destination[best].long()
+        shared = last[best].double()
+        weight = _weigh(shared, count[destination], count[source], num_users, weighting).float()
+        return source, destination, weight
 
     workers = int(num_threads or torch.get_num_threads())
     paths = by_item @ activity  # Length of the product's row of each item, before merging.
@@ -148,8 +154,8 @@ def _best_per_row(pointer: Tensor, value: Tensor, column: Tensor, kept: Tensor, 
     Rows of similar length are padded to one matrix. Value and column make one 64-bit key: the
     bits of positive floats are ordered as the floats are.
     """
-    key = (value.view(torch.int32).long() << 32) - column
-    key.masked_fill_(~kept, -1)
+    key = value.view(torch.int32).long().bitwise_left_shift_(32).sub_(column)
+    key.masked_fill_(kept.logical_not_(), -1)
     length = pointer.diff()
     order = length.argsort(descending=True, stable=True)
     lengths = length[order].tolist()
@@ -193,6 +199,21 @@ def _block_bounds(paths: np.ndarray, limit: int) -> list[int]:
         stop = int(np.searchsorted(total, total[bounds[-1]] + limit, side='right')) - 1
         bounds.append(min(max(stop, bounds[-1] + 1), len(paths)))
     return bounds
+
+
+def _rank(
+    shared: Tensor, count: Tensor, destination: Tensor, source: Tensor, weighting: str
+) -> Tensor:
+    """Return what orders the entries of a row as their weights do, with few operations.
+
+    Counts are whole numbers, so equal weights are equal here.
+    """
+    if weighting == 'raw':
+        return shared
+    count_j = count.index_select(0, source)
+    if weighting == 'jaccard':
+        return shared / count_j.add_(count.index_select(0, destination))
+    return shared / count_j if weighting == 'lift' else shared.square().div_(count_j)
 
 
 def _weigh(
