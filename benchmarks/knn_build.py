@@ -153,9 +153,9 @@ def dense_lattice(x: np.ndarray, threads: int) -> Result:
 # Name → module it needs, largest size, the method. Parameters of the peers: the fastest seen that
 # reach recalls of about 0.95 and 0.98.
 METHODS: dict[str, tuple[str, int, Build]] = {
-    'ours exact': ('pyg_mmgef', 50_000, ours(backend='exact')),
-    'ours recall=0.95': ('pyg_mmgef', 10**9, ours(backend='cluster', recall=0.95)),
-    'ours recall=0.98': ('pyg_mmgef', 10**9, ours(backend='cluster', recall=0.98)),
+    'ours exact': ('pyg_mmgef.graph', 50_000, ours(backend='exact')),
+    'ours recall=0.95': ('pyg_mmgef.graph', 10**9, ours(backend='cluster', recall=0.95)),
+    'ours recall=0.98': ('pyg_mmgef.graph', 10**9, ours(backend='cluster', recall=0.98)),
     'FAISS flat': ('faiss', 200_000, faiss_index('Flat')),
     'PyG MIPSKNNIndex': ('torch_geometric', 50_000, pyg_index('MIPSKNNIndex')),
     'PyG ApproxMIPSKNNIndex 1000/20': (
