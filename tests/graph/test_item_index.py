@@ -48,12 +48,20 @@ def test_graph_keeps_the_promised_recall(metric: str, wanted: float) -> None:
     assert setting.recall == pytest.approx(found, abs=0.02)
 
 
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_in_either_precision(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
+    monkeypatch.setattr(item_index, 'product_dtype', lambda device: dtype)
+    x = topics()
+    index = ItemIndex(x)
+    assert index._key.dtype == dtype
+    assert recall(*index.graph(10), x, 10, 'cosine') >= 0.94
+
+
 def test_the_cheapest_setting_finds_less_than_a_dear_one() -> None:
     x = topics()
     index = ItemIndex(x)
-    for _ in range(2):
-        index.settings[10, 0.5] = item_index.Setting(1, 12, 0.5)
-        poor = recall(*index.graph(10, recall=0.5), x, 10, 'cosine')
+    index.settings[10, 0.5] = item_index.Setting(1, 12, 0.5)
+    poor = recall(*index.graph(10, recall=0.5), x, 10, 'cosine')
     good = recall(*index.graph(10, recall=0.99), x, 10, 'cosine')
     assert poor < 0.95 < good
 
