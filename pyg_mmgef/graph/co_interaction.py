@@ -1,14 +1,11 @@
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from pyg_mmgef.graph.threads import limit_threads, run_jobs
 from pyg_mmgef.typing import WeightedGraph
 from pyg_mmgef.validate import check_choice, check_edge_index, check_positive
 
@@ -94,8 +91,6 @@ def co_interaction_graph(
     check_positive('max_memory', max_memory)
     if max_activity is not None:
         check_positive('max_activity', max_activity)
-    if num_threads is not None:
-        check_positive('num_threads', num_threads)
     check_edge_index('edge_index', edge_index, (num_users, num_items), ('user', 'item'))
 
     user, item = edge_index.cpu().numpy()
@@ -137,13 +132,11 @@ def co_interaction_graph(
         weight = _weigh(shared, count[destination], count[source], num_users, weighting).float()
         return source, destination, weight
 
-    workers = int(num_threads or torch.get_num_threads())
     paths = by_item @ activity  # Length of the product's row of each item, before merging.
-    limit = max(1, max_memory // (BYTES_PER_PATH * workers))
-    blocks = list(pairwise(_block_bounds(np.minimum(paths, num_items), limit)))
-    with ThreadPoolExecutor(workers) as pool:
-        results = _map_in_order(pool, graph_of, blocks, workers)
-        parts = list(tqdm(results, desc='co-interactions', total=len(blocks), disable=not verbose))
+    with limit_threads(num_threads):
+        limit = max(1, max_memory // (BYTES_PER_PATH * torch.get_num_threads()))
+        blocks = list(pairwise(_block_bounds(np.minimum(paths, num_items), limit)))
+        parts = run_jobs(graph_of, blocks, desc='co-interactions', verbose=verbose)
     source, destination, weight = (torch.cat(column) for column in zip(*parts, strict=True))
     return torch.stack([source, destination]).to(edge_index.device), weight.to(edge_index.device)
 
@@ -176,19 +169,6 @@ def _best_per_row(pointer: Tensor, value: Tensor, column: Tensor, kept: Tensor, 
         best[rows, : top.size(1)] = position.gather(1, index).masked_fill_(top < 0, -1)
         start = stop
     return best[best >= 0]
-
-
-def _map_in_order(
-    pool: ThreadPoolExecutor, function: Callable, items: list, ahead: int
-) -> Iterator:
-    """Map in threads, in order, with no more than a few results waiting."""
-    pending: deque[Future] = deque()
-    for item in items:
-        pending.append(pool.submit(function, item))
-        if len(pending) > ahead:
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
 
 
 def _block_bounds(paths: np.ndarray, limit: int) -> list[int]:

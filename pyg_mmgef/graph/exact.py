@@ -4,19 +4,22 @@ import time
 from functools import cache
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
+from pyg_mmgef.graph.candidates import CandidateLists, candidate_lists
 from pyg_mmgef.graph.features import ItemFeatures
+from pyg_mmgef.graph.threads import run_jobs
 
-__all__ = ['exact_search', 'keep_best', 'product_dtype']
+__all__ = ['SPARE', 'exact_search', 'product_dtype']
 
 BLOCK_ENTRIES = 2**24  # Float32 scores held at a time by the plain search: 64 MiB.
 SMALL = 2048  # Up to so many items, plain float32 products are as fast.
-ROWS, COLUMNS = 512, 2**16  # Products held at a time: 64 MiB in bfloat16.
+# Rows and columns of a product that serves both, with fewer and with more items than so many: what
+# is computed twice, on the diagonal, grows with a tile, and so does the rate of the products.
+TILE, LARGE_TILE, MANY = 512, 1024, 2**14
+ROWS, COLUMNS = 512, 2**16  # Without compiled lists, rows and columns of a product: 64 MiB.
 SPARE = 22  # Candidates beyond k: enough to prove nearly every row.
-GROUP = 32  # Scores reduced to their largest before any is ranked.
 HALF_SPACING = {torch.bfloat16: 2.0**-8, torch.float32: 2.0**-24}  # Relative rounding error.
 
 
@@ -51,21 +54,28 @@ def exact_search(features: ItemFeatures, k: int, *, verbose: bool = False) -> tu
         rows = torch.arange(num_items, device=features.device)
         return _plain_search(features, rows, k, verbose)
 
-    dtype = product_dtype(features.device)
-    bound, low = _round(features, dtype)
+    bound, low = _round(features, product_dtype(features.device))
     width = min(k + SPARE, num_items - 1)
-    threshold, candidate = _candidates(low, num_items, features.metric == 'l2', width, verbose)
+    lists = candidate_lists(num_items, width, features.device, exclude_self=True)
+    _compare(low, features.metric == 'l2', lists, verbose)
     del low
     score = features.x.new_empty(num_items, k)
-    neighbor = candidate.new_empty(num_items, k)
-    parts = torch.arange(num_items, device=features.device).split(8 * ROWS)
-    for rows in parts:
-        score[rows], neighbor[rows] = features.best(rows, candidate[rows], k)
-    least = score[:, -1]
-    if features.metric == 'l2':
-        norm = torch.cat([row.square().sum(dim=1) for row in map(features.__getitem__, parts)])
-        threshold, bound = 2 * threshold - norm, 2 * bound
-    unproven = (~(least >= threshold + bound)).nonzero().view(-1)
+    neighbor = torch.empty(num_items, k, dtype=torch.long, device=features.device)
+    threshold = features.x.new_empty(num_items)
+
+    def rank(rows: Tensor) -> None:
+        low_score, candidate = lists.best(int(rows[0]), int(rows[-1]) + 1)
+        threshold[rows] = low_score[:, -1]
+        # Below that, no candidate can be better than all of the first k.
+        hopeless = low_score < low_score[:, k - 1 : k] - 2 * bound[rows, None]
+        candidate = candidate.masked_fill(hopeless, -1)
+        score[rows], neighbor[rows] = features.best(rows, candidate, k)
+
+    parts = torch.arange(num_items, device=features.device).split(LARGE_TILE)
+    run_jobs(rank, parts, concurrent=lists.concurrent)
+    if features.metric == 'l2':  # The products are half the negative squared distances.
+        threshold, bound = 2 * threshold, 2 * bound
+    unproven = (~(score[:, -1] >= threshold + bound)).nonzero().view(-1)
     if width < num_items - 1 and unproven.numel() > 0:
         score[unproven], neighbor[unproven] = _plain_search(features, unproven, k, verbose)
     return score, neighbor
@@ -122,86 +132,64 @@ def _plain_search(
 def _round(features: ItemFeatures, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     r"""Return a bound of the error of each row's products, and the rounded rows.
 
-    Rows of zeros pad them to whole groups. For L2 distances two columns are added that hold the
-    upper and lower half of :math:`-\lVert \mathbf{x}_j \rVert^2 / 2`, so that products rank as
-    distances do.
+    For L2 distances four columns are added: the upper and lower half of
+    :math:`-\lVert \mathbf{x}_i \rVert^2 / 2` and two ones. A product with a row that has these
+    pairs exchanged is then :math:`-\lVert \mathbf{x}_i - \mathbf{x}_j \rVert^2 / 2`.
     """
     l2 = features.metric == 'l2'
-    padded = -(-features.num_items // GROUP) * GROUP
-    shape = (padded, features.channels + 2 * l2)
-    low = torch.zeros(shape, dtype=dtype, device=features.device)
+    channels = features.channels
+    low = torch.ones(features.num_items, channels + 4 * l2, dtype=dtype, device=features.device)
     norm, error = features.x.new_empty(2, features.num_items)
-    for start in range(0, features.num_items, ROWS):
-        rows = slice(start, min(start + ROWS, features.num_items))
+
+    def round_rows(start: int) -> None:
+        rows = slice(start, start + ROWS)
         exact = features[rows]
-        low[rows, : features.channels] = exact
+        low[rows, :channels] = exact
         norm[rows] = torch.linalg.vector_norm(exact, dim=1)
-        error[rows] = torch.linalg.vector_norm(exact - low[rows, : features.channels], dim=1)
+        error[rows] = torch.linalg.vector_norm(exact - low[rows, :channels], dim=1)
+
+    on_cpu = features.device.type == 'cpu'
+    run_jobs(round_rows, range(0, features.num_items, ROWS), concurrent=on_cpu)
     longest = norm.max()
     # Products are summed in float32, whose own error grows with the number of channels.
     rounding = HALF_SPACING[dtype] + features.channels * HALF_SPACING[torch.float32]
     bound = error * (longest + error.max()) + norm * error.max() + rounding * norm * longest
     if l2:
         shift = -norm.square() / 2
-        low[: features.num_items, -2] = shift
-        low[: features.num_items, -1] = shift - low[: features.num_items, -2]
+        low[:, channels] = shift
+        low[:, channels + 1] = shift - low[:, channels]
         bound = bound + (rounding + HALF_SPACING[dtype] ** 2) * longest.square()
     return bound, low
 
 
-def _candidates(
-    low: Tensor, num_items: int, l2: bool, width: int, verbose: bool
-) -> tuple[Tensor, Tensor]:
-    """Return each row's ``width``-th best rounded score and the ids of its ``width`` best."""
-    threshold = torch.empty(num_items, device=low.device)
-    candidate = torch.empty(num_items, width, dtype=torch.long, device=low.device)
-    product = torch.empty(ROWS * min(COLUMNS, len(low)), dtype=low.dtype, device=low.device)
-    for start in tqdm(range(0, num_items, ROWS), desc='exact kNN', disable=not verbose):
-        query = low[start : min(start + ROWS, num_items)]
-        if l2:
-            query = query.clone()
-            query[:, -2:] = 1.0
-        row = torch.arange(len(query), device=low.device)
-        score = torch.full((len(query), width), float('-inf'), device=low.device)
-        index = torch.zeros(len(query), width, dtype=torch.long, device=low.device)
-        for first in range(0, len(low), COLUMNS):
-            key = low[first : first + COLUMNS]
-            part = product[: len(query) * len(key)].view(len(query), len(key))
-            torch.mm(query, key.t(), out=part)
-            part[:, max(num_items - first, 0) :] = float('-inf')
-            own = row + start - first
-            inside = (own >= 0) & (own < len(key))
-            part[row[inside], own[inside]] = float('-inf')
-            score, index = keep_best(score, index, part, first)
-        threshold[start : start + ROWS] = score.amin(dim=1)
-        candidate[start : start + ROWS] = index
-    return threshold, candidate
+def _compare(low: Tensor, l2: bool, lists: CandidateLists, verbose: bool) -> None:
+    """Offer the products of all pairs of rounded rows to the lists.
 
-
-def keep_best(score: Tensor, index: Tensor, product: Tensor, first: int) -> tuple[Tensor, Tensor]:
-    """Merge the scores of a block of columns into the running best of each row.
-
-    The best scores lie in the groups with the best maxima, and a maximum is much cheaper than a
-    ranking.
-
-    Args:
-        score: Best scores so far. Shape: ``[Q, width]``.
-        index: Their columns. Shape: ``[Q, width]``.
-        product: Scores of more columns. Shape: ``[Q, C]``.
-        first: Number of the first of these columns.
-
-    Returns:
-        Scores and columns of the best, in no order.
+    Compiled lists take each product for both of its rows, so half of them suffice; to rank the
+    second half in torch would cost what the products do.
     """
-    width = score.size(1)
-    if product.size(1) % GROUP:
-        product = F.pad(product, (0, -product.size(1) % GROUP), value=float('-inf'))
-    num_groups = product.size(1) // GROUP
-    # Strided groups: neighbouring columns, often alike, are apart.
-    group = product.unflatten(1, (GROUP, num_groups)).amax(dim=1)
-    group = group.topk(min(width, num_groups), dim=1, sorted=False).indices
-    member = torch.arange(0, product.size(1), num_groups, device=product.device)
-    column = (group[:, :, None] + member).flatten(1)
-    pool = torch.cat([score, product.gather(1, column).to(score.dtype)], dim=1)
-    score, position = pool.topk(width, dim=1, sorted=False)
-    return score, torch.cat([index, column + first], dim=1).gather(1, position)
+    num_items = len(low)
+    both = lists.concurrent
+    tile_size = TILE if num_items < MANY else LARGE_TILE
+    num_rows, num_columns = (tile_size, tile_size) if both else (ROWS, COLUMNS)
+    ids = torch.arange(num_items, dtype=torch.int32, device=low.device)
+    channels = low.size(1) - 4 if l2 else low.size(1)
+
+    def offer(tile: tuple[int, int]) -> None:
+        row, column = ids[tile[0] :][:num_rows], ids[tile[1] :][:num_columns]
+        query, key = low[tile[0] :][:num_rows], low[tile[1] :][:num_columns]
+        if l2:
+            query = torch.cat(
+                [query[:, :channels], query[:, channels + 2 :], query[:, channels : channels + 2]],
+                dim=1,
+            )
+        lists.offer(query @ key.t(), row, column, both and tile[0] != tile[1])
+
+    # The diagonal first: then every list has a limit before it meets most of the products.
+    tiles = [(start, start) for start in range(0, num_items, num_rows)] if both else []
+    tiles += [
+        (start, first)
+        for start in range(0, num_items, num_rows)
+        for first in range(start + num_columns if both else 0, num_items, num_columns)
+    ]
+    run_jobs(offer, tiles, concurrent=both, desc='exact kNN', verbose=verbose)

@@ -134,39 +134,45 @@ class ItemFeatures:
         Args:
             query: The queries; these features themselves, or others by :meth:`queries`.
             row: Which of them. Shape: ``[Q]``.
-            candidate: Ids of items, at least 0. Shape: ``[Q, C]``.
+            candidate: Ids of items, -1 for none. Shape: ``[Q, C]``.
 
         Returns:
-            Cosines, inner products or negative squared distances. Shape: ``[Q, C]``.
+            Cosines, inner products or negative squared distances, :math:`-\infty` where there is
+            no candidate. Shape: ``[Q, C]``.
         """
+        chosen = candidate >= 0
+        item = candidate[chosen]
+        count = chosen.sum(dim=1)
         rows = query.x.index_select(0, row)
         if self.metric == 'l2':
-            return self._distance(rows, candidate)
-        num_queries, width = candidate.shape
-        start = torch.arange(0, num_queries * width + 1, width, device=self.device)
-        shape = (num_queries, self.num_items)
-        zero = rows.new_zeros(num_queries * width)
-        with warnings.catch_warnings():  # torch says once per process that CSR is in beta.
-            warnings.filterwarnings('ignore', message='Sparse CSR tensor support is in beta')
-            pattern = torch.sparse_csr_tensor(
-                start, candidate.reshape(-1), zero, shape, check_invariants=False
-            )
-        out = torch.sparse.sampled_addmm(pattern, rows, self.x.t(), beta=0.0).values()
-        out = out.view(num_queries, width)
-        if self.scale is not None and query.scale is not None:
-            out = out * self.scale[candidate] * query.scale[row, None]
+            score = self._distance(rows, item, count)
+        else:
+            end = count.cumsum(0)
+            shape = (len(rows), self.num_items)
+            with warnings.catch_warnings():  # torch says once per process that CSR is in beta.
+                warnings.filterwarnings('ignore', message='Sparse CSR tensor support is in beta')
+                pattern = torch.sparse_csr_tensor(
+                    torch.cat([end.new_zeros(1), end]),
+                    item,
+                    rows.new_zeros(len(item)),
+                    shape,
+                    check_invariants=False,
+                )
+            score = torch.sparse.sampled_addmm(pattern, rows, self.x.t(), beta=0.0).values()
+            if self.scale is not None and query.scale is not None:
+                score = score * self.scale[item] * query.scale[row].repeat_interleave(count)
+        out = rows.new_full(candidate.shape, float('-inf'))
+        out[chosen] = score
         return out
 
-    def _distance(self, rows: Tensor, candidate: Tensor) -> Tensor:
-        size = max(1, DIFFERENCE_ENTRIES // (candidate.size(1) * self.channels))
-        out = rows.new_empty(candidate.shape)
-        for start in range(0, len(candidate), size):
-            ids = candidate[start : start + size]
-            # Many times faster here than indexing with a matrix.
-            other = self.x.index_select(0, ids.reshape(-1)).view(*ids.shape, -1)
-            other.sub_(rows[start : start + size, None]).square_()
-            out[start : start + size] = other.sum(dim=-1).neg_()
-        return out
+    def _distance(self, rows: Tensor, item: Tensor, count: Tensor) -> Tensor:
+        owner = torch.arange(len(rows), device=self.device).repeat_interleave(count)
+        size = max(1, DIFFERENCE_ENTRIES // self.channels)
+        parts = []
+        for one, other in zip(owner.split(size), item.split(size), strict=True):
+            difference = self.x.index_select(0, other).sub_(rows.index_select(0, one))
+            parts.append(difference.square_().sum(dim=1).neg_())
+        return torch.cat(parts)
 
     def best(self, item: Tensor, candidate: Tensor, k: int) -> tuple[Tensor, Tensor]:
         r"""Return the :obj:`k` most similar candidates of each item, best first, itself excluded.
@@ -178,8 +184,8 @@ class ItemFeatures:
                 :math:`-\infty`.
             k: Number kept.
         """
-        score = self.score(self, item, candidate.clamp(min=0))
-        score = score.masked_fill((candidate == item[:, None]) | (candidate < 0), float('-inf'))
+        score = self.score(self, item, candidate)
+        score = score.masked_fill(candidate == item[:, None], float('-inf'))
         score, index = score.topk(k, dim=1)
         return score, candidate.gather(1, index)
 

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from pyg_mmgef.graph.cluster_join import GROUPS, NOTHING, join_cells, num_slots, unpack
-from pyg_mmgef.graph.exact import SPARE, exact_search, keep_best, product_dtype
+from pyg_mmgef.graph.candidates import CandidateLists, candidate_lists
+from pyg_mmgef.graph.cluster_join import join_cells
+from pyg_mmgef.graph.exact import SPARE, exact_search, product_dtype
 from pyg_mmgef.graph.features import ItemFeatures
+from pyg_mmgef.graph.threads import run_jobs
 from pyg_mmgef.typing import WeightedGraph
 from pyg_mmgef.validate import check_positive
 
@@ -20,9 +22,10 @@ __all__ = ['ItemIndex', 'check_recall']
 log = logging.getLogger(__name__)
 
 FORMAT = 1  # Of the files; a reader refuses others.
-BLOCK_KEYS = 2**25  # Kept keys held at a time: 128 MiB.
-FIT_ROWS = 2**13  # Sample that the projection is fitted on.
+BLOCK_CANDIDATES = 2**23  # Candidates held at a time: 128 MiB.
+FIT_ROWS = 2**12  # Sample that the projection is fitted on.
 ROWS = 2**13  # Rows projected or scored at a time.
+EXACT_ROWS = 2**11  # Queries, and items, compared in one product with all channels.
 VARIANCE, CHANNELS = 0.9, 254  # Variance that the projection keeps, and its channels at most.
 ROUNDS, POINTS = 5, 30  # Of k-means: iterations, and points per cell that it sees.
 CELL_SIZE = 384  # Items of a cell on average, and four times as many at most.
@@ -30,7 +33,9 @@ ROUND_CELL = 64  # Cells are padded to multiples: oneDNN prepares every new shap
 NEARBY = 32  # Cells that are kept in a row as similar.
 SAMPLE = 512  # Items whose exact neighbours settle the parameters.
 PROBES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 18, 20, 24, 28, 32, 40, 48, 64)
-PROBE_COST = 4  # Measured: to probe a cell costs as much as to score four candidates.
+PROBE_COST = 7  # Measured: to probe a cell costs as much as to score so many candidates.
+WIDTHS = (1.5, 2, 3, 4, 6, 8)  # Candidates kept, for each neighbour wanted.
+CPU = torch.device('cpu')
 
 
 class Setting(NamedTuple):
@@ -175,10 +180,8 @@ class ItemIndex:
         neighbor = torch.empty(query.num_items, k, dtype=torch.long)
         for rows in torch.arange(query.num_items).split(ROWS):
             low = self._lower(self._project(query[rows]))
-            probes = self._nearest_cells(low, setting.num_probes)
-            candidate = self._candidates(low, probes, width)
-            found = self.features.score(query, rows, candidate.clamp(min=0))
-            found, order = found.masked_fill(candidate < 0, float('-inf')).topk(k, dim=1)
+            candidate = self._candidates(low, setting.num_probes, width)
+            found, order = self.features.score(query, rows, candidate).topk(k, dim=1)
             score[rows], neighbor[rows] = found, candidate.gather(1, order)
         missing = score[:, -1].isneginf().nonzero().view(-1)
         if missing.numel() > 0:
@@ -334,7 +337,8 @@ class ItemIndex:
         self._projection = basis @ rotation.flip(1)[:, :num_channels]
 
     def _project(self, rows: Tensor) -> Tensor:
-        return (rows - self._mean) @ self._projection
+        dtype = product_dtype(rows.device)
+        return ((rows - self._mean).to(dtype) @ self._projection.to(dtype)).float()
 
     def _lower(self, projected: Tensor, key: bool = False) -> Tensor:
         r"""Round, with two more columns by which products of queries and keys rank as distances.
@@ -397,11 +401,15 @@ class ItemIndex:
         num_items = self._content.numel()
         cell = torch.empty(num_items, dtype=torch.long)
         key = self._cells.new_empty(num_items, self._cells.size(1))
+
+        def assign(start: int) -> None:
+            rows = slice(start, start + ROWS)
+            projected = self._project(self.features[self._content[rows]])
+            key[rows] = self._lower(projected, key=True)
+            cell[rows] = self._nearest_cells(self._lower(projected), 1).view(-1)
+
         blocks = range(0, num_items, ROWS)
-        for start in tqdm(blocks, desc='item index', disable=not self.verbose):
-            projected = self._project(self.features[self._content[start : start + ROWS]])
-            key[start : start + ROWS] = self._lower(projected, key=True)
-            cell[start : start + ROWS] = self._nearest_cells(self._lower(projected), 1).view(-1)
+        run_jobs(assign, blocks, desc='item index', verbose=self.verbose)
         order = cell.argsort(stable=True)
         size = cell.bincount(minlength=len(centroids))
         limit = 4 * max(CELL_SIZE, num_items // len(centroids))
@@ -418,37 +426,50 @@ class ItemIndex:
         self._place = torch.arange(num_items) + shift.repeat_interleave(size)
         self._order = torch.full((self._bounds[-1],), -1)
         self._order[self._place] = self._content[order]
+        self._ids = self._order.int()
         self._key = key.new_zeros(self._bounds[-1], key.size(1))
-        self._key[:, -2] = NOTHING
         self._key[self._place] = key[order]
 
     # Searching --------------------------------------------------------------------------------
 
-    def _nearest_cells(self, low: Tensor, count: int, own: Tensor | None = None) -> Tensor:
-        """Return the most promising cells of rounded queries, their own first."""
-        out = torch.empty(len(low), min(count, len(self._cells)), dtype=torch.long)
-        for start in range(0, len(low), ROWS):
-            score = (low[start : start + ROWS] @ self._cells.t()).float()
-            if own is not None:
-                score.scatter_(1, own[start : start + ROWS, None], float('inf'))
-            if count == 1:
-                out[start : start + ROWS, 0] = score.argmax(dim=1)
-            else:
-                out[start : start + ROWS] = score.topk(out.size(1), dim=1).indices
-        return out
+    def _nearest_cells(self, low: Tensor, count: int) -> Tensor:
+        """Return the most promising cells of rounded queries, best first."""
+        count = min(count, len(self._cells))
+        cells = torch.arange(len(self._cells), dtype=torch.int32)
 
-    def _candidates(self, low: Tensor, probes: Tensor, width: int) -> Tensor:
-        """Return ids of candidates, -1 for none."""
-        packed = join_cells(low, self._key, self._bounds, probes, width)
-        position = unpack(packed, probes, self._starts, width, width)
-        return self._order[position].masked_fill_(position < 0, -1)
+        def nearest(rows: Tensor) -> Tensor:
+            lists = candidate_lists(len(rows), count, CPU)
+            row = torch.arange(len(rows), dtype=torch.int32)
+            lists.offer(rows @ self._cells.t(), row, cells)
+            return lists.best(0, len(rows))[1]
 
-    def _queries(self, position: Tensor) -> tuple[Tensor, Tensor]:
-        """Return rounded queries and own cells of items, given by their place among the keys."""
-        low = self._key[position].clone()
+        return torch.cat(run_jobs(nearest, low.split(ROWS)))
+
+    def _join(self, low: Tensor, probes: Tensor, lists: CandidateLists) -> None:
+        """Offer rounded queries, a list each, the items of the cells they probe."""
+        if probes.size(1) > 0:
+            join_cells(low, self._key, self._ids, self._bounds, probes, lists)
+
+    def _candidates(self, low: Tensor, num_probes: int, width: int) -> Tensor:
+        """Return ids of candidates of rounded queries, best first, -1 for none."""
+        probes = self._nearest_cells(low, num_probes)
+        lists = candidate_lists(len(low), width, CPU)
+        # The nearest cell first: then most keys of the others are below a list's limit.
+        self._join(low, probes[:, :1], lists)
+        self._join(low, probes[:, 1:], lists)
+        return lists.best(0, len(low))[1]
+
+    def _cell_of(self, item: Tensor) -> Tensor:
+        """Return the cells of some items."""
+        place = torch.empty(self.num_items, dtype=torch.long)
+        place[self._order[self._place]] = self._place
+        return torch.searchsorted(self._starts, place[item], right=True) - 1
+
+    def _queries(self, place: Tensor) -> Tensor:
+        """Return items, given by their place among the keys, as rounded queries."""
+        low = self._key[place]
         low[:, -2:] = 1
-        own = torch.searchsorted(self._starts, position, right=True) - 1
-        return low, own
+        return low
 
     def _neighbors(self, k: int, recall: float) -> tuple[Tensor, Tensor]:
         """Return neighbours of the items with content, in the order of their ids."""
@@ -463,15 +484,18 @@ class ItemIndex:
         num_probes, width = setting.num_probes, min(setting.num_candidates, num_items)
         score = torch.empty(self.num_items, k)
         neighbor = torch.empty(self.num_items, k, dtype=torch.long)
-        size = max(ROWS, BLOCK_KEYS // (num_slots(num_probes, width) * GROUPS))
+
+        def rank(part: tuple[Tensor, Tensor]) -> None:
+            item, candidate = part
+            score[item], neighbor[item] = self.features.best(item, candidate, k)
+
+        size = max(ROWS, BLOCK_CANDIDATES // width)
         for start in tqdm(range(0, num_items, size), desc='kNN graph', disable=not self.verbose):
             place = self._place[start : start + size]
-            low, own = self._queries(place)
-            probes = self._nearest_cells(low, num_probes, own)
-            candidate = self._candidates(low, probes, width)
+            candidate = self._candidates(self._queries(place), num_probes, width)
             item = self._order[place]
-            for part, ids in zip(item.split(ROWS), candidate.split(ROWS), strict=True):
-                score[part], neighbor[part] = self.features.best(part, ids, k)
+            parts = list(zip(item.split(ROWS), candidate.split(ROWS), strict=True))
+            run_jobs(rank, parts)
         score, neighbor = score[self._content], neighbor[self._content]
         missing = score[:, -1].isneginf().nonzero().view(-1)
         if missing.numel() > 0:
@@ -491,19 +515,30 @@ class ItemIndex:
         dtype: torch.dtype = torch.float32,
     ) -> tuple[Tensor, Tensor]:
         """Compare some queries with all items; products in ``dtype`` only find candidates."""
-        low = query[row].to(dtype)
         width = min(k + SPARE, self._content.numel())
-        score = torch.full((len(low), width), float('-inf'))
-        index = torch.zeros(len(low), width, dtype=torch.long)
-        for start in range(0, self._content.numel(), ROWS):
-            items = self.features[self._content[start : start + ROWS]]
-            product = low @ items.to(dtype).t()
-            if self.features.metric == 'l2':
-                product = product.float() - items.square().sum(dim=1) / 2
-            score, index = keep_best(score, index, product, start)
-        candidate = self._content[index]
-        best, order = self.features.score(query, row, candidate).topk(k, dim=1)
-        return best, candidate.gather(1, order)
+        score = torch.empty(len(row), k)
+        neighbor = torch.empty(len(row), k, dtype=torch.long)
+        for start in range(0, len(row), EXACT_ROWS):
+            rows = row[start : start + EXACT_ROWS]
+            low = query[rows].to(dtype)
+            ids = torch.arange(len(rows), dtype=torch.int32)
+            lists = candidate_lists(len(rows), width, CPU)
+
+            def offer(
+                item: Tensor, low: Tensor = low, ids: Tensor = ids, lists: CandidateLists = lists
+            ) -> None:
+                items = self.features[item]
+                product = low @ items.to(dtype).t()
+                if self.features.metric == 'l2':
+                    product = product.float() - items.square().sum(dim=1) / 2
+                lists.offer(product, ids, item.int())
+
+            run_jobs(offer, self._content.split(EXACT_ROWS), concurrent=lists.concurrent)
+            candidate = lists.best(0, len(rows))[1]
+            best, order = self.features.score(query, rows, candidate).topk(k, dim=1)
+            score[start : start + EXACT_ROWS] = best
+            neighbor[start : start + EXACT_ROWS] = candidate.gather(1, order)
+        return score, neighbor
 
     def _setting(self, k: int, recall: float) -> Setting | None:
         """Return the cheapest setting with the wanted recall on the sample, if there is one."""
@@ -525,30 +560,36 @@ class ItemIndex:
             self.features, item, k + 1, product_dtype(self.features.device)
         )
         # With an inner product, an item is not surely among its own best.
-        exact = exact.masked_fill(ids == item[:, None], float('-inf')).topk(k, dim=1).values
+        exact, order = exact.masked_fill(ids == item[:, None], float('-inf')).topk(k, dim=1)
+        ids = ids.gather(1, order)
         least = exact[:, -1] - 1e-6 * exact[:, -1].abs()
-        low, own = self._queries(place)
-        most = min(PROBES[-1], len(self._bounds) - 1)
-        widths = [min(factor * k + 4, num_items) for factor in (2, 4, 8)]
-        probes = self._nearest_cells(low, most, own)
-        packed = {
-            width: join_cells(low, self._key, self._bounds, probes, width) for width in widths
-        }
-        choices = sorted(
-            (min(p, most) * PROBE_COST + width, min(p, most), width)
-            for p in PROBES
-            for width in widths
-        )
-        for _, num_probes, width in choices:
-            part = packed[width][:, : num_slots(num_probes, width) * GROUPS]
-            found = unpack(part, probes, self._starts, width, width)
-            ids = self._order[found].masked_fill_(found < 0, -1)
-            score, _ = self.features.best(item, ids, min(k, width))
-            share = (score >= least[:, None]).float().mean(dim=1)
-            lower = float(share.mean() - 2 * share.std(correction=0) / len(share) ** 0.5)
-            if lower >= recall:
-                return Setting(num_probes, width, float(share.mean()))
-        return None
+        low = self._queries(place)
+        widths = [min(int(factor * k) + 4, num_items) for factor in WIDTHS]
+        probes = self._nearest_cells(low, PROBES[-1])
+        lists = candidate_lists(len(low), widths[-1], CPU)
+        # With fewer probes, not even all the items of the cells would do.
+        covered = (self._cell_of(ids)[:, :, None] == probes[:, None, :]).sum(dim=(0, 1)).cumsum(0)
+        least_probes = int((covered / ids.numel() < recall).sum()) + 1
+        best: Setting | None = None
+        lowest_cost = float('inf')
+        before = 0
+        for num_probes in [number for number in PROBES if number >= least_probes]:
+            if before == probes.size(1) or PROBE_COST * num_probes + widths[0] >= lowest_cost:
+                break
+            self._join(low, probes[:, before:num_probes], lists)
+            before = min(num_probes, probes.size(1))
+            candidate = lists.best(0, len(low))[1]
+            score = self.features.score(self.features, item, candidate)
+            found = (score >= least[:, None]) & (candidate != item[:, None])
+            # Of fewer candidates, those found are among the first.
+            shares = found.cumsum(dim=1).clamp_(max=k) / k
+            for width in widths:
+                share = shares[:, width - 1]
+                lower = float(share.mean() - 2 * share.std(correction=0) / len(share) ** 0.5)
+                cost = PROBE_COST * before + width
+                if lower >= recall and cost < lowest_cost:
+                    best, lowest_cost = Setting(before, width, float(share.mean())), cost
+        return best
 
 
 def check_recall(recall: object) -> None:

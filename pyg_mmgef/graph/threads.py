@@ -1,13 +1,19 @@
-"""A limit on the threads of torch and FAISS while something runs."""
+"""Threads: a limit on those of torch and FAISS, and jobs that each run in one of their own."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
+from tqdm import tqdm
 
 from pyg_mmgef.validate import check_positive
 
-__all__ = ['limit_threads']
+__all__ = ['limit_threads', 'run_jobs']
+
+Job = TypeVar('Job')
+Result = TypeVar('Result')
 
 
 @contextmanager
@@ -34,3 +40,44 @@ def limit_threads(num_threads: int | None) -> Iterator[None]:
     finally:
         torch.set_num_threads(before[0])
         faiss.omp_set_num_threads(before[1])
+
+
+def run_jobs(
+    function: Callable[[Job], Result],
+    jobs: Sequence[Job],
+    *,
+    concurrent: bool = True,
+    desc: str = '',
+    verbose: bool = False,
+) -> list[Result]:
+    """Return the results of jobs, in order, from as many threads as torch has.
+
+    Every job computes with a single thread of torch. So nobody waits for the slowest of a team
+    after each operation, and threads that torch left waiting don't take the time of others.
+
+    Args:
+        function: What to do with a job.
+        jobs: The jobs.
+        concurrent: If :obj:`False`, one job after the other in this thread, with all threads of
+            torch. (default: :obj:`True`)
+        desc: Name of the progress bar. (default: ``''``)
+        verbose: Show a progress bar. (default: :obj:`False`)
+    """
+    workers = torch.get_num_threads()
+    with tqdm(total=len(jobs), desc=desc, disable=not verbose) as bar:
+        results = []
+        if not concurrent or workers == 1 or len(jobs) < 2:
+            for job in jobs:
+                results.append(function(job))
+                bar.update()
+            return results
+        pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+        try:
+            for future in [pool.submit(function, job) for job in jobs]:
+                results.append(future.result())
+                bar.update()
+            return results
+        finally:
+            pool.shutdown(cancel_futures=True)
+            # A new thread of torch starts with the number that was set last, in whatever thread.
+            torch.set_num_threads(workers)

@@ -1,63 +1,52 @@
 import pytest
 import torch
 
-from pyg_mmgef.graph.cluster_join import GROUPS, join_cells, num_slots, unpack
+from pyg_mmgef.graph import candidates
+from pyg_mmgef.graph.candidates import candidate_lists
+from pyg_mmgef.graph.cluster_join import QUERIES, join_cells
 
 BOUNDS = [0, 64, 64, 192, 256]  # The second cell is empty.
+CPU = torch.device('cpu')
 
 
-def inputs(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    query = torch.randn(300, 16, generator=generator).to(dtype)
-    key = torch.randn(256, 16, generator=generator).to(dtype)
-    probes = torch.rand(300, 4, generator=generator).argsort(dim=1)[:, :3]
-    return query, key, probes
+@pytest.fixture(params=['compiled', 'torch'])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == 'torch':
+        monkeypatch.setattr(candidates, '_tiles', None)
 
 
+@pytest.mark.usefixtures('kind')
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float32])
-@pytest.mark.parametrize('width', [5, 40])
-def test_keeps_the_best_of_the_first_cell_and_of_each_group(dtype: torch.dtype, width: int) -> None:
-    query, key, probes = inputs(dtype)
-    score = query.float() @ key.float().t()
-    packed = join_cells(query, key, BOUNDS, probes, width)
-    assert packed.shape == (300, num_slots(3, width) * GROUPS)
-    starts = torch.tensor(BOUNDS[:-1])
-    found = unpack(packed, probes, starts, width, packed.size(1))
-    for row in range(300):
-        position = found[row][found[row] >= 0]
-        assert position.unique().numel() == position.numel()
-        expected = 0
-        for rank, cell in enumerate(probes[row].tolist()):
-            start, stop = BOUNDS[cell], BOUNDS[cell + 1]
-            kept = position[(position >= start) & (position < stop)]
-            if rank == 0:
-                expected += min(width, stop - start)
-                best = score[row, start:stop].topk(min(width, stop - start)).values
-                assert torch.allclose(score[row, kept].sort(descending=True)[0], best, rtol=0.01)
-            elif stop > start:
-                expected += GROUPS
-                group = score[row, start:stop].view(-1, GROUPS)
-                best = group.amax(dim=0)
-                assert torch.allclose(score[row, kept].sort()[0], best.sort()[0], rtol=0.01)
-        assert position.numel() == expected
+@pytest.mark.parametrize('num_queries', [1, 300, QUERIES + 100])
+def test_finds_the_best_of_the_cells_that_are_probed(dtype: torch.dtype, num_queries: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    query = torch.randn(num_queries, 16, generator=generator).to(dtype)
+    key = torch.randn(256, 16, generator=generator).to(dtype)
+    probes = torch.rand(num_queries, 4, generator=generator).argsort(dim=1)[:, :3]
+    ids = torch.randperm(1000, generator=generator)[:256].int()
+    ids[180:192] = -1  # Padding at the end of a cell.
+    lists = candidate_lists(num_queries, 20, CPU)
+    # What is offered later competes with what came before.
+    join_cells(query, key, ids, BOUNDS, probes[:, :1], lists)
+    join_cells(query, key, ids, BOUNDS, probes[:, 1:], lists)
+    found, column = lists.best(0, num_queries)
 
-
-def test_unpack_returns_the_best() -> None:
-    query, key, probes = inputs(torch.bfloat16)
-    score = query.float() @ key.float().t()
-    packed = join_cells(query, key, BOUNDS, probes, 8)
-    found = unpack(packed, probes, torch.tensor(BOUNDS[:-1]), 8, 1)[:, 0]
-    best = torch.stack(
-        [
-            torch.cat([score[row, BOUNDS[c] : BOUNDS[c + 1]] for c in probes[row]]).max()
-            for row in range(300)
-        ]
-    )
-    assert torch.allclose(score[torch.arange(300), found], best, rtol=0.01)
+    product = (query @ key.t()).float()
+    cell = torch.repeat_interleave(torch.arange(4), torch.tensor(BOUNDS).diff())
+    probed = (cell == probes[:, :, None]).any(dim=1) & (ids >= 0)
+    expected = product.masked_fill(~probed, float('-inf')).topk(20, dim=1).values
+    assert torch.allclose(found, expected, atol=0.05)
+    place = torch.full((1000,), -1)
+    place[ids[ids >= 0].long()] = (ids >= 0).nonzero().view(-1)
+    for row in range(num_queries):
+        kept = column[row][column[row] >= 0]
+        assert kept.unique().numel() == kept.numel()
+        assert probed[row, place[kept]].all()
 
 
 def test_one_probe_of_an_empty_cell_finds_nothing() -> None:
-    query, key, _ = inputs(torch.bfloat16)
-    probes = torch.full((300, 1), 1)
-    packed = join_cells(query, key, BOUNDS, probes, 8)
-    assert (unpack(packed, probes, torch.tensor(BOUNDS[:-1]), 8, 8) == -1).all()
+    query, key = torch.randn(5, 16), torch.randn(256, 16)
+    lists = candidate_lists(5, 8, CPU)
+    ids = torch.arange(256, dtype=torch.int32)
+    join_cells(query, key, ids, BOUNDS, torch.full((5, 1), 1), lists)
+    assert (lists.best(0, 5)[1] == -1).all()

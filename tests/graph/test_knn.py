@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pyg_mmgef.graph import ItemIndex, exact, faiss, knn, knn_graph
+from pyg_mmgef.graph import ItemIndex, candidates, exact, faiss, knn, knn_graph
 from pyg_mmgef.graph import features as item_features
 from tests.references import similarity
 
@@ -352,9 +352,17 @@ def test_progress_only_when_asked(capsys: pytest.CaptureFixture[str]) -> None:
 class TestCandidatesAndProof:
     """The search by rounded products, which small inputs don't reach by themselves."""
 
+    @pytest.fixture(autouse=True, params=['compiled', 'torch'])
+    def lists(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+        if request.param == 'torch':
+            monkeypatch.setattr(candidates, '_tiles', None)
+
     @pytest.fixture(autouse=True, params=[torch.bfloat16, torch.float32], ids=str)
     def rounded(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(exact, 'SMALL', 0)
+        monkeypatch.setattr(exact, 'MANY', 200)
+        monkeypatch.setattr(exact, 'TILE', 32)
+        monkeypatch.setattr(exact, 'LARGE_TILE', 64)
         monkeypatch.setattr(exact, 'ROWS', 64)
         monkeypatch.setattr(exact, 'COLUMNS', 96)
         monkeypatch.setattr(exact, 'SPARE', 6)
