@@ -27,8 +27,8 @@ class CandidateLists(Protocol):
         """Let a tile of scores compete for places in the lists.
 
         Args:
-            score: Scores of some rows and columns, bfloat16 or float32, contiguous.
-                Shape: ``[R, C]``.
+            score: Scores of some rows and columns, bfloat16 or float32, contiguous; they may be
+                overwritten. Shape: ``[R, C]``.
             row: Different rows, int32. Shape: ``[R]``.
             column: Different candidate ids, int32, -1 for none; no row is offered an id twice.
                 Shape: ``[C]``.
@@ -132,10 +132,14 @@ class TorchLists:
         """See :meth:`CandidateLists.offer`."""
         if score.numel() == 0:
             return
-        nobody = (column < 0)[None, :]
+        nobody = (column < 0).nonzero().view(-1)
+        if nobody.numel() > 0:
+            score[:, nobody] = float('-inf')
         if self.exclude_self:
-            nobody = nobody | (row[:, None] == column)
-        score = score.masked_fill(nobody, float('-inf'))
+            ordered, order = column.sort()
+            place = torch.searchsorted(ordered, row).clamp_(max=len(column) - 1)
+            own = (ordered[place] == row).nonzero().view(-1)
+            score[own, order[place[own]]] = float('-inf')
         self._merge(score, row.long(), column.long())
         if both:
             kept = (column >= 0).nonzero().view(-1)

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -47,7 +48,8 @@ def co_interaction_graph(
     (`arXiv 2308.07222 <https://arxiv.org/abs/2308.07222>`_); the weightings are our reading, the
     last is two steps of LightGCN's propagation. Ties go to the lower item id. The counts are
     computed for blocks of items, in threads; :math:`\mathbf{R}^{\top} \mathbf{R}` as a whole is
-    never held, dense or sparse. The work is :math:`\sum_u d_u^2`.
+    never held, dense or sparse. The work is :math:`\sum_u d_u^2`. For interactions on a GPU, it is
+    done there.
 
     Args:
         edge_index: **Train** interactions (user, item); a repeated pair counts once.
@@ -66,7 +68,7 @@ def co_interaction_graph(
         max_memory: Bytes that all blocks may take together, beside input and result. The row of a
             single item is never cut, and takes at most 64 bytes an item.
             (default: ``2**30``)
-        num_threads: Blocks computed at a time. By default as many as torch has threads.
+        num_threads: Blocks computed at a time on the CPU. By default as many as torch has threads.
             (default: :obj:`None`)
         verbose: Show a progress bar. (default: :obj:`False`)
 
@@ -101,44 +103,103 @@ def co_interaction_graph(
     if max_activity is not None:
         by_user = by_user[np.diff(by_user.indptr) <= max_activity]
     activity = np.diff(by_user.indptr)
-    count = torch.from_numpy(np.bincount(by_user.indices, minlength=num_items)).double()
+    device = edge_index.device
+    count = torch.from_numpy(np.bincount(by_user.indices, minlength=num_items)).double().to(device)
     count32 = count.float()
     by_item = by_user.T.tocsr()
-    factors = [by_user]
-    if weighting == 'lightgcn':
-        by_active_user = by_user.astype(np.float64)  # 1 / d_u for each interaction of a user.
-        by_active_user.data /= np.repeat(activity, activity)
-        # Two items that share users have a weight, so the count is of no use by itself.
-        factors = [by_active_user] if min_count == 1 else [by_user, by_active_user]
+    on_cpu = device.type == 'cpu'
+    products = (_products_of_scipy if on_cpu else _products_of_torch)(
+        by_user, by_item, weighting == 'lightgcn', min_count > 1, device
+    )
 
     def graph_of(bounds: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
         start, stop = bounds
-        products = [by_item[start:stop] @ factor for factor in factors]
-        if len(products) > 1:  # So that their entries are at the same places.
-            for product in products:
-                product.sort_indices()
-        pointer = torch.from_numpy(products[0].indptr).long()
-        source = torch.from_numpy(products[0].indices)
-        first, last = (torch.from_numpy(product.data) for product in (products[0], products[-1]))
-        destination = torch.arange(start, stop, dtype=source.dtype)
+        pointer, source, shared_users, shared = products(start, stop)
+        destination = torch.arange(start, stop, dtype=source.dtype, device=device)
         destination = destination.repeat_interleave(pointer.diff())
         kept = source != destination
         if min_count > 1:
-            kept &= first >= min_count
-        rank = _rank(last.float(), count32, destination, source, weighting)
+            kept &= shared_users >= min_count
+        rank = _rank(shared.float(), count32, destination, source, weighting)
         best = _best_per_row(pointer, rank, source, kept, k)
         source, destination = source[best].long(), destination[best].long()
-        shared = last[best].double()
+        shared = shared[best].double()
         weight = _weigh(shared, count[destination], count[source], num_users, weighting).float()
         return source, destination, weight
 
     paths = by_item @ activity  # Length of the product's row of each item, before merging.
     with limit_threads(num_threads):
-        limit = max(1, max_memory // (BYTES_PER_PATH * torch.get_num_threads()))
+        workers = torch.get_num_threads() if on_cpu else 1
+        limit = max(1, max_memory // (BYTES_PER_PATH * workers))
         blocks = list(pairwise(_block_bounds(np.minimum(paths, num_items), limit)))
-        parts = run_jobs(graph_of, blocks, desc='co-interactions', verbose=verbose)
+        parts = run_jobs(
+            graph_of, blocks, concurrent=on_cpu, desc='co-interactions', verbose=verbose
+        )
     source, destination, weight = (torch.cat(column) for column in zip(*parts, strict=True))
-    return torch.stack([source, destination]).to(edge_index.device), weight.to(edge_index.device)
+    return torch.stack([source, destination]), weight
+
+
+# Of some items, given by the first and the one after the last: the row pointer, the columns, the
+# numbers of users and the sums that the weights are made of, for their rows of the product.
+Products = Callable[[int, int], tuple[Tensor, Tensor, Tensor, Tensor]]
+
+
+def _products_of_scipy(
+    by_user: sp.csr_array, by_item: sp.csr_array, averaged: bool, counted: bool, _: torch.device
+) -> Products:
+    factors = [by_user]
+    if averaged:
+        activity = np.diff(by_user.indptr)
+        by_active_user = by_user.astype(np.float64)  # 1 / d_u for each interaction of a user.
+        by_active_user.data /= np.repeat(activity, activity)
+        # Two items that share users have a weight, so the count is of no use by itself.
+        factors = [by_user, by_active_user] if counted else [by_active_user]
+
+    def products(start: int, stop: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        parts = [by_item[start:stop] @ factor for factor in factors]
+        if len(parts) > 1:  # So that their entries are at the same places.
+            for part in parts:
+                part.sort_indices()
+        pointer, source = map(torch.from_numpy, (parts[0].indptr, parts[0].indices))
+        first, last = (torch.from_numpy(part.data) for part in (parts[0], parts[-1]))
+        return pointer.long(), source, first, last
+
+    return products
+
+
+def _products_of_torch(
+    by_user: sp.csr_array, by_item: sp.csr_array, averaged: bool, _: bool, device: torch.device
+) -> Products:
+    """Expand the paths from item to user to item, and count equal ends: what a GPU is good at."""
+    num_items = by_user.shape[1]
+    item_of, user_of = (
+        torch.from_numpy(matrix.indices).long().to(device) for matrix in (by_user, by_item)
+    )
+    user_start, item_start = (
+        torch.from_numpy(matrix.indptr).long().to(device) for matrix in (by_user, by_item)
+    )
+    activity = user_start.diff()
+
+    def products(start: int, stop: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        bounds = item_start[start : stop + 1]
+        user = user_of[int(bounds[0]) : int(bounds[-1])]
+        row = torch.arange(stop - start, device=device).repeat_interleave(bounds.diff())
+        length = activity[user]
+        # Each path's place in the list of its user's items.
+        place = torch.arange(int(length.sum()), device=device)
+        place += (user_start[user] - length.cumsum(0) + length).repeat_interleave(length)
+        pair = row.repeat_interleave(length) * num_items + item_of[place]
+        pair, order = pair.sort(stable=True)
+        pair, count = pair.unique_consecutive(return_counts=True)
+        shared = count.double()
+        if averaged and pair.numel() > 0:
+            share = (1 / length.double()).repeat_interleave(length)[order]
+            shared = torch.segment_reduce(share, 'sum', lengths=count)
+        rows = pair.div(num_items, rounding_mode='floor')
+        end = rows.bincount(minlength=stop - start).cumsum(0)
+        return torch.cat([end.new_zeros(1), end]), pair % num_items, count, shared
+
+    return products
 
 
 def _best_per_row(pointer: Tensor, value: Tensor, column: Tensor, kept: Tensor, k: int) -> Tensor:
@@ -152,7 +213,7 @@ def _best_per_row(pointer: Tensor, value: Tensor, column: Tensor, kept: Tensor, 
     length = pointer.diff()
     order = length.argsort(descending=True, stable=True)
     lengths = length[order].tolist()
-    best = torch.full((len(length), min(k, max(lengths, default=0))), -1)
+    best = torch.full((len(length), min(k, max(lengths, default=0))), -1, device=key.device)
     start = 0
     while start < len(lengths) and lengths[start] > 0:
         width = lengths[start]
@@ -161,7 +222,7 @@ def _best_per_row(pointer: Tensor, value: Tensor, column: Tensor, kept: Tensor, 
         shorter = int(torch.searchsorted(-length[order[start:stop]], -(width // 2), right=False))
         stop = min(stop, start + max(1, shorter))
         rows = order[start:stop]
-        offset = torch.arange(width)
+        offset = torch.arange(width, device=key.device)
         inside = offset < length[rows, None]
         position = (pointer[rows, None] + offset).masked_fill_(~inside, 0)
         padded = key[position].masked_fill_(~inside, -1)

@@ -18,7 +18,7 @@ SMALL = 2048  # Up to so many items, plain float32 products are as fast.
 # Rows and columns of a product that serves both, with fewer and with more items than so many: what
 # is computed twice, on the diagonal, grows with a tile, and so does the rate of the products.
 TILE, LARGE_TILE, MANY = 512, 1024, 2**14
-ROWS, COLUMNS = 512, 2**16  # Without compiled lists, rows and columns of a product: 64 MiB.
+ROWS, COLUMNS = 512, 2**14  # Without compiled lists, rows and columns of a product: 16 MiB.
 SPARE = 22  # Candidates beyond k: enough to prove nearly every row.
 HALF_SPACING = {torch.bfloat16: 2.0**-8, torch.float32: 2.0**-24}  # Relative rounding error.
 

@@ -63,7 +63,7 @@ def test_keeps_the_best(make: Make, dtype: torch.dtype, width: int, num_columns:
     lists = make(9, width)
     step = 300  # Several tiles where there are many columns.
     for first in range(0, num_columns, step):
-        tile = score[:, first : first + step].contiguous()
+        tile = score[:, first : first + step].clone(memory_format=torch.contiguous_format)
         lists.offer(tile, ids(9), ids(first, first + tile.size(1)))
     missing = torch.full((9, width), float('-inf'))
     check(lists, torch.cat([score.float(), missing], dim=1), width)
@@ -89,7 +89,7 @@ def test_ids_below_zero_are_nobody(make: Make) -> None:
     column[::3] = -1
     column[score.argmax(dim=1)] = -1
     lists = make(5, 8)
-    lists.offer(score, ids(5), column)
+    lists.offer(score.clone(), ids(5), column)
     check(lists, score.masked_fill(column < 0, float('-inf')), 8)
 
 
@@ -99,7 +99,7 @@ def test_no_row_is_its_own_candidate_if_told_so(make: Make) -> None:
     score.fill_diagonal_(2.0**30)
     for exclude in (True, False):
         lists = make(50, 4, exclude_self=exclude)
-        lists.offer(score, ids(50), ids(50))
+        lists.offer(score.clone(), ids(50), ids(50))
         check(lists, score.float().fill_diagonal_(float('-inf') if exclude else 2.0**30), 4)
 
 

@@ -153,6 +153,37 @@ def test_small_blocks_and_threads_give_the_same(
 
 
 @pytest.mark.parametrize('weighting', WEIGHTINGS)
+@pytest.mark.parametrize('max_memory', [1, 10_000, 2**30])
+@pytest.mark.parametrize('min_count', [1, 2])
+def test_the_products_of_a_gpu_are_those_of_scipy(
+    monkeypatch: pytest.MonkeyPatch, weighting: str, max_memory: int, min_count: int
+) -> None:
+    interactions = binary_interactions(40, 25, 0.2, 1)
+    interactions[:, [0, 7, 24]] = 0
+    pairs = interactions.nonzero().t()
+    options: dict = {'weighting': weighting, 'min_count': min_count, 'max_memory': max_memory}
+    expected = co_interaction_graph(pairs, 40, 25, 4, **options)
+    torch_products = co_interaction._products_of_torch
+    monkeypatch.setattr(co_interaction, '_products_of_scipy', torch_products)
+    edge_index, edge_weight = co_interaction_graph(pairs, 40, 25, 4, **options)
+    assert torch.equal(edge_index, expected[0])
+    assert torch.allclose(edge_weight, expected[1], rtol=1e-6, atol=0)
+    nobody = co_interaction_graph(pairs[:, :0], 40, 25, 4, **options)
+    assert nobody[0].shape == (2, 0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
+@pytest.mark.parametrize('weighting', WEIGHTINGS)
+def test_on_a_gpu(weighting: str) -> None:
+    pairs = binary_interactions(60, 30, 0.2, 1).nonzero().t()
+    expected = co_interaction_graph(pairs, 60, 30, 4, weighting=weighting)
+    edge_index, edge_weight = co_interaction_graph(pairs.cuda(), 60, 30, 4, weighting=weighting)
+    assert edge_index.device.type == edge_weight.device.type == 'cuda'
+    assert torch.equal(edge_index.cpu(), expected[0])
+    assert torch.allclose(edge_weight.cpu(), expected[1], rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize('weighting', WEIGHTINGS)
 def test_too_active_users_are_left_out(weighting: str) -> None:
     interactions = binary_interactions(20, 15, 0.3, 1)
     interactions[[3, 11]] = 1.0

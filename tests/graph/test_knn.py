@@ -533,3 +533,13 @@ def test_num_threads_is_restored() -> None:
     assert torch.get_num_threads() == before
     with pytest.raises(ValueError, match="'num_threads' must be a positive integer"):
         knn_graph(features(5, 3), 1, num_threads=0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
+@pytest.mark.parametrize('metric', METRICS)
+@pytest.mark.parametrize('num_items', [50, 3000])
+def test_on_a_gpu(metric: str, num_items: int) -> None:
+    x = features(num_items, 16)
+    edge_index, edge_weight = knn_graph(x.cuda(), 5, metric=metric)
+    assert edge_index.device.type == edge_weight.device.type == 'cuda'
+    assert torch.allclose(edge_weight.cpu(), knn_graph(x, 5, metric=metric)[1], atol=1e-4)
