@@ -5,9 +5,12 @@
 
 Every method runs alone in a new process, in turn, on the same file of features and with the same
 number of threads. A peer that isn't installed is left out. "fresh" is what a script meets: import,
-compilation and the first call; "again" is a second call in the same process. Build and search are
-counted together. Memory is the peak beyond the process that has read the features and imported the
-library.
+compilation and the first call; "again" is a second call in the same process (of what takes long and
+compiles nothing, the first). Build and search are counted together. Memory is the peak beyond the
+process that has read the features and imported the library.
+
+The features imitate text vectors (``text_like.py``), at any size. Real vectors follow where the
+variable PYG_MMGEF_DATA names the folder that holds them.
 """
 
 import argparse
@@ -24,9 +27,20 @@ import numpy as np
 from process import memory, run_alone
 
 K = 10
-SIZES = (7_000, 20_000, 50_000, 200_000, 1_000_000)
-QUICK_SIZES = (7_000,)
-NOT_QUICK = ('pynndescent 24',)  # Twenty seconds of compilation, which 16 shows as well.
+CHANNELS = 512
+SIZES = (7_050, 20_000, 50_000, 200_000, 1_000_000)
+QUICK_SIZES = (7_050,)
+WIDE = (7_050, 4096)  # As many items as Amazon Baby, as many channels as its pictures.
+REAL = {
+    'MiniLM vectors of music': 'lfm2k_multimodal/text_minilm384.npy',
+    'Whisper vectors of music': 'lfm2k_multimodal/audio_whisper512.npy',
+}
+NOT_QUICK = (
+    'pynndescent 24',
+    'PyG ApproxMIPSKNNIndex 1000/20',
+    'scikit-learn brute',
+    'usearch bf16',
+)
 TRUTH_ROWS = 1000
 FLAT_QUERIES = 5_000  # Above 50,000 items, the flat index answers so many; time is scaled up.
 
@@ -164,9 +178,9 @@ METHODS: dict[str, tuple[str, int, Build]] = {
         pyg_index('ApproxMIPSKNNIndex', num_cells=1000, num_cells_to_visit=20),
     ),
     'scikit-learn brute': ('sklearn', 50_000, scikit_learn),
-    'dense LATTICE': ('torch', 7_000, dense_lattice),
+    'dense LATTICE': ('torch', 10_000, dense_lattice),
     'pynndescent 16': ('pynndescent', 10**9, pynndescent(16)),
-    'pynndescent 24': ('pynndescent', 200_000, pynndescent(24)),
+    'pynndescent 24': ('pynndescent', 10**9, pynndescent(24)),
     'hnswlib 16/40/32': ('hnswlib', 10**9, hnswlib(16, 40, 32)),
     'hnswlib 24/80/64': ('hnswlib', 200_000, hnswlib(24, 80, 64)),
     'usearch bf16': ('usearch', 200_000, usearch),
@@ -178,8 +192,10 @@ METHODS: dict[str, tuple[str, int, Build]] = {
     'FAISS IVF 632/16': ('faiss', 200_000, faiss_index('IVF632,Flat', nprobe=16)),
     'FAISS NN-Descent 32': ('faiss', 200_000, faiss_nn_descent),
 }
+IMITATION = 'Text-like features'
 LOWEST_DRAWN = 0.85
-REPEATED_UP_TO = 200_000  # Larger builds run once.
+REPEATED_UP_TO = 200_000  # Larger builds run once,
+LONG = 10.0  # and so do builds that take so many seconds, unless compilation is among them.
 
 
 def child(method: str, features: Path, truth: Path, threads: int) -> None:
@@ -194,9 +210,9 @@ def child(method: str, features: Path, truth: Path, threads: int) -> None:
     for _ in range(2 if len(x) <= REPEATED_UP_TO else 1):
         start = time.perf_counter()
         neighbor, share = build(x, threads)
-        seconds.append((time.perf_counter() - start) / share)
-        if share < 1 and len(seconds) == 1:
-            seconds *= 2
+        elapsed = time.perf_counter() - start
+        seconds.append(elapsed / share)
+        if elapsed > LONG and module != 'pynndescent':
             break
     peak = memory('VmHWM') - before
     with np.load(truth, allow_pickle=False) as file:
@@ -232,37 +248,55 @@ def write_truth(x: np.ndarray, path: Path) -> None:
     np.savez(path, rows=rows, least=best.min(axis=1))
 
 
-def measure(size: int, names: list[str], threads: int, folder: Path) -> list[dict]:
-    """Run the methods on one size, each in its own process."""
-    from text_like import local_intrinsic_dimension, text_like_features
+def real_vectors() -> dict[str, np.ndarray]:
+    """Return the real vectors that can be had, of length one, by name."""
+    root = Path(os.environ.get('PYG_MMGEF_DATA', ''))
+    out = {}
+    for name, file in REAL.items():
+        if (root / file).is_file():
+            x = np.load(root / file, allow_pickle=False).astype(np.float32)
+            out[name] = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    return out
 
-    x = text_like_features(size).numpy()
-    features, truth = folder / f'{size}.npy', folder / f'{size}.npz'
+
+def measure(name: str, x: np.ndarray, methods: list[str], threads: int, folder: Path) -> list[dict]:
+    """Run the methods on some features, each in its own process."""
+    from text_like import local_intrinsic_dimension
+
+    size, channels = x.shape
+    features, truth = folder / 'features.npy', folder / 'truth.npz'
     np.save(features, x)
     write_truth(x, truth)
     lid = local_intrinsic_dimension(x)
     del x
-    print(f'\n{size:,} x 512, local intrinsic dimension {lid:.1f}, {threads} threads')
+    print(
+        f'\n{name}: {size:,} x {channels}, local intrinsic dimension {lid:.1f}, {threads} threads'
+    )
     print(f'{"":32}{"fresh s":>9}{"again s":>9}{"recall":>8}{"MiB":>7}')
     rows = []
-    for name in names:
-        _, largest, _ = METHODS[name]
+    for method in methods:
+        _, largest, _ = METHODS[method]
         if size > largest:
             continue
-        arguments = ['--child', name, '--threads', str(threads)]
+        arguments = ['--child', method, '--threads', str(threads)]
         arguments += ['--features', str(features), '--truth', str(truth)]
         row = run_alone(__file__, arguments, threads)
-        rows.append({'size': size, 'method': name, 'lid': lid, **row})
+        rows.append(
+            {'features': name, 'size': size, 'channels': channels, 'method': method, 'lid': lid}
+            | row
+        )
         if 'failed' in row:
-            print(f'{name:32}failed: {row["failed"]}')
+            print(f'{method:32}failed: {row["failed"]}')
             continue
         again = f'{row["again"]:9.2f}' if row['again'] is not None else f'{"":9}'
         note = '  (time scaled up from a part of the queries)' if row['estimated'] else ''
         print(
-            f'{name:32}{row["fresh"]:9.2f}{again}{row["recall"]:8.4f}{row["memory_mib"]:7.0f}{note}',
+            f'{method:32}{row["fresh"]:9.2f}{again}{row["recall"]:8.4f}'
+            f'{row["memory_mib"]:7.0f}{note}',
             flush=True,
         )
-    features.unlink()
+    for file in (features, truth):
+        file.unlink()
     return rows
 
 
@@ -270,6 +304,7 @@ def plot(rows: list[dict], path: Path) -> None:
     """Draw recall against time at the largest size with second calls, and time against size."""
     from matplotlib.figure import Figure
 
+    rows = [row for row in rows if row['features'] == IMITATION and row['channels'] == CHANNELS]
     rows = sorted((row for row in rows if 'failed' not in row), key=lambda row: row['size'])
     names = [name for name in METHODS if any(row['method'] == name for row in rows)]
     style = {
@@ -323,17 +358,27 @@ def main() -> None:
         return
 
     from common import write_json
+    from text_like import text_like_features
 
-    names = args.methods or [
+    methods = args.methods or [
         name
         for name, (module, _, _) in METHODS.items()
         if importlib.util.find_spec(module) and not (args.quick and name in NOT_QUICK)
     ]
+    shapes = [(size, CHANNELS) for size in args.sizes or (QUICK_SIZES if args.quick else SIZES)]
+    if not args.sizes and not args.quick:
+        shapes.insert(1, WIDE)
     rows: list[dict] = []
     with tempfile.TemporaryDirectory() as folder:
-        for size in args.sizes or (QUICK_SIZES if args.quick else SIZES):
-            rows += measure(size, names, args.threads, Path(folder))
+        for shape in shapes:
+            x = text_like_features(*shape).numpy()
+            rows += measure(IMITATION, x, methods, args.threads, Path(folder))
+            del x
             write_json(args.output / 'knn_build.json', rows)
+        if not args.quick:
+            for name, x in real_vectors().items():
+                rows += measure(name, x, methods, args.threads, Path(folder))
+        write_json(args.output / 'knn_build.json', rows)
     plot(rows, args.output / 'knn_build.png')
 
 
