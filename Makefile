@@ -1,4 +1,4 @@
-# `make demo` and `make test` work on a fresh machine with python3, make and gcc, and are quick the
+# `make demo` and `make test` work on a fresh machine with python3, make and g++, and are quick the
 # second time: the environment is rebuilt only when its description changes.
 PYTHON ?= python3
 VENV := .venv

@@ -20,6 +20,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -250,25 +251,29 @@ def write_truth(x: np.ndarray, path: Path) -> None:
 
 def real_vectors() -> dict[str, np.ndarray]:
     """Return the real vectors that can be had, of length one, by name."""
-    root = Path(os.environ.get('PYG_MMGEF_DATA', ''))
+    root = os.environ.get('PYG_MMGEF_DATA')
     out = {}
-    for name, file in REAL.items():
-        if (root / file).is_file():
-            x = np.load(root / file, allow_pickle=False).astype(np.float32)
+    files = {name: Path(root) / file for name, file in REAL.items()} if root else {}
+    for name, file in files.items():
+        if file.is_file():
+            x = np.load(file, allow_pickle=False).astype(np.float32)
             out[name] = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
     return out
 
 
-def measure(name: str, x: np.ndarray, methods: list[str], threads: int, folder: Path) -> list[dict]:
+def measure(
+    name: str, make: Callable[[], np.ndarray], methods: list[str], threads: int, folder: Path
+) -> list[dict]:
     """Run the methods on some features, each in its own process."""
     from text_like import local_intrinsic_dimension
 
+    x = make()
     size, channels = x.shape
     features, truth = folder / 'features.npy', folder / 'truth.npz'
     np.save(features, x)
     write_truth(x, truth)
     lid = local_intrinsic_dimension(x)
-    del x
+    del x  # Not to be in memory beside that of the methods.
     print(
         f'\n{name}: {size:,} x {channels}, local intrinsic dimension {lid:.1f}, {threads} threads'
     )
@@ -368,17 +373,18 @@ def main() -> None:
     shapes = [(size, CHANNELS) for size in args.sizes or (QUICK_SIZES if args.quick else SIZES)]
     if not args.sizes and not args.quick:
         shapes.insert(1, WIDE)
+
+    def imitation(size: int, channels: int) -> np.ndarray:
+        return text_like_features(size, channels).numpy()
+
+    sets = [(IMITATION, partial(imitation, *shape)) for shape in shapes]
+    if not args.quick:
+        sets += [(name, partial(np.asarray, x)) for name, x in real_vectors().items()]
     rows: list[dict] = []
     with tempfile.TemporaryDirectory() as folder:
-        for shape in shapes:
-            x = text_like_features(*shape).numpy()
-            rows += measure(IMITATION, x, methods, args.threads, Path(folder))
-            del x
+        for name, make in sets:
+            rows += measure(name, make, methods, args.threads, Path(folder))
             write_json(args.output / 'knn_build.json', rows)
-        if not args.quick:
-            for name, x in real_vectors().items():
-                rows += measure(name, x, methods, args.threads, Path(folder))
-        write_json(args.output / 'knn_build.json', rows)
     plot(rows, args.output / 'knn_build.png')
 
 

@@ -1,8 +1,8 @@
 // The best candidates of each row, kept while tiles of scores come by.
 //
 // A list holds up to `capacity` entries, a score and an id in one 64-bit number whose order is that
-// of the scores (the lower id first among equal ones). When it is full, the best `width` entries stay
-// and the last of them is what a newcomer must reach. What is kept in the end is the same in whatever
+// of the scores (the lower id first among equal ones). As soon as it holds `width` entries, and
+// whenever it is full, the best `width` stay and the last of them is what a newcomer must reach. What is kept in the end is the same in whatever
 // order, and from however many threads, the tiles come. A tile is compared with these limits in one
 // pass, so all it costs is to read it: ranking it by any means costs more than the matrix product
 // that made it.
@@ -17,11 +17,16 @@
 #include <cstring>
 #include <functional>
 #include <limits>
+#include <new>
 #include <thread>
 #include <vector>
 
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+#if __GNUC__ >= 12
 #define FOR_EVERY_CPU __attribute__((target_clones("default", "avx2", "arch=x86-64-v4")))
+#else
+#define FOR_EVERY_CPU __attribute__((target_clones("default", "avx2")))
+#endif
 #else
 #define FOR_EVERY_CPU
 #endif
@@ -44,6 +49,24 @@ inline int64_t entry_of(int32_t key, int32_t id) {
   return int64_t(uint64_t(uint32_t(key)) << 32 | uint32_t(~id));
 }
 
+// A thread's turn with a list.
+class Turn {
+ public:
+  explicit Turn(std::atomic<uint8_t> &busy) : busy_(busy) {
+    while (busy_.exchange(1, std::memory_order_acquire)) std::this_thread::yield();
+  }
+  ~Turn() { busy_.store(0, std::memory_order_release); }
+
+ private:
+  std::atomic<uint8_t> &busy_;
+};
+
+// Move the best entries to the front, the last of them to its place.
+void keep_best(int64_t *first, int64_t size, int64_t width) {
+  if (size >= width)
+    std::nth_element(first, first + width - 1, first + size, std::greater<int64_t>());
+}
+
 struct Lists {
   int64_t *entry;
   int32_t *count;
@@ -61,7 +84,7 @@ struct Lists {
   // Add entries to a list. Where they don't fit, and as soon as there is a limit to be had, only the
   // best of all stay.
   void add(int32_t row, const int64_t *fresh, int64_t size, std::vector<int64_t> &pool) {
-    while (busy[row].exchange(1, std::memory_order_acquire)) std::this_thread::yield();
+    const Turn turn(busy[row]);
     int64_t *first = entry + row * capacity;
     const int64_t total = count[row] + size;
     if (total < width || (total <= capacity && limit[row] != NO_LIMIT)) {
@@ -70,18 +93,11 @@ struct Lists {
     } else {
       pool.assign(first, first + count[row]);
       pool.insert(pool.end(), fresh, fresh + size);
-      keep_best(pool.data(), int64_t(pool.size()));
+      keep_best(pool.data(), int64_t(pool.size()), width);
       std::copy_n(pool.data(), width, first);
       count[row] = int32_t(width);
       limit[row].store(int32_t(first[width - 1] >> 32), std::memory_order_relaxed);
     }
-    busy[row].store(0, std::memory_order_release);
-  }
-
-  // Move the best entries to the front, the last of them to its place.
-  void keep_best(int64_t *first, int64_t size) const {
-    if (size >= width)
-      std::nth_element(first, first + width - 1, first + size, std::greater<int64_t>());
   }
 };
 
@@ -109,11 +125,11 @@ inline bool mark_chunk(const T *score, const T *limit, T row_limit, int size, T 
 }
 
 // These loops are vectorised; each instruction set has its own copy.
-FOR_EVERY_CPU void raise(int16_t *key, const int16_t *score, int64_t size) {
+FOR_EVERY_CPU void raise_maxima(int16_t *key, const int16_t *score, int64_t size) {
   raise_to(key, score, size);
 }
 
-FOR_EVERY_CPU void raise(int32_t *key, const int32_t *score, int64_t size) {
+FOR_EVERY_CPU void raise_maxima(int32_t *key, const int32_t *score, int64_t size) {
   raise_to(key, score, size);
 }
 
@@ -131,13 +147,13 @@ FOR_EVERY_CPU bool mark(const int32_t *score, const int32_t *limit, int32_t row_
 
 // Return a lower bound of the n-th best of some scores: that of the maxima of groups of them.
 template <typename T>
-T lower_bound(const T *score, int64_t size, int64_t n, std::vector<T> &maxima) {
+T bound_of_best(const T *score, int64_t size, int64_t n, std::vector<T> &maxima) {
   int64_t num_groups = size;
   while (num_groups / 2 >= 3 * n) num_groups /= 2;
   if (n > num_groups) return std::numeric_limits<T>::min();
   maxima.assign(num_groups, std::numeric_limits<T>::min());
   for (int64_t start = 0; start < size; start += num_groups)
-    raise(maxima.data(), score + start, std::min(num_groups, size - start));
+    raise_maxima(maxima.data(), score + start, std::min(num_groups, size - start));
   std::nth_element(maxima.begin(), maxima.begin() + n - 1, maxima.end(), std::greater<T>());
   return maxima[n - 1];
 }
@@ -154,7 +170,7 @@ void offer_tile(const Tile &tile, Lists &lists) {
   int64_t fresh[FRESH];
   std::vector<int64_t> pool;
   std::vector<T> maxima;
-  // No candidates, or not of a row, are these columns.
+  // Columns that a row may refuse.
   const int64_t num_refused =
       std::count_if(tile.column, tile.column + tile.num_columns, [](int32_t id) { return id < 0; }) +
       tile.exclude_self;
@@ -163,7 +179,7 @@ void offer_tile(const Tile &tile, Lists &lists) {
     const T *score = static_cast<const T *>(tile.score) + r * tile.num_columns;
     T row_limit = lists.limit_of<T>(row);
     if (lists.limit[row] == NO_LIMIT)
-      row_limit = lower_bound(score, tile.num_columns, lists.width + num_refused, maxima);
+      row_limit = bound_of_best(score, tile.num_columns, lists.width + num_refused, maxima);
     int num_fresh = 0;
     for (int64_t start = 0; start < tile.num_columns; start += CHUNK) {
       const int size = int(std::min<int64_t>(CHUNK, tile.num_columns - start));
@@ -220,31 +236,38 @@ PyObject *offer(PyObject *, PyObject *args) {
               pointer<std::atomic<uint8_t>>(busy),
               width,
               capacity};
+  bool out_of_memory = false;
   Py_BEGIN_ALLOW_THREADS;
-  if (itemsize == sizeof(int16_t))
-    offer_tile<int16_t>(tile, lists);
-  else
-    offer_tile<int32_t>(tile, lists);
+  try {
+    if (itemsize == sizeof(int16_t))
+      offer_tile<int16_t>(tile, lists);
+    else
+      offer_tile<int32_t>(tile, lists);
+  } catch (const std::bad_alloc &) {
+    out_of_memory = true;
+  }
   Py_END_ALLOW_THREADS;
+  if (out_of_memory) return PyErr_NoMemory();
   Py_RETURN_NONE;
 }
 
 // best(entry, count, width, capacity, start, stop, score, column): write the best of some lists,
 // best first, and leave what is missing as it is.
 PyObject *best(PyObject *, PyObject *args) {
-  unsigned long long entry, count, score, column;
+  unsigned long long entries, count, score, column;
   Py_ssize_t width, capacity, start, stop;
-  if (!PyArg_ParseTuple(args, "KKnnnnKK", &entry, &count, &width, &capacity, &start, &stop, &score,
+  if (!PyArg_ParseTuple(args, "KKnnnnKK", &entries, &count, &width, &capacity, &start, &stop, &score,
                         &column))
     return nullptr;
-  Lists lists{pointer<int64_t>(entry), pointer<int32_t>(count), nullptr, nullptr, width, capacity};
+  int64_t *entry = pointer<int64_t>(entries);
+  const int32_t *size = pointer<int32_t>(count);
   float *score_out = pointer<float>(score);
   int64_t *column_out = pointer<int64_t>(column);
   Py_BEGIN_ALLOW_THREADS;
   for (int64_t row = start; row < stop; ++row, score_out += width, column_out += width) {
-    int64_t *first = lists.entry + row * capacity;
-    const int64_t kept = std::min<int64_t>(lists.count[row], width);
-    lists.keep_best(first, lists.count[row]);
+    int64_t *first = entry + row * capacity;
+    const int64_t kept = std::min<int64_t>(size[row], width);
+    keep_best(first, size[row], width);
     std::sort(first, first + kept, std::greater<int64_t>());
     for (int64_t i = 0; i < kept; ++i) {
       const int32_t bits = ordered(int32_t(first[i] >> 32));
@@ -265,4 +288,8 @@ PyModuleDef module = {PyModuleDef_HEAD_INIT, "_tiles", nullptr, 0, methods,
 
 }  // namespace
 
-PyMODINIT_FUNC PyInit__tiles() { return PyModule_Create(&module); }
+PyMODINIT_FUNC PyInit__tiles() {
+  PyObject *out = PyModule_Create(&module);
+  if (out != nullptr) PyModule_AddIntConstant(out, "NO_LIMIT", NO_LIMIT);
+  return out;
+}

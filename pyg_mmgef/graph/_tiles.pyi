@@ -1,3 +1,5 @@
+NO_LIMIT: int
+
 def offer(
     score: int,
     itemsize: int,

@@ -7,14 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 try:
-    from pyg_mmgef.graph import _tiles
-except ImportError:  # Installed without a compiler.
+    import pyg_mmgef.graph._tiles as _tiles
+except ModuleNotFoundError:  # Installed without a compiler.
     _tiles = None  # type: ignore[assignment]
 
 __all__ = ['CandidateLists', 'CompiledLists', 'TorchLists', 'candidate_lists']
 
 GROUP = 32  # Scores reduced to their largest before torch ranks any.
-LOWEST = -(2**31)
+DTYPES = (torch.bfloat16, torch.float32)
 
 
 class CandidateLists(Protocol):
@@ -27,8 +27,8 @@ class CandidateLists(Protocol):
         """Let a tile of scores compete for places in the lists.
 
         Args:
-            score: Scores of some rows and columns, bfloat16 or float32, contiguous; they may be
-                overwritten. Shape: ``[R, C]``.
+            score: Scores of some rows and columns, bfloat16 or float32, finite, contiguous; they
+                may be overwritten. Shape: ``[R, C]``.
             row: Different rows, int32. Shape: ``[R]``.
             column: Different candidate ids, int32, -1 for none; no row is offered an id twice.
                 Shape: ``[C]``.
@@ -70,18 +70,19 @@ class CompiledLists:
 
     def __init__(self, num_rows: int, width: int, exclude_self: bool = False) -> None:
         self.width, self.exclude_self = width, exclude_self
-        self._entry = torch.empty(num_rows, 2 * width, dtype=torch.long)
-        self._count = torch.zeros(num_rows, dtype=torch.int32)
-        self._limit = torch.full((num_rows,), LOWEST, dtype=torch.int32)
-        self._busy = torch.zeros(num_rows, dtype=torch.uint8)
+        # The extension writes into these, so no default of torch may change them.
+        self._entry = torch.empty(num_rows, 2 * width, dtype=torch.long, device='cpu')
+        self._count = torch.zeros(num_rows, dtype=torch.int32, device='cpu')
+        self._limit = torch.full((num_rows,), _tiles.NO_LIMIT, dtype=torch.int32, device='cpu')
+        self._busy = torch.zeros(num_rows, dtype=torch.uint8, device='cpu')
 
     def offer(self, score: Tensor, row: Tensor, column: Tensor, both: bool = False) -> None:
         """See :meth:`CandidateLists.offer`."""
-        assert score.is_contiguous()
-        assert row.is_contiguous()
-        assert column.is_contiguous()
+        assert score.dtype in DTYPES
         assert row.dtype == column.dtype == torch.int32
-        assert score.itemsize in (2, 4)
+        for tensor in (score, row, column):
+            assert tensor.is_cpu
+            assert tensor.is_contiguous()
         assert score.shape == (row.numel(), column.numel())
         _tiles.offer(
             score.data_ptr(),
@@ -101,8 +102,10 @@ class CompiledLists:
 
     def best(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """See :meth:`CandidateLists.best`."""
-        score = torch.full((stop - start, self.width), float('-inf'))
-        column = torch.full((stop - start, self.width), -1)
+        assert 0 <= start <= stop <= len(self._count)
+        shape = (stop - start, self.width)
+        score = torch.full(shape, float('-inf'), dtype=torch.float32, device='cpu')
+        column = torch.full(shape, -1, dtype=torch.long, device='cpu')
         _tiles.best(
             self._entry.data_ptr(),
             self._count.data_ptr(),
@@ -125,8 +128,9 @@ class TorchLists:
         self, num_rows: int, width: int, device: torch.device, exclude_self: bool = False
     ) -> None:
         self.width, self.exclude_self = width, exclude_self
-        self._score = torch.full((num_rows, width), float('-inf'), device=device)
-        self._column = torch.full((num_rows, width), -1, device=device)
+        shape = (num_rows, width)
+        self._score = torch.full(shape, float('-inf'), dtype=torch.float32, device=device)
+        self._column = torch.full(shape, -1, dtype=torch.long, device=device)
 
     def offer(self, score: Tensor, row: Tensor, column: Tensor, both: bool = False) -> None:
         """See :meth:`CandidateLists.offer`."""

@@ -66,8 +66,8 @@ def co_interaction_graph(
             user of ten thousand items, often no person, costs as much as a million users of ten
             and relates everything with everything. (default: :obj:`None`, nobody)
         max_memory: Bytes that all blocks may take together, beside input and result. The row of a
-            single item is never cut, and takes at most 64 bytes an item.
-            (default: ``2**30``)
+            single item is never cut, and takes at most 64 bytes an item (on a GPU, a path from it
+            to a user to an item). (default: ``2**30``)
         num_threads: Blocks computed at a time on the CPU. By default as many as torch has threads.
             (default: :obj:`None`)
         verbose: Show a progress bar. (default: :obj:`False`)
@@ -108,9 +108,11 @@ def co_interaction_graph(
     count32 = count.float()
     by_item = by_user.T.tocsr()
     on_cpu = device.type == 'cpu'
-    products = (_products_of_scipy if on_cpu else _products_of_torch)(
-        by_user, by_item, weighting == 'lightgcn', min_count > 1, device
-    )
+    averaged = weighting == 'lightgcn'
+    if on_cpu:
+        products = _products_of_scipy(by_user, by_item, averaged, counted=min_count > 1)
+    else:
+        products = _products_of_torch(by_user, by_item, averaged, device)
 
     def graph_of(bounds: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
         start, stop = bounds
@@ -131,7 +133,9 @@ def co_interaction_graph(
     with limit_threads(num_threads):
         workers = torch.get_num_threads() if on_cpu else 1
         limit = max(1, max_memory // (BYTES_PER_PATH * workers))
-        blocks = list(pairwise(_block_bounds(np.minimum(paths, num_items), limit)))
+        # SciPy merges paths to an item as it meets them; on a GPU they are expanded first.
+        entries = np.minimum(paths, num_items) if on_cpu else paths
+        blocks = list(pairwise(_block_bounds(entries, limit)))
         parts = run_jobs(
             graph_of, blocks, concurrent=on_cpu, desc='co-interactions', verbose=verbose
         )
@@ -145,7 +149,7 @@ Products = Callable[[int, int], tuple[Tensor, Tensor, Tensor, Tensor]]
 
 
 def _products_of_scipy(
-    by_user: sp.csr_array, by_item: sp.csr_array, averaged: bool, counted: bool, _: torch.device
+    by_user: sp.csr_array, by_item: sp.csr_array, averaged: bool, counted: bool
 ) -> Products:
     factors = [by_user]
     if averaged:
@@ -168,7 +172,7 @@ def _products_of_scipy(
 
 
 def _products_of_torch(
-    by_user: sp.csr_array, by_item: sp.csr_array, averaged: bool, _: bool, device: torch.device
+    by_user: sp.csr_array, by_item: sp.csr_array, averaged: bool, device: torch.device
 ) -> Products:
     """Expand the paths from item to user to item, and count equal ends: what a GPU is good at."""
     num_items = by_user.shape[1]

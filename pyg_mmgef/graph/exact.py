@@ -11,14 +11,17 @@ from pyg_mmgef.graph.candidates import CandidateLists, candidate_lists
 from pyg_mmgef.graph.features import ItemFeatures
 from pyg_mmgef.graph.threads import run_jobs
 
-__all__ = ['SPARE', 'exact_search', 'product_dtype']
+__all__ = ['HALF_SPACING', 'SPARE', 'exact_search', 'float32_rounding', 'product_dtype']
 
 BLOCK_ENTRIES = 2**24  # Float32 scores held at a time by the plain search: 64 MiB.
 SMALL = 2048  # Up to so many items, plain float32 products are as fast.
 # Rows and columns of a product that serves both, with fewer and with more items than so many: what
 # is computed twice, on the diagonal, grows with a tile, and so does the rate of the products.
 TILE, LARGE_TILE, MANY = 512, 1024, 2**14
-ROWS, COLUMNS = 512, 2**14  # Without compiled lists, rows and columns of a product: 16 MiB.
+ROWS, COLUMNS = (
+    512,
+    2**14,
+)  # Without compiled lists, rows and columns of a product: 16 MiB in bfloat16.
 SPARE = 22  # Candidates beyond k: enough to prove nearly every row.
 HALF_SPACING = {torch.bfloat16: 2.0**-8, torch.float32: 2.0**-24}  # Relative rounding error.
 
@@ -26,9 +29,9 @@ HALF_SPACING = {torch.bfloat16: 2.0**-8, torch.float32: 2.0**-24}  # Relative ro
 def exact_search(features: ItemFeatures, k: int, *, verbose: bool = False) -> tuple[Tensor, Tensor]:
     r"""Find the :obj:`k` most similar other rows of each row.
 
-    Products of blocks of rows are taken in bfloat16 where the processor multiplies it faster; the
-    :math:`c > k` best of each row are scored again in float32. With
-    :math:`\hat{\mathbf{x}}` the rounded rows, no item left out scores above
+    Products of blocks of rows are taken in bfloat16 where the processor multiplies it faster, and
+    the :math:`c > k` best of each row are kept. With :math:`\hat{\mathbf{x}}` the rounded rows, no
+    item left out scores above
 
     .. math::
         t_i + \lVert \mathbf{x}_i - \hat{\mathbf{x}}_i \rVert
@@ -36,9 +39,10 @@ def exact_search(features: ItemFeatures, k: int, *, verbose: bool = False) -> tu
         + \lVert \mathbf{x}_i \rVert \max_j \lVert \mathbf{x}_j - \hat{\mathbf{x}}_j \rVert
         + \epsilon \lVert \mathbf{x}_i \rVert \max_j \lVert \mathbf{x}_j \rVert,
 
-    :math:`t_i` being the lowest rounded score kept and :math:`\epsilon` the rounding of a score.
-    A row whose :obj:`k`-th exact score is above that is proven; the others, in practice few, are
-    searched in float32 (L2: float64), so the result is the exact one.
+    :math:`t_i` being the lowest rounded score kept and :math:`\epsilon` the rounding of a score. Of
+    those kept, all whose rounded score is within twice that error of the :obj:`k`-th best are
+    scored again in float32. A row whose :obj:`k`-th exact score is above the bound is proven; the
+    others, in practice few, are searched in float32 (L2: float64), so the result is the exact one.
 
     Args:
         features: Rows to compare.
@@ -66,16 +70,17 @@ def exact_search(features: ItemFeatures, k: int, *, verbose: bool = False) -> tu
     def rank(rows: Tensor) -> None:
         low_score, candidate = lists.best(int(rows[0]), int(rows[-1]) + 1)
         threshold[rows] = low_score[:, -1]
-        # Below that, no candidate can be better than all of the first k.
+        # Below that, no candidate can be better than any of the first k.
         hopeless = low_score < low_score[:, k - 1 : k] - 2 * bound[rows, None]
         candidate = candidate.masked_fill(hopeless, -1)
         score[rows], neighbor[rows] = features.best(rows, candidate, k)
 
     parts = torch.arange(num_items, device=features.device).split(LARGE_TILE)
     run_jobs(rank, parts, concurrent=lists.concurrent)
+    reach = threshold + bound  # Of an item left out, at most.
     if features.metric == 'l2':  # The products are half the negative squared distances.
-        threshold, bound = 2 * threshold, 2 * bound
-    unproven = (~(score[:, -1] >= threshold + bound)).nonzero().view(-1)
+        reach = 2 * reach
+    unproven = (~(score[:, -1] >= reach)).nonzero().view(-1)
     if width < num_items - 1 and unproven.numel() > 0:
         score[unproven], neighbor[unproven] = _plain_search(features, unproven, k, verbose)
     return score, neighbor
@@ -92,8 +97,8 @@ def product_dtype(device: torch.device) -> torch.dtype:
         return torch.float32
     seconds = {}
     for dtype in (torch.float32, torch.bfloat16):
-        x = torch.ones(512, 512, dtype=dtype)
-        out = torch.empty(512, 512, dtype=dtype)
+        x = torch.ones(512, 512, dtype=dtype, device=device)
+        out = torch.empty_like(x)
         trials = []
         for _ in range(4):
             start = time.perf_counter()
@@ -103,12 +108,25 @@ def product_dtype(device: torch.device) -> torch.dtype:
     return min(seconds, key=seconds.__getitem__)
 
 
+def float32_rounding() -> float:
+    """Return the relative error with which torch may round what it multiplies as float32.
+
+    It is more than that of float32 where :func:`torch.set_float32_matmul_precision` allows TF32 or
+    bfloat16 inside of products.
+    """
+    return {'highest': 2.0**-24, 'high': 2.0**-11}.get(
+        torch.get_float32_matmul_precision(), 2.0**-8
+    )
+
+
 def _plain_search(
     features: ItemFeatures, rows: Tensor, k: int, verbose: bool
 ) -> tuple[Tensor, Tensor]:
     """Compare some rows with all, in float32 (L2: float64, as norms and products cancel)."""
     l2 = features.metric == 'l2'
     x = features.x.double() if l2 else features[:]
+    if float32_rounding() > HALF_SPACING[torch.float32]:
+        x = x.double()
     square_norm = x.square().sum(dim=1) if l2 else None
     scores, neighbors = [], []
     block = max(1, BLOCK_ENTRIES // features.num_items)
@@ -152,13 +170,14 @@ def _round(features: ItemFeatures, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     run_jobs(round_rows, range(0, features.num_items, ROWS), concurrent=on_cpu)
     longest = norm.max()
     # Products are summed in float32, whose own error grows with the number of channels.
-    rounding = HALF_SPACING[dtype] + features.channels * HALF_SPACING[torch.float32]
-    bound = error * (longest + error.max()) + norm * error.max() + rounding * norm * longest
+    unit = max(HALF_SPACING[dtype], 4 * float32_rounding() if dtype == torch.float32 else 0.0)
+    rounding = unit + (channels + 8) * HALF_SPACING[torch.float32]
+    bound = error * (longest + error.max()) + norm * error.max() + rounding * (norm * longest)
     if l2:
         shift = -norm.square() / 2
         low[:, channels] = shift
         low[:, channels + 1] = shift - low[:, channels]
-        bound = bound + (rounding + HALF_SPACING[dtype] ** 2) * longest.square()
+        bound = bound + (rounding + unit**2) * longest.square()
     return bound, low
 
 

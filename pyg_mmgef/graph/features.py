@@ -2,6 +2,7 @@
 
 import hashlib
 import warnings
+from functools import cache
 
 import numpy as np
 import torch
@@ -40,6 +41,7 @@ class ItemFeatures:
         norm = torch.linalg.vector_norm(x, dim=1)
         if not bool(torch.isfinite(norm).all()):  # Not finite, or just very long.
             check_finite('x', x)
+        _meet_csr_warning()
         self.metric = metric
         self.x = x
         self.scale: Tensor | None = None
@@ -149,15 +151,13 @@ class ItemFeatures:
         else:
             end = count.cumsum(0)
             shape = (len(rows), self.num_items)
-            with warnings.catch_warnings():  # torch says once per process that CSR is in beta.
-                warnings.filterwarnings('ignore', message='Sparse CSR tensor support is in beta')
-                pattern = torch.sparse_csr_tensor(
-                    torch.cat([end.new_zeros(1), end]),
-                    item,
-                    rows.new_zeros(len(item)),
-                    shape,
-                    check_invariants=False,
-                )
+            pattern = torch.sparse_csr_tensor(
+                torch.cat([end.new_zeros(1), end]),
+                item,
+                rows.new_zeros(len(item)),
+                shape,
+                check_invariants=False,
+            )
             score = torch.sparse.sampled_addmm(pattern, rows, self.x.t(), beta=0.0).values()
             if self.scale is not None and query.scale is not None:
                 score = score * self.scale[item] * query.scale[row].repeat_interleave(count)
@@ -188,6 +188,14 @@ class ItemFeatures:
         score = score.masked_fill(candidate == item[:, None], float('-inf'))
         score, index = score.topk(k, dim=1)
         return score, candidate.gather(1, index)
+
+
+@cache
+def _meet_csr_warning() -> None:
+    """Let torch say here that CSR is in beta: once per process, so not in one of many threads."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='Sparse CSR tensor support is in beta')
+        torch.eye(1).to_sparse_csr()
 
 
 def _as_tensor(x: Tensor | np.ndarray) -> Tensor:

@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from pyg_mmgef.graph.candidates import CandidateLists, candidate_lists
 from pyg_mmgef.graph.cluster_join import join_cells
-from pyg_mmgef.graph.exact import SPARE, exact_search, product_dtype
+from pyg_mmgef.graph.exact import HALF_SPACING, SPARE, exact_search, float32_rounding, product_dtype
 from pyg_mmgef.graph.features import ItemFeatures
-from pyg_mmgef.graph.threads import run_jobs
+from pyg_mmgef.graph.threads import run_jobs, without_autocast
 from pyg_mmgef.typing import WeightedGraph
 from pyg_mmgef.validate import check_positive
 
@@ -22,7 +22,7 @@ __all__ = ['ItemIndex', 'check_recall']
 log = logging.getLogger(__name__)
 
 FORMAT = 1  # Of the files; a reader refuses others.
-BLOCK_CANDIDATES = 2**23  # Candidates held at a time: 128 MiB.
+BLOCK_CANDIDATES = 2**23  # Candidates held at a time: 200 MiB.
 FIT_ROWS = 2**12  # Sample that the projection is fitted on.
 ROWS = 2**13  # Rows projected or scored at a time.
 EXACT_ROWS = 2**11  # Queries, and items, compared in one product with all channels.
@@ -51,9 +51,9 @@ class ItemIndex:
 
     Items are projected to the principal components that hold 90 % of the variance and clustered by
     k-means (FAISS) into cells of some 400. As all queries of a graph are items of the index, they
-    are sorted by cell too, and each cell is compared with *all* items that probe it in one dense
-    bfloat16 product (a *cluster join*), in place of millions of single scans. The best candidates
-    are scored from the full features in float32, so every returned similarity is exact.
+    are sorted by cell too, and each cell is compared with *all* items that probe it in dense
+    low-precision products (a *cluster join*), in place of millions of single scans. The best
+    candidates are scored from the full features in float32, so every returned similarity is exact.
 
     How many cells an item probes and how many candidates it keeps is settled for each :obj:`k` and
     wanted recall on a sample of 512 items whose exact neighbours are computed: the cheapest
@@ -84,6 +84,7 @@ class ItemIndex:
         torch.Size([2, 5000])
     """
 
+    @without_autocast
     def __init__(
         self,
         x: Tensor | np.ndarray | ItemFeatures,
@@ -99,7 +100,7 @@ class ItemIndex:
                 "knn_graph(x, k, backend='exact') works on any device"
             )
         self.verbose = verbose
-        self.settings: dict[tuple[int, float], Setting] = {}
+        self.settings: dict[tuple[int, float], Setting | None] = {}  # None: exact.
         self._generator = generator or torch.Generator().manual_seed(0)
         self._content = self.features.has_content.nonzero().view(-1)
         if self._content.numel() > 0:
@@ -116,6 +117,7 @@ class ItemIndex:
         """Number of cells."""
         return len(self._bounds) - 1 if self._content.numel() > 0 else 0
 
+    @without_autocast
     def graph(self, k: int, *, recall: float = 0.95) -> WeightedGraph:
         """Connect every item to its :obj:`k` most similar other items, approximately.
 
@@ -144,6 +146,7 @@ class ItemIndex:
         edge_index = torch.stack([neighbor.view(-1), self._content.repeat_interleave(k)])
         return edge_index, score.view(-1)
 
+    @without_autocast
     def search(
         self, x: Tensor | np.ndarray, k: int, *, recall: float = 0.95
     ) -> tuple[Tensor, Tensor]:
@@ -178,7 +181,7 @@ class ItemIndex:
         width = min(setting.num_candidates, self._content.numel())
         score = torch.empty(query.num_items, k)
         neighbor = torch.empty(query.num_items, k, dtype=torch.long)
-        for rows in torch.arange(query.num_items).split(ROWS):
+        for rows in torch.arange(query.num_items).split(_rows(width)):
             low = self._lower(self._project(query[rows]))
             candidate = self._candidates(low, setting.num_probes, width)
             found, order = self.features.score(query, rows, candidate).topk(k, dim=1)
@@ -188,6 +191,7 @@ class ItemIndex:
             score[missing], neighbor[missing] = self._exact_queries(query, missing, k)
         return score, neighbor
 
+    @without_autocast
     def add(self, x: Tensor | np.ndarray) -> None:
         """Append items; their ids follow those of the items before.
 
@@ -206,6 +210,7 @@ class ItemIndex:
                 centroids = self._train_centroids()
             self._sort_into_cells(centroids)
 
+    @without_autocast
     def update(self, x: Tensor | np.ndarray) -> None:
         """Replace all features, as a graph that is rebuilt every epoch needs it.
 
@@ -267,6 +272,7 @@ class ItemIndex:
                 raise
 
     @classmethod
+    @without_autocast
     def load(cls, path: str | os.PathLike, x: Tensor | np.ndarray) -> 'ItemIndex':
         """Read an index of the features :obj:`x`.
 
@@ -489,12 +495,13 @@ class ItemIndex:
             item, candidate = part
             score[item], neighbor[item] = self.features.best(item, candidate, k)
 
-        size = max(ROWS, BLOCK_CANDIDATES // width)
+        size = max(1, BLOCK_CANDIDATES // width)
         for start in tqdm(range(0, num_items, size), desc='kNN graph', disable=not self.verbose):
             place = self._place[start : start + size]
             candidate = self._candidates(self._queries(place), num_probes, width)
             item = self._order[place]
-            parts = list(zip(item.split(ROWS), candidate.split(ROWS), strict=True))
+            rows = _rows(width)
+            parts = list(zip(item.split(rows), candidate.split(rows), strict=True))
             run_jobs(rank, parts)
         score, neighbor = score[self._content], neighbor[self._content]
         missing = score[:, -1].isneginf().nonzero().view(-1)
@@ -507,58 +514,79 @@ class ItemIndex:
             neighbor[missing] = ids.gather(1, order)[:, :k]
         return score, neighbor
 
-    def _exact_queries(
-        self,
-        query: ItemFeatures,
-        row: Tensor,
-        k: int,
-        dtype: torch.dtype = torch.float32,
-    ) -> tuple[Tensor, Tensor]:
-        """Compare some queries with all items; products in ``dtype`` only find candidates."""
-        width = min(k + SPARE, self._content.numel())
+    def _exact_queries(self, query: ItemFeatures, row: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Return the most similar items of some queries, compared with all."""
+        l2 = self.features.metric == 'l2'
         score = torch.empty(len(row), k)
         neighbor = torch.empty(len(row), k, dtype=torch.long)
-        for start in range(0, len(row), EXACT_ROWS):
-            rows = row[start : start + EXACT_ROWS]
-            low = query[rows].to(dtype)
-            ids = torch.arange(len(rows), dtype=torch.int32)
-            lists = candidate_lists(len(rows), width, CPU)
-
-            def offer(
-                item: Tensor, low: Tensor = low, ids: Tensor = ids, lists: CandidateLists = lists
-            ) -> None:
-                items = self.features[item]
-                product = low @ items.to(dtype).t()
-                if self.features.metric == 'l2':
-                    product = product.float() - items.square().sum(dim=1) / 2
-                lists.offer(product, ids, item.int())
-
-            run_jobs(offer, self._content.split(EXACT_ROWS), concurrent=lists.concurrent)
-            candidate = lists.best(0, len(rows))[1]
-            best, order = self.features.score(query, rows, candidate).topk(k, dim=1)
-            score[start : start + EXACT_ROWS] = best
-            neighbor[start : start + EXACT_ROWS] = candidate.gather(1, order)
+        reach = torch.full((len(row),), float('inf'))
+        if product_dtype(CPU) == torch.bfloat16 and not l2:
+            for part in torch.arange(len(row)).split(EXACT_ROWS):
+                score[part], neighbor[part], reach[part] = self._compare(
+                    query, row[part], k, torch.bfloat16
+                )
+        unproven = (~(score[:, -1] >= reach)).nonzero().view(-1)
+        # Norms and products cancel in distances.
+        precise = torch.float64 if l2 or float32_rounding() > 2**-24 else torch.float32
+        for part in unproven.split(EXACT_ROWS):
+            score[part], neighbor[part], _ = self._compare(query, row[part], k, precise)
         return score, neighbor
+
+    def _compare(
+        self, query: ItemFeatures, row: Tensor, k: int, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Find candidates among all items by products in ``dtype``, and rank them.
+
+        Returns:
+            Similarities and items, of shape ``[Q, k]``, and what an item that was no candidate may
+            score at most, of shape ``[Q]``.
+        """
+        # More than the exact search spares: the error below is the largest there can be.
+        width = min(k + 4 * SPARE, self._content.numel())
+        queries = query[row]
+        low = queries.to(dtype)
+        ids = torch.arange(len(row), dtype=torch.int32)
+        lists = candidate_lists(len(row), width, CPU)
+
+        def offer(item: Tensor) -> None:
+            items = self.features[item].to(dtype)
+            product = low @ items.t()
+            if self.features.metric == 'l2':
+                product -= items.square().sum(dim=1) / 2
+            if dtype == torch.float64:
+                product = product.float()
+            lists.offer(product, ids, item.int())
+
+        run_jobs(offer, self._content.split(EXACT_ROWS), concurrent=lists.concurrent)
+        low_score, candidate = lists.best(0, len(row))
+        score, order = self.features.score(query, row, candidate).topk(k, dim=1)
+        # Both factors and the product are rounded.
+        longest = 1.0
+        if self.features.metric != 'cosine':
+            longest = float(torch.linalg.vector_norm(self.features.x, dim=1).amax())
+        error = 4 * HALF_SPACING.get(dtype, 0.0) * longest
+        reach = low_score[:, -1] + error * torch.linalg.vector_norm(queries, dim=1)
+        if width == self._content.numel():
+            reach.fill_(float('-inf'))
+        return score, candidate.gather(1, order), reach
 
     def _setting(self, k: int, recall: float) -> Setting | None:
         """Return the cheapest setting with the wanted recall on the sample, if there is one."""
         if (k, recall) in self.settings:
             return self.settings[k, recall]
         setting = None if recall >= 1 else self._tune(k, recall)
+        self.settings[k, recall] = setting
         if setting is None:
             log.info('k=%d: no setting reaches recall %.3f; searching exactly', k, recall)
         else:
             log.info('k=%d: %d probes, %d candidates, sample recall %.4f', k, *setting)
-            self.settings[k, recall] = setting
         return setting
 
     def _tune(self, k: int, recall: float) -> Setting | None:
         num_items = self._content.numel()
         place = self._place[torch.randperm(num_items, generator=self._generator)[:SAMPLE]]
         item = self._order[place]
-        exact, ids = self._exact_queries(
-            self.features, item, k + 1, product_dtype(self.features.device)
-        )
+        exact, ids = self._exact_queries(self.features, item, k + 1)
         # With an inner product, an item is not surely among its own best.
         exact, order = exact.masked_fill(ids == item[:, None], float('-inf')).topk(k, dim=1)
         ids = ids.gather(1, order)
@@ -590,6 +618,11 @@ class ItemIndex:
                 if lower >= recall and cost < lowest_cost:
                     best, lowest_cost = Setting(before, width, float(share.mean())), cost
         return best
+
+
+def _rows(width: int) -> int:
+    """Return how many rows of candidates are scored at a time."""
+    return max(1, min(ROWS, BLOCK_CANDIDATES // (8 * width)))
 
 
 def check_recall(recall: object) -> None:

@@ -123,7 +123,8 @@ def knn_graph(
         groups = [(batch == group).nonzero().view(-1) for group in batch.unique()]
 
     graphs = []
-    with limit_threads(num_threads):
+    # Products in the precision of somebody's autocast would prove nothing.
+    with limit_threads(num_threads), torch.autocast(features.device.type, enabled=False):
         for rows in groups:
             part = features if rows is None else features.select(rows)
             edge_index, edge_weight = _graph(

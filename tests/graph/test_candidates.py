@@ -56,12 +56,13 @@ def test_without_the_extension_and_elsewhere_torch_ranks(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize('make', KINDS)
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float32])
-@pytest.mark.parametrize('width', [1, 3, 24, 200])
+@pytest.mark.parametrize('width', [1, 3, 24, 200, 300])
 @pytest.mark.parametrize('num_columns', [1, 7, 130, 700])
 def test_keeps_the_best(make: Make, dtype: torch.dtype, width: int, num_columns: int) -> None:
     score = scores(9, num_columns, dtype)
     lists = make(9, width)
-    step = 300  # Several tiles where there are many columns.
+    # Several tiles where there are many columns, or one in which many are good.
+    step = 300 if width < 300 else 700
     for first in range(0, num_columns, step):
         tile = score[:, first : first + step].clone(memory_format=torch.contiguous_format)
         lists.offer(tile, ids(9), ids(first, first + tile.size(1)))
@@ -145,6 +146,37 @@ def test_threads_give_what_one_gives() -> None:
             list(pool.map(offer, parts))
         for first, second in zip(lists.best(0, 64), expected.best(0, 64), strict=True):
             assert torch.equal(first, second)
+
+
+def test_threads_that_offer_both_sides() -> None:
+    score = scores(300, 300, torch.bfloat16).tril(-1)
+    score = score + score.t()
+    lists = CompiledLists(300, 12, exclude_self=True)
+    blocks = ids(300).split(20)
+    pairs = [(row, column) for n, row in enumerate(blocks) for column in blocks[n:]]
+
+    def offer(pair: tuple[Tensor, Tensor]) -> None:
+        row, column = pair
+        tile = score[row.long()][:, column.long()].contiguous()
+        lists.offer(tile, row, column, both=row is not column)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(offer, pairs))
+    every = score.float().fill_diagonal_(float('-inf'))
+    assert torch.equal(lists.best(0, 300)[0], every.topk(12, dim=1).values)
+
+
+def test_another_default_type_changes_nothing() -> None:
+    score = scores(5, 40, torch.float32)
+    torch.set_default_dtype(torch.float64)
+    try:
+        lists = CompiledLists(5, 4)
+        lists.offer(score, ids(5), ids(40))
+        found, column = lists.best(0, 5)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found, score.topk(4).values)
+    assert torch.equal(column, score.topk(4).indices)
 
 
 @pytest.mark.parametrize('make', KINDS)

@@ -1,4 +1,5 @@
 import pytest
+import scipy.sparse as sp
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -164,7 +165,13 @@ def test_the_products_of_a_gpu_are_those_of_scipy(
     options: dict = {'weighting': weighting, 'min_count': min_count, 'max_memory': max_memory}
     expected = co_interaction_graph(pairs, 40, 25, 4, **options)
     torch_products = co_interaction._products_of_torch
-    monkeypatch.setattr(co_interaction, '_products_of_scipy', torch_products)
+
+    def on_cpu(
+        by_user: sp.csr_array, by_item: sp.csr_array, averaged: bool, counted: bool
+    ) -> co_interaction.Products:
+        return torch_products(by_user, by_item, averaged, torch.device('cpu'))
+
+    monkeypatch.setattr(co_interaction, '_products_of_scipy', on_cpu)
     edge_index, edge_weight = co_interaction_graph(pairs, 40, 25, 4, **options)
     assert torch.equal(edge_index, expected[0])
     assert torch.allclose(edge_weight, expected[1], rtol=1e-6, atol=0)

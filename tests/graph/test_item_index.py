@@ -45,6 +45,7 @@ def test_graph_keeps_the_promised_recall(metric: str, wanted: float) -> None:
     found = recall(*index.graph(10, recall=wanted), x, 10, metric)
     assert found >= wanted - 0.01
     setting = index.settings[10, wanted]
+    assert setting is not None
     assert setting.recall == pytest.approx(found, abs=0.02)
 
 
@@ -134,6 +135,37 @@ class TestRowsOfZeros:
         assert index.graph(2)[0].shape == (2, 0)
         index.add(torch.eye(3))
         assert index.graph(1)[0].size(1) == num_content + 3
+
+
+@pytest.mark.parametrize('metric', METRICS)
+def test_differences_below_the_rounding_of_products(metric: str) -> None:
+    """Two far groups, and rows that bfloat16 can't tell apart: the promise holds all the same."""
+    apart = topics(2000, 16)
+    apart[:1000] += 1000
+    apart[1000:] -= 1000
+    alike = 1 + 1e-3 * topics(2000, 16)
+    for x in (apart, alike):
+        index = ItemIndex(x, metric=metric)
+        truth = similarity(x.double(), metric).fill_diagonal_(-float('inf')).topk(10).values
+        for wanted in (0.9, 1.0):
+            (neighbor, item), _ = index.graph(10, recall=wanted)
+            score = similarity(x.double(), metric)[item, neighbor].view(-1, 10)
+            least = truth[:, -1:] - 1e-5 * truth[:, -1:].abs() * (metric != 'l2') - 1e-5
+            assert (score >= least).double().mean() >= wanted - 0.02
+    score, _ = ItemIndex(apart, metric='l2').search(apart[:50], 10, recall=1)
+    truth = similarity(apart.double(), 'l2')[:50].topk(10).values
+    assert torch.allclose(score.double(), truth, atol=1e-3)
+
+
+def test_that_only_the_exact_search_will_do_is_settled_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(item_index, 'PROBES', (1,))
+    index = ItemIndex(torch.randn(1500, 64, generator=torch.Generator().manual_seed(0)))
+    index.graph(10, recall=0.99)
+    assert index.settings == {(10, 0.99): None}
+    monkeypatch.setattr(ItemIndex, '_tune', lambda self, k, recall: pytest.fail('tuned again'))
+    index.graph(10, recall=0.99)
 
 
 @pytest.mark.parametrize('metric', METRICS)

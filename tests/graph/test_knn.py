@@ -387,6 +387,34 @@ class TestCandidatesAndProof:
         x[17] *= 1e5
         assert_is_knn(x, 4, metric, *knn_graph(x, 4, metric=metric, backend='exact'))
 
+    @pytest.mark.parametrize('metric', METRICS)
+    def test_in_threads(self, metric: str) -> None:
+        x = features(700, 12, whole=True)
+        graph = knn_graph(x, 5, metric=metric, backend='exact', num_threads=3)
+        assert_is_knn(x, 5, metric, *graph)
+        alone = knn_graph(x, 5, metric=metric, backend='exact', num_threads=1)
+        assert torch.equal(graph[0], alone[0])
+        assert torch.equal(graph[1], alone[1])
+
+    @pytest.mark.parametrize('num_threads', [1, 3])
+    @pytest.mark.parametrize('recall', [None, 0.9])
+    def test_neither_inference_mode_nor_autocast_nor_precision_change_it(
+        self, num_threads: int, recall: float | None
+    ) -> None:
+        x = features(500, 12)
+        backend = 'exact' if recall is None else 'cluster'
+        expected = knn_graph(x, 5, backend=backend, recall=recall, num_threads=num_threads)
+        torch.set_float32_matmul_precision('medium')
+        try:
+            for dtype in (torch.bfloat16, torch.float16):
+                with torch.inference_mode(), torch.autocast('cpu', dtype):
+                    graph = knn_graph(x, 5, backend=backend, recall=recall, num_threads=num_threads)
+                assert torch.equal(graph[0], expected[0])
+                # A row that is searched once more in float64 may differ in the last digit.
+                assert torch.allclose(graph[1], expected[1], rtol=0, atol=1e-6)
+        finally:
+            torch.set_float32_matmul_precision('highest')
+
     def test_unproven_rows_alone_are_searched_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
         searched = []
         plain = exact._plain_search

@@ -66,6 +66,19 @@ class TestJobs:
             )
         assert set(found) == {(3, get_ident())}
 
+    @pytest.mark.parametrize('num_threads', [1, 2])
+    def test_they_meet_the_inference_mode_of_the_caller(self, num_threads: int) -> None:
+        def add(job: int) -> bool:
+            total[job] += 1
+            return torch.is_inference_mode_enabled()
+
+        with limit_threads(num_threads):
+            total = torch.zeros(4)
+            assert not any(run_jobs(add, range(4)))
+            with torch.inference_mode():
+                total = torch.zeros(4)
+                assert all(run_jobs(add, range(4)))
+
     def test_an_error_ends_the_rest(self) -> None:
         started = []
 
