@@ -10,10 +10,17 @@ from pyg_mmgef.graph.threads import limit_threads, run_jobs
 from pyg_mmgef.typing import WeightedGraph
 from pyg_mmgef.validate import check_choice, check_edge_index, check_positive
 
+try:
+    import pyg_mmgef.graph._paths as _paths
+except ModuleNotFoundError:  # Installed without a compiler.
+    _paths = None  # type: ignore[assignment]
+
 __all__ = ['co_interaction_graph']
 
 WEIGHTINGS = ('cosine', 'jaccard', 'lift', 'raw', 'lightgcn')
-BYTES_PER_PATH = 64  # What a path of item, user and item takes until it is ranked, at most.
+RANKINGS = ('raw', 'jaccard', 'lift', 'cosine')  # As numbered in _paths.cpp.
+BLOCK_PATHS, BLOCKS = 2**24, 16  # Paths counted in a job at most, jobs of each thread at least.
+BYTES_PER_PATH = 64  # What a path of item, user and item takes until torch has ranked it, at most.
 PADDED_ENTRIES = 2**22  # Ranked at a time.
 
 
@@ -46,10 +53,11 @@ def co_interaction_graph(
 
     This is the collaborative item graph of MM-GEF
     (`arXiv 2308.07222 <https://arxiv.org/abs/2308.07222>`_); the weightings are our reading, the
-    last is two steps of LightGCN's propagation. Ties go to the lower item id. The counts are
-    computed for blocks of items, in threads; :math:`\mathbf{R}^{\top} \mathbf{R}` as a whole is
-    never held, dense or sparse. The work is :math:`\sum_u d_u^2`. For interactions on a GPU, it is
-    done there.
+    last is two steps of LightGCN's propagation. Ties go to the lower item id. The users that an
+    item shares with others are counted item by item, in threads, by a small C++ extension; on a
+    GPU, or where the extension isn't installed, torch counts them for blocks of items.
+    :math:`\mathbf{R}^{\top} \mathbf{R}` is never held, dense or sparse. The work is
+    :math:`\sum_u d_u^2`.
 
     Args:
         edge_index: **Train** interactions (user, item); a repeated pair counts once.
@@ -65,10 +73,11 @@ def co_interaction_graph(
         max_activity: Leave out users with more items than that, as if they had not interacted: a
             user of ten thousand items, often no person, costs as much as a million users of ten
             and relates everything with everything. (default: :obj:`None`, nobody)
-        max_memory: Bytes that all blocks may take together, beside input and result. The row of a
-            single item is never cut, and takes at most 64 bytes an item (on a GPU, a path from it
-            to a user to an item). (default: ``2**30``)
-        num_threads: Blocks computed at a time on the CPU. By default as many as torch has threads.
+        max_memory: Bytes that the blocks of torch may take together, beside input and result; a
+            single item is never cut, and takes at most 64 bytes for each path from it to a user to
+            an item. The extension needs 4 bytes an item (``'lightgcn'``: 12) in each thread.
+            (default: ``2**30``)
+        num_threads: Threads on the CPU. By default as many as torch has.
             (default: :obj:`None`)
         verbose: Show a progress bar. (default: :obj:`False`)
 
@@ -102,78 +111,91 @@ def co_interaction_graph(
     by_user.data.fill(1.0)
     if max_activity is not None:
         by_user = by_user[np.diff(by_user.indptr) <= max_activity]
-    activity = np.diff(by_user.indptr)
-    device = edge_index.device
-    count = torch.from_numpy(np.bincount(by_user.indices, minlength=num_items)).double().to(device)
-    count32 = count.float()
     by_item = by_user.T.tocsr()
-    on_cpu = device.type == 'cpu'
-    averaged = weighting == 'lightgcn'
-    if on_cpu:
-        products = _products_of_scipy(by_user, by_item, averaged, counted=min_count > 1)
-    else:
-        products = _products_of_torch(by_user, by_item, averaged, device)
-
-    def graph_of(bounds: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-        start, stop = bounds
-        pointer, source, shared_users, shared = products(start, stop)
-        destination = torch.arange(start, stop, dtype=source.dtype, device=device)
-        destination = destination.repeat_interleave(pointer.diff())
-        kept = source != destination
-        if min_count > 1:
-            kept &= shared_users >= min_count
-        rank = _rank(shared.float(), count32, destination, source, weighting)
-        best = _best_per_row(pointer, rank, source, kept, k)
-        source, destination = source[best].long(), destination[best].long()
-        shared = shared[best].double()
-        weight = _weigh(shared, count[destination], count[source], num_users, weighting).float()
-        return source, destination, weight
-
-    paths = by_item @ activity  # Length of the product's row of each item, before merging.
+    activity = np.diff(by_user.indptr).astype(np.float64)
+    paths = (by_item @ activity).astype(np.int64)  # That begin at each item.
+    device = edge_index.device
+    compiled = _paths is not None and device.type == 'cpu'
     with limit_threads(num_threads):
-        workers = torch.get_num_threads() if on_cpu else 1
-        limit = max(1, max_memory // (BYTES_PER_PATH * workers))
-        # SciPy merges paths to an item as it meets them; on a GPU they are expanded first.
-        entries = np.minimum(paths, num_items) if on_cpu else paths
-        blocks = list(pairwise(_block_bounds(entries, limit)))
+        workers = torch.get_num_threads() if device.type == 'cpu' else 1
+        if compiled:
+            best = _best_by_extension(by_user, by_item, k, weighting, min_count, paths)
+            limit = min(BLOCK_PATHS, int(paths.sum()) // (BLOCKS * workers) + 1)
+        else:
+            best = _best_by_torch(by_user, by_item, k, weighting, min_count, device)
+            limit = max(1, max_memory // (BYTES_PER_PATH * workers))
         parts = run_jobs(
-            graph_of, blocks, concurrent=on_cpu, desc='co-interactions', verbose=verbose
+            best,
+            list(pairwise(_block_bounds(paths, limit))),
+            concurrent=device.type == 'cpu',
+            desc='co-interactions',
+            verbose=verbose,
         )
-    source, destination, weight = (torch.cat(column) for column in zip(*parts, strict=True))
+    source, destination, shared = (torch.cat(column) for column in zip(*parts, strict=True))
+    count = torch.from_numpy(np.diff(by_item.indptr)).to(device).double()
+    weight = _weigh(shared, count[destination], count[source], num_users, weighting).float()
     return torch.stack([source, destination]), weight
 
 
-# Of some items, given by the first and the one after the last: the row pointer, the columns, the
-# numbers of users and the sums that the weights are made of, for their rows of the product.
-Products = Callable[[int, int], tuple[Tensor, Tensor, Tensor, Tensor]]
+Best = Callable[[tuple[int, int]], tuple[Tensor, Tensor, Tensor]]
+"""Of a range of items: their best neighbours, these items, and what the weights are made of."""
 
 
-def _products_of_scipy(
-    by_user: sp.csr_array, by_item: sp.csr_array, averaged: bool, counted: bool
-) -> Products:
-    factors = [by_user]
-    if averaged:
-        activity = np.diff(by_user.indptr)
-        by_active_user = by_user.astype(np.float64)  # 1 / d_u for each interaction of a user.
-        by_active_user.data /= np.repeat(activity, activity)
-        # Two items that share users have a weight, so the count is of no use by itself.
-        factors = [by_user, by_active_user] if counted else [by_active_user]
+def _best_by_extension(
+    by_user: sp.csr_array,
+    by_item: sp.csr_array,
+    k: int,
+    weighting: str,
+    min_count: int,
+    paths: np.ndarray,
+) -> Best:
+    num_items = len(paths)
+    user_of, item_of = (
+        torch.from_numpy(matrix.indices.astype(np.int32)) for matrix in (by_item, by_user)
+    )
+    item_start, user_start = (
+        torch.from_numpy(matrix.indptr.astype(np.int64)) for matrix in (by_item, by_user)
+    )
+    room = torch.from_numpy(np.minimum(paths, min(k, num_items)))
 
-    def products(start: int, stop: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        parts = [by_item[start:stop] @ factor for factor in factors]
-        if len(parts) > 1:  # So that their entries are at the same places.
-            for part in parts:
-                part.sort_indices()
-        pointer, source = map(torch.from_numpy, (parts[0].indptr, parts[0].indices))
-        first, last = (torch.from_numpy(part.data) for part in (parts[0], parts[-1]))
-        return pointer.long(), source, first, last
+    def best(block: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+        start, stop = block
+        slot = torch.cat([room.new_zeros(1), room[start:stop].cumsum(0)])
+        source = torch.empty(int(slot[-1]), dtype=torch.long, device='cpu')
+        shared = torch.empty(int(slot[-1]), dtype=torch.double, device='cpu')
+        degree = torch.empty(stop - start, dtype=torch.long, device='cpu')
+        _paths.best(
+            item_start.data_ptr(),
+            user_of.data_ptr(),
+            user_start.data_ptr(),
+            item_of.data_ptr(),
+            num_items,
+            RANKINGS.index(weighting if weighting in RANKINGS else 'cosine'),
+            weighting == 'lightgcn',
+            int(min_count),
+            start,
+            stop,
+            slot.data_ptr(),
+            source.data_ptr(),
+            shared.data_ptr(),
+            degree.data_ptr(),
+        )
+        place = torch.arange(len(source)) - slot[:-1].repeat_interleave(slot.diff())
+        kept = place < degree.repeat_interleave(slot.diff())
+        destination = torch.arange(start, stop).repeat_interleave(degree)
+        return source[kept], destination, shared[kept]
 
-    return products
+    return best
 
 
-def _products_of_torch(
-    by_user: sp.csr_array, by_item: sp.csr_array, averaged: bool, device: torch.device
-) -> Products:
+def _best_by_torch(
+    by_user: sp.csr_array,
+    by_item: sp.csr_array,
+    k: int,
+    weighting: str,
+    min_count: int,
+    device: torch.device,
+) -> Best:
     """Expand the paths from item to user to item, and count equal ends: what a GPU is good at."""
     num_items = by_user.shape[1]
     item_of, user_of = (
@@ -182,9 +204,10 @@ def _products_of_torch(
     user_start, item_start = (
         torch.from_numpy(matrix.indptr).long().to(device) for matrix in (by_user, by_item)
     )
-    activity = user_start.diff()
+    activity, count = user_start.diff(), item_start.diff().float()
 
-    def products(start: int, stop: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def best(block: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+        start, stop = block
         bounds = item_start[start : stop + 1]
         user = user_of[int(bounds[0]) : int(bounds[-1])]
         row = torch.arange(stop - start, device=device).repeat_interleave(bounds.diff())
@@ -194,16 +217,21 @@ def _products_of_torch(
         place += (user_start[user] - length.cumsum(0) + length).repeat_interleave(length)
         pair = row.repeat_interleave(length) * num_items + item_of[place]
         pair, order = pair.sort(stable=True)
-        pair, count = pair.unique_consecutive(return_counts=True)
-        shared = count.double()
-        if averaged and pair.numel() > 0:
+        pair, num_shared = pair.unique_consecutive(return_counts=True)
+        shared = num_shared.double()
+        if weighting == 'lightgcn' and pair.numel() > 0:
             share = (1 / length.double()).repeat_interleave(length)[order]
-            shared = torch.segment_reduce(share, 'sum', lengths=count)
-        rows = pair.div(num_items, rounding_mode='floor')
-        end = rows.bincount(minlength=stop - start).cumsum(0)
-        return torch.cat([end.new_zeros(1), end]), pair % num_items, count, shared
+            shared = torch.segment_reduce(share, 'sum', lengths=num_shared)
+        source = pair % num_items
+        destination = pair.div(num_items, rounding_mode='floor')
+        end = destination.bincount(minlength=stop - start).cumsum(0)
+        destination += start
+        kept = (source != destination) & (num_shared >= min_count)
+        rank = _rank(shared.float(), count, destination, source, weighting)
+        position = _best_per_row(torch.cat([end.new_zeros(1), end]), rank, source, kept, k)
+        return source[position], destination[position], shared[position]
 
-    return products
+    return best
 
 
 def _best_per_row(pointer: Tensor, value: Tensor, column: Tensor, kept: Tensor, k: int) -> Tensor:

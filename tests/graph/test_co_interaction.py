@@ -1,5 +1,4 @@
 import pytest
-import scipy.sparse as sp
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -133,8 +132,10 @@ def test_best_first_per_item(weighting: str) -> None:
 @pytest.mark.parametrize('max_memory', [1, 1000, 10_000])
 @pytest.mark.parametrize('num_threads', [1, 3])
 @pytest.mark.parametrize('min_count', [1, 2])
+@pytest.mark.parametrize('compiled', [True, False])
 def test_small_blocks_and_threads_give_the_same(
     monkeypatch: pytest.MonkeyPatch,
+    compiled: bool,
     weighting: str,
     max_memory: int,
     num_threads: int,
@@ -146,6 +147,9 @@ def test_small_blocks_and_threads_give_the_same(
     options: dict = {'weighting': weighting, 'min_count': min_count}
     expected = co_interaction_graph(pairs, 20, 15, 4, **options)
     monkeypatch.setattr(co_interaction, 'PADDED_ENTRIES', 20)
+    monkeypatch.setattr(co_interaction, 'BLOCK_PATHS', 30)
+    if not compiled:
+        monkeypatch.setattr(co_interaction, '_paths', None)
     edge_index, edge_weight = co_interaction_graph(
         pairs, 20, 15, 4, max_memory=max_memory, num_threads=num_threads, **options
     )
@@ -156,22 +160,16 @@ def test_small_blocks_and_threads_give_the_same(
 @pytest.mark.parametrize('weighting', WEIGHTINGS)
 @pytest.mark.parametrize('max_memory', [1, 10_000, 2**30])
 @pytest.mark.parametrize('min_count', [1, 2])
-def test_the_products_of_a_gpu_are_those_of_scipy(
+def test_torch_gives_what_the_extension_gives(
     monkeypatch: pytest.MonkeyPatch, weighting: str, max_memory: int, min_count: int
 ) -> None:
+    assert co_interaction._paths is not None, 'not built; is there a C++ compiler?'
     interactions = binary_interactions(40, 25, 0.2, 1)
     interactions[:, [0, 7, 24]] = 0
     pairs = interactions.nonzero().t()
     options: dict = {'weighting': weighting, 'min_count': min_count, 'max_memory': max_memory}
     expected = co_interaction_graph(pairs, 40, 25, 4, **options)
-    torch_products = co_interaction._products_of_torch
-
-    def on_cpu(
-        by_user: sp.csr_array, by_item: sp.csr_array, averaged: bool, counted: bool
-    ) -> co_interaction.Products:
-        return torch_products(by_user, by_item, averaged, torch.device('cpu'))
-
-    monkeypatch.setattr(co_interaction, '_products_of_scipy', on_cpu)
+    monkeypatch.setattr(co_interaction, '_paths', None)
     edge_index, edge_weight = co_interaction_graph(pairs, 40, 25, 4, **options)
     assert torch.equal(edge_index, expected[0])
     assert torch.allclose(edge_weight, expected[1], rtol=1e-6, atol=0)

@@ -1,0 +1,125 @@
+// Items that share users: for each item, the paths to a user and on to an item are counted in one
+// array, which stays in the cache, and only the best ends are kept. The product of all items with all
+// items, of which a block is many times larger than what is kept of it, is never made.
+
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030A0000
+#include <Python.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <new>
+#include <vector>
+
+namespace {
+
+enum Ranking { BY_SHARED, BY_JACCARD, BY_LIFT, BY_COSINE };
+
+struct Interactions {
+  const int64_t *item_start, *user_start;  // Of the users of each item, and the items of each user.
+  const int32_t *user, *item;
+  int64_t num_items;
+
+  float num_users_of(int64_t i) const { return float(item_start[i + 1] - item_start[i]); }
+};
+
+struct Wanted {
+  int ranking;
+  bool averaged;  // A path counts 1 / (number of items of its user).
+  uint32_t min_count;
+};
+
+// What orders the ends of the paths of an item as their weights do. Counts are whole numbers, so
+// equal weights are equal here.
+float rank_of(int ranking, float shared, float count_i, float count_j) {
+  if (ranking == BY_SHARED) return shared;
+  if (ranking == BY_JACCARD) return shared / (count_j + count_i);
+  return (ranking == BY_LIFT ? shared : shared * shared) / count_j;
+}
+
+// Write the best ends of some items to their slots, best first and the lower item first among equal
+// ones, and how many there are.
+void best_of_items(const Interactions &data, const Wanted &wanted, int64_t start, int64_t stop,
+                   const int64_t *slot, int64_t *source, double *shared, int64_t *degree) {
+  std::vector<uint32_t> count(data.num_items, 0);
+  std::vector<double> sum(wanted.averaged ? data.num_items : 0, 0.0);
+  std::vector<int32_t> met;
+  std::vector<int64_t> keys;
+  for (int64_t i = start; i < stop; ++i) {
+    for (int64_t e = data.item_start[i]; e < data.item_start[i + 1]; ++e) {
+      const int64_t first = data.user_start[data.user[e]], last = data.user_start[data.user[e] + 1];
+      for (int64_t f = first; f < last; ++f)
+        if (count[data.item[f]]++ == 0) met.push_back(data.item[f]);
+      if (wanted.averaged) {
+        const double share = 1.0 / double(last - first);
+        for (int64_t f = first; f < last; ++f) sum[data.item[f]] += share;
+      }
+    }
+    for (const int32_t j : met) {
+      if (j == i || count[j] < wanted.min_count) continue;
+      const float value = wanted.averaged ? float(sum[j]) : float(count[j]);
+      const float rank = rank_of(wanted.ranking, value, data.num_users_of(i), data.num_users_of(j));
+      int32_t bits;  // Those of positive floats are ordered as the floats are.
+      std::memcpy(&bits, &rank, sizeof bits);
+      keys.push_back(int64_t(uint64_t(uint32_t(bits)) << 32) - j);
+    }
+    const int64_t room = slot[i - start + 1] - slot[i - start];
+    const int64_t kept = std::min<int64_t>(int64_t(keys.size()), room);
+    if (kept < int64_t(keys.size()))
+      std::nth_element(keys.begin(), keys.begin() + kept, keys.end(), std::greater<int64_t>());
+    std::sort(keys.begin(), keys.begin() + kept, std::greater<int64_t>());
+    for (int64_t n = 0; n < kept; ++n) {
+      const int64_t j = int64_t(uint32_t(-uint32_t(keys[n])));
+      source[slot[i - start] + n] = j;
+      shared[slot[i - start] + n] = wanted.averaged ? sum[j] : double(count[j]);
+    }
+    degree[i - start] = kept;
+    for (const int32_t j : met) count[j] = 0;
+    if (wanted.averaged)
+      for (const int32_t j : met) sum[j] = 0.0;
+    met.clear();
+    keys.clear();
+  }
+}
+
+template <typename T>
+T *pointer(unsigned long long address) {
+  return reinterpret_cast<T *>(static_cast<uintptr_t>(address));
+}
+
+// best(item_start, user, user_start, item, num_items, ranking, averaged, min_count, start, stop,
+//      slot, source, shared, degree): addresses of contiguous arrays and numbers.
+PyObject *best(PyObject *, PyObject *args) {
+  unsigned long long item_start, user, user_start, item, slot, source, shared, degree;
+  Py_ssize_t num_items, min_count, start, stop;
+  int ranking, averaged;
+  if (!PyArg_ParseTuple(args, "KKKKnipnnnKKKK", &item_start, &user, &user_start, &item, &num_items,
+                        &ranking, &averaged, &min_count, &start, &stop, &slot, &source, &shared,
+                        &degree))
+    return nullptr;
+  const Interactions data{pointer<int64_t>(item_start), pointer<int64_t>(user_start),
+                          pointer<int32_t>(user), pointer<int32_t>(item), num_items};
+  const Wanted wanted{ranking, averaged != 0, uint32_t(std::min<Py_ssize_t>(min_count, UINT32_MAX))};
+  bool out_of_memory = false;
+  Py_BEGIN_ALLOW_THREADS;
+  try {
+    best_of_items(data, wanted, start, stop, pointer<int64_t>(slot), pointer<int64_t>(source),
+                  pointer<double>(shared), pointer<int64_t>(degree));
+  } catch (const std::bad_alloc &) {
+    out_of_memory = true;
+  }
+  Py_END_ALLOW_THREADS;
+  if (out_of_memory) return PyErr_NoMemory();
+  Py_RETURN_NONE;
+}
+
+PyMethodDef methods[] = {{"best", best, METH_VARARGS, nullptr}, {nullptr, nullptr, 0, nullptr}};
+
+PyModuleDef module = {PyModuleDef_HEAD_INIT, "_paths", nullptr, 0, methods,
+                      nullptr,               nullptr,  nullptr, nullptr};
+
+}  // namespace
+
+PyMODINIT_FUNC PyInit__paths() { return PyModule_Create(&module); }

@@ -1,0 +1,17 @@
+def best(
+    item_start: int,
+    user: int,
+    user_start: int,
+    item: int,
+    num_items: int,
+    ranking: int,
+    averaged: bool,
+    min_count: int,
+    start: int,
+    stop: int,
+    slot: int,
+    source: int,
+    shared: int,
+    degree: int,
+    /,
+) -> None: ...
