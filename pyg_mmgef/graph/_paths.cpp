@@ -10,19 +10,22 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <limits>
 #include <new>
+#include <utility>
 #include <vector>
 
 namespace {
+
+constexpr int64_t MANY = 64;  // Ends that are gathered before the best of them are looked for.
 
 enum Ranking { BY_SHARED, BY_JACCARD, BY_LIFT, BY_COSINE };
 
 struct Interactions {
   const int64_t *item_start, *user_start;  // Of the users of each item, and the items of each user.
   const int32_t *user, *item;
+  const float *num_users;  // Of each item.
   int64_t num_items;
-
-  float num_users_of(int64_t i) const { return float(item_start[i + 1] - item_start[i]); }
 };
 
 struct Wanted {
@@ -39,6 +42,13 @@ float rank_of(int ranking, float shared, float count_i, float count_j) {
   return (ranking == BY_LIFT ? shared : shared * shared) / count_j;
 }
 
+// An end of paths: its rank and id in one number, and what its weight is made of.
+struct End {
+  int64_t key;
+  double shared;
+  bool operator>(const End &other) const { return key > other.key; }
+};
+
 // Write the best ends of some items to their slots, best first and the lower item first among equal
 // ones, and how many there are.
 void best_of_items(const Interactions &data, const Wanted &wanted, int64_t start, int64_t stop,
@@ -46,7 +56,7 @@ void best_of_items(const Interactions &data, const Wanted &wanted, int64_t start
   std::vector<uint32_t> count(data.num_items, 0);
   std::vector<double> sum(wanted.averaged ? data.num_items : 0, 0.0);
   std::vector<int32_t> met;
-  std::vector<int64_t> keys;
+  std::vector<End> ends;
   for (int64_t i = start; i < stop; ++i) {
     for (int64_t e = data.item_start[i]; e < data.item_start[i + 1]; ++e) {
       const int64_t first = data.user_start[data.user[e]], last = data.user_start[data.user[e] + 1];
@@ -57,30 +67,42 @@ void best_of_items(const Interactions &data, const Wanted &wanted, int64_t start
         for (int64_t f = first; f < last; ++f) sum[data.item[f]] += share;
       }
     }
+    const int64_t room = slot[i - start + 1] - slot[i - start];
+    const auto keep_best = [&] {
+      if (int64_t(ends.size()) <= room) return;
+      std::nth_element(ends.begin(), ends.begin() + room, ends.end(), std::greater<End>());
+      ends.resize(room);
+    };
+    int64_t least = std::numeric_limits<int64_t>::min();  // Below that, an end isn't looked at.
     for (const int32_t j : met) {
-      if (j == i || count[j] < wanted.min_count) continue;
-      const float value = wanted.averaged ? float(sum[j]) : float(count[j]);
-      const float rank = rank_of(wanted.ranking, value, data.num_users_of(i), data.num_users_of(j));
+      const uint32_t paths = std::exchange(count[j], 0);
+      const double shared_by = wanted.averaged ? std::exchange(sum[j], 0.0) : double(paths);
+      if (j == i || paths < wanted.min_count) continue;
+      const float rank =
+          rank_of(wanted.ranking, float(shared_by), data.num_users[i], data.num_users[j]);
       int32_t bits;  // Those of positive floats are ordered as the floats are.
       std::memcpy(&bits, &rank, sizeof bits);
-      keys.push_back(int64_t(uint64_t(uint32_t(bits)) << 32) - j);
+      const int64_t key = int64_t(uint64_t(uint32_t(bits)) << 32) - j;
+      if (key < least) continue;
+      ends.push_back({key, shared_by});
+      if (int64_t(ends.size()) == 2 * room + MANY) {
+        keep_best();
+        least = std::min_element(ends.begin(), ends.end(), [](const End &a, const End &b) {
+                  return b > a;
+                })->key;
+      }
     }
-    const int64_t room = slot[i - start + 1] - slot[i - start];
-    const int64_t kept = std::min<int64_t>(int64_t(keys.size()), room);
-    if (kept < int64_t(keys.size()))
-      std::nth_element(keys.begin(), keys.begin() + kept, keys.end(), std::greater<int64_t>());
-    std::sort(keys.begin(), keys.begin() + kept, std::greater<int64_t>());
-    for (int64_t n = 0; n < kept; ++n) {
-      const int64_t j = int64_t(uint32_t(-uint32_t(keys[n])));
-      source[slot[i - start] + n] = j;
-      shared[slot[i - start] + n] = wanted.averaged ? sum[j] : double(count[j]);
+    keep_best();
+    std::sort(ends.begin(), ends.end(), std::greater<End>());
+    for (const End &end : ends) {
+      *source++ = int64_t(uint32_t(-uint32_t(end.key)));
+      *shared++ = end.shared;
     }
-    degree[i - start] = kept;
-    for (const int32_t j : met) count[j] = 0;
-    if (wanted.averaged)
-      for (const int32_t j : met) sum[j] = 0.0;
+    source += room - int64_t(ends.size());
+    shared += room - int64_t(ends.size());
+    degree[i - start] = int64_t(ends.size());
     met.clear();
-    keys.clear();
+    ends.clear();
   }
 }
 
@@ -89,18 +111,18 @@ T *pointer(unsigned long long address) {
   return reinterpret_cast<T *>(static_cast<uintptr_t>(address));
 }
 
-// best(item_start, user, user_start, item, num_items, ranking, averaged, min_count, start, stop,
+// best(item_start, user, user_start, item, num_users, num_items, ranking, averaged, min_count, start, stop,
 //      slot, source, shared, degree): addresses of contiguous arrays and numbers.
 PyObject *best(PyObject *, PyObject *args) {
-  unsigned long long item_start, user, user_start, item, slot, source, shared, degree;
+  unsigned long long item_start, user, user_start, item, num_users, slot, source, shared, degree;
   Py_ssize_t num_items, min_count, start, stop;
   int ranking, averaged;
-  if (!PyArg_ParseTuple(args, "KKKKnipnnnKKKK", &item_start, &user, &user_start, &item, &num_items,
+  if (!PyArg_ParseTuple(args, "KKKKKnipnnnKKKK", &item_start, &user, &user_start, &item, &num_users, &num_items,
                         &ranking, &averaged, &min_count, &start, &stop, &slot, &source, &shared,
                         &degree))
     return nullptr;
   const Interactions data{pointer<int64_t>(item_start), pointer<int64_t>(user_start),
-                          pointer<int32_t>(user), pointer<int32_t>(item), num_items};
+                          pointer<int32_t>(user), pointer<int32_t>(item), pointer<float>(num_users), num_items};
   const Wanted wanted{ranking, averaged != 0, uint32_t(std::min<Py_ssize_t>(min_count, UINT32_MAX))};
   bool out_of_memory = false;
   Py_BEGIN_ALLOW_THREADS;

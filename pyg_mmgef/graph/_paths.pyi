@@ -3,6 +3,7 @@ def best(
     user: int,
     user_start: int,
     item: int,
+    num_users: int,
     num_items: int,
     ranking: int,
     averaged: bool,

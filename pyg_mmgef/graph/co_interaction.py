@@ -156,6 +156,7 @@ def _best_by_extension(
     item_start, user_start = (
         torch.from_numpy(matrix.indptr.astype(np.int64)) for matrix in (by_item, by_user)
     )
+    count = item_start.diff().float()
     room = torch.from_numpy(np.minimum(paths, min(k, num_items)))
 
     def best(block: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -169,6 +170,7 @@ def _best_by_extension(
             user_of.data_ptr(),
             user_start.data_ptr(),
             item_of.data_ptr(),
+            count.data_ptr(),
             num_items,
             RANKINGS.index(weighting if weighting in RANKINGS else 'cosine'),
             weighting == 'lightgcn',
