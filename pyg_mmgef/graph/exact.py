@@ -18,10 +18,8 @@ SMALL = 2048  # Up to so many items, plain float32 products are as fast.
 # Rows and columns of a product that serves both, with fewer and with more items than so many: what
 # is computed twice, on the diagonal, grows with a tile, and so does the rate of the products.
 TILE, LARGE_TILE, MANY = 512, 1024, 2**14
-ROWS, COLUMNS = (
-    512,
-    2**14,
-)  # Without compiled lists, rows and columns of a product: 16 MiB in bfloat16.
+# Without compiled lists, rows and columns of a product: 16 MiB in bfloat16.
+ROWS, COLUMNS = 512, 2**14
 SPARE = 22  # Candidates beyond k: enough to prove nearly every row.
 HALF_SPACING = {torch.bfloat16: 2.0**-8, torch.float32: 2.0**-24}  # Relative rounding error.
 
@@ -37,12 +35,14 @@ def exact_search(features: ItemFeatures, k: int, *, verbose: bool = False) -> tu
         t_i + \lVert \mathbf{x}_i - \hat{\mathbf{x}}_i \rVert
         \max_j \lVert \hat{\mathbf{x}}_j \rVert
         + \lVert \mathbf{x}_i \rVert \max_j \lVert \mathbf{x}_j - \hat{\mathbf{x}}_j \rVert
-        + \epsilon \lVert \mathbf{x}_i \rVert \max_j \lVert \mathbf{x}_j \rVert,
+        + \epsilon_1 |t_i|
+        + \epsilon_2 \lVert \mathbf{x}_i \rVert \max_j \lVert \mathbf{x}_j \rVert,
 
-    :math:`t_i` being the lowest rounded score kept and :math:`\epsilon` the rounding of a score. Of
-    those kept, all whose rounded score is within twice that error of the :obj:`k`-th best are
-    scored again in float32. A row whose :obj:`k`-th exact score is above the bound is proven; the
-    others, in practice few, are searched in float32 (L2: float64), so the result is the exact one.
+    :math:`t_i` being the lowest rounded score kept, :math:`\epsilon_1` the rounding of a score and
+    :math:`\epsilon_2` that of the sum inside of it. Those kept whose rounded score is too far below
+    the :obj:`k`-th best for such errors are dropped, the others are scored again in float32. A row
+    whose :obj:`k`-th exact score is above the bound is proven; the others, in practice few, are
+    searched in float32 (L2: float64), so the result is the exact one.
 
     Args:
         features: Rows to compare.
@@ -58,26 +58,28 @@ def exact_search(features: ItemFeatures, k: int, *, verbose: bool = False) -> tu
         rows = torch.arange(num_items, device=features.device)
         return _plain_search(features, rows, k, verbose)
 
-    bound, low = _round(features, product_dtype(features.device))
+    dtype = product_dtype(features.device)
+    error, low = _round(features, dtype)
+    # Relative to the rounded score, which may be the smaller one.
+    unit = HALF_SPACING[dtype] / (1 - HALF_SPACING[dtype])
     width = min(k + SPARE, num_items - 1)
     lists = candidate_lists(num_items, width, features.device, exclude_self=True)
     _compare(low, features.metric == 'l2', lists, verbose)
     del low
     score = features.x.new_empty(num_items, k)
     neighbor = torch.empty(num_items, k, dtype=torch.long, device=features.device)
-    threshold = features.x.new_empty(num_items)
+    reach = features.x.new_empty(num_items)
 
     def rank(rows: Tensor) -> None:
         low_score, candidate = lists.best(int(rows[0]), int(rows[-1]) + 1)
-        threshold[rows] = low_score[:, -1]
-        # Below that, no candidate can be better than any of the first k.
-        hopeless = low_score < low_score[:, k - 1 : k] - 2 * bound[rows, None]
-        candidate = candidate.masked_fill(hopeless, -1)
+        slack = unit * low_score.abs() + error[rows, None]
+        most, least = low_score + slack, low_score - slack
+        reach[rows] = most[:, -1]  # Of an item left out.
+        candidate = candidate.masked_fill(most < least[:, k - 1 : k], -1)
         score[rows], neighbor[rows] = features.best(rows, candidate, k)
 
     parts = torch.arange(num_items, device=features.device).split(LARGE_TILE)
     run_jobs(rank, parts, concurrent=lists.concurrent)
-    reach = threshold + bound  # Of an item left out, at most.
     if features.metric == 'l2':  # The products are half the negative squared distances.
         reach = 2 * reach
     unproven = (~(score[:, -1] >= reach)).nonzero().view(-1)
@@ -148,7 +150,7 @@ def _plain_search(
 
 
 def _round(features: ItemFeatures, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    r"""Return a bound of the error of each row's products, and the rounded rows.
+    r"""Return a bound of the error of each row's products, themselves not rounded, and the rows.
 
     For L2 distances four columns are added: the upper and lower half of
     :math:`-\lVert \mathbf{x}_i \rVert^2 / 2` and two ones. A product with a row that has these
@@ -170,14 +172,15 @@ def _round(features: ItemFeatures, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     run_jobs(round_rows, range(0, features.num_items, ROWS), concurrent=on_cpu)
     longest = norm.max()
     # Products are summed in float32, whose own error grows with the number of channels.
-    unit = max(HALF_SPACING[dtype], 4 * float32_rounding() if dtype == torch.float32 else 0.0)
-    rounding = unit + (channels + 8) * HALF_SPACING[torch.float32]
+    rounding = (channels + 8) * HALF_SPACING[torch.float32]
+    if dtype == torch.float32 and float32_rounding() > HALF_SPACING[torch.float32]:
+        rounding += 4 * float32_rounding()
     bound = error * (longest + error.max()) + norm * error.max() + rounding * (norm * longest)
     if l2:
         shift = -norm.square() / 2
         low[:, channels] = shift
         low[:, channels + 1] = shift - low[:, channels]
-        bound = bound + (rounding + unit**2) * longest.square()
+        bound = bound + (rounding + HALF_SPACING[dtype] ** 2) * longest.square()
     return bound, low
 
 

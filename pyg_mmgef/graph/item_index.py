@@ -517,9 +517,9 @@ class ItemIndex:
     def _exact_queries(self, query: ItemFeatures, row: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Return the most similar items of some queries, compared with all."""
         l2 = self.features.metric == 'l2'
-        score = torch.empty(len(row), k)
+        score = torch.zeros(len(row), k)
         neighbor = torch.empty(len(row), k, dtype=torch.long)
-        reach = torch.full((len(row),), float('inf'))
+        reach = torch.full((len(row),), float('inf'))  # So nothing is proven yet.
         if product_dtype(CPU) == torch.bfloat16 and not l2:
             for part in torch.arange(len(row)).split(EXACT_ROWS):
                 score[part], neighbor[part], reach[part] = self._compare(
