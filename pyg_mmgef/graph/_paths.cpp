@@ -111,18 +111,19 @@ T *pointer(unsigned long long address) {
   return reinterpret_cast<T *>(static_cast<uintptr_t>(address));
 }
 
-// best(item_start, user, user_start, item, num_users, num_items, ranking, averaged, min_count, start, stop,
-//      slot, source, shared, degree): addresses of contiguous arrays and numbers.
+// best(item_start, user, user_start, item, num_users, num_items, ranking, averaged, min_count,
+//      start, stop, slot, source, shared, degree): addresses of contiguous arrays and numbers.
 PyObject *best(PyObject *, PyObject *args) {
   unsigned long long item_start, user, user_start, item, num_users, slot, source, shared, degree;
   Py_ssize_t num_items, min_count, start, stop;
   int ranking, averaged;
-  if (!PyArg_ParseTuple(args, "KKKKKnipnnnKKKK", &item_start, &user, &user_start, &item, &num_users, &num_items,
-                        &ranking, &averaged, &min_count, &start, &stop, &slot, &source, &shared,
-                        &degree))
+  if (!PyArg_ParseTuple(args, "KKKKKnipnnnKKKK", &item_start, &user, &user_start, &item,
+                        &num_users, &num_items, &ranking, &averaged, &min_count, &start, &stop,
+                        &slot, &source, &shared, &degree))
     return nullptr;
   const Interactions data{pointer<int64_t>(item_start), pointer<int64_t>(user_start),
-                          pointer<int32_t>(user), pointer<int32_t>(item), pointer<float>(num_users), num_items};
+                          pointer<int32_t>(user),       pointer<int32_t>(item),
+                          pointer<float>(num_users),    num_items};
   const Wanted wanted{ranking, averaged != 0, uint32_t(std::min<Py_ssize_t>(min_count, UINT32_MAX))};
   bool out_of_memory = false;
   Py_BEGIN_ALLOW_THREADS;

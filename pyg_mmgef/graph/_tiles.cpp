@@ -2,10 +2,10 @@
 //
 // A list holds up to `capacity` entries, a score and an id in one 64-bit number whose order is that
 // of the scores (the lower id first among equal ones). As soon as it holds `width` entries, and
-// whenever it is full, the best `width` stay and the last of them is what a newcomer must reach. What is kept in the end is the same in whatever
-// order, and from however many threads, the tiles come. A tile is compared with these limits in one
-// pass, so all it costs is to read it: ranking it by any means costs more than the matrix product
-// that made it.
+// whenever it is full, the best `width` stay and the last of them is what a newcomer must reach. What
+// is kept in the end is the same in whatever order, and from however many threads, the tiles come. A
+// tile is compared with these limits in one pass, so all it costs is to read it: ranking it by any
+// means costs more than the matrix product that made it.
 
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030A0000

@@ -519,13 +519,19 @@ class ItemIndex:
         l2 = self.features.metric == 'l2'
         score = torch.zeros(len(row), k)
         neighbor = torch.empty(len(row), k, dtype=torch.long)
-        reach = torch.full((len(row),), float('inf'))  # So nothing is proven yet.
+        unproven = torch.arange(len(row))
         if product_dtype(CPU) == torch.bfloat16 and not l2:
-            for part in torch.arange(len(row)).split(EXACT_ROWS):
-                score[part], neighbor[part], reach[part] = self._compare(
+            lowest = torch.empty(len(row))
+            for part in unproven.split(EXACT_ROWS):
+                score[part], neighbor[part], lowest[part] = self._compare(
                     query, row[part], k, torch.bfloat16
                 )
-        unproven = (~(score[:, -1] >= reach)).nonzero().view(-1)
+            # Both factors and the product are rounded. Under the cosine, rows have length one.
+            error = torch.tensor(4 * HALF_SPACING[torch.bfloat16])
+            if self.features.metric == 'ip':
+                longest = torch.linalg.vector_norm(self.features.x, dim=1).amax()
+                error = error * longest * torch.linalg.vector_norm(query[row], dim=1)
+            unproven = (~(score[:, -1] >= lowest + error)).nonzero().view(-1)
         # Norms and products cancel in distances.
         precise = torch.float64 if l2 or float32_rounding() > 2**-24 else torch.float32
         for part in unproven.split(EXACT_ROWS):
@@ -538,13 +544,12 @@ class ItemIndex:
         """Find candidates among all items by products in ``dtype``, and rank them.
 
         Returns:
-            Similarities and items, of shape ``[Q, k]``, and what an item that was no candidate may
-            score at most, of shape ``[Q]``.
+            Similarities and items, of shape ``[Q, k]``, and the lowest product of a candidate, of
+            shape ``[Q]``: no other item has a higher one.
         """
         # More than the exact search spares: the error below is the largest there can be.
         width = min(k + 4 * SPARE, self._content.numel())
-        queries = query[row]
-        low = queries.to(dtype)
+        low = query[row].to(dtype)
         ids = torch.arange(len(row), dtype=torch.int32)
         lists = candidate_lists(len(row), width, CPU)
 
@@ -560,15 +565,10 @@ class ItemIndex:
         run_jobs(offer, self._content.split(EXACT_ROWS), concurrent=lists.concurrent)
         low_score, candidate = lists.best(0, len(row))
         score, order = self.features.score(query, row, candidate).topk(k, dim=1)
-        # Both factors and the product are rounded.
-        longest = 1.0
-        if self.features.metric != 'cosine':
-            longest = float(torch.linalg.vector_norm(self.features.x, dim=1).amax())
-        error = 4 * HALF_SPACING.get(dtype, 0.0) * longest
-        reach = low_score[:, -1] + error * torch.linalg.vector_norm(queries, dim=1)
-        if width == self._content.numel():
-            reach.fill_(float('-inf'))
-        return score, candidate.gather(1, order), reach
+        lowest = low_score[:, -1]
+        if width == self._content.numel():  # There are no others.
+            lowest = torch.full_like(lowest, float('-inf'))
+        return score, candidate.gather(1, order), lowest
 
     def _setting(self, k: int, recall: float) -> Setting | None:
         """Return the cheapest setting with the wanted recall on the sample, if there is one."""
