@@ -147,15 +147,24 @@ class LightGCN(Module):
                 f'{self.num_users} and {self.num_items}'
             )
 
-    def forward(self, data: HeteroData) -> tuple[Tensor, Tensor]:
-        """Return the embeddings of all users and items.
+    def forward(
+        self, data: HeteroData, users: Tensor | None = None, items: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the embeddings of all users and items, or of those that are asked for.
+
+        A training step reads the rows of its batch alone, and ``model(data, users, items)`` is
+        ``z_user[users], z_item[items]`` without computing the others.
 
         Args:
             data: The graph; only ``data['user', 'interacts', 'item'].edge_index`` is read.
+            users: User ids, repeated or not; :obj:`None` means all, in order. Shape: ``[*]``.
+                (default: :obj:`None`)
+            items: Item ids, repeated or not; :obj:`None` means all, in order. Shape: ``[*]``.
+                (default: :obj:`None`)
 
         Returns:
-            ``z_user`` of shape ``[num_users, embedding_dim]`` and ``z_item`` of shape
-            ``[num_items, embedding_dim]``.
+            ``z_user`` of shape ``[num_users, embedding_dim]`` or ``[*users.shape,
+            embedding_dim]``, and ``z_item`` likewise.
         """
         drops = self.training and self.edge_dropout > 0
         to_item = self._epoch_graph(data) if drops else self.interaction_graph(data)
@@ -168,7 +177,11 @@ class LightGCN(Module):
                 self.conv((x_user, None), to_item),
             )
             z_user, z_item = z_user + x_user, z_item + x_item
-        return z_user / (self.num_layers + 1), z_item / (self.num_layers + 1)
+        z_user, z_item = z_user / (self.num_layers + 1), z_item / (self.num_layers + 1)
+        return (
+            z_user if users is None else z_user[users],
+            z_item if items is None else z_item[items],
+        )
 
     def __repr__(self) -> str:
         return (

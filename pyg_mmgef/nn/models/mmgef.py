@@ -246,15 +246,20 @@ class MMGEF(Module):
         self._learned = normalize_similarity(edge_index, edge_weight, num_items)
         self._cache.clear()
 
-    def forward(self, data: HeteroData) -> tuple[Tensor, Tensor]:
-        """Return the embeddings of all users and items.
+    def forward(
+        self, data: HeteroData, users: Tensor | None = None, items: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the embeddings of all users and items, or of those that are asked for.
 
         Args:
             data: The train graph, with the item features and item graphs the model was built for.
+            users: User ids; :obj:`None` means all, see :meth:`LightGCN.forward`. Shape: ``[*]``.
+                (default: :obj:`None`)
+            items: Item ids; :obj:`None` means all. Shape: ``[*]``. (default: :obj:`None`)
 
         Returns:
-            ``z_user`` of shape ``[num_users, embedding_dim]`` and ``z_item`` of shape
-            ``[num_items, embedding_dim]``.
+            ``z_user`` of shape ``[num_users, embedding_dim]`` or ``[*users.shape,
+            embedding_dim]``, and ``z_item`` likewise.
         """
         is_warm = self._is_warm(data)
         if self.training and self.item_dropout > 0:
@@ -267,7 +272,10 @@ class MMGEF(Module):
         if self.cold_scale is not None:
             length = self.cold_scale * _mean_length(z_item.detach(), is_warm)
             z_item = torch.where(is_warm, z_item, length * F.normalize(h, dim=1))
-        return z_user, z_item
+        return (
+            z_user if users is None else z_user[users],
+            z_item if items is None else z_item[items],
+        )
 
     @torch.no_grad()
     def alpha(self, data: HeteroData) -> Tensor:
