@@ -58,8 +58,8 @@ def our_step(data: HeteroData, model: LightGCN | MMGEF) -> Callable[[], None]:
             batches = iter(loader)
             batch = next(batches)
         users, items, negatives = batch
-        z_user, z_item = model(data)
-        loss = loss_fn(z_user[users], z_item[items], z_item[negatives])
+        z_user, z_item = model(data, users, torch.stack([items, negatives]))
+        loss = loss_fn(z_user, z_item[0], z_item[1])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -7,6 +7,7 @@ from torch.autograd.function import once_differentiable
 from torch_geometric import EdgeIndex
 from torch_geometric.utils import cumsum
 
+from pyg_mmgef.graph.products import multiply, sample, with_values
 from pyg_mmgef.validate import check_edge_index, check_edge_weight
 
 __all__ = ['CSRPair']
@@ -23,7 +24,8 @@ class CSRPair:
 
     Both orders are sorted once, here. The backward multiplies by the kept transpose, where
     autograd's own backward of a sparse product transposes anew in every step; the gradient of
-    learnable edge weights is a sampled product that never materialises one row per edge. The
+    learnable edge weights is a sampled product that never materialises one row per edge. On the
+    CPU the products are compiled code, where there was a compiler, and torch's elsewhere. The
     convolutions of :mod:`pyg_mmgef.nn`, built with ``normalize=False``, take a :class:`CSRPair` in
     place of an ``edge_index``.
 
@@ -99,16 +101,32 @@ class CSRPair:
         out._perm, out._perm_t = self._perm.to(device), self._perm_t.to(device)
         return out
 
-    def matmul(self, x: Tensor, edge_weight: Tensor | None = None) -> Tensor:
-        r"""Return :math:`\mathbf{A} \mathbf{x}`.
+    def matrix(self, dtype: torch.dtype, edge_weight: Tensor | None = None) -> Tensor:
+        r"""Return :math:`\mathbf{A}` as a sparse CSR tensor, without gradient.
+
+        Args:
+            dtype: The type of its values.
+            edge_weight: Weights that replace the fixed ones, in the order of the edges the pair
+                was made from. Shape: ``[E]``. (default: :obj:`None`)
+        """
+        if edge_weight is not None:
+            return with_values(self._matrix, edge_weight.detach()[self._perm].to(dtype))
+        return self._matrix if self._matrix.dtype == dtype else self._matrix.to(dtype)
+
+    def matmul(
+        self, x: Tensor, edge_weight: Tensor | None = None, rows: Tensor | None = None
+    ) -> Tensor:
+        r"""Return :math:`\mathbf{A} \mathbf{x}`, or some of its rows.
 
         Args:
             x: Source features. Shape: ``[num_source_nodes, channels]``.
             edge_weight: Weights that replace the fixed ones, in the order of the edges the pair
-                was made from. They may require a gradient. Shape: ``[E]``.
+                was made from. They may require a gradient. Shape: ``[E]``. (default: :obj:`None`)
+            rows: The destinations that somebody reads, each once, where the others need not be
+                computed; :obj:`None` means all. (default: :obj:`None`)
 
         Returns:
-            Shape: ``[num_destination_nodes, channels]``.
+            Shape: ``[num_destination_nodes, channels]`` or ``[len(rows), channels]``.
 
         Raises:
             ValueError: If :obj:`x` or :obj:`edge_weight` has another number of rows.
@@ -124,8 +142,8 @@ class CSRPair:
                 f'(got {list(edge_weight.shape)})'
             )
         if x.dtype in (torch.float16, torch.bfloat16):  # No sparse product on the CPU has these.
-            return _CSRMatmul.apply(x.float(), edge_weight, self).to(x.dtype)
-        return _CSRMatmul.apply(x, edge_weight, self)
+            return _CSRMatmul.apply(x.float(), edge_weight, rows, self).to(x.dtype)
+        return _CSRMatmul.apply(x, edge_weight, rows, self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> 'CSRPair':
         return self  # It never changes, and torch cannot deep-copy sparse CSR tensors.
@@ -166,60 +184,31 @@ def _pointer(index: Tensor, num_rows: int) -> Tensor:
 
 
 def _csr(pointer: Tensor, index: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
-    # The structure is right by construction, so torch need not check it at every step.
     return torch.sparse_csr_tensor(pointer, index, values, shape, check_invariants=False)
-
-
-def _with_values(matrix: Tensor, values: Tensor) -> Tensor:
-    rows, columns = matrix.shape
-    return _csr(matrix.crow_indices(), matrix.col_indices(), values, (rows, columns))
-
-
-def _multiply(matrix: Tensor, x: Tensor) -> Tensor:
-    # `matrix @ x` would fill the result with zeros and copy it first, which costs as much again.
-    out = x.new_empty(matrix.size(0), x.size(1))
-    with torch.autocast(x.device.type, enabled=False):
-        return torch.addmm(out, matrix, x, beta=0, out=out)
-
-
-def _sampled(matrix: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    """Return the entries of ``left @ right.t()`` where the matrix has some."""
-    num_rows, num_columns = matrix.shape
-    if matrix.col_indices().numel() > num_rows * num_columns:  # Repeated edges, refused by torch.
-        row = torch.repeat_interleave(matrix.crow_indices().diff())
-        return (left[row] * right[matrix.col_indices()]).sum(dim=-1)
-    zeros = _with_values(matrix, left.new_zeros(matrix.col_indices().numel()))
-    with torch.autocast(left.device.type, enabled=False):
-        return torch.sparse.sampled_addmm(zeros, left.contiguous(), right.t(), beta=0.0).values()
 
 
 class _CSRMatmul(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, edge_weight: Tensor | None, pair: CSRPair) -> Tensor:
-        ctx.pair = pair
+    def forward(
+        ctx: Any, x: Tensor, edge_weight: Tensor | None, rows: Tensor | None, pair: CSRPair
+    ) -> Tensor:
+        ctx.pair, ctx.rows = pair, rows
         ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, edge_weight)
-        if edge_weight is None:
-            matrix = pair._matrix
-            if matrix.dtype != x.dtype:
-                matrix = matrix.to(x.dtype)
-        else:
-            matrix = _with_values(pair._matrix, edge_weight[pair._perm].to(x.dtype))
-        return _multiply(matrix, x)
+        return multiply(pair.matrix(x.dtype, edge_weight), x, rows=rows)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(
+        ctx: Any, grad: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, None, None]:
         pair: CSRPair = ctx.pair
         x, edge_weight = ctx.saved_tensors
         grad_x = grad_weight = None
         if ctx.needs_input_grad[0]:
-            transpose = pair._transpose
-            if edge_weight is not None:
-                transpose = _with_values(transpose, edge_weight[pair._perm_t].to(grad.dtype))
-            elif transpose.dtype != grad.dtype:
-                transpose = transpose.to(grad.dtype)
-            grad_x = _multiply(transpose, grad)
+            transpose = pair.t().matrix(grad.dtype, edge_weight)
+            grad_x = multiply(transpose, grad, columns=ctx.rows)
         if ctx.needs_input_grad[1]:
             grad_weight = torch.empty_like(edge_weight)
-            grad_weight[pair._perm] = _sampled(pair._matrix, grad, x).to(edge_weight.dtype)
-        return grad_x, grad_weight, None
+            by_entry = sample(pair.matrix(grad.dtype), grad, x, rows=ctx.rows)
+            grad_weight[pair._perm] = by_entry.to(edge_weight.dtype)
+        return grad_x, grad_weight, None, None

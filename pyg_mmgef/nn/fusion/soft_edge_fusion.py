@@ -135,5 +135,30 @@ class SoftEdgeFusion(Module):
             alpha = alpha[edge_index[1]]
         return (alpha * edge_attr).sum(dim=-1)
 
+    def mix(self, h: Tensor, x: Tensor | None = None) -> Tensor:
+        r"""Return the result of propagating over the fused graph, from that over each graph.
+
+        Where :math:`\boldsymbol{\alpha}` is the same for all edges into an item, it may as well
+        weigh what arrives: :math:`\mathbf{A} \mathbf{x} = \sum_g \boldsymbol{\alpha}^g \odot
+        \mathbf{A}^g \mathbf{x}`. That needs no union of the graphs, and no gradient per edge.
+
+        Args:
+            h: What each graph propagates, :math:`\mathbf{A}^g \mathbf{x}`.
+                Shape: ``[N, num_graphs, channels]``.
+            x: The features that :meth:`alpha` reads for ``'node'``.
+                Shape: ``[N, in_channels]``. (default: :obj:`None`)
+
+        Returns:
+            Shape: ``[N, channels]``.
+
+        Raises:
+            ValueError: For ``'edge'``, whose attention differs between the edges of an item, or if
+                :obj:`x` is missing.
+        """
+        if self.mode == 'edge':
+            raise ValueError("mode='edge' weighs edges, so what has arrived can't be mixed")
+        no_edges = torch.empty(2, 0, dtype=torch.long, device=h.device)
+        return torch.einsum('...g,...gc->...c', self.alpha(no_edges, x).to(h.dtype), h)
+
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}({self.num_graphs}, mode={self.mode!r})'

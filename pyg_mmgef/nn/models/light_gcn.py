@@ -6,10 +6,11 @@ from torch.nn import Embedding, Module
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.graph.csr_pair import CSRPair
+from pyg_mmgef.graph.layer_mean import layer_mean
 from pyg_mmgef.graph.weights import bipartite_normalize
-from pyg_mmgef.nn.conv.bipartite_lg_conv import BipartiteLGConv
+from pyg_mmgef.nn.models.distinct import distinct, restore
 from pyg_mmgef.nn.models.graph_cache import GraphCache
-from pyg_mmgef.schema import interaction_edges, interactions, num_users_items
+from pyg_mmgef.schema import ITEM, USER, interaction_edges, interactions, num_users_items
 from pyg_mmgef.validate import check_positive
 
 __all__ = ['LightGCN']
@@ -29,7 +30,9 @@ class LightGCN(Module):
     <https://arxiv.org/abs/2002.02126>`_ (Eqs. 3-4, 8), with id embeddings
     :math:`\mathbf{z}^{(0)}`. The score of an item for a user is the inner product of their
     embeddings. Against :class:`torch_geometric.nn.LightGCN` the graph is bipartite, so users and
-    items keep their own ids, and it is sorted and normalised once, not in every step.
+    items keep their own ids, and it is sorted and normalised once, not in every step. All layers
+    together are one operation, :func:`~pyg_mmgef.graph.layer_mean`, with the numbers of stacked
+    :class:`~pyg_mmgef.nn.BipartiteLGConv`.
 
     Args:
         num_users: Number of users.
@@ -81,7 +84,6 @@ class LightGCN(Module):
         self.seed = seed
         self.user_embedding = Embedding(num_users, embedding_dim)
         self.item_embedding = Embedding(num_items, embedding_dim)
-        self.conv = BipartiteLGConv(normalize=False)
         self._cache = GraphCache()
         self._epoch = 0
         self._epoch_cache = GraphCache()
@@ -96,7 +98,6 @@ class LightGCN(Module):
         """Draw new embeddings and forget the graph."""
         torch.nn.init.xavier_uniform_(self.user_embedding.weight)
         torch.nn.init.xavier_uniform_(self.item_embedding.weight)
-        self.conv.reset_parameters()
         self._cache.clear()
         self._epoch = 0
         self._epoch_cache.clear()
@@ -166,21 +167,29 @@ class LightGCN(Module):
             ``z_user`` of shape ``[num_users, embedding_dim]`` or ``[*users.shape,
             embedding_dim]``, and ``z_item`` likewise.
         """
+        users, place_of_user = distinct('users', users, self.num_users, USER)
+        items, place_of_item = distinct('items', items, self.num_items, ITEM)
+        z_user, z_item = self.embed(data, users, items)
+        return restore(z_user, place_of_user), restore(z_item, place_of_item)
+
+    def embed(
+        self, data: HeteroData, users: Tensor | None, items: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return what :meth:`forward` does, for increasing ids.
+
+        Args:
+            data: The graph.
+            users: Increasing user ids, or :obj:`None` for all. Shape: ``[U]``.
+            items: Increasing item ids, or :obj:`None` for all. Shape: ``[I]``.
+        """
         drops = self.training and self.edge_dropout > 0
-        to_item = self._epoch_graph(data) if drops else self.interaction_graph(data)
-        to_user = to_item.t()
-        x_user, x_item = self.user_embedding.weight, self.item_embedding.weight
-        z_user, z_item = x_user, x_item
-        for _ in range(self.num_layers):
-            x_user, x_item = (
-                self.conv((x_item, None), to_user),
-                self.conv((x_user, None), to_item),
-            )
-            z_user, z_item = z_user + x_user, z_item + x_item
-        z_user, z_item = z_user / (self.num_layers + 1), z_item / (self.num_layers + 1)
-        return (
-            z_user if users is None else z_user[users],
-            z_item if items is None else z_item[items],
+        return layer_mean(
+            self._epoch_graph(data) if drops else self.interaction_graph(data),
+            self.user_embedding.weight,
+            self.item_embedding.weight,
+            self.num_layers,
+            sources=users,
+            destinations=items,
         )
 
     def __repr__(self) -> str:

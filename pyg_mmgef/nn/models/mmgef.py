@@ -9,14 +9,14 @@ from torch_geometric.data import HeteroData
 
 from pyg_mmgef.graph.csr_pair import CSRPair
 from pyg_mmgef.graph.knn import knn_graph
-from pyg_mmgef.graph.weights import normalize_similarity, union_graphs
-from pyg_mmgef.nn.conv.item_graph_conv import ItemGraphConv
+from pyg_mmgef.graph.weights import normalize_similarity
 from pyg_mmgef.nn.fusion.early_fusion import EarlyFusion
 from pyg_mmgef.nn.fusion.soft_edge_fusion import SoftEdgeFusion
+from pyg_mmgef.nn.models.distinct import distinct, restore
 from pyg_mmgef.nn.models.graph_cache import GraphCache
+from pyg_mmgef.nn.models.item_graphs import ItemGraphs
 from pyg_mmgef.nn.models.light_gcn import LightGCN
-from pyg_mmgef.schema import ITEM, item_graph, item_modalities, num_users_items
-from pyg_mmgef.typing import WeightedGraph
+from pyg_mmgef.schema import ITEM, USER, item_modalities, num_users_items
 from pyg_mmgef.validate import check_choice, check_positive
 
 __all__ = ['MMGEF']
@@ -166,9 +166,7 @@ class MMGEF(Module):
         self.edge_fusion: SoftEdgeFusion | None = None
         if self.item_graphs and num_item_layers > 0:
             self.edge_fusion = SoftEdgeFusion(len(self.item_graphs), attention, embedding_dim)
-        self.item_conv = ItemGraphConv(normalize=False)
-        self._learned: WeightedGraph | None = None
-        self._cache = GraphCache()
+        self._graphs = ItemGraphs(self.item_graphs, num_items, SIMILAR, skip_weight)
         self._fused_cache = GraphCache()
         self.reset_parameters()
 
@@ -209,11 +207,10 @@ class MMGEF(Module):
 
     def reset_parameters(self) -> None:
         """Draw new parameters; forget the graphs and the learned part."""
-        for module in (self.light_gcn, self.fusion, self.lin, self.edge_fusion, self.item_conv):
+        for module in (self.light_gcn, self.fusion, self.lin, self.edge_fusion):
             if module is not None:
                 module.reset_parameters()
-        self._learned = None
-        self._cache.clear()
+        self._graphs.learned = None
         self._fused_cache.clear()
 
     def start_epoch(self, data: HeteroData, epoch: int) -> None:
@@ -233,18 +230,16 @@ class MMGEF(Module):
     @torch.inference_mode(False)
     @torch.no_grad()
     def _learn_graph(self, data: HeteroData) -> None:
-        assert self.lin is not None
         fused = self._fused(data)
         has_content = fused.ne(0).any(dim=1, keepdim=True)
         # The bias alone would make all items without content neighbours of each other.
-        h = torch.where(has_content, self.lin(fused), 0.0)
+        h = torch.where(has_content, self._project(fused), 0.0)
         num_items = h.size(0)
         if num_items > 1:
             edge_index, edge_weight = knn_graph(h, min(self.k, num_items - 1))
         else:
             edge_index, edge_weight = torch.empty(2, 0, dtype=torch.long), torch.empty(0)
-        self._learned = normalize_similarity(edge_index, edge_weight, num_items)
-        self._cache.clear()
+        self._graphs.learned = normalize_similarity(edge_index, edge_weight, num_items)
 
     def forward(
         self, data: HeteroData, users: Tensor | None = None, items: Tensor | None = None
@@ -261,28 +256,38 @@ class MMGEF(Module):
             ``z_user`` of shape ``[num_users, embedding_dim]`` or ``[*users.shape,
             embedding_dim]``, and ``z_item`` likewise.
         """
+        users, place_of_user = distinct('users', users, self.light_gcn.num_users, USER)
+        items, place_of_item = distinct('items', items, self.light_gcn.num_items, ITEM)
+        if items is not None and self.cold_scale is not None:  # It is relative to all warm items.
+            z_user, z_item = self._embed(data, users, None)
+            z_item = z_item.index_select(0, items)
+        else:
+            z_user, z_item = self._embed(data, users, items)
+        return restore(z_user, place_of_user), restore(z_item, place_of_item)
+
+    def _embed(
+        self, data: HeteroData, users: Tensor | None, items: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         is_warm = self._is_warm(data)
         if self.training and self.item_dropout > 0:
             is_warm = is_warm & (torch.rand_like(is_warm, dtype=torch.float) >= self.item_dropout)
-        z_user, z_item = self.light_gcn(data)
-        h = self._propagate(data, self._item_input(data, is_warm))
+        z_user, z_item = self.light_gcn.embed(data, users, items)
+        h = self._item_part(data, is_warm, items)
         if self.normalize_item:
             h = F.normalize(h, dim=1)
+        is_warm = _rows(is_warm, items)
         z_item = torch.where(is_warm, z_item + h, h)
         if self.cold_scale is not None:
             length = self.cold_scale * _mean_length(z_item.detach(), is_warm)
             z_item = torch.where(is_warm, z_item, length * F.normalize(h, dim=1))
-        return (
-            z_user if users is None else z_user[users],
-            z_item if items is None else z_item[items],
-        )
+        return z_user, z_item
 
     @torch.no_grad()
     def alpha(self, data: HeteroData) -> Tensor:
         """Return the attention over the item graphs, as :meth:`SoftEdgeFusion.alpha` does."""
         if self.edge_fusion is None:
             raise ValueError('the model fuses no item graphs, so there is no attention')
-        _, edge_index, _ = self._graph(data)
+        _, edge_index, _ = self._graphs_of(data).union(data)
         return self.edge_fusion.alpha(edge_index, self._item_input(data, self._is_warm(data)))
 
     def _is_warm(self, data: HeteroData) -> Tensor:
@@ -290,62 +295,98 @@ class MMGEF(Module):
 
     def _fused(self, data: HeteroData) -> Tensor:
         assert self.fusion is not None
-        assert self.lin is not None
-        fusion, dtype = self.fusion, self.lin.weight.dtype
+        fusion = self.fusion
         x, has = item_modalities(data)
-        tensors = [*x.values(), *has.values()]
-        if fusion.mode in ('weighted', 'gated') or any(row.requires_grad for row in tensors):
-            return fusion(x, has).to(dtype)
+        if not self._is_fixed(data):
+            return fusion(x, has)
         # Nothing is learned here, so the fused features are the same in every step.
-        fused = self._fused_cache.get(tensors, lambda: fusion(x, has))
-        return fused.to(dtype)
+        fused: Tensor = self._fused_cache.get(_feature_tensors(data), lambda: fusion(x, has))
+        return fused
 
-    def _features(self, data: HeteroData) -> Tensor:
+    def _is_fixed(self, data: HeteroData) -> bool:
+        """Return whether the fused features are the same in every step."""
+        assert self.fusion is not None
+        learned = self.fusion.mode in ('weighted', 'gated')
+        return not learned and not any(x.requires_grad for x in _feature_tensors(data))
+
+    def _project(self, fused: Tensor) -> Tensor:
         assert self.lin is not None
-        return self.lin(self._fused(data))
+        return self.lin(fused.to(self.lin.weight.dtype))
 
-    def _item_input(self, data: HeteroData, is_warm: Tensor) -> Tensor:
-        if self.item_input == 'features':
-            return self._features(data)
-        embedding = torch.where(is_warm, self.light_gcn.item_embedding.weight, 0.0)
-        return embedding if self.item_input == 'id' else embedding + self._features(data)
+    def _embedding(self, is_warm: Tensor) -> Tensor:
+        return torch.where(is_warm, self.light_gcn.item_embedding.weight, 0.0)
 
-    def _propagate(self, data: HeteroData, h: Tensor) -> Tensor:
+    def _item_input(
+        self, data: HeteroData, is_warm: Tensor, items: Tensor | None = None
+    ) -> Tensor:
+        r"""Return :math:`\mathbf{h}^{(0)}` of some items."""
+        parts = []
+        if self.item_input != 'features':
+            parts.append(_rows(self._embedding(is_warm), items))
+        if self.item_input != 'id':
+            parts.append(self._project(_rows(self._fused(data), items)))
+        return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+
+    def _item_part(self, data: HeteroData, is_warm: Tensor, items: Tensor | None) -> Tensor:
+        r"""Return :math:`\mathbf{h}` of some items."""
         if self.edge_fusion is None:
-            return h
-        pair, edge_index, edge_attr = self._graph(data)
-        edge_weight = self.edge_fusion(edge_index, edge_attr, h)
-        out = h
-        for _ in range(self.num_item_layers):
-            h = self.item_conv(h, pair, edge_weight)
-            out = out + h
-        return h if self.item_readout == 'last' else out / (self.num_item_layers + 1)
+            return self._item_input(data, is_warm, items)
+        if self.num_item_layers == 1 and self.edge_fusion.mode != 'edge':
+            reads_input = self.edge_fusion.mode == 'node' or self.item_readout == 'mean'
+            x = self._item_input(data, is_warm, items) if reads_input else None
+            h = self.edge_fusion.mix(self._first_layer(data, is_warm, items), x)
+            return h if x is None or self.item_readout == 'last' else (x + h) / 2
+        return self._convolve(data, self._item_input(data, is_warm), items)
 
-    def _graph(self, data: HeteroData) -> tuple[CSRPair, Tensor, Tensor]:
-        if self.skip_weight < 1 and self._learned is None:
+    def _first_layer(self, data: HeteroData, is_warm: Tensor, items: Tensor | None) -> Tensor:
+        r"""Return :math:`\mathbf{A}^g \mathbf{h}^{(0)}` of some items and each graph."""
+        graphs, parts = self._graphs_of(data), []
+        if self.item_input != 'features':
+            embedding = self._embedding(is_warm)
+            parts.append(_propagate(graphs.pairs(data), embedding, items))
+        if self.item_input != 'id' and not self._is_fixed(data):
+            features = self._project(self._fused(data))
+            parts.append(_propagate(graphs.pairs(data), features, items))
+        elif self.item_input != 'id':
+            assert self.lin is not None
+            weight, bias = self.lin.weight, self.lin.bias
+            fused, received = graphs.propagated(
+                data, _feature_tensors(data), lambda: self._fused(data)
+            )
+            fused, received = _rows(fused, items), _rows(received, items)
+            projected = F.linear(fused.to(weight.dtype), weight)
+            parts.append(projected + received[..., None].to(weight.dtype) * bias)
+        return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+
+    def _convolve(self, data: HeteroData, x: Tensor, items: Tensor | None) -> Tensor:
+        """Propagate layer by layer; of the last, only some items are computed."""
+        assert self.edge_fusion is not None
+        graphs, fusion = self._graphs_of(data), self.edge_fusion
+        per_edge = fusion.mode == 'edge'
+        if per_edge:
+            pair, edge_index, edge_attr = graphs.union(data)
+            edge_weight = fusion(edge_index, edge_attr, x)
+        h, total = x, _rows(x, items)
+        for layer in range(self.num_item_layers):
+            rows = items if layer == self.num_item_layers - 1 else None
+            if per_edge:
+                h = pair.matmul(h, edge_weight, rows)
+            else:
+                h = fusion.mix(_propagate(graphs.pairs(data), h, rows), _rows(x, rows))
+            total = total + (h if rows is items else _rows(h, items))
+        return h if self.item_readout == 'last' else total / (self.num_item_layers + 1)
+
+    def _graphs_of(self, data: HeteroData) -> ItemGraphs:
+        if self.skip_weight < 1 and self._graphs.learned is None:
             self._learn_graph(data)
-        graphs = [item_graph(data, relation) for relation in self.item_graphs]
-        return self._cache.get(
-            [tensor for graph in graphs for tensor in graph], lambda: self._unite(graphs)
-        )
-
-    def _unite(self, graphs: list[WeightedGraph]) -> tuple[CSRPair, Tensor, Tensor]:
-        num_items = self.light_gcn.num_items
-        if self._learned is not None:
-            position = self.item_graphs.index(SIMILAR)
-            device = graphs[position][0].device
-            learned = (self._learned[0].to(device), self._learned[1].to(device))
-            edge_index, parts = union_graphs([graphs[position], learned], num_items)
-            mixed = self.skip_weight * parts[:, 0] + (1 - self.skip_weight) * parts[:, 1]
-            graphs = [*graphs[:position], (edge_index, mixed), *graphs[position + 1 :]]
-        edge_index, edge_attr = union_graphs(graphs, num_items)
-        return CSRPair(edge_index, size=(num_items, num_items)), edge_index, edge_attr
+        return self._graphs
 
     def get_extra_state(self) -> dict[str, Tensor]:
         """Return the learned part of the item graph, so that a checkpoint scores the same."""
-        if self._learned is None:
+        if self._graphs.learned is None:
             return {}
-        return {'edge_index': self._learned[0], 'edge_weight': self._learned[1]}
+        edge_index, edge_weight = self._graphs.learned
+        return {'edge_index': edge_index, 'edge_weight': edge_weight}
 
     def set_extra_state(self, state: dict[str, Tensor]) -> None:
         """Take the learned part of the item graph from a checkpoint."""
@@ -354,8 +395,7 @@ class MMGEF(Module):
                 f'the checkpoint holds a learned part of the item graph {SIMILAR!r}, but the model '
                 f'was built with item_graphs={self.item_graphs}'
             )
-        self._learned = (state['edge_index'], state['edge_weight']) if state else None
-        self._cache.clear()
+        self._graphs.learned = (state['edge_index'], state['edge_weight']) if state else None
 
     def __repr__(self) -> str:
         return (
@@ -363,6 +403,20 @@ class MMGEF(Module):
             f'embedding_dim={self.light_gcn.embedding_dim}, item_graphs={self.item_graphs}, '
             f'item_input={self.item_input!r})'
         )
+
+
+def _feature_tensors(data: HeteroData) -> list[Tensor]:
+    """Return all that the fused features are made from."""
+    x, has = item_modalities(data)
+    return [*x.values(), *has.values()]
+
+
+def _rows(x: Tensor, rows: Tensor | None) -> Tensor:
+    return x if rows is None else x.index_select(0, rows)
+
+
+def _propagate(pairs: Sequence[CSRPair], x: Tensor, rows: Tensor | None) -> Tensor:
+    return torch.stack([pair.matmul(x, rows=rows) for pair in pairs], dim=1)
 
 
 def _mean_length(z: Tensor, is_warm: Tensor) -> Tensor:

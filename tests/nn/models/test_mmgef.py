@@ -682,7 +682,7 @@ def test_data_that_does_not_fit_is_refused() -> None:
         (lambda d: d.__delitem__(INTERACTS), 'has no edge type'),
         (
             lambda d: d[ITEM, 'similar', ITEM].update({'edge_index': torch.tensor([[9], [0]])}),
-            'holds the node id 9',
+            'holds the .*node id 9',
         ),
         (
             lambda d: d[ITEM, 'similar', ITEM].update({'edge_weight': torch.ones(1)}),

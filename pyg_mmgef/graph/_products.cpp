@@ -1,0 +1,203 @@
+// Products of a sparse matrix, by rows: a thread sums up a row in registers and writes it once, while
+// the rows of the dense matrix that come next are already on their way from memory.
+//
+// The matrix is in CSR form: `start` of each row among the columns in `source`. Every row is computed
+// by one thread in the order of its entries, so the result doesn't depend on the number of threads.
+
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030A0000
+#include <Python.h>
+
+#include <cstdint>
+
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+#if __GNUC__ >= 12
+#define FOR_EVERY_CPU __attribute__((target_clones("default", "avx2", "arch=x86-64-v4")))
+#else
+#define FOR_EVERY_CPU __attribute__((target_clones("default", "avx2")))
+#endif
+#else
+#define FOR_EVERY_CPU
+#endif
+
+namespace {
+
+constexpr int64_t AHEAD = 6;   // Entries between the one that is added and the one that is fetched.
+constexpr int64_t TURN = 128;  // Rows that a thread takes at a time.
+constexpr int BYTES = 64;      // Of a vector, and of a line of the cache.
+
+template <typename T>
+struct Vector {
+  typedef T type __attribute__((vector_size(BYTES), aligned(alignof(T)), may_alias));
+};
+
+struct Matrix {
+  const int64_t *start, *source;
+  const int64_t *rows;   // The rows to compute, or null for all of them.
+  const int32_t *place;  // The row of the dense matrix for each source, or null for its own.
+  int64_t num_rows, channels;
+
+  int64_t row(int64_t i) const { return rows ? rows[i] : i; }
+  int64_t at(int64_t entry) const { return place ? place[source[entry]] : source[entry]; }
+};
+
+// Sum up N vectors of channels of one row.
+template <typename T, int N>
+inline __attribute__((always_inline)) void sum_vectors(const Matrix &m, const T *weight, const T *x,
+                                                       int64_t first, int64_t last, T *out,
+                                                       bool accumulate) {
+  typedef typename Vector<T>::type V;
+  V sum[N];
+  for (int n = 0; n < N; ++n) sum[n] = accumulate ? reinterpret_cast<V *>(out)[n] : V{};
+  for (int64_t e = first; e < last; ++e) {
+    if (e + AHEAD < last)
+      for (int n = 0; n < N; ++n)
+        __builtin_prefetch(reinterpret_cast<const V *>(x + m.at(e + AHEAD) * m.channels) + n);
+    const V *from = reinterpret_cast<const V *>(x + m.at(e) * m.channels);
+    for (int n = 0; n < N; ++n) sum[n] += weight[e] * from[n];
+  }
+  for (int n = 0; n < N; ++n) reinterpret_cast<V *>(out)[n] = sum[n];
+}
+
+template <typename T>
+inline __attribute__((always_inline)) void multiply_rows(const Matrix &m, const T *weight, const T *x,
+                                                         T *out, bool accumulate, int64_t begin,
+                                                         int64_t end) {
+  constexpr int64_t WIDTH = BYTES / sizeof(T);
+  for (int64_t i = begin; i < end; ++i) {
+    const int64_t first = m.start[m.row(i)], last = m.start[m.row(i) + 1];
+    T *to = out + i * m.channels;
+    int64_t c = 0;
+    for (; c + 4 * WIDTH <= m.channels; c += 4 * WIDTH)
+      sum_vectors<T, 4>(m, weight, x + c, first, last, to + c, accumulate);
+    for (; c + WIDTH <= m.channels; c += WIDTH)
+      sum_vectors<T, 1>(m, weight, x + c, first, last, to + c, accumulate);
+    for (; c < m.channels; ++c) {
+      T sum = accumulate ? to[c] : T(0);
+      for (int64_t e = first; e < last; ++e) sum += weight[e] * x[m.at(e) * m.channels + c];
+      to[c] = sum;
+    }
+  }
+}
+
+template <typename T>
+inline __attribute__((always_inline)) void sample_rows(const Matrix &m, const T *left, const T *right,
+                                                       T *out, int64_t begin, int64_t end) {
+  typedef typename Vector<T>::type V;
+  constexpr int64_t WIDTH = BYTES / sizeof(T);
+  for (int64_t i = begin; i < end; ++i) {
+    const T *a = left + i * m.channels;
+    const int64_t last = m.start[m.row(i) + 1];
+    for (int64_t e = m.start[m.row(i)]; e < last; ++e) {
+      if (e + AHEAD < last) {
+        const char *next = reinterpret_cast<const char *>(right + m.at(e + AHEAD) * m.channels);
+        for (int64_t byte = 0; byte < int64_t(m.channels * sizeof(T)); byte += BYTES)
+          __builtin_prefetch(next + byte);
+      }
+      const T *b = right + m.at(e) * m.channels;
+      V sums{};
+      int64_t c = 0;
+      for (; c + WIDTH <= m.channels; c += WIDTH)
+        sums += *reinterpret_cast<const V *>(a + c) * *reinterpret_cast<const V *>(b + c);
+      T sum = 0;
+      for (int64_t n = 0; n < WIDTH; ++n) sum += sums[n];
+      for (; c < m.channels; ++c) sum += a[c] * b[c];
+      out[e] = sum;
+    }
+  }
+}
+
+FOR_EVERY_CPU void multiply_rows_of(const Matrix &m, const float *weight, const float *x, float *out,
+                                    bool accumulate, int64_t begin, int64_t end) {
+  multiply_rows(m, weight, x, out, accumulate, begin, end);
+}
+FOR_EVERY_CPU void multiply_rows_of(const Matrix &m, const double *weight, const double *x, double *out,
+                                    bool accumulate, int64_t begin, int64_t end) {
+  multiply_rows(m, weight, x, out, accumulate, begin, end);
+}
+FOR_EVERY_CPU void sample_rows_of(const Matrix &m, const float *left, const float *right, float *out,
+                                  int64_t begin, int64_t end) {
+  sample_rows(m, left, right, out, begin, end);
+}
+FOR_EVERY_CPU void sample_rows_of(const Matrix &m, const double *left, const double *right, double *out,
+                                  int64_t begin, int64_t end) {
+  sample_rows(m, left, right, out, begin, end);
+}
+
+template <typename Rows>
+void share(int64_t num_rows, int num_threads, const Rows &rows) {
+#pragma omp parallel for num_threads(num_threads) schedule(dynamic, 1) if (num_threads > 1)
+  for (int64_t begin = 0; begin < num_rows; begin += TURN)
+    rows(begin, begin + TURN < num_rows ? begin + TURN : num_rows);
+}
+
+template <typename T>
+void multiply_all(const Matrix &m, const T *weight, const T *x, T *out, bool accumulate, int threads) {
+  share(m.num_rows, threads, [&](int64_t begin, int64_t end) {
+    multiply_rows_of(m, weight, x, out, accumulate, begin, end);
+  });
+}
+
+template <typename T>
+void sample_all(const Matrix &m, const T *left, const T *right, T *out, int threads) {
+  share(m.num_rows, threads, [&](int64_t begin, int64_t end) {
+    sample_rows_of(m, left, right, out, begin, end);
+  });
+}
+
+template <typename T>
+T *pointer(unsigned long long address) {
+  return reinterpret_cast<T *>(static_cast<uintptr_t>(address));
+}
+
+// multiply(start, source, weight, x, out, rows, place, num_rows, channels, accumulate, in_double,
+//          num_threads): addresses of contiguous arrays (0 for null) and numbers.
+PyObject *multiply(PyObject *, PyObject *args) {
+  unsigned long long start, source, weight, x, out, rows, place;
+  Py_ssize_t num_rows, channels;
+  int accumulate, in_double, threads;
+  if (!PyArg_ParseTuple(args, "KKKKKKKnnppi", &start, &source, &weight, &x, &out, &rows, &place,
+                        &num_rows, &channels, &accumulate, &in_double, &threads))
+    return nullptr;
+  const Matrix m{pointer<int64_t>(start), pointer<int64_t>(source), pointer<int64_t>(rows),
+                 pointer<int32_t>(place), num_rows,                 channels};
+  Py_BEGIN_ALLOW_THREADS;
+  if (in_double)
+    multiply_all(m, pointer<double>(weight), pointer<double>(x), pointer<double>(out),
+                 accumulate != 0, threads);
+  else
+    multiply_all(m, pointer<float>(weight), pointer<float>(x), pointer<float>(out), accumulate != 0,
+                 threads);
+  Py_END_ALLOW_THREADS;
+  Py_RETURN_NONE;
+}
+
+// sample(start, source, left, right, out, rows, num_rows, channels, in_double, num_threads)
+PyObject *sample(PyObject *, PyObject *args) {
+  unsigned long long start, source, left, right, out, rows;
+  Py_ssize_t num_rows, channels;
+  int in_double, threads;
+  if (!PyArg_ParseTuple(args, "KKKKKKnnpi", &start, &source, &left, &right, &out, &rows, &num_rows,
+                        &channels, &in_double, &threads))
+    return nullptr;
+  const Matrix m{pointer<int64_t>(start), pointer<int64_t>(source), pointer<int64_t>(rows),
+                 nullptr,                 num_rows,                 channels};
+  Py_BEGIN_ALLOW_THREADS;
+  if (in_double)
+    sample_all(m, pointer<double>(left), pointer<double>(right), pointer<double>(out), threads);
+  else
+    sample_all(m, pointer<float>(left), pointer<float>(right), pointer<float>(out), threads);
+  Py_END_ALLOW_THREADS;
+  Py_RETURN_NONE;
+}
+
+PyMethodDef methods[] = {{"multiply", multiply, METH_VARARGS, nullptr},
+                         {"sample", sample, METH_VARARGS, nullptr},
+                         {nullptr, nullptr, 0, nullptr}};
+
+PyModuleDef module = {PyModuleDef_HEAD_INIT, "_products", nullptr, 0, methods,
+                      nullptr,               nullptr,     nullptr, nullptr};
+
+}  // namespace
+
+PyMODINIT_FUNC PyInit__products() { return PyModule_Create(&module); }

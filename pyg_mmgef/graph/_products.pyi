@@ -1,0 +1,28 @@
+def multiply(
+    start: int,
+    source: int,
+    weight: int,
+    x: int,
+    out: int,
+    rows: int,
+    place: int,
+    num_rows: int,
+    channels: int,
+    accumulate: bool,
+    in_double: bool,
+    num_threads: int,
+    /,
+) -> None: ...
+def sample(
+    start: int,
+    source: int,
+    left: int,
+    right: int,
+    out: int,
+    rows: int,
+    num_rows: int,
+    channels: int,
+    in_double: bool,
+    num_threads: int,
+    /,
+) -> None: ...

@@ -1,0 +1,142 @@
+"""Products of a sparse CSR matrix, of all its rows or of some: compiled, or by torch."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+try:
+    import pyg_mmgef.graph._products as _products
+except ImportError:  # Not compiled; torch computes the same, and what isn't read as well.
+    _products = None  # type: ignore[assignment]
+
+__all__ = ['multiply', 'sample', 'with_values']
+
+
+def multiply(
+    matrix: Tensor,
+    x: Tensor,
+    *,
+    rows: Tensor | None = None,
+    columns: Tensor | None = None,
+    add_to: Tensor | None = None,
+) -> Tensor:
+    r"""Return :math:`\mathbf{A} \mathbf{x}`, or only what is asked for of it.
+
+    Args:
+        matrix: The matrix :math:`\mathbf{A}` in CSR form, of the type of :obj:`x`.
+            Shape: ``[M, N]``.
+        x: The dense matrix. Shape: ``[N, channels]``, or ``[len(columns), channels]``.
+        rows: The rows of the result to compute, distinct; :obj:`None` means all.
+            (default: :obj:`None`)
+        columns: The rows of the dense matrix that :obj:`x` holds, distinct, where the others are
+            zero; :obj:`None` means all. (default: :obj:`None`)
+        add_to: A contiguous matrix that the product is added to, in place. (default: :obj:`None`)
+
+    Returns:
+        Shape: ``[M, channels]`` or ``[len(rows), channels]``; :obj:`add_to`, if given.
+    """
+    if _is_compiled_for(x):
+        return _multiply_compiled(matrix, x.contiguous(), rows, columns, add_to)
+    if columns is not None:
+        x = x.new_zeros(matrix.size(1), x.size(1)).index_copy_(0, columns, x)
+    # `matrix @ x` would fill the result with zeros and copy it first, which costs as much again.
+    out = x.new_empty(matrix.size(0), x.size(1))
+    with torch.autocast(x.device.type, enabled=False):
+        torch.addmm(out, matrix, x, beta=0, out=out)
+    out = out if rows is None else out.index_select(0, rows)
+    return out if add_to is None else add_to.add_(out)
+
+
+def sample(matrix: Tensor, left: Tensor, right: Tensor, *, rows: Tensor | None = None) -> Tensor:
+    r"""Return :math:`\mathbf{left} \, \mathbf{right}^{\top}` where the matrix has entries.
+
+    Args:
+        matrix: A matrix in CSR form, of which only the structure is read. Shape: ``[M, N]``.
+        left: Shape: ``[M, channels]``, or ``[len(rows), channels]``.
+        right: Shape: ``[N, channels]``.
+        rows: The rows that :obj:`left` holds, distinct; the entries of other rows are zero.
+            :obj:`None` means all. (default: :obj:`None`)
+
+    Returns:
+        One number per entry, in the order of the matrix. Shape: ``[num_entries]``.
+    """
+    if _is_compiled_for(left):
+        return _sample_compiled(matrix, left.contiguous(), right.contiguous(), rows)
+    num_rows, num_columns = matrix.shape
+    num_entries = matrix.col_indices().numel()
+    if rows is not None:
+        left = left.new_zeros(num_rows, left.size(1)).index_copy_(0, rows, left)
+    if num_entries > num_rows * num_columns:  # Repeated entries, which torch refuses.
+        row = torch.repeat_interleave(matrix.crow_indices().diff())
+        return (left[row] * right[matrix.col_indices()]).sum(dim=-1)
+    zeros = with_values(matrix, left.new_zeros(num_entries))
+    with torch.autocast(left.device.type, enabled=False):
+        return torch.sparse.sampled_addmm(zeros, left.contiguous(), right.t(), beta=0.0).values()
+
+
+def with_values(matrix: Tensor, values: Tensor) -> Tensor:
+    """Return the CSR matrix with other values, which require no gradient."""
+    # The structure is right by construction, so torch need not check it at every step.
+    return torch.sparse_csr_tensor(
+        matrix.crow_indices(),
+        matrix.col_indices(),
+        values,
+        tuple(matrix.shape),
+        check_invariants=False,
+    )
+
+
+def _is_compiled_for(x: Tensor) -> bool:
+    on_cpu = x.device.type == 'cpu' and x.dtype in (torch.float32, torch.float64)
+    return _products is not None and on_cpu
+
+
+def _multiply_compiled(
+    matrix: Tensor,
+    x: Tensor,
+    rows: Tensor | None,
+    columns: Tensor | None,
+    add_to: Tensor | None,
+) -> Tensor:
+    num_rows = matrix.size(0) if rows is None else rows.numel()
+    rows = None if rows is None else rows.contiguous()
+    out = x.new_empty(num_rows, x.size(1)) if add_to is None else add_to
+    place = None
+    if columns is not None:  # All others are the row of zeros at the end.
+        place = torch.full((matrix.size(1),), columns.numel(), dtype=torch.int32)
+        place[columns] = torch.arange(columns.numel(), dtype=torch.int32)
+        x = F.pad(x, (0, 0, 0, 1))
+    _products.multiply(
+        matrix.crow_indices().data_ptr(),
+        matrix.col_indices().data_ptr(),
+        matrix.values().data_ptr(),
+        x.data_ptr(),
+        out.data_ptr(),
+        0 if rows is None else rows.data_ptr(),
+        0 if place is None else place.data_ptr(),
+        num_rows,
+        x.size(1),
+        add_to is not None,
+        x.dtype == torch.float64,
+        torch.get_num_threads(),
+    )
+    return out
+
+
+def _sample_compiled(matrix: Tensor, left: Tensor, right: Tensor, rows: Tensor | None) -> Tensor:
+    rows = None if rows is None else rows.contiguous()
+    num_entries = matrix.col_indices().numel()
+    out = left.new_empty(num_entries) if rows is None else left.new_zeros(num_entries)
+    _products.sample(
+        matrix.crow_indices().data_ptr(),
+        matrix.col_indices().data_ptr(),
+        left.data_ptr(),
+        right.data_ptr(),
+        out.data_ptr(),
+        0 if rows is None else rows.data_ptr(),
+        left.size(0),
+        left.size(1),
+        left.dtype == torch.float64,
+        torch.get_num_threads(),
+    )
+    return out

@@ -1,0 +1,119 @@
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from pyg_mmgef.graph.csr_pair import CSRPair
+from pyg_mmgef.graph.weights import union_graphs
+from pyg_mmgef.nn.models.graph_cache import GraphCache
+from pyg_mmgef.schema import item_graph
+from pyg_mmgef.typing import WeightedGraph
+
+__all__ = ['ItemGraphs']
+
+
+class ItemGraphs:
+    r"""The item graphs that a model propagates over, in the forms it needs, each built once.
+
+    One of them may be a mixture of the graph in the data, which is frozen, and of a learned one:
+    :math:`\lambda \mathbf{A}_{\mathrm{frozen}} + (1 - \lambda) \mathbf{A}_{\mathrm{learned}}`.
+
+    Args:
+        relations: The graphs ``data['item', relation, 'item']``.
+        num_items: Number of items.
+        mixed: The relation that the learned graph is mixed into.
+        skip_weight: The weight :math:`\lambda` of the frozen graph.
+    """
+
+    def __init__(
+        self, relations: Sequence[str], num_items: int, mixed: str, skip_weight: float
+    ) -> None:
+        self.relations = tuple(relations)
+        self.num_items = num_items
+        self.mixed = mixed
+        self.skip_weight = skip_weight
+        self._learned: WeightedGraph | None = None
+        self._caches = GraphCache(), GraphCache(), GraphCache()
+
+    @property
+    def learned(self) -> WeightedGraph | None:
+        """The learned graph, or :obj:`None`; setting it forgets what was built."""
+        return self._learned
+
+    @learned.setter
+    def learned(self, graph: WeightedGraph | None) -> None:
+        self._learned = graph
+        for cache in self._caches:
+            cache.clear()
+
+    def pairs(self, data: HeteroData) -> list[CSRPair]:
+        """Return each graph as a :class:`~pyg_mmgef.graph.CSRPair`."""
+        size = self.num_items, self.num_items
+
+        def build() -> list[CSRPair]:
+            return [CSRPair(*graph, size) for graph in self._mixed(data)]
+
+        pairs: list[CSRPair] = self._caches[0].get(self._tensors(data), build)
+        return pairs
+
+    def union(self, data: HeteroData) -> tuple[CSRPair, Tensor, Tensor]:
+        """Return the union of the graphs, its edges and what each graph gives to an edge."""
+
+        def build() -> tuple[CSRPair, Tensor, Tensor]:
+            edge_index, edge_attr = union_graphs(self._mixed(data), self.num_items)
+            size = self.num_items, self.num_items
+            return CSRPair(edge_index, size=size), edge_index, edge_attr
+
+        union: tuple[CSRPair, Tensor, Tensor] = self._caches[1].get(self._tensors(data), build)
+        return union
+
+    def propagated(
+        self, data: HeteroData, made_from: Sequence[Tensor], features: Callable[[], Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        r"""Return :math:`\mathbf{A}^g \mathbf{e}` and :math:`\mathbf{A}^g \mathbf{1}` of each graph.
+
+        A linear layer and a linear propagation commute, :math:`\mathbf{A} (\mathbf{e}
+        \mathbf{W}^{\top} + \mathbf{1} \mathbf{b}^{\top}) = (\mathbf{A} \mathbf{e})
+        \mathbf{W}^{\top} + (\mathbf{A} \mathbf{1}) \mathbf{b}^{\top}`, so features that don't
+        change need not propagate in every step.
+
+        Args:
+            data: The train graph.
+            made_from: The tensors that the features are computed from.
+            features: Computes :math:`\mathbf{e}`, of shape ``[num_items, channels]``.
+
+        Returns:
+            Shapes: ``[num_items, num_graphs, channels]`` and ``[num_items, num_graphs]``.
+        """
+
+        @torch.no_grad()
+        def build() -> tuple[Tensor, Tensor]:
+            x, pairs = features(), self.pairs(data)
+            ones = x.new_ones(x.size(0), 1)
+            return (
+                torch.stack([pair.matmul(x) for pair in pairs], dim=1),
+                torch.cat([pair.matmul(ones) for pair in pairs], dim=1),
+            )
+
+        out: tuple[Tensor, Tensor] = self._caches[2].get(
+            [*self._tensors(data), *made_from], build
+        )
+        return out
+
+    def _tensors(self, data: HeteroData) -> list[Tensor]:
+        return [tensor for relation in self.relations for tensor in item_graph(data, relation)]
+
+    def _mixed(self, data: HeteroData) -> list[WeightedGraph]:
+        graphs = [item_graph(data, relation) for relation in self.relations]
+        if self._learned is None:
+            return graphs
+        position = self.relations.index(self.mixed)
+        device = graphs[position][0].device
+        learned = self._learned[0].to(device), self._learned[1].to(device)
+        edge_index, parts = union_graphs([graphs[position], learned], self.num_items)
+        graphs[position] = (
+            edge_index,
+            self.skip_weight * parts[:, 0] + (1 - self.skip_weight) * parts[:, 1],
+        )
+        return graphs
