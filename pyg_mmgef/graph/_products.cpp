@@ -41,19 +41,36 @@ struct Matrix {
   int64_t at(int64_t entry) const { return place ? place[source[entry]] : source[entry]; }
 };
 
+// The entries of a row, and those of the row that comes next.
+struct Entries {
+  int64_t first, last, next_first, next_last;
+
+  Entries(const Matrix &m, int64_t i) {
+    const int64_t row = m.row(i), next = i + 1 < m.num_rows ? m.row(i + 1) : row;
+    first = m.start[row], last = m.start[row + 1];
+    next_first = m.start[next], next_last = m.start[next + 1];
+    if (next_last - next_first > AHEAD) next_last = next_first + AHEAD;
+  }
+};
+
+template <typename V, int N>
+inline __attribute__((always_inline)) void fetch(const V *from) {
+  for (int n = 0; n < N; ++n) __builtin_prefetch(from + n);
+}
+
 // Sum up N vectors of channels of one row.
 template <typename T, int N>
 inline __attribute__((always_inline)) void sum_vectors(const Matrix &m, const T *weight, const T *x,
-                                                       int64_t first, int64_t last, T *out,
+                                                       const Entries &row, T *out,
                                                        bool accumulate) {
   typedef typename Vector<T>::type V;
+  const auto at = [&](int64_t e) { return reinterpret_cast<const V *>(x + m.at(e) * m.channels); };
   V sum[N];
   for (int n = 0; n < N; ++n) sum[n] = accumulate ? reinterpret_cast<V *>(out)[n] : V{};
-  for (int64_t e = first; e < last; ++e) {
-    if (e + AHEAD < last)
-      for (int n = 0; n < N; ++n)
-        __builtin_prefetch(reinterpret_cast<const V *>(x + m.at(e + AHEAD) * m.channels) + n);
-    const V *from = reinterpret_cast<const V *>(x + m.at(e) * m.channels);
+  for (int64_t e = row.next_first; e < row.next_last; ++e) fetch<V, N>(at(e));
+  for (int64_t e = row.first; e < row.last; ++e) {
+    if (e + AHEAD < row.last) fetch<V, N>(at(e + AHEAD));
+    const V *from = at(e);
     for (int n = 0; n < N; ++n) sum[n] += weight[e] * from[n];
   }
   for (int n = 0; n < N; ++n) reinterpret_cast<V *>(out)[n] = sum[n];
@@ -65,44 +82,50 @@ inline __attribute__((always_inline)) void multiply_rows(const Matrix &m, const 
                                                          int64_t end) {
   constexpr int64_t WIDTH = BYTES / sizeof(T);
   for (int64_t i = begin; i < end; ++i) {
-    const int64_t first = m.start[m.row(i)], last = m.start[m.row(i) + 1];
+    const Entries row(m, i);
     T *to = out + i * m.channels;
     int64_t c = 0;
     for (; c + 4 * WIDTH <= m.channels; c += 4 * WIDTH)
-      sum_vectors<T, 4>(m, weight, x + c, first, last, to + c, accumulate);
+      sum_vectors<T, 4>(m, weight, x + c, row, to + c, accumulate);
     for (; c + WIDTH <= m.channels; c += WIDTH)
-      sum_vectors<T, 1>(m, weight, x + c, first, last, to + c, accumulate);
+      sum_vectors<T, 1>(m, weight, x + c, row, to + c, accumulate);
     for (; c < m.channels; ++c) {
       T sum = accumulate ? to[c] : T(0);
-      for (int64_t e = first; e < last; ++e) sum += weight[e] * x[m.at(e) * m.channels + c];
+      for (int64_t e = row.first; e < row.last; ++e)
+        sum += weight[e] * x[m.at(e) * m.channels + c];
       to[c] = sum;
     }
   }
 }
 
 template <typename T>
-inline __attribute__((always_inline)) void sample_rows(const Matrix &m, const T *left, const T *right,
-                                                       T *out, int64_t begin, int64_t end) {
+inline __attribute__((always_inline)) T inner_product(const T *a, const T *b, int64_t channels) {
   typedef typename Vector<T>::type V;
   constexpr int64_t WIDTH = BYTES / sizeof(T);
+  V sums{};
+  int64_t c = 0;
+  for (; c + WIDTH <= channels; c += WIDTH)
+    sums += *reinterpret_cast<const V *>(a + c) * *reinterpret_cast<const V *>(b + c);
+  T sum = 0;
+  for (int64_t n = 0; n < WIDTH; ++n) sum += sums[n];
+  for (; c < channels; ++c) sum += a[c] * b[c];
+  return sum;
+}
+
+template <typename T>
+inline __attribute__((always_inline)) void sample_rows(const Matrix &m, const T *left, const T *right,
+                                                       T *out, int64_t begin, int64_t end) {
+  const auto fetch_all = [&](int64_t e) {
+    const char *from = reinterpret_cast<const char *>(right + m.at(e) * m.channels);
+    for (int64_t byte = 0; byte < int64_t(m.channels * sizeof(T)); byte += BYTES)
+      __builtin_prefetch(from + byte);
+  };
   for (int64_t i = begin; i < end; ++i) {
-    const T *a = left + i * m.channels;
-    const int64_t last = m.start[m.row(i) + 1];
-    for (int64_t e = m.start[m.row(i)]; e < last; ++e) {
-      if (e + AHEAD < last) {
-        const char *next = reinterpret_cast<const char *>(right + m.at(e + AHEAD) * m.channels);
-        for (int64_t byte = 0; byte < int64_t(m.channels * sizeof(T)); byte += BYTES)
-          __builtin_prefetch(next + byte);
-      }
-      const T *b = right + m.at(e) * m.channels;
-      V sums{};
-      int64_t c = 0;
-      for (; c + WIDTH <= m.channels; c += WIDTH)
-        sums += *reinterpret_cast<const V *>(a + c) * *reinterpret_cast<const V *>(b + c);
-      T sum = 0;
-      for (int64_t n = 0; n < WIDTH; ++n) sum += sums[n];
-      for (; c < m.channels; ++c) sum += a[c] * b[c];
-      out[e] = sum;
+    const Entries row(m, i);
+    for (int64_t e = row.next_first; e < row.next_last; ++e) fetch_all(e);
+    for (int64_t e = row.first; e < row.last; ++e) {
+      if (e + AHEAD < row.last) fetch_all(e + AHEAD);
+      out[e] = inner_product(left + i * m.channels, right + m.at(e) * m.channels, m.channels);
     }
   }
 }

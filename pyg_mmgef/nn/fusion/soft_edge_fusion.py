@@ -68,6 +68,8 @@ class SoftEdgeFusion(Module):
         self.mode = mode
         self.in_channels = in_channels
         self.logit = Parameter(torch.empty(num_graphs)) if mode != 'mean' else None
+        self.average: Tensor  # For 'mean'; a buffer follows the module's type and device.
+        self.register_buffer('average', torch.full((1, num_graphs), 1 / num_graphs), False)
         self.lin_dst: Linear | None = None
         self.lin_src: Linear | None = None
         if in_channels is not None and mode in ('node', 'edge'):
@@ -94,22 +96,22 @@ class SoftEdgeFusion(Module):
         Raises:
             ValueError: If :obj:`x` is missing or of another width.
         """
-        if self.logit is None:
-            return torch.full((1, self.num_graphs), 1 / self.num_graphs, device=edge_index.device)
-        logit = self.logit[None, :]
-        if self.lin_dst is not None:
-            if x is None or x.size(-1) != self.in_channels:
-                found = None if x is None else list(x.shape)
-                raise ValueError(
-                    f"'x' must have shape [N, {self.in_channels}] for mode={self.mode!r} "
-                    f'(got {found})'
-                )
-            if self.lin_src is None:
-                logit = logit + self.lin_dst(x)
-            else:
-                source, destination = edge_index
-                logit = logit + self.lin_dst(x)[destination] + self.lin_src(x)[source]
+        if self.mode != 'edge':
+            return self.node_alpha(x)
+        assert self.logit is not None
+        assert self.lin_dst is not None
+        assert self.lin_src is not None
+        x, (source, destination) = self._checked(x), edge_index
+        logit = self.logit + self.lin_dst(x)[destination] + self.lin_src(x)[source]
         return logit.softmax(dim=-1)
+
+    def _checked(self, x: Tensor | None) -> Tensor:
+        if x is None or x.size(-1) != self.in_channels:
+            found = None if x is None else list(x.shape)
+            raise ValueError(
+                f"'x' must have shape [N, {self.in_channels}] for mode={self.mode!r} (got {found})"
+            )
+        return x
 
     def forward(self, edge_index: Tensor, edge_attr: Tensor, x: Tensor | None = None) -> Tensor:
         """Return the fused edge weights.
@@ -135,30 +137,31 @@ class SoftEdgeFusion(Module):
             alpha = alpha[edge_index[1]]
         return (alpha * edge_attr).sum(dim=-1)
 
-    def mix(self, h: Tensor, x: Tensor | None = None) -> Tensor:
-        r"""Return the result of propagating over the fused graph, from that over each graph.
+    def node_alpha(self, x: Tensor | None = None) -> Tensor:
+        r"""Return the attention where it is the same for all edges into an item.
 
-        Where :math:`\boldsymbol{\alpha}` is the same for all edges into an item, it may as well
-        weigh what arrives: :math:`\mathbf{A} \mathbf{x} = \sum_g \boldsymbol{\alpha}^g \odot
-        \mathbf{A}^g \mathbf{x}`. That needs no union of the graphs, and no gradient per edge.
+        Then it may as well weigh what has arrived over each graph, :math:`\mathbf{A} \mathbf{x} =
+        \sum_g \boldsymbol{\alpha}^g \odot \mathbf{A}^g \mathbf{x}`, which needs no union of the
+        graphs and no gradient per edge.
 
         Args:
-            h: What each graph propagates, :math:`\mathbf{A}^g \mathbf{x}`.
-                Shape: ``[N, num_graphs, channels]``.
-            x: The features that :meth:`alpha` reads for ``'node'``.
+            x: Features of the destination items; read only by ``'node'``.
                 Shape: ``[N, in_channels]``. (default: :obj:`None`)
 
         Returns:
-            Shape: ``[N, channels]``.
+            Shape: ``[1, num_graphs]``, or ``[N, num_graphs]`` for ``'node'``.
 
         Raises:
-            ValueError: For ``'edge'``, whose attention differs between the edges of an item, or if
-                :obj:`x` is missing.
+            ValueError: For ``'edge'``, or if :obj:`x` is missing or of another width.
         """
         if self.mode == 'edge':
-            raise ValueError("mode='edge' weighs edges, so what has arrived can't be mixed")
-        no_edges = torch.empty(2, 0, dtype=torch.long, device=h.device)
-        return torch.einsum('...g,...gc->...c', self.alpha(no_edges, x).to(h.dtype), h)
+            raise ValueError("mode='edge' has no attention per node; call 'alpha'")
+        if self.logit is None:
+            return self.average
+        logit = self.logit[None, :]
+        if self.lin_dst is not None:
+            logit = logit + self.lin_dst(self._checked(x))
+        return logit.softmax(dim=-1)
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}({self.num_graphs}, mode={self.mode!r})'

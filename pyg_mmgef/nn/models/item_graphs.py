@@ -68,38 +68,59 @@ class ItemGraphs:
         union: tuple[CSRPair, Tensor, Tensor] = self._caches[1].get(self._tensors(data), build)
         return union
 
-    def propagated(
-        self, data: HeteroData, made_from: Sequence[Tensor], features: Callable[[], Tensor]
+    def mix_features(
+        self,
+        data: HeteroData,
+        made_from: Sequence[Tensor],
+        features: Callable[[], Tensor],
+        alpha: Tensor,
+        items: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        r"""Return :math:`\mathbf{A}^g \mathbf{e}` and :math:`\mathbf{A}^g \mathbf{1}` of each graph.
+        r"""Return :math:`\mathbf{A} \mathbf{e}` and :math:`\mathbf{A} \mathbf{1}` of some items.
 
-        A linear layer and a linear propagation commute, :math:`\mathbf{A} (\mathbf{e}
-        \mathbf{W}^{\top} + \mathbf{1} \mathbf{b}^{\top}) = (\mathbf{A} \mathbf{e})
-        \mathbf{W}^{\top} + (\mathbf{A} \mathbf{1}) \mathbf{b}^{\top}`, so features that don't
-        change need not propagate in every step.
+        Here :math:`\mathbf{A} = \sum_g \boldsymbol{\alpha}^g \odot \mathbf{A}^g`. A linear layer
+        and a linear propagation commute, :math:`\mathbf{A} (\mathbf{e} \mathbf{W}^{\top} +
+        \mathbf{1} \mathbf{b}^{\top}) = (\mathbf{A} \mathbf{e}) \mathbf{W}^{\top} + (\mathbf{A}
+        \mathbf{1}) \mathbf{b}^{\top}`, so features that don't change propagate over each graph
+        once, and a step mixes and projects the rows that it reads.
 
         Args:
             data: The train graph.
             made_from: The tensors that the features are computed from.
             features: Computes :math:`\mathbf{e}`, of shape ``[num_items, channels]``.
+            alpha: The attention, of shape ``[1, num_graphs]`` or with a row for each of the items.
+            items: Increasing item ids; :obj:`None` means all. Shape: ``[I]``.
 
         Returns:
-            Shapes: ``[num_items, num_graphs, channels]`` and ``[num_items, num_graphs]``.
+            Shapes: ``[I, channels]`` and ``[I, 1]``. The gradient flows into :obj:`alpha`.
         """
 
         @torch.no_grad()
-        def build() -> tuple[Tensor, Tensor]:
+        def build() -> tuple[CSRPair, Tensor, Tensor]:
             x, pairs = features(), self.pairs(data)
-            ones = x.new_ones(x.size(0), 1)
-            return (
-                torch.stack([pair.matmul(x) for pair in pairs], dim=1),
-                torch.cat([pair.matmul(ones) for pair in pairs], dim=1),
-            )
+            fused = torch.stack([pair.matmul(x) for pair in pairs], dim=1).flatten(0, 1)
+            ones = x.new_ones(self.num_items, 1)
+            received = torch.cat([pair.matmul(ones) for pair in pairs], dim=1)
+            return self._to_items(x.device), fused, received
 
-        out: tuple[Tensor, Tensor] = self._caches[2].get(
-            [*self._tensors(data), *made_from], build
+        mixer, fused, received = self._caches[2].get([*self._tensors(data), *made_from], build)
+        fused, received = fused.to(alpha.dtype), received.to(alpha.dtype)
+        if items is None or alpha.size(0) == 1:
+            weight = alpha.expand(self.num_items, -1)
+        else:
+            weight = alpha.new_zeros(self.num_items, alpha.size(1)).index_copy(0, items, alpha)
+        received = received if items is None else received.index_select(0, items)
+        return (
+            mixer.matmul(fused, weight.flatten(), items),
+            (alpha * received).sum(dim=1, keepdim=True),
         )
-        return out
+
+    def _to_items(self, device: torch.device) -> CSRPair:
+        """Return the graph from each (item, graph) to the item, whose weights are the attention."""
+        num_graphs = len(self.relations)
+        source = torch.arange(self.num_items * num_graphs, device=device)
+        edge_index = torch.stack([source, source // num_graphs])
+        return CSRPair(edge_index, size=(source.numel(), self.num_items))
 
     def _tensors(self, data: HeteroData) -> list[Tensor]:
         return [tensor for relation in self.relations for tensor in item_graph(data, relation)]

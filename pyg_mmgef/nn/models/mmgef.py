@@ -316,9 +316,7 @@ class MMGEF(Module):
     def _embedding(self, is_warm: Tensor) -> Tensor:
         return torch.where(is_warm, self.light_gcn.item_embedding.weight, 0.0)
 
-    def _item_input(
-        self, data: HeteroData, is_warm: Tensor, items: Tensor | None = None
-    ) -> Tensor:
+    def _item_input(self, data: HeteroData, is_warm: Tensor, items: Tensor | None = None) -> Tensor:
         r"""Return :math:`\mathbf{h}^{(0)}` of some items."""
         parts = []
         if self.item_input != 'features':
@@ -334,28 +332,27 @@ class MMGEF(Module):
         if self.num_item_layers == 1 and self.edge_fusion.mode != 'edge':
             reads_input = self.edge_fusion.mode == 'node' or self.item_readout == 'mean'
             x = self._item_input(data, is_warm, items) if reads_input else None
-            h = self.edge_fusion.mix(self._first_layer(data, is_warm, items), x)
+            h = self._first_layer(data, is_warm, items, self.edge_fusion.node_alpha(x))
             return h if x is None or self.item_readout == 'last' else (x + h) / 2
         return self._convolve(data, self._item_input(data, is_warm), items)
 
-    def _first_layer(self, data: HeteroData, is_warm: Tensor, items: Tensor | None) -> Tensor:
-        r"""Return :math:`\mathbf{A}^g \mathbf{h}^{(0)}` of some items and each graph."""
+    def _first_layer(
+        self, data: HeteroData, is_warm: Tensor, items: Tensor | None, alpha: Tensor
+    ) -> Tensor:
+        r"""Return :math:`\mathbf{A} \mathbf{h}^{(0)}` of some items."""
         graphs, parts = self._graphs_of(data), []
         if self.item_input != 'features':
             embedding = self._embedding(is_warm)
-            parts.append(_propagate(graphs.pairs(data), embedding, items))
+            parts.append(_mix(graphs.pairs(data), embedding, alpha, items))
         if self.item_input != 'id' and not self._is_fixed(data):
             features = self._project(self._fused(data))
-            parts.append(_propagate(graphs.pairs(data), features, items))
+            parts.append(_mix(graphs.pairs(data), features, alpha, items))
         elif self.item_input != 'id':
             assert self.lin is not None
-            weight, bias = self.lin.weight, self.lin.bias
-            fused, received = graphs.propagated(
-                data, _feature_tensors(data), lambda: self._fused(data)
+            fused, received = graphs.mix_features(
+                data, _feature_tensors(data), lambda: self._fused(data), alpha, items
             )
-            fused, received = _rows(fused, items), _rows(received, items)
-            projected = F.linear(fused.to(weight.dtype), weight)
-            parts.append(projected + received[..., None].to(weight.dtype) * bias)
+            parts.append(F.linear(fused, self.lin.weight) + received * self.lin.bias)
         return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 
     def _convolve(self, data: HeteroData, x: Tensor, items: Tensor | None) -> Tensor:
@@ -372,7 +369,7 @@ class MMGEF(Module):
             if per_edge:
                 h = pair.matmul(h, edge_weight, rows)
             else:
-                h = fusion.mix(_propagate(graphs.pairs(data), h, rows), _rows(x, rows))
+                h = _mix(graphs.pairs(data), h, fusion.node_alpha(_rows(x, rows)), rows)
             total = total + (h if rows is items else _rows(h, items))
         return h if self.item_readout == 'last' else total / (self.num_item_layers + 1)
 
@@ -415,8 +412,10 @@ def _rows(x: Tensor, rows: Tensor | None) -> Tensor:
     return x if rows is None else x.index_select(0, rows)
 
 
-def _propagate(pairs: Sequence[CSRPair], x: Tensor, rows: Tensor | None) -> Tensor:
-    return torch.stack([pair.matmul(x, rows=rows) for pair in pairs], dim=1)
+def _mix(pairs: Sequence[CSRPair], x: Tensor, alpha: Tensor, rows: Tensor | None) -> Tensor:
+    """Propagate over each graph and weigh what arrives at some items."""
+    parts = torch.stack([pair.matmul(x, rows=rows) for pair in pairs], dim=1)
+    return (alpha[..., None] * parts).sum(dim=1)
 
 
 def _mean_length(z: Tensor, is_warm: Tensor) -> Tensor:
