@@ -12,6 +12,7 @@ __all__ = [
     'check_edge_weight',
     'check_finite',
     'check_ids',
+    'check_increasing',
     'check_positive',
 ]
 
@@ -82,6 +83,29 @@ def check_edge_weight(name: str, edge_weight: Tensor, edge_index: Tensor) -> Non
         )
     if not edge_weight.is_floating_point():
         raise ValueError(f"'{name}' must be floating point (got {edge_weight.dtype})")
+
+
+def check_increasing(name: str, ids: Tensor, num_nodes: int, end: str) -> None:
+    """Raise a :class:`ValueError` unless :obj:`ids` increase strictly inside ``[0, num_nodes)``.
+
+    Args:
+        name: The argument's name, for the message.
+        ids: What to check, a vector of integers.
+        num_nodes: Number of nodes.
+        end: What the ids are of, such as ``'user'``, for the message.
+    """
+    if ids.dim() != 1 or ids.dtype != torch.int64:
+        raise ValueError(
+            f"'{name}' must be a vector of {end} ids, torch.int64 (got {list(ids.shape)}, "
+            f'{ids.dtype})'
+        )
+    if ids.numel() > 0 and not bool((ids.diff() > 0).all()):
+        raise ValueError(f"'{name}' must hold each {end} id once, in order; pass '{name}.unique()'")
+    if ids.numel() > 0 and not 0 <= int(ids[0]) <= int(ids[-1]) < num_nodes:
+        raise ValueError(
+            f"'{name}' must hold {end} ids in [0, {num_nodes}) (got ids from {int(ids[0])} to "
+            f'{int(ids[-1])})'
+        )
 
 
 def check_ids(name: str, ids: Tensor, num_nodes: int, end: str) -> None:

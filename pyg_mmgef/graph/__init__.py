@@ -4,6 +4,7 @@ from pyg_mmgef.graph.co_interaction import co_interaction_graph
 from pyg_mmgef.graph.csr_pair import CSRPair
 from pyg_mmgef.graph.item_index import ItemIndex
 from pyg_mmgef.graph.knn import knn_graph
+from pyg_mmgef.graph.layer_mean import layer_mean
 from pyg_mmgef.graph.weights import (
     bipartite_normalize,
     normalize_similarity,
@@ -18,6 +19,7 @@ __all__ = [
     'bipartite_normalize',
     'co_interaction_graph',
     'knn_graph',
+    'layer_mean',
     'normalize_similarity',
     'symmetric_normalize',
     'symmetrize',

@@ -8,7 +8,7 @@ from torch_geometric import EdgeIndex
 from torch_geometric.utils import cumsum
 
 from pyg_mmgef.graph.products import multiply, sample, with_values
-from pyg_mmgef.validate import check_edge_index, check_edge_weight
+from pyg_mmgef.validate import check_edge_index, check_edge_weight, check_increasing
 
 __all__ = ['CSRPair']
 
@@ -122,14 +122,16 @@ class CSRPair:
             x: Source features. Shape: ``[num_source_nodes, channels]``.
             edge_weight: Weights that replace the fixed ones, in the order of the edges the pair
                 was made from. They may require a gradient. Shape: ``[E]``. (default: :obj:`None`)
-            rows: The destinations that somebody reads, each once, where the others need not be
-                computed; :obj:`None` means all. (default: :obj:`None`)
+            rows: The increasing ids of the destinations that somebody reads, where the others
+                need not be computed; :obj:`None` means all. Shape: ``[R]``.
+                (default: :obj:`None`)
 
         Returns:
-            Shape: ``[num_destination_nodes, channels]`` or ``[len(rows), channels]``.
+            Shape: ``[num_destination_nodes, channels]`` or ``[R, channels]``.
 
         Raises:
-            ValueError: If :obj:`x` or :obj:`edge_weight` has another number of rows.
+            ValueError: If :obj:`x` or :obj:`edge_weight` has another number of rows, or
+                :obj:`rows` are out of range or don't increase.
         """
         if x.dim() != 2 or x.size(0) != self.size[0]:
             raise ValueError(
@@ -141,6 +143,8 @@ class CSRPair:
                 f"'edge_weight' must have shape [{self.num_edges}], one weight an edge "
                 f'(got {list(edge_weight.shape)})'
             )
+        if rows is not None:
+            check_increasing('rows', rows, self.size[1], 'destination node')
         if x.dtype in (torch.float16, torch.bfloat16):  # No sparse product on the CPU has these.
             return _CSRMatmul.apply(x.float(), edge_weight, rows, self).to(x.dtype)
         return _CSRMatmul.apply(x, edge_weight, rows, self)
@@ -198,9 +202,7 @@ class _CSRMatmul(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: Any, grad: Tensor
-    ) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         pair: CSRPair = ctx.pair
         x, edge_weight = ctx.saved_tensors
         grad_x = grad_weight = None

@@ -6,6 +6,7 @@ from torch.autograd.function import once_differentiable
 
 from pyg_mmgef.graph.csr_pair import CSRPair
 from pyg_mmgef.graph.products import multiply
+from pyg_mmgef.validate import check_increasing
 
 __all__ = ['layer_mean']
 
@@ -37,12 +38,15 @@ def layer_mean(
         x_source: Shape: ``[num_source_nodes, channels]``.
         x_destination: Shape: ``[num_destination_nodes, channels]``.
         num_layers: Number of layers :math:`L`.
-        sources: The source nodes that somebody reads, each once; :obj:`None` means all.
-            (default: :obj:`None`)
-        destinations: The destination nodes, likewise. (default: :obj:`None`)
+        sources: The increasing ids of the source nodes that somebody reads; :obj:`None` means
+            all. Shape: ``[S]``. (default: :obj:`None`)
+        destinations: Those of the destination nodes. Shape: ``[D]``. (default: :obj:`None`)
 
     Returns:
         :math:`\mathbf{z}_s` and :math:`\mathbf{z}_d`, with a row per node that is read.
+
+    Raises:
+        ValueError: If features don't fit the graph, or ids are out of range or don't increase.
 
     Example:
         >>> pair = CSRPair(torch.tensor([[0, 1], [0, 0]]), size=(2, 1))
@@ -50,6 +54,16 @@ def layer_mean(
         >>> z_source.view(-1), z_destination.view(-1)
         (tensor([1., 1.]), tensor([1.5000]))
     """
+    sizes = x_source.size(0), x_destination.size(0)
+    if sizes != pair.size or x_source.shape[1:] != x_destination.shape[1:]:
+        raise ValueError(
+            f"'x_source' and 'x_destination' must have {pair.size[0]} and {pair.size[1]} rows of "
+            f'the same width (got {list(x_source.shape)} and {list(x_destination.shape)})'
+        )
+    if sources is not None:
+        check_increasing('sources', sources, pair.size[0], 'source node')
+    if destinations is not None:
+        check_increasing('destinations', destinations, pair.size[1], 'destination node')
     return _LayerMean.apply(x_source, x_destination, sources, destinations, pair, num_layers)
 
 
@@ -104,7 +118,9 @@ class _LayerMean(torch.autograd.Function):
 
 def _rows(x: Tensor, rows: Tensor | None) -> Tensor:
     """Return a copy of some rows."""
-    return x.clone(memory_format=torch.contiguous_format) if rows is None else x.index_select(0, rows)
+    return (
+        x.clone(memory_format=torch.contiguous_format) if rows is None else x.index_select(0, rows)
+    )
 
 
 def _add_rows(out: Tensor, x: Tensor, rows: Tensor | None) -> None:

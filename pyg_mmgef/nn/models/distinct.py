@@ -1,8 +1,7 @@
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from pyg_mmgef.validate import check_ids
+from pyg_mmgef.validate import check_increasing
 
 __all__ = ['distinct', 'restore']
 
@@ -23,12 +22,17 @@ def distinct(
     """
     if ids is None:
         return None, None
-    rows, place = torch.unique(ids, return_inverse=True)
-    check_ids(name, rows, num_nodes, end)
-    return rows.long(), place
+    if not isinstance(ids, Tensor) or ids.dtype not in (torch.int64, torch.int32):
+        found = ids.dtype if isinstance(ids, Tensor) else type(ids).__name__
+        raise ValueError(f"'{name}' must be a tensor of {end} ids (got {found})")
+    rows, place = torch.unique(ids.long(), return_inverse=True)
+    check_increasing(name, rows, num_nodes, end)
+    return rows, place
 
 
 def restore(z: Tensor, place: Tensor | None) -> Tensor:
     """Return the row of every id, in the shape of the ids."""
+    if place is None:
+        return z
     # Its gradient adds up in one order, whatever the number of threads; that of `z[place]` doesn't.
-    return z if place is None else F.embedding(place, z)
+    return z.index_select(0, place.view(-1)).view(*place.shape, z.size(1))

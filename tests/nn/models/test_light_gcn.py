@@ -412,3 +412,31 @@ def test_learns_a_tiny_data_set() -> None:
     scores = z_user @ z_item.t()
     for score, mask in zip(scores, liked, strict=True):
         assert score[mask].min() > score[~mask].max()
+
+
+@pytest.mark.parametrize('num_layers', [0, 1, 2])
+@pytest.mark.parametrize('edge_dropout', [0.0, 0.5])
+def test_a_batch_alone_equals_its_rows_of_everything(num_layers: int, edge_dropout: float) -> None:
+    data = small_shop()
+    model = model_of(data, num_layers)
+    model.edge_dropout = edge_dropout
+    users, items = torch.tensor([4, 0, 4, 5]), torch.tensor([[1, 8, 1, 3], [6, 6, 0, 2]])
+    z_user, z_item = model(data)
+    out, expected = model(data, users, items), (z_user[users], z_item[items])
+    close(out, expected)
+    grads, exact = (
+        torch.autograd.grad(a.pow(3).sum() + b.square().sum(), list(model.parameters()))
+        for a, b in (out, expected)
+    )
+    close(grads, exact)
+    some_users, all_items = model(data, users)
+    close((some_users, all_items), (z_user[users], z_item))
+
+
+def test_ids_of_a_batch_are_checked() -> None:
+    data = small_shop()
+    model = model_of(data)
+    with pytest.raises(ValueError, match=r"'users' must hold user ids in \[0, 6\)"):
+        model(data, torch.tensor([6]), torch.tensor([0]))
+    with pytest.raises(ValueError, match=r"'items' must hold item ids in \[0, 9\)"):
+        model(data, torch.tensor([0]), torch.tensor([-1]))

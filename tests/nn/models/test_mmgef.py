@@ -740,3 +740,44 @@ def test_learning_is_reproducible() -> None:
         runs.append((train(model, data, epochs=4), model(data)[1]))
     assert runs[0][0] == runs[1][0]
     assert torch.equal(runs[0][1], runs[1][1])
+
+
+@pytest.mark.parametrize('attention', ATTENTIONS)
+@pytest.mark.parametrize('item_input', ITEM_INPUTS)
+@pytest.mark.parametrize(
+    'kwargs',
+    [
+        {},
+        {'num_item_layers': 2},
+        {'num_item_layers': 0},
+        {'item_readout': 'mean'},
+        {'skip_weight': 0.6, 'k': 2},
+        {'fusion': 'gated'},
+        {'cold_scale': 1.5},
+        {'item_dropout': 0.5, 'normalize_item': False},
+    ],
+    ids=str,
+)
+def test_a_batch_alone_equals_its_rows_of_everything(
+    attention: str, item_input: str, kwargs: dict[str, Any]
+) -> None:
+    if item_input == 'id' and 'skip_weight' in kwargs:
+        pytest.skip('nothing to learn a graph from')
+    data = small_shop()
+    model = model_of(data, attention=attention, item_input=item_input, **kwargs)
+    users, items = torch.tensor([4, 0, 4, 5]), torch.tensor([[1, 8, 1, 3], [6, 6, 0, 2]])
+    torch.manual_seed(1)  # For the dropout of items.
+    z_user, z_item = model(data)
+    torch.manual_seed(1)
+    out, expected = model(data, users, items), (z_user[users], z_item[items])
+    close(out, expected)
+    grads, exact = (
+        torch.autograd.grad(
+            a.pow(3).sum() + b.square().sum(), list(model.parameters()), allow_unused=True
+        )
+        for a, b in (out, expected)
+    )
+    for grad, other in zip(grads, exact, strict=True):
+        assert (grad is None) == (other is None)
+        if grad is not None:
+            torch.testing.assert_close(grad, other, rtol=1e-4, atol=1e-6)
