@@ -209,3 +209,54 @@ def ranking_metrics(
         f'precision@{k}': sum(precision) / len(precision),
         f'ndcg@{k}': sum(ndcg) / len(ndcg),
     }
+
+
+def sampled_softmax(
+    user: Tensor,
+    item: Tensor,
+    negative: Tensor,
+    temperature: float,
+    normalize: bool,
+    in_batch: bool,
+) -> Tensor:
+    """Softmax of each item against its row of negatives and the other items of the batch."""
+
+    def score(x: Tensor, y: Tensor) -> Tensor:
+        length = x.norm() * y.norm() if normalize else 1.0
+        return x @ y / length / temperature
+
+    total = torch.zeros((), dtype=user.dtype)
+    for row in range(user.size(0)):
+        others = list(negative[row])
+        if in_batch:
+            others += [item[other] for other in range(item.size(0)) if other != row]
+        positive = score(user[row], item[row]).exp()
+        total = total - torch.log(
+            positive / (positive + torch.stack([score(user[row], x).exp() for x in others]).sum())
+        )
+    return total / user.size(0)
+
+
+def alignment_uniformity(user: Tensor, item: Tensor, gamma: float) -> Tensor:
+    """DirectAU: squared distances of unit vectors, and the Gaussian kernel over all pairs."""
+    user, item = (torch.stack([row / row.norm() for row in z]) for z in (user, item))
+    loss = torch.stack([(u - i).square().sum() for u, i in zip(user, item, strict=True)]).mean()
+    for z in (user, item):
+        pairs = [
+            torch.exp(-2 * (z[a] - z[b]).square().sum())
+            for a in range(z.size(0))
+            for b in range(a + 1, z.size(0))
+        ]
+        loss = loss + gamma * torch.stack(pairs).mean().log() / 2
+    return loss
+
+
+def drawn_negative(number: float, weight: Sequence[float], owned: set[int]) -> int:
+    """The item in which the running weight of what a user doesn't own passes a share of it."""
+    free = [i for i in range(len(weight)) if i not in owned and weight[i] > 0]
+    rest = number * sum(weight[i] for i in free)
+    for i in free:
+        if rest < weight[i]:
+            return i
+        rest -= weight[i]
+    return free[-1]

@@ -1,9 +1,18 @@
+import copy
+import io
+import pickle
+from collections.abc import Iterable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.loader import TripletLoader
+from pyg_mmgef.loader import TripletLoader, triplet_loader
+from pyg_mmgef.nn import BPRLoss
+from tests.references import drawn_negative
 
 
 def shop(pairs: Tensor, num_users: int, num_items: int, label: Tensor | None = None) -> HeteroData:
@@ -30,7 +39,7 @@ def random_pairs(
     return pairs[:, torch.randperm(pairs.size(1), generator=generator)]
 
 
-def epoch(loader: TripletLoader) -> tuple[Tensor, Tensor, Tensor]:
+def epoch(loader: Iterable[Any]) -> tuple[Tensor, Tensor, Tensor]:
     users, items, negatives = zip(*loader, strict=True)
     return torch.cat(users), torch.cat(items), torch.cat(negatives)
 
@@ -76,7 +85,10 @@ def test_a_repeated_interaction_appears_as_often_as_it_is_in_the_data() -> None:
 @pytest.mark.parametrize('seed', range(5))
 @pytest.mark.parametrize('num_negatives', [1, 3])
 @pytest.mark.parametrize('negatives_from', ['warm', 'all'])
-def test_negatives_are_never_positives(seed: int, num_negatives: int, negatives_from: str) -> None:
+@pytest.mark.parametrize('popularity', [0.0, 0.75])
+def test_negatives_are_never_positives(
+    seed: int, num_negatives: int, negatives_from: str, popularity: float
+) -> None:
     pairs = random_pairs(density=[0.1, 0.5, 0.8, 0.95, 0.99][seed], seed=seed)
     loader = TripletLoader(
         shop(pairs, 20, 12),
@@ -84,6 +96,7 @@ def test_negatives_are_never_positives(seed: int, num_negatives: int, negatives_
         shuffle=True,
         num_negatives=num_negatives,
         negatives_from=negatives_from,
+        popularity=popularity,
     )
     known = as_set(pairs)
     for _ in range(10):
@@ -136,12 +149,125 @@ def test_uniform_over_what_the_user_does_not_have(negatives_from: str) -> None:
         assert statistic <= degrees + 5 * (2 * degrees) ** 0.5
 
 
+@pytest.mark.parametrize('popularity', [0.0, 0.5, 0.75, 3.0])
+@pytest.mark.parametrize('negatives_from', ['warm', 'all'])
+def test_equals_the_reference(negatives_from: str, popularity: float) -> None:
+    num_items, num_draws, cold = 15, 50, [0, 3, 14]
+    pairs = random_pairs(8, num_items, 0.5, seed=2)
+    pairs = pairs[:, ~torch.isin(pairs[1], torch.tensor(cold))]
+    loader = TripletLoader(
+        shop(pairs, 8, num_items),
+        num_negatives=num_draws,
+        negatives_from=negatives_from,
+        popularity=popularity,
+    )
+    degree = torch.bincount(pairs[1], minlength=num_items).tolist()
+    weight = [float(d > 0 or negatives_from == 'all') * d**popularity for d in degree]
+    numbers = torch.rand(
+        8, num_draws, generator=torch.Generator().manual_seed(0), dtype=torch.double
+    )
+    expected = [
+        [drawn_negative(number, weight, set(pairs[1, pairs[0] == user].tolist())) for number in row]
+        for user, row in enumerate(numbers.tolist())
+    ]
+    assert loader.sample_negatives(torch.arange(8)).tolist() == expected
+
+
+@pytest.mark.parametrize('popularity', [0.4, 0.75, 2.0])
+def test_in_proportion_to_a_power_of_the_degree(popularity: float) -> None:
+    num_items, num_draws = 20, 40_000
+    generator = torch.Generator().manual_seed(0)
+    share = torch.linspace(0.05, 0.9, num_items)
+    owned = torch.rand(60, num_items, generator=generator) < share
+    owned[0] = False
+    owned[1, 12:] = True  # The popular ones.
+    pairs = owned.nonzero().t()
+    loader = TripletLoader(shop(pairs, 60, num_items), popularity=popularity)
+    weight = owned.sum(0).double() ** popularity
+    for user in range(0, 60, 7):
+        free = ~owned[user] & (weight > 0)
+        negatives = loader.sample_negatives(torch.full((num_draws,), user))
+        count = torch.bincount(negatives, minlength=num_items).double()
+        assert int(count[~free].sum()) == 0
+        expected = num_draws * weight[free] / weight[free].sum()
+        degrees = int(free.sum()) - 1
+        statistic = float(((count[free] - expected) ** 2 / expected).sum())
+        assert statistic <= degrees + 5 * (2 * degrees) ** 0.5
+
+
+@pytest.mark.parametrize('popularity', [0.75, 6.0, 500.0])
+def test_what_is_left_may_be_very_unpopular(popularity: float) -> None:
+    num_users, num_items = 400, 50
+    # Item i is owned by the users from i * 8 on, so user 399 has all but the item left for them.
+    everything = torch.arange(num_users)[:, None] >= 8 * torch.arange(num_items)
+    for missing in (0, 25, 49):
+        owned = everything.clone()
+        owned[392:399, 10] = False
+        owned[399, missing] = False
+        owned[0] = False
+        owned[0, 49] = True  # No item is cold.
+        loader = TripletLoader(
+            shop(owned.nonzero().t(), num_users, num_items), popularity=popularity
+        )
+        negatives = loader.sample_negatives(torch.full((1000,), 399))
+        assert negatives.unique().tolist() == [missing]
+        users = torch.arange(num_users).repeat(20)
+        assert not bool(owned[users, loader.sample_negatives(users)].any())
+
+
+def test_popularity_never_draws_a_cold_item() -> None:
+    pairs = torch.tensor([[0, 1, 2], [1, 3, 3]])
+    loader = TripletLoader(shop(pairs, 3, 5), negatives_from='all', popularity=1.0)
+    assert loader.sample_negatives(torch.tensor([0, 1, 2] * 50)).tolist() == [3, 1, 1] * 50
+
+
+def test_a_number_just_below_one_stays_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = random_pairs()
+    for popularity in (0.0, 0.75):
+        loader = TripletLoader(shop(pairs, 20, 12), popularity=popularity)
+        for number in (0.0, 1 - 2**-53):
+            monkeypatch.setattr(
+                loader, '_draw', lambda n, number=number: torch.full((n, 1), number).double()
+            )
+            users, _, negatives = epoch(loader)
+            assert not as_set(torch.stack([users, negatives])) & as_set(pairs)
+
+
 def test_negatives_of_one_triplet_are_drawn_independently() -> None:
     loader = TripletLoader(shop(random_pairs(), 20, 12), num_negatives=4)
     negatives = loader.sample_negatives(torch.zeros(50, dtype=torch.long))
     assert negatives.shape == (50, 4)
     assert any(len(set(row)) > 1 for row in negatives.tolist())
     assert loader.sample_negatives(torch.empty(0, dtype=torch.long)).shape == (0, 4)
+
+
+def test_no_negatives() -> None:
+    pairs = random_pairs()
+    loader = TripletLoader(shop(pairs, 20, 12), 16, shuffle=True, num_negatives=0)
+    users, items, negatives = epoch(loader)
+    assert as_set(torch.stack([users, items])) == as_set(pairs)
+    assert (negatives.shape, negatives.dtype) == ((pairs.size(1), 0), torch.long)
+    assert loader.sample_negatives(torch.arange(4)).shape == (4, 0)
+    # A user may have everything, as nothing is drawn for them.
+    everything = torch.ones(2, 3).nonzero().t()
+    assert len(list(TripletLoader(shop(everything, 2, 3), 2, num_negatives=0))) == 3
+
+
+@pytest.mark.parametrize('num_negatives', [0, 1, 3])
+@pytest.mark.parametrize('shuffle', [False, True])
+def test_drawing_ahead_changes_nothing(
+    shuffle: bool, num_negatives: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = shop(random_pairs(), 20, 12)
+
+    def two_epochs(draws_at_once: int) -> list[Tensor]:
+        monkeypatch.setattr(triplet_loader, 'DRAWS_AT_ONCE', draws_at_once)
+        loader = TripletLoader(data, 7, shuffle=shuffle, num_negatives=num_negatives)
+        return [tensor for _ in range(2) for batch in loader for tensor in batch]
+
+    batch_by_batch = two_epochs(1)
+    for draws_at_once in (7, 20, 50, 10_000):
+        assert all(map(torch.equal, batch_by_batch, two_epochs(draws_at_once)))
 
 
 def test_same_generator_state_same_triplets() -> None:
@@ -178,6 +304,206 @@ def test_drop_last_and_len(num_edges: int, batch_size: int, drop_last: bool) -> 
     full, rest = divmod(num_edges, batch_size)
     assert batches == [batch_size] * full + ([rest] if rest and not drop_last else [])
     assert len(loader) == len(batches)
+
+
+@pytest.mark.parametrize('shuffle', [False, True])
+@pytest.mark.parametrize('num_negatives', [0, 1, 3])
+@pytest.mark.parametrize('num_replicas', [2, 3, 5])
+@pytest.mark.parametrize('num_edges', [80, 81, 82, 84, 85])
+def test_replicas_share_every_batch(
+    num_edges: int, num_replicas: int, num_negatives: int, shuffle: bool
+) -> None:
+    data = shop(random_pairs()[:, :num_edges], 20, 12)
+
+    def two_epochs(num_replicas: int = 1, rank: int = 0) -> list[tuple[Tensor, ...]]:
+        loader = TripletLoader(
+            data,
+            20,
+            shuffle=shuffle,
+            num_negatives=num_negatives,
+            num_replicas=num_replicas,
+            rank=rank,
+        )
+        batches = [*loader, *loader]
+        assert len(batches) == 2 * len(loader)
+        return batches
+
+    whole = two_epochs()
+    num_batches = len(whole) // 2
+    if 0 < num_edges % 20 < num_replicas:  # Too few for all replicas: part of the batch before.
+        for last in (2 * num_batches - 1, num_batches - 1):
+            rest = whole.pop(last)
+            whole[last - 1] = tuple(map(torch.cat, zip(whole[last - 1], rest, strict=True)))
+    shares = [two_epochs(num_replicas, rank) for rank in range(num_replicas)]
+    assert [len(share) for share in shares] == [len(whole)] * num_replicas
+    for batch, *parts in zip(whole, *shares, strict=True):
+        for rank, part in enumerate(parts):
+            assert part[0].numel() > 0
+            assert all(
+                torch.equal(tensor[rank::num_replicas], own)
+                for tensor, own in zip(batch, part, strict=True)
+            )
+
+
+@pytest.mark.parametrize('num_edges', [80, 81, 83, 93])
+def test_weighted_losses_of_replicas_average_to_that_of_the_batch(num_edges: int) -> None:
+    data = shop(random_pairs()[:, :num_edges], 20, 12)
+    generator = torch.Generator().manual_seed(0)
+    z_user, z_item = (torch.randn(n, 4, generator=generator).double() for n in (20, 12))
+
+    def losses(num_replicas: int, rank: int) -> Tensor:
+        loader = TripletLoader(data, 40, shuffle=True, num_replicas=num_replicas, rank=rank)
+        rows = [
+            loader.loss_weight(batch) * BPRLoss()(z_user[users], z_item[items], z_item[negatives])
+            for batch, (users, items, negatives) in enumerate(loader)
+        ]
+        return torch.stack(rows)
+
+    weighted = torch.stack([losses(3, rank) for rank in range(3)]).mean(dim=0)
+    whole = losses(1, 0)
+    if num_edges % 40 in (1, 2):
+        size = torch.tensor([40.0, num_edges % 40]).double()
+        whole = torch.stack([whole[0], (whole[1:] * size).sum() / size.sum()])
+    torch.testing.assert_close(weighted, whole)
+
+
+def test_loss_weights_by_hand() -> None:
+    pairs = torch.stack([torch.arange(10), torch.zeros(10, dtype=torch.long)])
+    data = shop(pairs, 10, 2)
+    weights = [
+        [loader.loss_weight(batch) for batch in range(len(loader))]
+        for loader in (
+            TripletLoader(data, 6, negatives_from='all', num_replicas=3, rank=rank)
+            for rank in range(3)
+        )
+    ]
+    assert weights == [[1.0, 1.5], [1.0, 0.75], [1.0, 0.75]]  # Of four rows, 2, 1 and 1.
+    assert TripletLoader(data, 6, negatives_from='all').loss_weight(1) == 1.0
+
+
+@pytest.mark.parametrize('num_replicas', [2, 4])
+def test_replicas_and_drop_last(num_replicas: int) -> None:
+    data = shop(random_pairs()[:, :45], 20, 12)
+    for rank in range(num_replicas):
+        loader = TripletLoader(data, 8, drop_last=True, num_replicas=num_replicas, rank=rank)
+        assert [users.numel() for users, _, _ in loader] == [8 // num_replicas] * 5
+        assert len(loader) == 5
+
+
+@pytest.mark.parametrize('num_epochs', [1, 2])
+@pytest.mark.parametrize('drop_last', [False, True])
+def test_goes_on_from_a_saved_state(num_epochs: int, drop_last: bool) -> None:
+    data = shop(random_pairs(), 20, 12)
+
+    def loader(seed: int) -> TripletLoader:
+        generator = torch.Generator().manual_seed(seed)
+        return TripletLoader(data, 16, shuffle=True, drop_last=drop_last, generator=generator)
+
+    first = loader(1)
+    for _ in range(num_epochs):
+        epoch(first)
+    file = io.BytesIO()
+    torch.save(first.state_dict(), file)
+    expected = [*epoch(first), *epoch(first)]
+    file.seek(0)
+    second = loader(2)
+    epoch(second)
+    second.load_state_dict(torch.load(file, weights_only=True))
+    assert all(map(torch.equal, expected, [*epoch(second), *epoch(second)]))
+
+
+def test_a_state_is_a_copy() -> None:
+    loader = TripletLoader(shop(random_pairs(), 20, 12), 16, shuffle=True)
+    state = loader.state_dict()
+    first = epoch(loader)
+    loader.load_state_dict(state)
+    assert all(map(torch.equal, first, epoch(loader)))
+
+
+def test_copies_draw_the_same() -> None:
+    loader = TripletLoader(shop(random_pairs(), 20, 12), 16, shuffle=True, popularity=0.75)
+    epoch(loader)
+    copies = copy.deepcopy(loader), pickle.loads(pickle.dumps(loader))
+    expected = [*epoch(loader), *epoch(loader)]
+    for other in copies:
+        assert all(map(torch.equal, expected, [*epoch(other), *epoch(other)]))
+
+
+def test_in_a_data_loader() -> None:
+    data = shop(random_pairs(), 20, 12)
+    batches = DataLoader(TripletLoader(data, 16, shuffle=True), batch_size=None)
+    expected = TripletLoader(data, 16, shuffle=True)
+    assert len(batches) == len(expected)
+    for _ in range(2):
+        assert all(map(torch.equal, epoch(expected), epoch(batches)))
+
+
+@pytest.mark.parametrize('persistent_workers', [False, True])
+@pytest.mark.parametrize('num_workers', [1, 2])
+def test_workers_share_the_batches(
+    num_workers: int, persistent_workers: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(triplet_loader, 'DRAWS_AT_ONCE', 60)  # Groups of three batches.
+    pairs = random_pairs()
+
+    def epochs(num_workers: int, seed: int) -> list[tuple[Tensor, Tensor, Tensor]]:
+        batches = DataLoader(
+            TripletLoader(shop(pairs, 20, 12), 20, shuffle=True),
+            batch_size=None,
+            num_workers=num_workers,
+            persistent_workers=persistent_workers,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        return [epoch(batches) for _ in range(3)]
+
+    state = torch.get_rng_state()
+    first = epochs(num_workers, seed=0)
+    for users, items, negatives in first:
+        assert sorted(zip(users.tolist(), items.tolist(), strict=True)) == sorted(as_set(pairs))
+        assert not as_set(torch.stack([users, negatives])) & as_set(pairs)
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert not torch.equal(first[one][0], first[other][0])
+        assert not torch.equal(first[one][2], first[other][2])
+    flat = [tensor for batch in first for tensor in batch]
+    again = [tensor for batch in epochs(num_workers, seed=0) for tensor in batch]
+    assert all(map(torch.equal, flat, again))
+    # The number of workers changes nothing; another seed of the DataLoader does.
+    others = [tensor for batch in epochs(3 - num_workers, seed=0) for tensor in batch]
+    assert all(map(torch.equal, flat, others))
+    assert not torch.equal(flat[0], epochs(1, seed=1)[0][0])
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_own_generator_counts_in_workers_too() -> None:
+    def first_users(seed: int) -> Tensor:
+        loader = TripletLoader(
+            shop(random_pairs(), 20, 12),
+            20,
+            shuffle=True,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        generator = torch.Generator().manual_seed(0)
+        return epoch(DataLoader(loader, batch_size=None, num_workers=1, generator=generator))[0]
+
+    assert torch.equal(first_users(1), first_users(1))
+    assert not torch.equal(first_users(1), first_users(2))
+
+
+def test_workers_of_replicas() -> None:
+    pairs = random_pairs()
+
+    def share(num_replicas: int, rank: int) -> list[tuple[Tensor, ...]]:
+        loader = TripletLoader(
+            shop(pairs, 20, 12), 20, shuffle=True, num_replicas=num_replicas, rank=rank
+        )
+        generator = torch.Generator().manual_seed(0)
+        return list(DataLoader(loader, batch_size=None, num_workers=2, generator=generator))
+
+    for batch, *parts in zip(share(1, 0), share(2, 0), share(2, 1), strict=True):
+        for rank, part in enumerate(parts):
+            assert all(
+                torch.equal(tensor[rank::2], own) for tensor, own in zip(batch, part, strict=True)
+            )
 
 
 def test_label_edges_are_the_triplets_and_both_are_positives() -> None:
@@ -220,6 +546,9 @@ def test_users_with_all_items() -> None:
     with pytest.raises(ValueError, match=r"leave these users out .* or draw from 'all' items"):
         TripletLoader(shop(pairs, 3, 3))
     assert epoch(TripletLoader(shop(pairs, 3, 3), negatives_from='all'))[2][-1] == 2
+    with pytest.raises(ValueError, match=r'1 users .* all 2 items .*popularity=0\.5\).*=0$'):
+        # A third item that nobody has is never drawn in proportion to its popularity.
+        TripletLoader(shop(pairs[:, :3], 2, 3), negatives_from='all', popularity=0.5)
     with pytest.raises(ValueError, match=r'1 users \(first: 0\)'):  # Half of it as label edges.
         TripletLoader(shop(pairs[:, :1], 3, 2, torch.tensor([[0], [1]])))
 
@@ -229,8 +558,22 @@ def test_mistakes() -> None:
     nothing = torch.empty(2, 0, dtype=torch.long)
     with pytest.raises(ValueError, match="'batch_size' must be a positive integer"):
         TripletLoader(shop(pairs, 1, 2), 0)
-    with pytest.raises(ValueError, match="'num_negatives' must be a positive integer"):
-        TripletLoader(shop(pairs, 1, 2), num_negatives=0)
+    for number in (-1, 1.5, True):
+        with pytest.raises(ValueError, match="'num_negatives' must be an integer of at least 0"):
+            TripletLoader(shop(pairs, 1, 2), num_negatives=number)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="'rank' must be an integer of at least 0"):
+            TripletLoader(shop(pairs, 1, 2), rank=number)  # type: ignore[arg-type]
+    for popularity in (-0.1, float('nan'), float('inf')):
+        with pytest.raises(ValueError, match="'popularity' must be at least 0 and finite"):
+            TripletLoader(shop(pairs, 1, 2), popularity=popularity)
+    with pytest.raises(ValueError, match="'num_replicas' must be a positive integer"):
+        TripletLoader(shop(pairs, 1, 2), num_replicas=0)
+    with pytest.raises(ValueError, match=r"'rank' must be less than 'num_replicas', 2 \(got 2\)"):
+        TripletLoader(shop(pairs, 1, 2), num_replicas=2, rank=2)
+    with pytest.raises(ValueError, match=r"'batch_size' must be at least 'num_replicas', 4, .*3\)"):
+        TripletLoader(shop(pairs, 1, 2), 3, num_replicas=4)
+    with pytest.raises(ValueError, match="1 train interactions, fewer than 'num_replicas', 2"):
+        TripletLoader(shop(pairs, 1, 2), num_replicas=2)
     with pytest.raises(ValueError, match="'negatives_from' must be one of 'warm', 'all'"):
         TripletLoader(shop(pairs, 1, 2), negatives_from='cold')
     with pytest.raises(ValueError, match="'data' has no train interactions"):
@@ -239,6 +582,8 @@ def test_mistakes() -> None:
         TripletLoader(shop(torch.tensor([[0], [2]]), 1, 2))
     with pytest.raises(ValueError, match="'edge_label_index' holds the item id 2"):
         TripletLoader(shop(pairs, 1, 2, torch.tensor([[0], [2]])))
+    with pytest.raises(ValueError, match="'edge_label_index' must hold integer ids"):
+        TripletLoader(shop(pairs, 1, 2, torch.tensor([[0.0], [1.0]])))
     data = HeteroData()
     data['user'].num_nodes = data['item'].num_nodes = 2
     with pytest.raises(ValueError, match='has no edge type'):

@@ -1,5 +1,7 @@
 """Losses for learning to rank."""
 
+from pyg_mmgef.nn.loss.alignment_uniformity import AlignmentUniformityLoss
 from pyg_mmgef.nn.loss.bpr import BPRLoss
+from pyg_mmgef.nn.loss.sampled_softmax import SampledSoftmaxLoss
 
-__all__ = ['BPRLoss']
+__all__ = ['AlignmentUniformityLoss', 'BPRLoss', 'SampledSoftmaxLoss']

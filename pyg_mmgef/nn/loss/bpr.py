@@ -2,6 +2,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Module
 
+from pyg_mmgef.nn.loss._checks import check_pairs, checked_negatives
+
 __all__ = ['BPRLoss']
 
 
@@ -44,25 +46,8 @@ class BPRLoss(Module):
 
     def forward(self, user: Tensor, item: Tensor, negative: Tensor) -> Tensor:
         """Return the loss of a batch of triplets; the class docstring has the shapes."""
-        if user.dim() != 2 or user.shape != item.shape:
-            raise ValueError(
-                f"'user' and 'item' must both have shape [B, channels] (got {list(user.shape)} "
-                f'and {list(item.shape)})'
-            )
-        if user.size(0) == 0:
-            raise ValueError("'user' holds no triplet; the mean over an empty batch is undefined")
-        if negative.dim() == 2:
-            negative = negative[:, None]
-        num_users, channels = user.shape
-        if (
-            negative.dim() != 3
-            or negative.size(1) == 0
-            or (negative.size(0), negative.size(2)) != (num_users, channels)
-        ):
-            raise ValueError(
-                f"'negative' must have shape {list(user.shape)} or [{num_users}, N, "
-                f'{channels}] with N >= 1 (got {list(negative.shape)})'
-            )
+        check_pairs(user, item)
+        negative = checked_negatives(negative, user, at_least=1)
         positive_score = (user * item).sum(dim=-1, keepdim=True)
         negative_score = (user[:, None] * negative).sum(dim=-1)
         loss = F.softplus(negative_score - positive_score).mean()

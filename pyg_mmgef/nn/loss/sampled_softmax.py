@@ -1,0 +1,86 @@
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn import Module
+
+from pyg_mmgef.nn.loss._checks import check_pairs, checked_negatives
+
+__all__ = ['SampledSoftmaxLoss']
+
+
+class SampledSoftmaxLoss(Module):
+    r"""Softmax over a positive item and some negatives.
+
+    .. math::
+        \mathcal{L} = -\frac{1}{B} \sum_{(u, i)} \ln \frac{\exp(s_{ui} / \tau)}
+        {\exp(s_{ui} / \tau) + \sum_{n \in \mathcal{N}_u} \exp(s_{un} / \tau)}
+
+    from `"On the Effectiveness of Sampled Softmax Loss for Item Recommendation"
+    <https://arxiv.org/abs/2201.02327>`_, with cosines as scores :math:`s`. The negatives
+    :math:`\mathcal{N}_u` are the other items of the batch, which come in proportion to their
+    popularity, and those that are passed in.
+
+    An item of the batch that the user also has stays among the negatives, as the loss knows
+    embeddings alone. Copies of the row's own item weaken its gradient but never turn it.
+
+    A cosine doesn't depend on lengths, so there is no L2 on the embeddings here. Where scores are
+    inner products, the optimiser's weight decay is the place for it.
+
+    Args:
+        temperature: The temperature :math:`\tau`; the lower, the more the hardest negatives count.
+            Worth tuning. (default: ``0.2``)
+        normalize: Scores are cosines, the paper's form, or inner products. (default: :obj:`True`)
+        in_batch: Take the other items of the batch as negatives, which pushes popular items down.
+            Where popularity should count, pass many uniform negatives instead. This needs memory
+            for :math:`B^2` scores, beside the :math:`B N` of those passed in.
+            (default: :obj:`True`)
+
+    Shapes:
+        - **input:** embeddings of users :math:`(B, F)`, items :math:`(B, F)` and negatives
+          :math:`(B, F)` or :math:`(B, N, F)`; with :obj:`in_batch`, :math:`N` may be zero
+        - **output:** a scalar
+
+    Raises:
+        ValueError: If :obj:`temperature` isn't positive, shapes don't fit, or there is no negative.
+
+    Example:
+        >>> z = torch.eye(4)
+        >>> SampledSoftmaxLoss(temperature=1.0)(z, z, torch.empty(4, 0, 4))
+        tensor(0.7437)
+    """
+
+    def __init__(
+        self, temperature: float = 0.2, normalize: bool = True, in_batch: bool = True
+    ) -> None:
+        super().__init__()
+        if not 0 < temperature < float('inf'):
+            raise ValueError(f"'temperature' must be positive and finite (got {temperature})")
+        self.temperature = temperature
+        self.normalize = normalize
+        self.in_batch = in_batch
+
+    def forward(self, user: Tensor, item: Tensor, negative: Tensor) -> Tensor:
+        """Return the loss of a batch of triplets; the class docstring has the shapes."""
+        check_pairs(user, item)
+        negative = checked_negatives(negative, user, at_least=0 if self.in_batch else 1)
+        if user.size(0) == 1 and negative.size(1) == 0:
+            raise ValueError(
+                "'user' holds one row and 'negative' no item, so there is nothing to compare with; "
+                "pass negatives, or leave out a last batch that isn't full (drop_last=True)"
+            )
+        if self.normalize:
+            user, item, negative = (F.normalize(z, dim=-1) for z in (user, item, negative))
+        user = user / self.temperature
+        negative_score = (user[:, None] * negative).sum(dim=-1)
+        if self.in_batch:
+            score = torch.cat([user @ item.t(), negative_score], dim=1)
+            return F.cross_entropy(score, torch.arange(user.size(0), device=user.device))
+        positive_score = (user * item).sum(dim=-1, keepdim=True)
+        score = torch.cat([positive_score, negative_score], dim=1)
+        return (score.logsumexp(dim=1, keepdim=True) - positive_score).mean()
+
+    def __repr__(self) -> str:
+        return (
+            f'{self.__class__.__name__}(temperature={self.temperature}, '
+            f'normalize={self.normalize}, in_batch={self.in_batch})'
+        )
