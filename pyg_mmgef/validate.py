@@ -123,8 +123,10 @@ def check_ids(name: str, ids: Tensor, num_nodes: int, end: str) -> None:
             f"'{name}' must be a tensor that is a vector of {end} ids (got {found}); of a mask, "
             "pass 'mask.nonzero().view(-1)'"
         )
-    if ids.numel() > 0 and not 0 <= int(ids.min()) <= int(ids.max()) < num_nodes:
+    if ids.numel() == 0:
+        return
+    lowest, highest = map(int, torch.aminmax(ids))
+    if lowest < 0 or highest >= num_nodes:
         raise ValueError(
-            f"'{name}' must hold {end} ids in [0, {num_nodes}) (got ids from {int(ids.min())} to "
-            f'{int(ids.max())})'
+            f"'{name}' must hold {end} ids in [0, {num_nodes}) (got ids from {lowest} to {highest})"
         )

@@ -55,7 +55,7 @@ MAY_IMPORT = {
     'validate': set(),
     'schema': BASE,
     'graph': BASE,
-    'ranking': BASE,
+    'ranking': BASE | {'graph'},
     'loader': BASE | {'schema'},
     'nn': BASE | {'schema', 'graph'},
     'transforms': BASE | {'schema', 'graph', 'nn'},

@@ -2,27 +2,18 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch_geometric.metrics import (
-    LinkPredMetric,
-    LinkPredMetricCollection,
-    LinkPredNDCG,
-    LinkPredPrecision,
-    LinkPredRecall,
-)
 
-from pyg_mmgef.ranking.scoring import candidate_items, check_embeddings, top_k_blocks
-from pyg_mmgef.validate import check_edge_index, check_positive
+from pyg_mmgef.ranking._inputs import candidate_items, check_embeddings, pair_keys
+from pyg_mmgef.ranking.metrics import METRICS, ranking_metrics
+from pyg_mmgef.ranking.scoring import top_items
+from pyg_mmgef.validate import check_choice, check_positive
 
-__all__ = ['evaluate_ranking']
+__all__ = ['evaluate_ranking', 'per_user_metrics']
 
-METRICS: dict[str, type[LinkPredMetric]] = {
-    'recall': LinkPredRecall,
-    'precision': LinkPredPrecision,
-    'ndcg': LinkPredNDCG,
-}
+BLOCK_TARGETS = 2**18  # Targets looked for at a time: 42 MB of items at k = 20.
+DEFAULT = ('recall', 'precision', 'ndcg')
 
 
-@torch.no_grad()
 def evaluate_ranking(
     z_user: Tensor,
     z_item: Tensor,
@@ -30,16 +21,16 @@ def evaluate_ranking(
     *,
     exclude: Tensor | None = None,
     k: int | Sequence[int] = (10, 20),
+    metrics: str | Sequence[str] = DEFAULT,
     candidates: Tensor | None = None,
-    batch_size: int = 1024,
+    batch_size: int = 2048,
 ) -> dict[str, float]:
     r"""Rank all items for every user with a held-out item, and say how well.
 
-    The score of an item is :math:`\mathbf{z}_u^{\top} \mathbf{z}_i`. The metrics are PyG's
-    :class:`~torch_geometric.metrics.LinkPredRecall`, ``LinkPredPrecision`` and ``LinkPredNDCG``
-    with binary relevance, averaged over the users of :obj:`target`: the full-ranking protocol of
-    LightGCN and MMRec. Users are ranked in blocks, so memory stays bounded by
-    ``batch_size × num_items`` scores.
+    The score of an item is :math:`\mathbf{z}_u^{\top} \mathbf{z}_i`. The metrics are those of PyG's
+    :class:`~torch_geometric.metrics.LinkPredRecall`, ``LinkPredPrecision`` and so on with binary
+    relevance, averaged over the users of :obj:`target`: the full-ranking protocol of LightGCN and
+    MMRec. :func:`per_user_metrics` returns what is averaged here.
 
     Args:
         z_user: User embeddings. Shape: ``[num_users, channels]``.
@@ -48,22 +39,83 @@ def evaluate_ranking(
         exclude: Interactions whose items are left out of the user's ranking, usually those of
             train. Shape: ``[2, E']``. (default: :obj:`None`)
         k: Cut-offs. (default: ``(10, 20)``)
+        metrics: Any of ``'recall'``, ``'precision'``, ``'ndcg'``, ``'map'``, ``'mrr'`` and
+            ``'hit_ratio'``. (default: ``('recall', 'precision', 'ndcg')``)
         candidates: The items to rank; :obj:`None` ranks all. (default: :obj:`None`)
-        batch_size: Users per block. (default: ``1024``)
+        batch_size: Most users that are ranked at a time; fewer where there are so many items that
+            their scores would take more than 128 MiB. (default: ``2048``)
 
     Returns:
         The metrics by name, such as ``'recall@20'``.
 
     Raises:
         ValueError: If embeddings aren't finite, ids are out of range, :obj:`target` is empty,
-            overlaps :obj:`exclude` or isn't part of :obj:`candidates`, or a cut-off exceeds the
-            number of candidates.
+            overlaps :obj:`exclude` or isn't part of :obj:`candidates`, a cut-off exceeds the
+            number of candidates, or a metric is unknown.
 
     Example:
         >>> z_user, z_item = torch.eye(2), torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])
         >>> target = torch.tensor([[0, 1], [0, 2]])
         >>> evaluate_ranking(z_user, z_item, target, k=1)
         {'recall@1': 0.5, 'precision@1': 0.5, 'ndcg@1': 0.5}
+    """
+    _, values = per_user_metrics(
+        z_user,
+        z_item,
+        target,
+        exclude=exclude,
+        k=k,
+        metrics=metrics,
+        candidates=candidates,
+        batch_size=batch_size,
+    )
+    return {name: float(value.mean(dtype=torch.float64)) for name, value in values.items()}
+
+
+@torch.no_grad()
+def per_user_metrics(
+    z_user: Tensor,
+    z_item: Tensor,
+    target: Tensor,
+    *,
+    exclude: Tensor | None = None,
+    k: int | Sequence[int] = (10, 20),
+    metrics: str | Sequence[str] = DEFAULT,
+    candidates: Tensor | None = None,
+    batch_size: int = 2048,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the metrics of every user with a held-out item, for tests of significance.
+
+    Two models evaluated on the same :obj:`target` have the same users in the same order, so their
+    values are paired.
+
+    Args:
+        z_user: As the other arguments, see :func:`evaluate_ranking`.
+        z_item: See there.
+        target: See there.
+        exclude: See there. (default: :obj:`None`)
+        k: See there. (default: ``(10, 20)``)
+        metrics: See there. (default: ``('recall', 'precision', 'ndcg')``)
+        candidates: See there. (default: :obj:`None`)
+        batch_size: See there. (default: ``2048``)
+
+    Returns:
+        The users of :obj:`target` in order, shape ``[num_users]``, and their metrics by name, such
+        as ``'recall@20'``, float32, each of shape ``[num_users]``.
+
+    Raises:
+        ValueError: As :func:`evaluate_ranking`.
+
+    Example:
+        >>> from scipy.stats import wilcoxon
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> z = torch.randn(50, 4, generator=generator)
+        >>> noise = torch.randn(50, 4, generator=generator)
+        >>> target = torch.arange(50).expand(2, -1)
+        >>> users, good = per_user_metrics(z, z, target, k=10)
+        >>> _, poor = per_user_metrics(z, z + noise, target, k=10)
+        >>> bool(wilcoxon(good['ndcg@10'], poor['ndcg@10']).pvalue < 0.01)
+        True
     """
     check_embeddings(z_user, z_item)
     cutoffs = tuple(k) if isinstance(k, Sequence) else (k,)
@@ -72,44 +124,54 @@ def evaluate_ranking(
         check_positive('k', cutoff)
     if not cutoffs or max(cutoffs) > candidates.numel():
         raise ValueError(f"'k' must lie in [1, {candidates.numel()}], the items to rank (got {k})")
-    target = _checked_target(target, exclude, candidates, (z_user.size(0), z_item.size(0)))
-    target = target.to(z_user.device)
+    names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+    if not names:
+        raise ValueError(f"'metrics' is empty; choose from {', '.join(map(repr, METRICS))}")
+    for name in names:
+        check_choice('metrics', name, tuple(METRICS))
+    num_items = z_item.size(0)
+    wanted = pair_keys('target', target, z_user, z_item).unique_consecutive()
+    excluded = pair_keys('exclude', exclude, z_user, z_item)
+    _check_findable(wanted, excluded, candidates, num_items)
 
-    metrics = LinkPredMetricCollection(
-        {f'{name}@{cutoff}': METRICS[name](cutoff) for name in METRICS for cutoff in cutoffs}
-    ).to(z_user.device)
-    users, row = target[0].unique(return_inverse=True)
-    order = row.argsort(stable=True)
-    row, item = row[order], target[1][order]
-    for block, _, best in top_k_blocks(
-        z_user, z_item, users, max(cutoffs), exclude, candidates, batch_size
-    ):
-        first, last = torch.searchsorted(row, torch.stack([block[0], block[-1] + 1])).tolist()
-        metrics.update(best, torch.stack([row[first:last] - block[0], item[first:last]]))
-    return {name: float(value) for name, value in metrics.compute().items()}
+    users, num_targets = (wanted // num_items).unique_consecutive(return_counts=True)
+    _, item = top_items(
+        z_user, z_item, users, max(cutoffs), excluded, candidates, batch_size, wanted=wanted
+    )
+    hit = _hits(item, wanted % num_items, num_targets)
+    return users, ranking_metrics(hit, num_targets, cutoffs, names)
 
 
-def _checked_target(
-    target: Tensor, exclude: Tensor | None, candidates: Tensor, size: tuple[int, int]
-) -> Tensor:
-    """Return the distinct targets, after checking that they can be found at all."""
-    check_edge_index('target', target, size, ('user', 'item'))
-    if target.size(1) == 0:
+def _hits(item: Tensor, target: Tensor, num_targets: Tensor) -> Tensor:
+    """Return which items of each row are targets, those of one row following those of another."""
+    row = torch.arange(len(item), device=item.device).repeat_interleave(num_targets)
+    hit = torch.zeros_like(item, dtype=torch.bool)
+    for part, wanted in zip(row.split(BLOCK_TARGETS), target.split(BLOCK_TARGETS), strict=True):
+        found, rank = (item[part] == wanted[:, None]).nonzero(as_tuple=True)
+        hit[part[found], rank] = True
+    return hit
+
+
+def _check_findable(wanted: Tensor, excluded: Tensor, candidates: Tensor, num_items: int) -> None:
+    """Raise unless there are targets, none is excluded and all are candidates."""
+    if wanted.numel() == 0:
         raise ValueError("'target' is empty; there is no held-out interaction to evaluate")
-    pair = (target[0].long() * size[1] + target[1]).unique()
-    if exclude is not None:
-        check_edge_index('exclude', exclude, size, ('user', 'item'))
-        user, item = exclude.to(pair.device).long()
-        overlap = torch.isin(pair, user * size[1] + item)
-        if bool(overlap.any()):
-            raise ValueError(
-                f"'target' and 'exclude' share {int(overlap.sum())} interactions, which could "
-                'never be ranked; held-out interactions must not be part of train'
-            )
-    missing = ~torch.isin(pair % size[1], candidates.to(pair.device))
-    if bool(missing.any()):
+    overlap = int(_is_in(wanted, excluded).sum())
+    if overlap > 0:
         raise ValueError(
-            f"'target' holds {int(missing.sum())} interactions with items that are not among "
+            f"'target' and 'exclude' share {overlap} interactions, which could "
+            'never be ranked; held-out interactions must not be part of train'
+        )
+    missing = int((~_is_in(wanted % num_items, candidates)).sum())
+    if missing > 0:
+        raise ValueError(
+            f"'target' holds {missing} interactions with items that are not among "
             "'candidates', which could never be ranked"
         )
-    return torch.stack([pair // size[1], pair % size[1]])
+
+
+def _is_in(key: Tensor, keys: Tensor) -> Tensor:
+    """Return which keys are among others that are sorted."""
+    if keys.numel() == 0:
+        return torch.zeros_like(key, dtype=torch.bool)
+    return keys[torch.searchsorted(keys, key).clamp_(max=keys.numel() - 1)] == key

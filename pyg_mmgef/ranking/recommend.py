@@ -1,7 +1,9 @@
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from pyg_mmgef.ranking.scoring import candidate_items, check_embeddings, top_k_blocks
+from pyg_mmgef.ranking._inputs import candidate_items, check_embeddings, pair_keys
+from pyg_mmgef.ranking.scoring import top_items
 from pyg_mmgef.validate import check_ids, check_positive
 
 __all__ = ['recommend']
@@ -16,7 +18,7 @@ def recommend(
     k: int = 10,
     exclude: Tensor | None = None,
     candidates: Tensor | None = None,
-    batch_size: int = 1024,
+    batch_size: int = 2048,
 ) -> tuple[Tensor, Tensor]:
     r"""Return the :obj:`k` items with the largest :math:`\mathbf{z}_u^{\top} \mathbf{z}_i`.
 
@@ -29,7 +31,7 @@ def recommend(
         exclude: Interactions (user, item) whose items are not recommended to the user again.
             Shape: ``[2, E]``. (default: :obj:`None`)
         candidates: The items to choose from; :obj:`None` means all. (default: :obj:`None`)
-        batch_size: Users per block. (default: ``1024``)
+        batch_size: Users per block. (default: ``2048``)
 
     Returns:
         Item ids and scores, best first, both of shape ``[N, k]``. A user with fewer than
@@ -52,12 +54,8 @@ def recommend(
     check_ids('users', users, z_user.size(0), 'user')
     users = users.long().to(z_user.device)
     candidates = candidate_items(candidates, z_item)
-    items = torch.full((users.numel(), k), -1, dtype=torch.long, device=z_user.device)
-    scores = z_user.new_full((users.numel(), k), float('-inf'))
+    excluded = pair_keys('exclude', exclude, z_user, z_item)
     shown = min(k, candidates.numel())
-    for block, score, item in top_k_blocks(
-        z_user, z_item, users, shown, exclude, candidates, batch_size
-    ):
-        scores[block, :shown] = score
-        items[block, :shown] = item.masked_fill(score == float('-inf'), -1)
-    return items, scores
+    score, item = top_items(z_user, z_item, users, shown, excluded, candidates, batch_size)
+    missing = (0, k - shown)
+    return F.pad(item, missing, value=-1), F.pad(score, missing, value=float('-inf'))

@@ -1,82 +1,103 @@
-"""Scores of users for items, in blocks of users, with seen items left out."""
-
-from collections.abc import Iterator
+"""The best items of each user by the inner product, with seen items left out."""
 
 import torch
 from torch import Tensor
-from torch_geometric.utils import cumsum
 
-from pyg_mmgef.validate import check_edge_index, check_finite, check_ids, check_positive
+from pyg_mmgef.graph.candidates import candidate_lists
+from pyg_mmgef.ranking._proof import ProvenRanking
+from pyg_mmgef.ranking._user_items import UserItems
+from pyg_mmgef.validate import check_positive
 
-__all__ = ['candidate_items', 'check_embeddings', 'top_k_blocks']
+__all__ = ['top_items']
 
-
-def check_embeddings(z_user: Tensor, z_item: Tensor) -> None:
-    """Raise unless both are finite matrices of one width."""
-    for name, z in (('z_user', z_user), ('z_item', z_item)):
-        if z.dim() != 2 or not z.is_floating_point():
-            raise ValueError(
-                f"'{name}' must be a floating point matrix (got {list(z.shape)}, {z.dtype})"
-            )
-        check_finite(name, z)
-    if z_user.size(1) != z_item.size(1):
-        raise ValueError(
-            f"'z_user' and 'z_item' must have the same number of channels (got "
-            f'{z_user.size(1)} and {z_item.size(1)})'
-        )
+BLOCK_SCORES = 2**25  # Scores held at a time where all are ranked: 128 MiB in float32.
+FEW = 32  # Users for whom to rank all items is as fast.
 
 
-def candidate_items(candidates: Tensor | None, z_item: Tensor) -> Tensor:
-    """Return the distinct ids of the items to rank, checked; all items for :obj:`None`."""
-    if candidates is None:
-        return torch.arange(z_item.size(0), device=z_item.device)
-    check_ids('candidates', candidates, z_item.size(0), 'item')
-    if candidates.numel() == 0:
-        raise ValueError("'candidates' is empty; there is no item to rank")
-    return candidates.long().unique().to(z_item.device)
-
-
-def top_k_blocks(
+def top_items(
     z_user: Tensor,
     z_item: Tensor,
     users: Tensor,
     k: int,
-    exclude: Tensor | None,
+    excluded: Tensor,
     candidates: Tensor,
     batch_size: int,
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Rank the candidate items for some users, block by block.
+    *,
+    wanted: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    r"""Return the :obj:`k` candidates with the largest :math:`\mathbf{z}_u^{\top} \mathbf{z}_i`.
 
-    Yields:
-        The positions in :obj:`users` of a block, shape ``[B]``, and its best scores and item ids,
-        shape ``[B, k]``, best first; excluded items have the score ``-inf``.
+    Half precision is computed in float32, whatever autocast says. On the CPU, low-precision
+    products choose the few items that float32 ranks (:class:`ProvenRanking`). All items are ranked
+    for users for whom that proves nothing, on other devices, in float64, and without a compiler.
+
+    Args:
+        z_user: User embeddings. Shape: ``[num_users, channels]``.
+        z_item: Item embeddings. Shape: ``[num_items, channels]``.
+        users: Users to rank for. Shape: ``[N]``.
+        k: Number of items per user, at most ``C``.
+        excluded: Interactions whose items are left out, from :func:`pair_keys`. Shape: ``[E]``.
+        candidates: The items to rank, different ones in order. Shape: ``[C]``.
+        batch_size: Most users that are ranked at a time.
+        wanted: Interactions, from :func:`pair_keys`, of whose items alone it matters where they
+            are ranked: users who have none among their best may be left without items.
+            Shape: ``[T]``. (default: :obj:`None`)
+
+    Returns:
+        Scores and item ids, best first, of equal scores the lower id first, both of shape
+        ``[N, k]``; :math:`-\infty` and -1 where a user has no item left.
     """
     check_positive('batch_size', batch_size)
-    num_items = z_item.size(0)
-    z_item = z_item[candidates]
-    start, seen = _seen_positions(exclude, z_user.size(0), num_items, candidates)
-    for block in torch.arange(users.numel(), device=users.device).split(batch_size):
-        user = users[block]
-        score = z_user[user] @ z_item.t()
-        degree = start[user + 1] - start[user]
-        row = torch.arange(user.numel(), device=user.device).repeat_interleave(degree)
-        offset = torch.arange(row.numel(), device=user.device) - (degree.cumsum(0) - degree)[row]
-        score[row, seen[start[user][row] + offset]] = float('-inf')
-        best, position = score.topk(k, dim=1)
-        yield block, best, candidates[position]
+    dtype = torch.promote_types(z_user.dtype, z_item.dtype)
+    dtype = torch.promote_types(dtype, torch.float32)
+    z_user, z_item = z_user.detach().to(dtype), z_item.detach().to(dtype)
+    # Lists of candidates that torch keeps would take longer than to rank all items.
+    compiled = candidate_lists(0, 1, z_item.device).concurrent
+    some = k > 0 and z_item.size(1) > 0 and users.numel() > FEW
+    with torch.autocast(z_user.device.type, enabled=False):
+        if not (compiled and some and dtype == torch.float32):
+            return _rank_all(z_user, z_item, users, k, excluded, candidates, batch_size)
+        ranking = ProvenRanking(z_user, z_item, k, excluded, candidates, wanted)
+        score, item, proven = ranking(users, batch_size)
+        rest = (~proven).nonzero().view(-1)
+        if rest.numel() > 0:
+            score[rest], item[rest] = _rank_all(
+                z_user, z_item, users[rest], k, excluded, candidates, batch_size
+            )
+        return score, item
 
 
-def _seen_positions(
-    exclude: Tensor | None, num_users: int, num_items: int, candidates: Tensor
+def _rank_all(
+    z_user: Tensor,
+    z_item: Tensor,
+    users: Tensor,
+    k: int,
+    excluded: Tensor,
+    candidates: Tensor,
+    batch_size: int,
 ) -> tuple[Tensor, Tensor]:
-    """Return the excluded items of every user in CSR form, as positions among the candidates."""
-    device = candidates.device
-    if exclude is None:
-        exclude = torch.empty(2, 0, dtype=torch.long)
-    check_edge_index('exclude', exclude, (num_users, num_items), ('user', 'item'))
-    position = torch.full((num_items,), -1, dtype=torch.long, device=device)
-    position[candidates] = torch.arange(candidates.numel(), device=device)
-    user, item = exclude.to(device).long()
-    user, item = user[position[item] >= 0], position[item][position[item] >= 0]
-    start = cumsum(torch.bincount(user, minlength=num_users))
-    return start, item[user.argsort(stable=True)]
+    """See :func:`top_items`; from the scores of all candidates, in bounded memory."""
+    seen = UserItems(excluded, z_user.size(0), z_item.size(0), candidates)
+    z_item = z_item[candidates]
+    size = min(batch_size, max(1, BLOCK_SCORES // max(1, len(z_item))))
+    scores, columns = [], []
+    for user in users.split(size):
+        score = z_user[user] @ z_item.t()
+        score[seen.of(user)] = float('-inf')
+        score, column = _largest(score, k)
+        scores.append(score)
+        columns.append(column)
+    score = torch.cat(scores)
+    return score, candidates[torch.cat(columns)].masked_fill_(score.isneginf(), -1)
+
+
+def _largest(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the largest scores of each row and their columns, of equal scores the first ones."""
+    best, column = score.topk(min(k + 1, score.size(1)), dim=1)
+    if 0 < k < score.size(1):
+        tied = (best[:, k] == best[:, k - 1]) & ~best[:, k].isneginf()
+        row = tied.nonzero().view(-1)
+        column[row] = score[row].argsort(dim=1, descending=True, stable=True)[:, : k + 1]
+    column = column[:, :k].sort(dim=1).values
+    best, order = score.gather(1, column).sort(dim=1, descending=True, stable=True)
+    return best, column.gather(1, order)

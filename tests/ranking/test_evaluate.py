@@ -3,8 +3,11 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch_geometric.metrics import LinkPredMetricCollection
 
-from pyg_mmgef.ranking import evaluate_ranking
+from pyg_mmgef.ranking import evaluate as evaluate_module
+from pyg_mmgef.ranking import evaluate_ranking, per_user_metrics
+from tests.ranking.test_metrics import PYG
 from tests.references import ranking_metrics
 
 Sets = dict[int, set[int]]
@@ -60,6 +63,7 @@ def expected_metrics(
     return out
 
 
+@pytest.mark.usefixtures('way')
 @pytest.mark.parametrize('seed', range(4))
 @pytest.mark.parametrize('cutoffs', [(1,), (5, 2), (10, 20), (23,)])
 @pytest.mark.parametrize('batch_size', [1, 4, 1024])
@@ -70,6 +74,7 @@ def test_equals_the_oracle(seed: int, cutoffs: tuple[int, ...], batch_size: int)
     assert set(out) == {f'{name}@{k}' for name in ('recall', 'precision', 'ndcg') for k in cutoffs}
 
 
+@pytest.mark.usefixtures('way')
 def test_without_exclude() -> None:
     case = random_case()
     case['exclude'] = torch.empty(2, 0, dtype=torch.long)
@@ -79,6 +84,7 @@ def test_without_exclude() -> None:
     assert evaluate(case, k=(3, 7)) == expected
 
 
+@pytest.mark.usefixtures('way')
 @pytest.mark.parametrize('batch_size', [3, 1024])
 def test_candidates(batch_size: int) -> None:
     case = random_case()
@@ -89,6 +95,7 @@ def test_candidates(batch_size: int) -> None:
     assert out == pytest.approx(expected_metrics(case, (2, 8), set(candidates.tolist())))
 
 
+@pytest.mark.usefixtures('way')
 def test_users_with_fewer_items_left_than_k() -> None:
     case = random_case()
     everything = torch.cartesian_prod(torch.arange(17), torch.arange(23)).t()
@@ -100,6 +107,7 @@ def test_users_with_fewer_items_left_than_k() -> None:
     assert out['recall@20'] == out['ndcg@20'] == 1
 
 
+@pytest.mark.usefixtures('way')
 def test_by_hand() -> None:
     z_user, z_item = torch.tensor([[1.0]]), torch.tensor([[5.0], [4.0], [3.0], [2.0], [1.0]])
     # Ranked 1, 2, 3, 4 after item 0 is excluded; hits at ranks 2 and 4.
@@ -132,6 +140,7 @@ def test_users_without_targets_do_not_count() -> None:
     assert out['recall@1'] == 1
 
 
+@pytest.mark.usefixtures('way')
 def test_order_and_repetition_of_pairs_do_not_matter() -> None:
     case = random_case()
     expected = evaluate(case, k=5, batch_size=4)
@@ -142,6 +151,7 @@ def test_order_and_repetition_of_pairs_do_not_matter() -> None:
     assert evaluate(case, k=5, batch_size=4) == pytest.approx(expected)
 
 
+@pytest.mark.usefixtures('way')
 def test_int32_ids_and_a_single_cutoff() -> None:
     case = random_case()
     expected = evaluate(case, k=(5,))
@@ -156,6 +166,71 @@ def test_leaves_gradients_and_inputs_alone() -> None:
     evaluate(case, k=5)
     assert case['z_user'].grad is None
     assert all(torch.equal(case[name], before[name]) for name in case)
+
+
+@pytest.mark.usefixtures('way')
+def test_user_by_user() -> None:
+    case = random_case()
+    order = torch.randperm(case['target'].size(1), generator=torch.Generator().manual_seed(1))
+    users, values = per_user_metrics(
+        case['z_user'], case['z_item'], case['target'][:, order], exclude=case['exclude'], k=(3, 9)
+    )
+    scores = case['z_user'] @ case['z_item'].t()
+    target, exclude = as_sets(case['target']), as_sets(case['exclude'])
+    assert users.tolist() == sorted(target)
+    for place, user in enumerate(users.tolist()):
+        mine = {user: target[user]}
+        expected = {
+            **ranking_metrics(scores, mine, exclude, 3),
+            **ranking_metrics(scores, mine, exclude, 9),
+        }
+        assert {name: float(value[place]) for name, value in values.items()} == pytest.approx(
+            expected
+        )
+    assert evaluate(case, k=(3, 9)) == pytest.approx(
+        {name: float(value.mean()) for name, value in values.items()}
+    )
+
+
+@pytest.mark.usefixtures('way')
+def test_chosen_metrics_equal_pyg() -> None:
+    case = random_case(num_users=60, num_items=90)
+    names = ('mrr', 'recall', 'map', 'hit_ratio', 'precision', 'ndcg')
+    out = evaluate_ranking(
+        case['z_user'],
+        case['z_item'],
+        case['target'],
+        exclude=case['exclude'],
+        k=(10, 20),
+        metrics=names,
+    )
+    scores = case['z_user'] @ case['z_item'].t()
+    scores[case['exclude'][0], case['exclude'][1]] = -math.inf
+    metrics = LinkPredMetricCollection(
+        {f'{name}@{k}': PYG[name](k) for name in names for k in (10, 20)}
+    )
+    metrics.update(scores.topk(20, dim=1).indices, case['target'])
+    expected = {name: float(value) for name, value in metrics.compute().items()}
+    assert out == pytest.approx(expected, rel=1e-6)
+    assert list(out) == list(expected)
+
+
+def test_one_metric_by_name() -> None:
+    case = random_case()
+    one = evaluate_ranking(case['z_user'], case['z_item'], case['target'], k=5, metrics='recall')
+    assert list(one) == ['recall@5']
+    assert (
+        one['recall@5']
+        == evaluate_ranking(case['z_user'], case['z_item'], case['target'], k=5)['recall@5']
+    )
+
+
+@pytest.mark.usefixtures('way')
+def test_targets_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = random_case()
+    expected = evaluate(case, k=(2, 9))
+    monkeypatch.setattr(evaluate_module, 'BLOCK_TARGETS', 5)
+    assert evaluate(case, k=(2, 9)) == expected
 
 
 class TestMistakes:
@@ -202,6 +277,11 @@ class TestMistakes:
     @pytest.mark.parametrize('k', [0, -1, (5, 0), (2.0,)])
     def test_k_not_positive(self, k: int) -> None:
         self.check("'k' must be a positive integer", k=k)
+
+    def test_metrics(self) -> None:
+        self.check("'metrics' must be one of 'recall', .* 'hit_ratio' .got 'auc'", metrics='auc')
+        self.check("got 'f1'", metrics=('recall', 'f1'))
+        self.check("'metrics' is empty", metrics=())
 
     def test_candidates(self) -> None:
         candidates = torch.arange(10)

@@ -1,10 +1,12 @@
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from pyg_mmgef.ranking import recommend
+from pyg_mmgef.graph import candidates as candidate_lists
+from pyg_mmgef.ranking import recommend, scoring
 
 NUM_USERS, NUM_ITEMS = 11, 17
 
@@ -29,6 +31,7 @@ def ranked(
     return [(i, scores[i]) for i in items] + [(-1, -math.inf)] * (k - len(items))
 
 
+@pytest.mark.usefixtures('way')
 @pytest.mark.parametrize('k', [1, 5, 17, 30])
 @pytest.mark.parametrize('batch_size', [1, 4, 1024])
 @pytest.mark.parametrize('with_exclude', [False, True])
@@ -60,6 +63,7 @@ def test_equals_the_oracle(
         assert scores[row].tolist() == pytest.approx([score for _, score in expected], abs=1e-5)
 
 
+@pytest.mark.usefixtures('way')
 def test_places_without_an_item() -> None:
     z_user, z_item, exclude = random_case()
     items, scores = recommend(z_user, z_item, torch.tensor([4, 5]), k=3, exclude=exclude)
@@ -69,6 +73,7 @@ def test_places_without_an_item() -> None:
     assert scores[1].tolist() == [-math.inf] * 3
 
 
+@pytest.mark.usefixtures('way')
 def test_no_users() -> None:
     z_user, z_item, exclude = random_case()
     users = torch.empty(0, dtype=torch.long)
@@ -76,6 +81,7 @@ def test_no_users() -> None:
     assert items.shape == scores.shape == (0, 3)
 
 
+@pytest.mark.usefixtures('way')
 def test_repeated_exclusions_and_int32_ids() -> None:
     z_user, z_item, exclude = random_case()
     items, scores = recommend(z_user, z_item, torch.tensor([1, 2]), exclude=exclude)
@@ -92,6 +98,179 @@ def test_repeated_exclusions_and_int32_ids() -> None:
 def test_takes_no_gradient() -> None:
     z_user, z_item, _ = random_case()
     assert not recommend(z_user.requires_grad_(), z_item)[1].requires_grad
+
+
+def long_tailed_case(num_users: int = 300, num_items: int = 3000) -> tuple[Tensor, Tensor, Tensor]:
+    """Embeddings of low rank and noise, of very different length; every user has seen 20 items."""
+    generator = torch.Generator().manual_seed(0)
+    basis = torch.randn(6, 32, generator=generator)
+    z_user, z_item = (
+        torch.randn(size, 6, generator=generator) @ basis
+        + 0.5 * torch.randn(size, 32, generator=generator)
+        for size in (num_users, num_items)
+    )
+    z_item *= torch.rand(num_items, 1, generator=generator).pow(-0.3)
+    user = torch.arange(num_users).repeat_interleave(20)
+    item = torch.randint(num_items, user.shape, generator=generator)
+    return z_user, z_item, torch.stack([user, item])
+
+
+def assert_best(
+    z_user: Tensor, z_item: Tensor, exclude: Tensor, items: Tensor, scores: Tensor
+) -> None:
+    """Check against float64, where items may change places only if their scores are as good."""
+    exact = z_user.double() @ z_item.double().t()
+    exact[exclude[0], exclude[1]] = -math.inf
+    expected = exact.topk(items.size(1), dim=1).values
+    torch.testing.assert_close(scores.double(), expected, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(exact.gather(1, items), expected, rtol=1e-5, atol=1e-4)
+    assert all(len(set(row)) == len(row) for row in items.tolist())
+
+
+@pytest.mark.parametrize('k', [1, 20, 100, 1100, 2900])
+def test_long_tails(k: int) -> None:
+    z_user, z_item, exclude = long_tailed_case()
+    items, scores = recommend(z_user, z_item, k=k, exclude=exclude)
+    assert_best(z_user, z_item, exclude, items, scores)
+
+
+@pytest.mark.parametrize('k', [1, 10, 20, 50])
+def test_proof_succeeds_where_scores_differ(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if candidate_lists._tiles is None:
+        pytest.skip('without a compiler, all items are ranked')
+    z_user, z_item, exclude = long_tailed_case()
+    left: list[int] = []
+    rank_all = scoring._rank_all
+
+    def spy(z_user: Tensor, z_item: Tensor, users: Tensor, *args: Any) -> tuple[Tensor, Tensor]:
+        left.append(users.numel())
+        return rank_all(z_user, z_item, users, *args)
+
+    monkeypatch.setattr(scoring, '_rank_all', spy)
+    recommend(z_user, z_item, k=k, exclude=exclude)
+    assert sum(left) <= 0.05 * len(z_user)
+    # Scores closer than low precision can tell: nothing is proven, and the result is right.
+    close = z_item[:1] + 1e-4 * z_item
+    items, scores = recommend(z_user, close, k=k, exclude=exclude)
+    assert left[-1] >= 0.9 * len(z_user)
+    assert_best(z_user, close, exclude, items, scores)
+
+
+@pytest.mark.usefixtures('way')
+def test_lower_id_first_among_equal_scores() -> None:
+    generator = torch.Generator().manual_seed(0)
+    z_user, z_item = (torch.randint(-2, 3, (size, 3), generator=generator) for size in (40, 90))
+    z_user[7] = 0  # Whose scores are all equal.
+    exclude = torch.stack([torch.arange(40), torch.randint(90, (40,), generator=generator)])
+    exclude = torch.cat([exclude, torch.tensor([[7, 7], [0, 2]])], dim=1)
+    score = (z_user @ z_item.t()).float()
+    score[exclude[0], exclude[1]] = -math.inf
+    for k in (1, 4, 10, 60, 89):
+        items, scores = recommend(z_user.float(), z_item.float(), k=k, exclude=exclude)
+        expected = score.sort(dim=1, descending=True, stable=True)
+        missing = expected.values[:, :k].isneginf()
+        assert torch.equal(items, expected.indices[:, :k].masked_fill(missing, -1))
+        assert torch.equal(scores, expected.values[:, :k])
+
+
+def test_equal_items_stay_in_order() -> None:
+    z_user, z_item, _ = long_tailed_case(num_items=500)
+    z_item = torch.cat([z_item, z_item.flip(0)])  # Not integers: their sums are rounded.
+    items, scores = recommend(z_user, z_item, k=20)
+    assert torch.equal(scores[:, ::2], scores[:, 1::2])
+    assert torch.equal(999 - items[:, ::2], items[:, 1::2])
+    assert bool((items[:, ::2] < 500).all())
+
+
+@pytest.mark.parametrize('compiled', [True, False])
+def test_batches_and_threads_do_not_matter(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not compiled:
+        monkeypatch.setattr(candidate_lists, '_tiles', None)
+    z_user, z_item, exclude = long_tailed_case()
+    items, scores = recommend(z_user, z_item, k=20, exclude=exclude)
+    assert_best(z_user, z_item, exclude, items, scores)
+    before = torch.get_num_threads()
+    for threads, batch_size in ((1, 2048), (2, 50), (3, 7)):
+        torch.set_num_threads(threads)
+        try:
+            again = recommend(z_user, z_item, k=20, exclude=exclude, batch_size=batch_size)
+            assert torch.get_num_threads() == threads
+        finally:
+            torch.set_num_threads(before)
+        assert torch.equal(items, again[0])
+        torch.testing.assert_close(scores, again[1])
+
+
+@pytest.mark.usefixtures('way')
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions(dtype: torch.dtype) -> None:
+    z_user, z_item, exclude = random_case()
+    z_user, z_item = z_user.to(dtype), z_item.to(dtype)
+    items, scores = recommend(z_user, z_item, k=9, exclude=exclude)
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    expected = recommend(z_user.to(wide), z_item.to(wide), k=9, exclude=exclude)
+    assert torch.equal(items, expected[0])
+    assert torch.equal(scores, expected[1])
+    assert scores.dtype == wide
+    exact = (z_user.double() @ z_item.double().t()).gather(1, items.clamp(min=0))
+    torch.testing.assert_close(scores.double()[items >= 0], exact[items >= 0])
+    # One of each.
+    mixed = recommend(z_user, z_item.double(), k=9, exclude=exclude)
+    assert torch.equal(mixed[0], items)
+    assert mixed[1].dtype == torch.float64
+
+
+@pytest.mark.usefixtures('way')
+def test_whatever_modes_torch_is_in() -> None:
+    z_user, z_item, exclude = random_case()
+    expected = recommend(z_user, z_item, k=9, exclude=exclude)
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64)
+        out = [recommend(z_user, z_item, k=9, exclude=exclude)]
+    finally:
+        torch.set_default_dtype(before)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        out.append(recommend(z_user, z_item, k=9, exclude=exclude))
+    with torch.inference_mode():
+        out.append(recommend(z_user.clone(), z_item.clone(), k=9, exclude=exclude))
+    for items, scores in out:
+        assert torch.equal(items, expected[0])
+        assert torch.equal(scores, expected[1])
+
+
+def test_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    z_user, z_item, exclude = long_tailed_case()
+    z_user, z_item = z_user.double(), z_item.double()  # All items are ranked.
+    expected = recommend(z_user, z_item, k=20, exclude=exclude)
+    sizes: list[int] = []
+    largest = scoring._largest
+
+    def spy(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        sizes.append(score.numel())
+        return largest(score, k)
+
+    monkeypatch.setattr(scoring, '_largest', spy)
+    monkeypatch.setattr(scoring, 'BLOCK_SCORES', 10_000)
+    out = recommend(z_user, z_item, k=20, exclude=exclude)
+    assert max(sizes) <= 10_000
+    assert torch.equal(out[0], expected[0])
+    monkeypatch.setattr(scoring, 'BLOCK_SCORES', 10)  # Less than one user's.
+    out = recommend(z_user, z_item, k=20, exclude=exclude)
+    assert torch.equal(out[0], expected[0])
+
+
+def test_no_items() -> None:
+    items, scores = recommend(torch.ones(40, 3), torch.ones(0, 3), k=2)
+    assert items.tolist() == [[-1, -1]] * 40
+    assert scores.tolist() == [[-math.inf, -math.inf]] * 40
+
+
+@pytest.mark.usefixtures('way')
+def test_no_channels() -> None:
+    items, scores = recommend(torch.ones(40, 0), torch.ones(9, 0), k=2)
+    assert items.tolist() == [[0, 1]] * 40
+    assert scores.tolist() == [[0, 0]] * 40
 
 
 class TestMistakes:

@@ -276,7 +276,7 @@ class MMGEF(Module):
         if self.normalize_item:
             h = F.normalize(h, dim=1)
         is_warm = _rows(is_warm, items)
-        z_item = torch.where(is_warm, z_item + h, h)
+        z_item = torch.addcmul(h, z_item, is_warm.to(z_item.dtype))
         if self.cold_scale is not None:
             length = self.cold_scale * _mean_length(z_item.detach(), is_warm)
             z_item = torch.where(is_warm, z_item, length * F.normalize(h, dim=1))
