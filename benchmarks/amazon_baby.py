@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from common import INTERACTS, data_root, fit, parser, write_json
+from common import INTERACTS, data_root, fit, parser, pyplot, save_plot, write_json
 from torch_geometric import seed_everything
 from torch_geometric.data import HeteroData
 
@@ -126,12 +126,7 @@ def main() -> None:
 
 
 def plot(path: Any, results: list[dict[str, Any]]) -> None:
-    import matplotlib
-
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
-
-    figure, axis = plt.subplots(figsize=(7, 4), layout='constrained')
+    figure, axis = pyplot().subplots(figsize=(7, 4), layout='constrained')
     for row in results:
         axis.plot(
             [5 * (step + 1) for step in range(len(row['curve']))],
@@ -141,8 +136,7 @@ def plot(path: Any, results: list[dict[str, Any]]) -> None:
     axis.set(xlabel='epoch', ylabel='validation Recall@20', title='Amazon Baby')
     axis.grid(alpha=0.3)
     axis.legend(frameon=False, fontsize=7)
-    figure.savefig(path, dpi=150)
-    print(f'Wrote {path}')
+    save_plot(figure, path)
 
 
 if __name__ == '__main__':

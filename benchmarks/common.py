@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.loader import TripletLoader
@@ -57,6 +58,22 @@ def write_json(path: Path, results: Any) -> None:
     print(f'Wrote {path}')
 
 
+def pyplot() -> Any:
+    """Return matplotlib's pyplot, drawing into files."""
+    import matplotlib
+
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
+def save_plot(figure: Any, path: Path) -> None:
+    """Write a figure."""
+    figure.savefig(path, dpi=150)
+    print(f'Wrote {path}')
+
+
 @dataclass
 class Fit:
     """The outcome of a training run, at the epoch that was best on validation."""
@@ -68,6 +85,8 @@ class Fit:
     alpha: list[float]
     seconds_per_epoch: float
     curve: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    """Of training, without evaluation, at each point of the curve."""
 
 
 def fit(
@@ -77,33 +96,44 @@ def fit(
     *,
     lr: float = 1e-3,
     l2: float = 1e-4,
+    loss_fn: Module | None = None,
+    num_negatives: int = 1,
     epochs: int = 300,
     eval_every: int = 5,
     patience: int = 6,
     batch_size: int = 2048,
     seed: int = 0,
+    goal: float = float('inf'),
+    max_seconds: float = float('inf'),
 ) -> Fit:
-    """Train with BPR until Recall@20 on validation has not improved for some evaluations."""
+    """Train until Recall@20 on validation has not improved for some evaluations, or is the goal."""
     loader = TripletLoader(
-        train, batch_size, shuffle=True, generator=torch.Generator().manual_seed(seed)
+        train,
+        batch_size,
+        shuffle=True,
+        num_negatives=num_negatives,
+        generator=torch.Generator().manual_seed(seed),
     )
-    loss_fn = BPRLoss(l2)
+    loss_fn = BPRLoss(l2) if loss_fn is None else loss_fn
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
     best: Fit | None = None
     curve: list[float] = []
+    times: list[float] = []
     seconds = 0.0
     for epoch in range(1, epochs + 1):
         start = time.perf_counter()
         model.start_epoch(train, epoch - 1)
         model.train()
         for users, items, negatives in loader:
-            z_user, z_item = model(train)
-            loss = loss_fn(z_user[users], z_item[items], z_item[negatives])
+            ids = torch.cat([items[:, None], negatives.view(users.numel(), -1)], dim=1)
+            z_user, z_item = model(train, users, ids)
+            loss = loss_fn(z_user, z_item[:, 0], z_item[:, 1:])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
         seconds += time.perf_counter() - start
-        if epoch % eval_every and epoch < epochs:
+        over = epoch == epochs or seconds > max_seconds
+        if epoch % eval_every and not over:
             continue
         model.eval()
         with torch.inference_mode():
@@ -112,14 +142,15 @@ def fit(
                 z_user, z_item, val_target, exclude=train[INTERACTS].edge_index, k=20
             )['recall@20']
         curve.append(recall)
+        times.append(seconds)
         if best is None or recall > best.recall:
             alpha = []
             if isinstance(model, MMGEF) and model.edge_fusion is not None:
                 alpha = model.alpha(train).mean(dim=0).tolist()
             best = Fit(z_user, z_item, epoch, recall, alpha, 0.0)
-        elif epoch - best.epoch >= patience * eval_every:
+        if over or recall >= goal or epoch - best.epoch >= patience * eval_every:
             break
     assert best is not None
     best.seconds_per_epoch = seconds / epoch
-    best.curve = curve
+    best.curve, best.seconds = curve, times
     return best

@@ -10,7 +10,7 @@ import csv
 from typing import Any
 
 import torch
-from common import INTERACTS, data_root, fit, parser, write_json
+from common import INTERACTS, data_root, fit, parser, pyplot, save_plot, write_json
 from torch_geometric import seed_everything
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import Compose
@@ -131,19 +131,13 @@ def print_table(results: list[dict[str, Any]]) -> None:
 
 
 def plot(path: Any, results: list[dict[str, Any]]) -> None:
-    import matplotlib
-
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
-
     tasks, rows = distinct(results, 'task'), distinct(results, 'row')
-    figure, axes = plt.subplots(1, len(tasks), figsize=(10, 3), layout='constrained')
+    figure, axes = pyplot().subplots(1, len(tasks), figsize=(10, 3), layout='constrained')
     for axis, task in zip(axes, tasks, strict=True):
         cells = [mean(results, task, row, 'recall@20') for row in rows]
         axis.bar(rows, [cell[0] for cell in cells], yerr=[cell[1] for cell in cells])
         axis.set(title=task, ylabel='Recall@20')
-    figure.savefig(path, dpi=150)
-    print(f'Wrote {path}')
+    save_plot(figure, path)
 
 
 if __name__ == '__main__':

@@ -1,16 +1,17 @@
 """How long is one training step? Ours beside PyG's LightGCN, at the size of Amazon Baby.
 
 Random interactions of that size (19,445 users, 7,050 items, 118,551 interactions, 64 channels,
-batch 2048) and 512-d item features. All contestants take ten steps each, in turn within one process,
-so a busy machine slows them alike; the median of a step is shown.
+batch 2048) and 512-d item features. All contestants take ten steps each, in turn within one
+process, so a busy machine slows them alike; the median of a step is shown.
 """
 
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
-from common import parser, write_json
+from common import parser, pyplot, save_plot, write_json
 from torch_geometric import seed_everything
 from torch_geometric.data import HeteroData
 from torch_geometric.nn import LightGCN as PyGLightGCN
@@ -134,18 +135,12 @@ def main() -> None:
     plot(args.output / 'train_step.png', results)
 
 
-def plot(path: object, results: dict[str, dict[str, float]]) -> None:
-    import matplotlib
-
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
-
-    figure, axis = plt.subplots(figsize=(7, 3), layout='constrained')
+def plot(path: Path, results: dict[str, dict[str, float]]) -> None:
+    figure, axis = pyplot().subplots(figsize=(7, 3), layout='constrained')
     axis.barh(list(results), [row['ms'] for row in results.values()])
     axis.set(xlabel='ms per training step, less is better')
     axis.invert_yaxis()
-    figure.savefig(str(path), dpi=150)
-    print(f'Wrote {path}')
+    save_plot(figure, path)
 
 
 if __name__ == '__main__':

@@ -98,10 +98,12 @@ class ItemGraphs:
         @torch.no_grad()
         def build() -> tuple[CSRPair, Tensor, Tensor]:
             x, pairs = features(), self.pairs(data)
-            fused = torch.stack([pair.matmul(x) for pair in pairs], dim=1).flatten(0, 1)
+            fused = x.new_empty(self.num_items, len(pairs), x.size(1))
+            for position, pair in enumerate(pairs):  # One at a time: they may be large.
+                fused[:, position] = pair.matmul(x)
             ones = x.new_ones(self.num_items, 1)
             received = torch.cat([pair.matmul(ones) for pair in pairs], dim=1)
-            return self._to_items(x.device), fused, received
+            return self._to_items(x.device), fused.flatten(0, 1), received
 
         mixer, fused, received = self._caches[2].get([*self._tensors(data), *made_from], build)
         fused, received = fused.to(alpha.dtype), received.to(alpha.dtype)

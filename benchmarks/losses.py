@@ -1,0 +1,104 @@
+"""Losses on Amazon Baby: how good, and after how many epochs?
+
+Data: the folder `amazon_baby` below PYG_MMGEF_DATA. LightGCN (2 layers) and MM-GEF (the settings of
+`amazon_baby.py`) with each loss; learning rate 1e-3, batch 2048. The temperature and the weight of
+uniformity are the best on validation of the few values below, the epoch too; test is read once.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from amazon_baby import BOTH, L2, LIGHT_GCN_L2, SETTINGS, load
+from common import INTERACTS, fit, parser, pyplot, save_plot, write_json
+from torch_geometric import seed_everything
+
+from pyg_mmgef.nn import MMGEF, AlignmentUniformityLoss, BPRLoss, LightGCN, SampledSoftmaxLoss
+from pyg_mmgef.ranking import evaluate_ranking
+from pyg_mmgef.transforms import AddCoInteractionGraph
+
+NUM_NEGATIVES = 64
+
+
+def losses(l2: float) -> Iterator[tuple[str, list[Any], int]]:
+    """Yield each loss's name, its settings to choose from, and how many negatives it takes."""
+    yield 'BPR', [BPRLoss(l2)], 1
+    softmax = [SampledSoftmaxLoss(t, in_batch=False) for t in (0.1, 0.2)]
+    yield f'sampled softmax, {NUM_NEGATIVES} uniform', softmax, NUM_NEGATIVES
+    yield 'sampled softmax, in batch', [SampledSoftmaxLoss(0.2)], 0
+    yield 'alignment-uniformity', [AlignmentUniformityLoss(gamma) for gamma in (0.3, 1.0)], 0
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument('--epochs', type=int, default=300)
+    args = arguments.parse_args()
+    torch.set_num_threads(args.threads)
+    train, val, test = load()
+    train = AddCoInteractionGraph(k=10, min_count=3)(train)
+    seen = torch.cat([train[INTERACTS].edge_index, val[INTERACTS].edge_label_index], dim=1)
+    results: list[dict[str, Any]] = []
+    print(
+        f'{"Amazon Baby, test":<42}{"R@20":>8}{"N@20":>8}{"val R@20":>10}{"epoch":>7}{"s/epoch":>9}'
+    )
+    for name in ('LightGCN', 'MM-GEF'):
+        for loss, settings, num_negatives in losses(LIGHT_GCN_L2 if name == 'LightGCN' else L2):
+            tried = []
+            for loss_fn in settings:
+                seed_everything(0)
+                tried.append(
+                    fit(
+                        LightGCN.from_data(train)
+                        if name == 'LightGCN'
+                        else MMGEF.from_data(train, item_graphs=BOTH, **SETTINGS),
+                        train,
+                        val[INTERACTS].edge_label_index,
+                        loss_fn=loss_fn,
+                        num_negatives=num_negatives,
+                        epochs=2 if args.quick else args.epochs,
+                        patience=4,
+                    )
+                )
+            which = max(range(len(tried)), key=lambda number: tried[number].recall)
+            best = tried[which]
+            metrics = evaluate_ranking(
+                best.z_user, best.z_item, test[INTERACTS].edge_label_index, exclude=seen
+            )
+            results.append(
+                {
+                    'row': f'{name}, {loss}',
+                    'loss': repr(settings[which]),
+                    'tried': {
+                        repr(s): fitted.recall for s, fitted in zip(settings, tried, strict=True)
+                    },
+                    **metrics,
+                    'val_recall@20': best.recall,
+                    'epoch': best.epoch,
+                    'seconds_per_epoch': best.seconds_per_epoch,
+                    'curve': best.curve,
+                }
+            )
+            print(
+                f'{name + ", " + loss:<42}{metrics["recall@20"]:>8.4f}{metrics["ndcg@20"]:>8.4f}'
+                f'{best.recall:>10.4f}{best.epoch:>7}{best.seconds_per_epoch:>9.2f}  '
+                f'{settings[which]}',
+                flush=True,
+            )
+            write_json(args.output / 'losses.json', results)
+    plot(args.output / 'losses.png', results)
+
+
+def plot(path: Path, results: list[dict[str, Any]]) -> None:
+    figure, axis = pyplot().subplots(figsize=(7, 4), layout='constrained')
+    for row in results:
+        epochs = [5 * (step + 1) for step in range(len(row['curve']))]
+        axis.plot(epochs, row['curve'], label=row['row'])
+    axis.set(xlabel='epoch', ylabel='validation Recall@20', title='Amazon Baby')
+    axis.grid(alpha=0.3)
+    axis.legend(frameon=False, fontsize=7)
+    save_plot(figure, path)
+
+
+if __name__ == '__main__':
+    main()
