@@ -171,7 +171,7 @@ def main() -> None:
                 f'{row["MiB"] / 1024:>7.1f}',
                 flush=True,
             )
-            write_json(args.output / 'scaling.json', results)
+    write_json(args.output / 'scaling.json', results)
     plot(args.output / 'scaling.png', results)
 
 

@@ -34,12 +34,12 @@ model = LightGCN.from_data(train, embedding_dim=64, num_layers=2)
 generator = torch.Generator().manual_seed(args.seed)
 loader = TripletLoader(train, batch_size=2048, shuffle=True, generator=generator)
 loss_fn = BPRLoss(l2=1e-3)
-optimizer = torch.optim.Adam(model.parameters(), lr=args.lr)
+optimizer = torch.optim.Adam(model.parameters(), lr=args.lr, fused=True)
 
 for _ in (progress := tqdm(range(args.epochs), unit='epoch')):
     for users, items, negatives in loader:
-        z_user, z_item = model(train)
-        loss = loss_fn(z_user[users], z_item[items], z_item[negatives])
+        z_user, z_item = model(train, users, torch.stack([items, negatives]))
+        loss = loss_fn(z_user, *z_item)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

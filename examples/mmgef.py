@@ -172,7 +172,7 @@ def fit(
         train, args.batch_size, shuffle=True, generator=torch.Generator().manual_seed(args.seed)
     )
     loss_fn = BPRLoss(args.l2)
-    optimizer = torch.optim.Adam(model.parameters(), lr=args.lr)
+    optimizer = torch.optim.Adam(model.parameters(), lr=args.lr, fused=True)
     curves: dict[str, list] = {'loss': [], 'recall@20': [], 'cold recall@20': [], 'alpha': []}
     best, best_epoch, best_state = -1.0, 0, {}
     progress = tqdm(range(args.epochs), desc=f'{name:>12}', unit='epoch')
@@ -181,8 +181,8 @@ def fit(
         model.train()
         total = 0.0
         for users, items, negatives in loader:
-            z_user, z_item = model(train)
-            loss = loss_fn(z_user[users], z_item[items], z_item[negatives])
+            z_user, z_item = model(train, users, torch.stack([items, negatives]))
+            loss = loss_fn(z_user, *z_item)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -286,8 +286,11 @@ def save(
     model: LightGCN | MMGEF,
     curves: dict[str, dict[str, list]],
 ) -> None:
-    (folder / 'metrics.json').write_text(json.dumps(table, indent=2))
-    torch.save(model.state_dict(), folder / 'model.pt')
+    # Under a temporary name first, so an interruption never leaves half a file.
+    (folder / 'metrics.tmp').write_text(json.dumps(table, indent=2))
+    (folder / 'metrics.tmp').replace(folder / 'metrics.json')
+    torch.save(model.state_dict(), folder / 'model.tmp')
+    (folder / 'model.tmp').replace(folder / 'model.pt')
     plot_curves(folder / 'learning_curves.png', curves)
     print(f'\nSaved metrics.json, model.pt and learning_curves.png in {folder}/')
     alpha = {name: curve['alpha'] for name, curve in curves.items() if curve['alpha']}
