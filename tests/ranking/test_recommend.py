@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pyg_mmgef.graph import candidates as candidate_lists
-from pyg_mmgef.ranking import recommend, scoring
+from pyg_mmgef.ranking import _proof, recommend, scoring
 
 NUM_USERS, NUM_ITEMS = 11, 17
 
@@ -154,6 +154,23 @@ def test_proof_succeeds_where_scores_differ(k: int, monkeypatch: pytest.MonkeyPa
     items, scores = recommend(z_user, close, k=k, exclude=exclude)
     assert left[-1] >= 0.9 * len(z_user)
     assert_best(z_user, close, exclude, items, scores)
+
+
+@pytest.mark.parametrize('precision', ['high', 'medium'])
+def test_proof_allows_for_low_precision_inside_of_products(
+    precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if candidate_lists._tiles is None:
+        pytest.skip('without a compiler, all items are ranked')
+    monkeypatch.setattr(_proof, 'product_dtype', lambda device: torch.float32)
+    z_user, z_item, exclude = long_tailed_case()
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision(precision)
+        items, scores = recommend(z_user, z_item, k=20, exclude=exclude)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert_best(z_user, z_item, exclude, items, scores)
 
 
 @pytest.mark.usefixtures('way')

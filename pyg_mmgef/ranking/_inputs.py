@@ -1,0 +1,53 @@
+"""What may be ranked: embeddings, candidates and pairs, checked."""
+
+import torch
+from torch import Tensor
+
+from pyg_mmgef.validate import check_edge_index, check_finite, check_ids
+
+__all__ = ['candidate_items', 'check_embeddings', 'pair_keys']
+
+
+def check_embeddings(z_user: Tensor, z_item: Tensor) -> None:
+    """Raise unless both are finite matrices of one width."""
+    for name, z in (('z_user', z_user), ('z_item', z_item)):
+        if z.dim() != 2 or not z.is_floating_point():
+            raise ValueError(
+                f"'{name}' must be a floating point matrix (got {list(z.shape)}, {z.dtype})"
+            )
+        check_finite(name, z)
+    if z_user.size(1) != z_item.size(1):
+        raise ValueError(
+            f"'z_user' and 'z_item' must have the same number of channels (got "
+            f'{z_user.size(1)} and {z_item.size(1)})'
+        )
+
+
+def candidate_items(candidates: Tensor | None, z_item: Tensor) -> Tensor:
+    """Return the distinct ids of the items to rank, checked; all items for :obj:`None`."""
+    if candidates is None:
+        return torch.arange(z_item.size(0), device=z_item.device)
+    check_ids('candidates', candidates, z_item.size(0), 'item')
+    if candidates.numel() == 0:
+        raise ValueError("'candidates' is empty; there is no item to rank")
+    return candidates.long().unique().to(z_item.device)
+
+
+def pair_keys(name: str, pairs: Tensor | None, z_user: Tensor, z_item: Tensor) -> Tensor:
+    """Return ``user * num_items + item`` of some interactions, checked and sorted.
+
+    Args:
+        name: The argument's name, for the message.
+        pairs: Interactions (user, item), repeated ones allowed; none for :obj:`None`.
+            Shape: ``[2, E]``.
+        z_user: User embeddings. Shape: ``[num_users, channels]``.
+        z_item: Item embeddings. Shape: ``[num_items, channels]``.
+    """
+    if pairs is None:
+        return torch.empty(0, dtype=torch.long, device=z_user.device)
+    num_items = z_item.size(0)
+    check_edge_index(name, pairs, (z_user.size(0), num_items), ('user', 'item'))
+    user, item = pairs.to(z_user.device).long()
+    key = user * num_items + item
+    # What a split made is in order, and to see that is many times faster than to sort it.
+    return key if bool((key[1:] >= key[:-1]).all()) else key.sort().values

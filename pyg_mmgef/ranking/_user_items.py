@@ -1,0 +1,35 @@
+"""Items of users, such as those that they must not be shown."""
+
+import torch
+from torch import Tensor
+
+__all__ = ['UserItems']
+
+
+class UserItems:
+    """Interactions in CSR form, with items as columns of a matrix of scores.
+
+    Args:
+        key: Interactions, from :func:`pair_keys`. Shape: ``[E]``.
+        num_users: Number of users.
+        num_items: Number of items.
+        columns: The item of each column; interactions with other items are dropped.
+            Shape: ``[C]``.
+    """
+
+    def __init__(self, key: Tensor, num_users: int, num_items: int, columns: Tensor) -> None:
+        place = torch.full((num_items,), -1, dtype=torch.long, device=key.device)
+        place[columns] = torch.arange(columns.numel(), device=key.device)
+        column = place[key % num_items]
+        kept = column >= 0
+        first = torch.arange(num_users + 1, device=key.device) * num_items
+        self._start = torch.searchsorted(key[kept], first)
+        self._column = column[kept]
+
+    def of(self, users: Tensor) -> tuple[Tensor, Tensor]:
+        """Return rows, which are places in :obj:`users`, and the columns of their items."""
+        start = self._start[users]
+        degree = self._start[users + 1] - start
+        row = torch.arange(users.numel(), device=users.device).repeat_interleave(degree)
+        shift = start - (degree.cumsum(0) - degree)
+        return row, self._column[torch.arange(row.numel(), device=users.device) + shift[row]]
