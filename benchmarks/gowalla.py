@@ -77,9 +77,9 @@ def main() -> None:
         last = epoch == args.epochs or seconds > args.seconds or args.quick
         if epoch % args.eval_every == 0 or epoch == 1 or last:
             with torch.inference_mode():
-                metrics = evaluate_ranking(
-                    *model(train), test, exclude=train[INTERACTS].edge_index, k=20
-                )
+                z_user, z_item = model(train)
+            seen = train[INTERACTS].edge_index
+            metrics = evaluate_ranking(z_user, z_item, test, exclude=seen, k=20)
             curve.append({'epoch': epoch, 'seconds': seconds, **metrics})
             print(
                 f'{epoch:>6}{seconds:>9.0f}{metrics["recall@20"]:>9.4f}{metrics["ndcg@20"]:>9.4f}',

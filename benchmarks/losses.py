@@ -1,8 +1,8 @@
 """Losses on Amazon Baby: how good, and after how many epochs?
 
 Data: the folder `amazon_baby` below PYG_MMGEF_DATA. LightGCN (2 layers) and MM-GEF (the settings of
-`amazon_baby.py`) with each loss; learning rate 1e-3, batch 2048. The temperature and the weight of
-uniformity are the best on validation of the few values below, the epoch too; test is read once.
+`amazon_baby.py`) with each loss; learning rate 1e-3, batch 2048. Where several temperatures or
+weights of uniformity are given below, validation chooses, the epoch too; test is read once.
 """
 
 from collections.abc import Iterator
@@ -19,15 +19,16 @@ from pyg_mmgef.ranking import evaluate_ranking
 from pyg_mmgef.transforms import AddCoInteractionGraph
 
 NUM_NEGATIVES = 64
+TEMPERATURES, GAMMAS = (0.2,), (1.0,)
 
 
 def losses(l2: float) -> Iterator[tuple[str, list[Any], int]]:
     """Yield each loss's name, its settings to choose from, and how many negatives it takes."""
     yield 'BPR', [BPRLoss(l2)], 1
-    softmax = [SampledSoftmaxLoss(t, in_batch=False) for t in (0.1, 0.2)]
+    softmax = [SampledSoftmaxLoss(temperature, in_batch=False) for temperature in TEMPERATURES]
     yield f'sampled softmax, {NUM_NEGATIVES} uniform', softmax, NUM_NEGATIVES
     yield 'sampled softmax, in batch', [SampledSoftmaxLoss(0.2)], 0
-    yield 'alignment-uniformity', [AlignmentUniformityLoss(gamma) for gamma in (0.3, 1.0)], 0
+    yield 'alignment-uniformity', [AlignmentUniformityLoss(gamma) for gamma in GAMMAS], 0
 
 
 def main() -> None:

@@ -35,6 +35,12 @@ PUBLIC_NAMES = {
     ],
     'pyg_mmgef.ranking': ['evaluate_ranking', 'recommend'],
     'pyg_mmgef.loader': ['TripletLoader'],
+    'pyg_mmgef.training': [
+        'AtomicCheckpointIO',
+        'InteractionDataModule',
+        'RankingModule',
+        'make_trainer',
+    ],
 }
 
 # Public modules without a test file of their own, and where they are tested instead.

@@ -11,7 +11,9 @@ from pyg_mmgef.validate import check_positive
 __all__ = ['top_items']
 
 BLOCK_SCORES = 2**25  # Scores held at a time where all are ranked: 128 MiB in float32.
-FEW = 32  # Users for whom to rank all items is as fast.
+# On the CPU, 4 MiB that stay in the cache, but no fewer users than products need to be fast.
+CACHED_SCORES, LEAST_ROWS = 2**20, 32
+FEW = 128  # Users for whom to rank all items is as fast.
 
 
 def top_items(
@@ -51,7 +53,7 @@ def top_items(
     dtype = torch.promote_types(z_user.dtype, z_item.dtype)
     dtype = torch.promote_types(dtype, torch.float32)
     z_user, z_item = z_user.detach().to(dtype), z_item.detach().to(dtype)
-    # Lists of candidates that torch keeps would take longer than to rank all items.
+    # Lists of candidates that torch keeps would cost what they save.
     compiled = candidate_lists(0, 1, z_item.device).concurrent
     some = k > 0 and z_item.size(1) > 0 and users.numel() > FEW
     with torch.autocast(z_user.device.type, enabled=False):
@@ -79,9 +81,11 @@ def _rank_all(
     """See :func:`top_items`; from the scores of all candidates, in bounded memory."""
     seen = UserItems(excluded, z_user.size(0), z_item.size(0), candidates)
     z_item = z_item[candidates]
-    size = min(batch_size, max(1, BLOCK_SCORES // max(1, len(z_item))))
+    size = max(1, BLOCK_SCORES // max(1, len(z_item)))
+    if z_item.device.type == 'cpu':
+        size = min(size, max(LEAST_ROWS, CACHED_SCORES // max(1, len(z_item))))
     scores, columns = [], []
-    for user in users.split(size):
+    for user in users.split(min(batch_size, size)):
         score = z_user[user] @ z_item.t()
         score[seen.of(user)] = float('-inf')
         score, column = _largest(score, k)

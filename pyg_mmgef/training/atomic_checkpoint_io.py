@@ -1,0 +1,33 @@
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+__all__ = ['AtomicCheckpointIO']
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and renames it, so that a kill leaves the old one whole.
+
+    Lightning's own plugin writes to the folder for temporary files and moves the result. Where that
+    folder is on another file system, moving is copying over the previous checkpoint. This plugin
+    leaves at most a ``.tmp`` file behind, which the next checkpoint overwrites. Pass it to a
+    trainer as ``Trainer(plugins=AtomicCheckpointIO())``; :func:`make_trainer` does.
+    """
+
+    def save_checkpoint(
+        self,
+        checkpoint: dict[str, Any],
+        path: str | Path,
+        storage_options: Any | None = None,
+    ) -> None:
+        """Write :obj:`checkpoint` to :obj:`path`; a URL is left to Lightning."""
+        if storage_options is not None or '://' in str(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        temporary = Path(f'{path}.tmp')
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(checkpoint, temporary)
+        os.replace(temporary, path)

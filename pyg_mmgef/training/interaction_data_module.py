@@ -1,0 +1,108 @@
+from copy import copy
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from pyg_mmgef.loader import TripletLoader
+from pyg_mmgef.schema import INTERACTS, interaction_edges
+
+__all__ = ['InteractionDataModule']
+
+
+class InteractionDataModule(LightningDataModule):
+    """The parts of a split shop, for a :class:`RankingModule`.
+
+    Training visits the triplets of :class:`~pyg_mmgef.loader.TripletLoader`; with several devices
+    each gets its share of every batch. Validation and test each see their part as a whole, once.
+    The parts are moved to the trainer's device once, not batch by batch; those passed in stay
+    where they are. A checkpoint holds the state of the loader's generator.
+
+    Args:
+        train: The train graph, the only one that a model sees.
+        val: The validation part, with an ``edge_label_index``; :obj:`None` trains without
+            validation. (default: :obj:`None`)
+        test: The test part, likewise. (default: :obj:`None`)
+        batch_size: Triplets per batch, of all devices together. (default: ``2048``)
+        num_negatives: Negatives per positive. (default: ``1``)
+        negatives_from: ``'warm'`` or ``'all'`` items. (default: ``'warm'``)
+        popularity: The exponent of an item's popularity in the draw of negatives.
+            (default: ``0.0``)
+        seed: Seed of the order and the negatives. (default: ``0``)
+
+    Raises:
+        ValueError: If a part lacks what it is for, or a loader's argument is out of range.
+    """
+
+    def __init__(
+        self,
+        train: HeteroData,
+        val: HeteroData | None = None,
+        test: HeteroData | None = None,
+        *,
+        batch_size: int = 2048,
+        num_negatives: int = 1,
+        negatives_from: str = 'warm',
+        popularity: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        interaction_edges(train)
+        for name, part in (('val', val), ('test', test)):
+            if part is not None and 'edge_label_index' not in part[INTERACTS]:
+                raise ValueError(
+                    f"'{name}' has no held-out interactions; set data{list(INTERACTS)}"
+                    '.edge_label_index, or split the data with SplitInteractions'
+                )
+        self.train, self.val, self.test = train, val, test
+        self.batch_size = batch_size
+        self.num_negatives = num_negatives
+        self.negatives_from = negatives_from
+        self.popularity = popularity
+        self.seed = seed
+        self._loader: TripletLoader | None = None
+
+    def setup(self, stage: str) -> None:
+        """Move the parts to the trainer's device; before training, build the loader."""
+        assert self.trainer is not None
+        device = self.trainer.strategy.root_device
+        self.train, self.val, self.test = (
+            None if part is None else copy(part).to(device)
+            for part in (self.train, self.val, self.test)
+        )
+        if stage == 'fit':
+            self._loader = TripletLoader(
+                self.train,
+                self.batch_size,
+                shuffle=True,
+                num_negatives=self.num_negatives,
+                negatives_from=self.negatives_from,
+                popularity=self.popularity,
+                generator=torch.Generator().manual_seed(self.seed),
+                num_replicas=self.trainer.world_size,
+                rank=self.trainer.global_rank,
+            )
+
+    def train_dataloader(self) -> TripletLoader:
+        """Return the loader of triplets."""
+        assert self._loader is not None
+        return self._loader
+
+    def val_dataloader(self) -> Tensor | list[Tensor]:
+        """Return the validation interactions as the only batch. Shape: ``[1, 2, E]``."""
+        return [] if self.val is None else self.val[INTERACTS].edge_label_index[None]
+
+    def test_dataloader(self) -> Tensor | list[Tensor]:
+        """Return the test interactions as the only batch. Shape: ``[1, 2, E]``."""
+        return [] if self.test is None else self.test[INTERACTS].edge_label_index[None]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the loader, for a checkpoint."""
+        return {} if self._loader is None else self._loader.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the state of the loader from a checkpoint; without training there is no loader."""
+        if self._loader is not None:
+            self._loader.load_state_dict(state_dict)

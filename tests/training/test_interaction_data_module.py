@@ -1,0 +1,92 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from pyg_mmgef.loader import TripletLoader
+from pyg_mmgef.nn import LightGCN
+from pyg_mmgef.schema import INTERACTS, ITEM
+from pyg_mmgef.training import InteractionDataModule, RankingModule, make_trainer
+from tests.training import job
+
+Parts = tuple[HeteroData, HeteroData, HeteroData]
+
+
+@pytest.fixture(scope='module')
+def parts() -> Parts:
+    return job.shop_parts()
+
+
+def attached(folder: Path, data: InteractionDataModule) -> InteractionDataModule:
+    """Return the data as a trainer has set it up, trained for an epoch."""
+    module = RankingModule(LightGCN.from_data(data.train, embedding_dim=4))
+    options: dict[str, Any] = {'enable_progress_bar': False, 'enable_model_summary': False}
+    make_trainer(folder, max_epochs=1, monitor=None, logger=False, **options).fit(module, data)
+    return data
+
+
+def drawn(loader: TripletLoader) -> list[Tensor]:
+    return [torch.cat(column) for column in zip(*loader, strict=True)]
+
+
+def test_loaders(parts: Parts, tmp_path: Path) -> None:
+    options: dict[str, Any] = {'num_negatives': 3, 'negatives_from': 'all', 'popularity': 0.5}
+    data = attached(tmp_path, InteractionDataModule(*parts, batch_size=50, seed=3, **options))
+    generator = torch.Generator().manual_seed(3)
+    expected = TripletLoader(parts[0], 50, shuffle=True, generator=generator, **options)
+    drawn(expected)  # The epoch that was trained.
+    for found, one in zip(drawn(data.train_dataloader()), drawn(expected), strict=True):
+        assert torch.equal(found, one)
+    for loader, part in ((data.val_dataloader(), parts[1]), (data.test_dataloader(), parts[2])):
+        (batch,) = loader
+        assert torch.equal(batch, part[INTERACTS].edge_label_index)
+
+
+def test_without_validation_and_test(parts: Parts) -> None:
+    data = InteractionDataModule(parts[0])
+    assert data.val_dataloader() == data.test_dataloader() == []
+
+
+def test_the_parts_passed_in_stay_as_they_are(parts: Parts, tmp_path: Path) -> None:
+    """They are moved once, as copies; on one device both share their tensors."""
+    before = [(part, dict(part[INTERACTS])) for part in parts]
+    data = attached(tmp_path, InteractionDataModule(*parts))
+    assert data.train is not parts[0]
+    for part, edges in before:
+        assert dict(part[INTERACTS]).keys() == edges.keys()
+        assert all(part[INTERACTS][key] is value for key, value in edges.items())
+    assert data.train[ITEM].x is parts[0][ITEM].x
+
+
+def test_state_is_that_of_the_loader(parts: Parts, tmp_path: Path) -> None:
+    first = attached(tmp_path / 'first', InteractionDataModule(*parts))
+    second = attached(tmp_path / 'second', InteractionDataModule(*parts, seed=9))
+    second.load_state_dict(first.state_dict())
+    for one, other in zip(
+        drawn(first.train_dataloader()), drawn(second.train_dataloader()), strict=True
+    ):
+        assert torch.equal(one, other)
+
+
+def test_without_training_there_is_no_state(parts: Parts) -> None:
+    data = InteractionDataModule(*parts)
+    assert data.state_dict() == {}
+    data.load_state_dict({'generator': torch.Generator().get_state()})
+
+
+@pytest.mark.parametrize('name', ['val', 'test'])
+def test_a_part_needs_held_out_interactions(name: str, parts: Parts) -> None:
+    whole = HeteroData()
+    whole[INTERACTS].edge_index = parts[0][INTERACTS].edge_index
+    with pytest.raises(ValueError, match=f"'{name}' has no held-out interactions"):
+        InteractionDataModule(parts[0], **{name: whole})
+    with pytest.raises(ValueError, match=f"'{name}' has no held-out interactions"):
+        InteractionDataModule(parts[0], **{name: HeteroData()})
+
+
+def test_train_needs_interactions() -> None:
+    with pytest.raises(ValueError, match='has no edge type'):
+        InteractionDataModule(HeteroData())
