@@ -69,7 +69,7 @@ def evaluate_ranking(
         candidates=candidates,
         batch_size=batch_size,
     )
-    return {name: float(value.mean(dtype=torch.float64)) for name, value in values.items()}
+    return {name: float(value.cpu().double().mean()) for name, value in values.items()}
 
 
 @torch.no_grad()

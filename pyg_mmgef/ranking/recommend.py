@@ -31,10 +31,12 @@ def recommend(
         exclude: Interactions (user, item) whose items are not recommended to the user again.
             Shape: ``[2, E]``. (default: :obj:`None`)
         candidates: The items to choose from; :obj:`None` means all. (default: :obj:`None`)
-        batch_size: Users per block. (default: ``2048``)
+        batch_size: Most users that are ranked at a time; fewer where there are so many items that
+            their scores would take more than 128 MiB. (default: ``2048``)
 
     Returns:
-        Item ids and scores, best first, both of shape ``[N, k]``. A user with fewer than
+        Item ids and scores, best first, of equal scores the lower id first, both of shape
+        ``[N, k]``. Scores of half precision embeddings are float32. A user with fewer than
         :obj:`k` items left has the id -1 and the score ``-inf`` in the remaining places.
 
     Raises:
