@@ -59,28 +59,27 @@ class ProvenRanking:
     ) -> None:
         self.k = k
         self._users, self._items = ItemFeatures(z_user, 'ip'), ItemFeatures(z_item, 'ip')
-        order = torch.linalg.vector_norm(z_item[candidates], dim=1).argsort(descending=True)
+        dtype = product_dtype(z_item.device)
+        low = z_item.to(dtype)
+        norm, error = _lengths(z_item, low)
+        self._norm, order = norm[candidates].sort(descending=True)
         columns = candidates[order]
-        self._columns = columns.int()
+        self._columns, self._low = columns.int(), low[columns]
+        error = error[candidates].amax()
+        self._low_norm = self._norm[0] + error
+        rounding = 2 * (z_item.size(1) + 8) * HALF_SPACING[torch.float32]
+        if dtype == torch.float32 and float32_rounding() > HALF_SPACING[torch.float32]:
+            rounding += 4 * float32_rounding()
+        self._item_error = error + rounding * self._norm[0]
+        # Relative to the rounded product, which may be the smaller one.
+        self._spacing = HALF_SPACING[dtype] / (1 - HALF_SPACING[dtype])
+
         num_users, num_items = len(z_user), len(z_item)
         self._seen = UserItems(excluded, num_users, num_items, columns)
         self._wanted: UserItems | None = None
         if wanted is not None:
             self._wanted = UserItems(wanted, num_users, num_items, candidates)
             self._candidates = candidates
-
-        z_item = z_item[columns]
-        self._norm = torch.linalg.vector_norm(z_item, dim=1)
-        dtype = product_dtype(z_item.device)
-        self._low = z_item.to(dtype)
-        self._low_norm = torch.linalg.vector_norm(self._low.float(), dim=1).amax()
-        rounding = 2 * (z_item.size(1) + 8) * HALF_SPACING[torch.float32]
-        if dtype == torch.float32 and float32_rounding() > HALF_SPACING[torch.float32]:
-            rounding += 4 * float32_rounding()
-        self._item_error = torch.linalg.vector_norm(z_item - self._low, dim=1).amax()
-        self._item_error += rounding * self._norm[0]
-        # Relative to the rounded product, which may be the smaller one.
-        self._spacing = HALF_SPACING[dtype] / (1 - HALF_SPACING[dtype])
 
     def __call__(self, users: Tensor, batch_size: int) -> tuple[Tensor, Tensor, Tensor]:
         r"""Rank the items of some users.
@@ -102,9 +101,8 @@ class ProvenRanking:
     def _rank(self, user: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         exact = self._users.x[user]
         low = exact.to(self._low.dtype)
-        norm = torch.linalg.vector_norm(exact, dim=1)
-        error = torch.linalg.vector_norm(exact - low, dim=1) * self._low_norm
-        error += norm * self._item_error
+        norm, error = _lengths(exact, low)
+        error = error * self._low_norm + norm * self._item_error
         product, chosen = self._choose(user, low, norm, error)
 
         reach = product[:, -1] + self._spacing * product[:, -1].abs() + error
@@ -185,6 +183,16 @@ class ProvenRanking:
             here = (column >= first) & (column < first + COLUMNS) & (row < count)
             product[row[here], column[here] - first] = float('-inf')
             lists.offer(product, order[:count], self._columns[first : first + COLUMNS])
+
+
+def _lengths(z: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the lengths of rows and of what rounding took from them."""
+    norm, error = z.new_empty(2, len(z))
+    for start in range(0, len(z), ROWS):  # Differences that stay in the cache.
+        rows = slice(start, start + ROWS)
+        torch.linalg.vector_norm(z[rows], dim=1, out=norm[rows])
+        torch.linalg.vector_norm(z[rows] - low[rows], dim=1, out=error[rows])
+    return norm, error
 
 
 def _ordered(bits: np.ndarray) -> np.ndarray:
