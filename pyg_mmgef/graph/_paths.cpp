@@ -2,9 +2,7 @@
 // array, which stays in the cache, and only the best ends are kept. The product of all items with all
 // items, of which a block is many times larger than what is kept of it, is never made.
 
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030A0000
-#include <Python.h>
+#include "_extension.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -104,11 +102,6 @@ void best_of_items(const Interactions &data, const Wanted &wanted, int64_t start
     met.clear();
     ends.clear();
   }
-}
-
-template <typename T>
-T *pointer(unsigned long long address) {
-  return reinterpret_cast<T *>(static_cast<uintptr_t>(address));
 }
 
 // best(item_start, user, user_start, item, num_users, num_items, ranking, averaged, min_count,

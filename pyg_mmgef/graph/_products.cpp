@@ -4,21 +4,9 @@
 // The matrix is in CSR form: `start` of each row among the columns in `source`. Every row is computed
 // by one thread in the order of its entries, so the result doesn't depend on the number of threads.
 
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030A0000
-#include <Python.h>
+#include "_extension.h"
 
 #include <cstdint>
-
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
-#if __GNUC__ >= 12
-#define FOR_EVERY_CPU __attribute__((target_clones("default", "avx2", "arch=x86-64-v4")))
-#else
-#define FOR_EVERY_CPU __attribute__((target_clones("default", "avx2")))
-#endif
-#else
-#define FOR_EVERY_CPU
-#endif
 
 namespace {
 
@@ -166,11 +154,6 @@ void sample_all(const Matrix &m, const T *left, const T *right, T *out, int thre
   share(m.num_rows, threads, [&](int64_t begin, int64_t end) {
     sample_rows_of(m, left, right, out, begin, end);
   });
-}
-
-template <typename T>
-T *pointer(unsigned long long address) {
-  return reinterpret_cast<T *>(static_cast<uintptr_t>(address));
 }
 
 // multiply(start, source, weight, x, out, rows, place, num_rows, channels, accumulate, in_double,

@@ -7,9 +7,7 @@
 // tile is compared with these limits in one pass, so all it costs is to read it: ranking it by any
 // means costs more than the matrix product that made it.
 
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030A0000
-#include <Python.h>
+#include "_extension.h"
 
 #include <algorithm>
 #include <atomic>
@@ -20,16 +18,6 @@
 #include <new>
 #include <thread>
 #include <vector>
-
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
-#if __GNUC__ >= 12
-#define FOR_EVERY_CPU __attribute__((target_clones("default", "avx2", "arch=x86-64-v4")))
-#else
-#define FOR_EVERY_CPU __attribute__((target_clones("default", "avx2")))
-#endif
-#else
-#define FOR_EVERY_CPU
-#endif
 
 namespace {
 
@@ -211,11 +199,6 @@ void offer_tile(const Tile &tile, Lists &lists) {
     }
     if (num_fresh > 0) lists.add(row, fresh, num_fresh, pool);
   }
-}
-
-template <typename T>
-T *pointer(unsigned long long address) {
-  return reinterpret_cast<T *>(static_cast<uintptr_t>(address));
 }
 
 // offer(score, itemsize, num_rows, num_columns, row, column, entry, count, limit, busy, width,
