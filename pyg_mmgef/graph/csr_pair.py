@@ -7,7 +7,7 @@ from torch.autograd.function import once_differentiable
 from torch_geometric import EdgeIndex
 from torch_geometric.utils import cumsum
 
-from pyg_mmgef.graph.products import multiply, sample, with_values
+from pyg_mmgef.graph.products import HALF, multiply, sample, with_values
 from pyg_mmgef.validate import check_edge_index, check_edge_weight, check_increasing
 
 __all__ = ['CSRPair']
@@ -145,7 +145,7 @@ class CSRPair:
             )
         if rows is not None:
             check_increasing('rows', rows, self.size[1], 'destination node')
-        if x.dtype in (torch.float16, torch.bfloat16):  # No sparse product on the CPU has these.
+        if x.dtype in HALF:
             return _CSRMatmul.apply(x.float(), edge_weight, rows, self).to(x.dtype)
         return _CSRMatmul.apply(x, edge_weight, rows, self)
 

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from pyg_mmgef.graph.csr_pair import CSRPair
-from pyg_mmgef.graph.products import multiply
+from pyg_mmgef.graph.products import HALF, multiply
 from pyg_mmgef.validate import check_increasing
 
 __all__ = ['layer_mean']
@@ -46,7 +46,7 @@ def layer_mean(
         :math:`\mathbf{z}_s` and :math:`\mathbf{z}_d`, with a row per node that is read.
 
     Raises:
-        ValueError: If features don't fit the graph, or ids are out of range or don't increase.
+        ValueError: If features don't fit the graph or each other, or ids are out of range or don't increase.
 
     Example:
         >>> pair = CSRPair(torch.tensor([[0, 1], [0, 0]]), size=(2, 1))
@@ -60,11 +60,20 @@ def layer_mean(
             f"'x_source' and 'x_destination' must have {pair.size[0]} and {pair.size[1]} rows of "
             f'the same width (got {list(x_source.shape)} and {list(x_destination.shape)})'
         )
+    if x_source.dtype != x_destination.dtype:
+        raise ValueError(
+            f"'x_source' and 'x_destination' must have one type (got {x_source.dtype} and "
+            f'{x_destination.dtype})'
+        )
     if sources is not None:
         check_increasing('sources', sources, pair.size[0], 'source node')
     if destinations is not None:
         check_increasing('destinations', destinations, pair.size[1], 'destination node')
-    return _LayerMean.apply(x_source, x_destination, sources, destinations, pair, num_layers)
+    graph = sources, destinations, pair, num_layers
+    if x_source.dtype in HALF:
+        z_source, z_destination = _LayerMean.apply(x_source.float(), x_destination.float(), *graph)
+        return z_source.to(x_source.dtype), z_destination.to(x_source.dtype)
+    return _LayerMean.apply(x_source, x_destination, *graph)
 
 
 class _LayerMean(torch.autograd.Function):
@@ -101,16 +110,16 @@ class _LayerMean(torch.autograd.Function):
         if num_layers == 0:
             x_source = _spread(grad_source, sources, pair.size[0])
             x_destination = _spread(grad_destination, destinations, pair.size[1])
-        else:
-            # Horner's rule: g + A (g + A (g + ...)), where only the first g is sparse.
+            return x_source, x_destination, None, None, None, None
+        # Horner's rule: g + A (g + A (g + ...)), where only the first g has but some rows.
+        x_source, x_destination = grad_source, grad_destination
+        given_sources, given_destinations = sources, destinations
+        for _ in range(num_layers):
             x_source, x_destination = (
-                multiply(back, grad_destination, columns=destinations),
-                multiply(forth, grad_source, columns=sources),
+                multiply(back, x_destination, columns=given_destinations),
+                multiply(forth, x_source, columns=given_sources),
             )
-            _add_to_rows(x_source, grad_source, sources)
-            _add_to_rows(x_destination, grad_destination, destinations)
-        for _ in range(num_layers - 1):
-            x_source, x_destination = multiply(back, x_destination), multiply(forth, x_source)
+            given_sources = given_destinations = None
             _add_to_rows(x_source, grad_source, sources)
             _add_to_rows(x_destination, grad_destination, destinations)
         return x_source, x_destination, None, None, None, None
@@ -118,9 +127,9 @@ class _LayerMean(torch.autograd.Function):
 
 def _rows(x: Tensor, rows: Tensor | None) -> Tensor:
     """Return a copy of some rows."""
-    return (
-        x.clone(memory_format=torch.contiguous_format) if rows is None else x.index_select(0, rows)
-    )
+    if rows is not None:
+        return x.index_select(0, rows)
+    return x.clone(memory_format=torch.contiguous_format)
 
 
 def _add_rows(out: Tensor, x: Tensor, rows: Tensor | None) -> None:

@@ -9,7 +9,10 @@ try:
 except ImportError:  # Not compiled; torch computes the same, and what isn't read as well.
     _products = None  # type: ignore[assignment]
 
-__all__ = ['multiply', 'sample', 'with_values']
+__all__ = ['HALF', 'multiply', 'sample', 'with_values']
+
+HALF = torch.float16, torch.bfloat16
+"""Types that no sparse product on the CPU has: compute in float32."""
 
 
 def multiply(
@@ -35,7 +38,7 @@ def multiply(
     Returns:
         Shape: ``[M, channels]`` or ``[len(rows), channels]``; :obj:`add_to`, if given.
     """
-    if _is_compiled_for(x):
+    if _is_compiled_for(matrix, x, x if add_to is None else add_to):
         return _multiply_compiled(matrix, x.contiguous(), rows, columns, add_to)
     if columns is not None:
         x = x.new_zeros(matrix.size(1), x.size(1)).index_copy_(0, columns, x)
@@ -60,7 +63,7 @@ def sample(matrix: Tensor, left: Tensor, right: Tensor, *, rows: Tensor | None =
     Returns:
         One number per entry, in the order of the matrix. Shape: ``[num_entries]``.
     """
-    if _is_compiled_for(left):
+    if _is_compiled_for(left, right) and matrix.device == left.device:
         return _sample_compiled(matrix, left.contiguous(), right.contiguous(), rows)
     num_rows, num_columns = matrix.shape
     num_entries = matrix.col_indices().numel()
@@ -86,9 +89,14 @@ def with_values(matrix: Tensor, values: Tensor) -> Tensor:
     )
 
 
-def _is_compiled_for(x: Tensor) -> bool:
-    on_cpu = x.device.type == 'cpu' and x.dtype in (torch.float32, torch.float64)
-    return _products is not None and on_cpu
+def _is_compiled_for(*tensors: Tensor) -> bool:
+    """Return whether all are of one type and on the CPU; compiled code trusts that they are."""
+    dtype = tensors[0].dtype
+    return (
+        _products is not None
+        and dtype in (torch.float32, torch.float64)
+        and all(tensor.dtype == dtype and tensor.device.type == 'cpu' for tensor in tensors)
+    )
 
 
 def _multiply_compiled(

@@ -111,10 +111,25 @@ def test_single_precision() -> None:
         torch.testing.assert_close(z.double(), exact, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_precision(dtype: torch.dtype) -> None:
+    x_source, x_destination = (x.detach().to(dtype).requires_grad_() for x in features())
+    out = layer_mean(pair(), x_source, x_destination, 2, sources=SOURCES)
+    exact = dense(x_source.double(), x_destination.double(), 2)
+    for z, expected in zip(out, (exact[0][SOURCES], exact[1]), strict=True):
+        assert z.dtype == dtype
+        torch.testing.assert_close(z.double(), expected, rtol=0.02, atol=0.02)
+    out[0].sum().backward()
+    assert x_source.grad is not None
+    assert x_source.grad.dtype == dtype
+
+
 def test_errors() -> None:
     x_source, x_destination = features()
     with pytest.raises(ValueError, match=r"'x_source' and 'x_destination' must have 7 and 5 rows"):
         layer_mean(pair(), x_destination, x_source, 1)
+    with pytest.raises(ValueError, match=r"must have one type \(got torch.float64 and torch.float32"):
+        layer_mean(pair(), x_source, x_destination.float(), 1)
     with pytest.raises(ValueError, match=r"'sources' must hold each source node id once, in order"):
         layer_mean(pair(), x_source, x_destination, 1, sources=torch.tensor([2, 2]))
     with pytest.raises(ValueError, match=r"'destinations' must hold .* in \[0, 5\) .*from 1 to 5"):

@@ -132,3 +132,13 @@ def test_one_openmp_runtime_serves_torch_and_the_extension() -> None:
     torch_has = [path for path in runtimes if '/torch/lib/' in path]
     others = {path for path in runtimes - set(torch_has) if '.libs/' not in path}
     assert not torch_has or not others
+
+
+def test_compiled_code_never_reads_one_type_as_another() -> None:
+    edge_index, weight = graph()
+    matrix = CSRPair(edge_index, weight, SIZE).matrix(torch.float32)
+    x, y = random(SIZE[0], 8, torch.float64), random(SIZE[1], 8, torch.float32)
+    with pytest.raises(RuntimeError):
+        multiply(matrix, x)
+    with pytest.raises(RuntimeError):
+        sample(matrix, y, x)

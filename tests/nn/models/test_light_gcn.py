@@ -440,3 +440,13 @@ def test_ids_of_a_batch_are_checked() -> None:
         model(data, torch.tensor([6]), torch.tensor([0]))
     with pytest.raises(ValueError, match=r"'items' must hold item ids in \[0, 9\)"):
         model(data, torch.tensor([0]), torch.tensor([-1]))
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_precision(dtype: torch.dtype) -> None:
+    data = small_shop()
+    model = model_of(data)
+    exact = expected_of(model, data)
+    for z, expected in zip(model.to(dtype)(data), exact, strict=True):
+        assert z.dtype == dtype
+        torch.testing.assert_close(z.double(), expected, rtol=0.02, atol=0.02)
