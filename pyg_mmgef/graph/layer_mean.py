@@ -46,7 +46,8 @@ def layer_mean(
         :math:`\mathbf{z}_s` and :math:`\mathbf{z}_d`, with a row per node that is read.
 
     Raises:
-        ValueError: If features don't fit the graph or each other, or ids are out of range or don't increase.
+        ValueError: If features don't fit the graph or each other, or ids are out of range or
+            don't increase.
 
     Example:
         >>> pair = CSRPair(torch.tensor([[0, 1], [0, 0]]), size=(2, 1))

@@ -128,7 +128,9 @@ def test_errors() -> None:
     x_source, x_destination = features()
     with pytest.raises(ValueError, match=r"'x_source' and 'x_destination' must have 7 and 5 rows"):
         layer_mean(pair(), x_destination, x_source, 1)
-    with pytest.raises(ValueError, match=r"must have one type \(got torch.float64 and torch.float32"):
+    with pytest.raises(
+        ValueError, match=r'must have one type \(got torch.float64 and torch.float32'
+    ):
         layer_mean(pair(), x_source, x_destination.float(), 1)
     with pytest.raises(ValueError, match=r"'sources' must hold each source node id once, in order"):
         layer_mean(pair(), x_source, x_destination, 1, sources=torch.tensor([2, 2]))
