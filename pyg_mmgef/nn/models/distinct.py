@@ -3,7 +3,7 @@ from torch import Tensor
 
 from pyg_mmgef.validate import check_ids
 
-__all__ = ['distinct', 'restore']
+__all__ = ['distinct', 'restore', 'select']
 
 
 def distinct(
@@ -41,4 +41,9 @@ def restore(z: Tensor, place: Tensor | None) -> Tensor:
     if place is None:
         return z
     # Its gradient adds up in one order, whatever the number of threads; that of `z[place]` doesn't.
-    return z.index_select(0, place.view(-1)).view(*place.shape, z.size(1))
+    return select(z, place.view(-1)).view(*place.shape, z.size(1))
+
+
+def select(x: Tensor, rows: Tensor | None) -> Tensor:
+    """Return some rows, or all for :obj:`None`."""
+    return x if rows is None else x.index_select(0, rows)

@@ -6,6 +6,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_mmgef.graph.csr_pair import CSRPair
 from pyg_mmgef.graph.weights import union_graphs
+from pyg_mmgef.nn.models.distinct import select
 from pyg_mmgef.nn.models.graph_cache import GraphCache
 from pyg_mmgef.schema import item_graph
 from pyg_mmgef.typing import WeightedGraph
@@ -34,7 +35,7 @@ class ItemGraphs:
         self.mixed = mixed
         self.skip_weight = skip_weight
         self._learned: WeightedGraph | None = None
-        self._caches = GraphCache(), GraphCache(), GraphCache()
+        self._pairs, self._union, self._propagated = GraphCache(), GraphCache(), GraphCache()
 
     @property
     def learned(self) -> WeightedGraph | None:
@@ -44,7 +45,7 @@ class ItemGraphs:
     @learned.setter
     def learned(self, graph: WeightedGraph | None) -> None:
         self._learned = graph
-        for cache in self._caches:
+        for cache in (self._pairs, self._union, self._propagated):
             cache.clear()
 
     def pairs(self, data: HeteroData) -> list[CSRPair]:
@@ -54,7 +55,7 @@ class ItemGraphs:
         def build() -> list[CSRPair]:
             return [CSRPair(*graph, size) for graph in self._mixed(data)]
 
-        pairs: list[CSRPair] = self._caches[0].get(self._tensors(data), build)
+        pairs: list[CSRPair] = self._pairs.get(self._tensors(data), build)
         return pairs
 
     def union(self, data: HeteroData) -> tuple[CSRPair, Tensor, Tensor]:
@@ -65,7 +66,7 @@ class ItemGraphs:
             size = self.num_items, self.num_items
             return CSRPair(edge_index, size=size), edge_index, edge_attr
 
-        union: tuple[CSRPair, Tensor, Tensor] = self._caches[1].get(self._tensors(data), build)
+        union: tuple[CSRPair, Tensor, Tensor] = self._union.get(self._tensors(data), build)
         return union
 
     def mix_features(
@@ -105,16 +106,15 @@ class ItemGraphs:
             received = torch.cat([pair.matmul(ones) for pair in pairs], dim=1)
             return self._to_items(x.device), fused.flatten(0, 1), received
 
-        mixer, fused, received = self._caches[2].get([*self._tensors(data), *made_from], build)
+        mixer, fused, received = self._propagated.get([*self._tensors(data), *made_from], build)
         fused, received = fused.to(alpha.dtype), received.to(alpha.dtype)
         if items is None or alpha.size(0) == 1:
             weight = alpha.expand(self.num_items, -1)
         else:
             weight = alpha.new_zeros(self.num_items, alpha.size(1)).index_copy(0, items, alpha)
-        received = received if items is None else received.index_select(0, items)
         return (
             mixer.matmul(fused, weight.flatten(), items),
-            (alpha * received).sum(dim=1, keepdim=True),
+            (alpha * select(received, items)).sum(dim=1, keepdim=True),
         )
 
     def _to_items(self, device: torch.device) -> CSRPair:

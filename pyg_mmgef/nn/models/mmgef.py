@@ -12,7 +12,7 @@ from pyg_mmgef.graph.knn import knn_graph
 from pyg_mmgef.graph.weights import normalize_similarity
 from pyg_mmgef.nn.fusion.early_fusion import EarlyFusion
 from pyg_mmgef.nn.fusion.soft_edge_fusion import SoftEdgeFusion
-from pyg_mmgef.nn.models.distinct import distinct, restore
+from pyg_mmgef.nn.models.distinct import distinct, restore, select
 from pyg_mmgef.nn.models.graph_cache import GraphCache
 from pyg_mmgef.nn.models.item_graphs import ItemGraphs
 from pyg_mmgef.nn.models.light_gcn import LightGCN
@@ -260,7 +260,7 @@ class MMGEF(Module):
         items, place_of_item = distinct('items', items, self.light_gcn.num_items, ITEM)
         if items is not None and self.cold_scale is not None:  # It is relative to all warm items.
             z_user, z_item = self._embed(data, users, None)
-            z_item = z_item.index_select(0, items)
+            z_item = select(z_item, items)
         else:
             z_user, z_item = self._embed(data, users, items)
         return restore(z_user, place_of_user), restore(z_item, place_of_item)
@@ -275,7 +275,7 @@ class MMGEF(Module):
         h = self._item_part(data, is_warm, items)
         if self.normalize_item:
             h = F.normalize(h, dim=1)
-        is_warm = _rows(is_warm, items)
+        is_warm = select(is_warm, items)
         z_item = torch.addcmul(h, z_item, is_warm.to(z_item.dtype))
         if self.cold_scale is not None:
             length = self.cold_scale * _mean_length(z_item.detach(), is_warm)
@@ -287,8 +287,13 @@ class MMGEF(Module):
         """Return the attention over the item graphs, as :meth:`SoftEdgeFusion.alpha` does."""
         if self.edge_fusion is None:
             raise ValueError('the model fuses no item graphs, so there is no attention')
+        x = None
+        if self.edge_fusion.mode in ('node', 'edge'):
+            x = self._item_input(data, self._is_warm(data))
+        if self.edge_fusion.mode != 'edge':
+            return self.edge_fusion.node_alpha(x)
         _, edge_index, _ = self._graphs_of(data).union(data)
-        return self.edge_fusion.alpha(edge_index, self._item_input(data, self._is_warm(data)))
+        return self.edge_fusion.alpha(edge_index, x)
 
     def _is_warm(self, data: HeteroData) -> Tensor:
         return self.light_gcn.interaction_graph(data).num_incoming[:, None] > 0
@@ -320,9 +325,9 @@ class MMGEF(Module):
         r"""Return :math:`\mathbf{h}^{(0)}` of some items."""
         parts = []
         if self.item_input != 'features':
-            parts.append(_rows(self._embedding(is_warm), items))
+            parts.append(select(self._embedding(is_warm), items))
         if self.item_input != 'id':
-            parts.append(self._project(_rows(self._fused(data), items)))
+            parts.append(self._project(select(self._fused(data), items)))
         return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 
     def _item_part(self, data: HeteroData, is_warm: Tensor, items: Tensor | None) -> Tensor:
@@ -363,14 +368,14 @@ class MMGEF(Module):
         if per_edge:
             pair, edge_index, edge_attr = graphs.union(data)
             edge_weight = fusion(edge_index, edge_attr, x)
-        h, total = x, _rows(x, items)
+        h, total = x, select(x, items)
         for layer in range(self.num_item_layers):
             rows = items if layer == self.num_item_layers - 1 else None
             if per_edge:
                 h = pair.matmul(h, edge_weight, rows)
             else:
-                h = _mix(graphs.pairs(data), h, fusion.node_alpha(_rows(x, rows)), rows)
-            total = total + (h if rows is items else _rows(h, items))
+                h = _mix(graphs.pairs(data), h, fusion.node_alpha(select(x, rows)), rows)
+            total = total + (h if rows is items else select(h, items))
         return h if self.item_readout == 'last' else total / (self.num_item_layers + 1)
 
     def _graphs_of(self, data: HeteroData) -> ItemGraphs:
@@ -406,10 +411,6 @@ def _feature_tensors(data: HeteroData) -> list[Tensor]:
     """Return all that the fused features are made from."""
     x, has = item_modalities(data)
     return [*x.values(), *has.values()]
-
-
-def _rows(x: Tensor, rows: Tensor | None) -> Tensor:
-    return x if rows is None else x.index_select(0, rows)
 
 
 def _mix(pairs: Sequence[CSRPair], x: Tensor, alpha: Tensor, rows: Tensor | None) -> Tensor:
