@@ -139,14 +139,13 @@ class RankingModule(LightningModule):
     def _evaluate(self, name: str, target: Tensor, exclude: Tensor) -> None:
         z_user, z_item = self.model(self._data.train)
         users = target[0].unique()[self.global_rank :: self.trainer.world_size]
-        with torch.autocast(self.device.type, enabled=False):
-            metrics = evaluate_ranking(
-                z_user.to(torch.promote_types(z_user.dtype, torch.float)),
-                z_item.to(torch.promote_types(z_item.dtype, torch.float)),
-                target[:, torch.isin(target[0], users)],
-                exclude=exclude,
-                k=self.k,
-            )
+        metrics = evaluate_ranking(
+            z_user,
+            z_item,
+            target[:, torch.isin(target[0], users)],
+            exclude=exclude,
+            k=self.k,
+        )
         for metric, value in metrics.items():
             self.log(
                 f'{name}_{metric}',
