@@ -4,20 +4,10 @@ import pickle
 
 import pytest
 import torch
-from torch import Tensor
 
 from pyg_mmgef.nn import BPRLoss
+from tests.nn.loss.triplets import triplets
 from tests.references import bpr
-
-
-def triplets(*shape: int) -> tuple[Tensor, Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    user, item = (
-        torch.randn(5, 3, generator=generator, dtype=torch.double).requires_grad_()
-        for _ in range(2)
-    )
-    negative = torch.randn(5, *shape, 3, generator=generator, dtype=torch.double)
-    return user, item, negative.requires_grad_()
 
 
 @pytest.mark.parametrize('l2', [0.0, 1e-4, 0.7])
