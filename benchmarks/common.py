@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import Module
+from torch.optim import Optimizer
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.loader import TripletLoader
@@ -89,6 +90,23 @@ class Fit:
     """Of training, without evaluation, at each point of the curve."""
 
 
+def train_epoch(
+    model: LightGCN | MMGEF,
+    train: HeteroData,
+    loader: TripletLoader,
+    loss_fn: Module,
+    optimizer: Optimizer,
+) -> None:
+    """Take a step for each batch, whatever its number of negatives."""
+    for users, items, negatives in loader:
+        ids = torch.cat([items[:, None], negatives.view(users.numel(), -1)], dim=1)
+        z_user, z_item = model(train, users, ids)
+        loss = loss_fn(z_user, z_item[:, 0], z_item[:, 1:])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
 def fit(
     model: LightGCN | MMGEF,
     train: HeteroData,
@@ -124,13 +142,7 @@ def fit(
         start = time.perf_counter()
         model.start_epoch(train, epoch - 1)
         model.train()
-        for users, items, negatives in loader:
-            ids = torch.cat([items[:, None], negatives.view(users.numel(), -1)], dim=1)
-            z_user, z_item = model(train, users, ids)
-            loss = loss_fn(z_user, z_item[:, 0], z_item[:, 1:])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+        train_epoch(model, train, loader, loss_fn, optimizer)
         seconds += time.perf_counter() - start
         over = epoch == epochs or seconds > max_seconds
         if epoch % eval_every and not over:

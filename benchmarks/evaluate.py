@@ -11,11 +11,12 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
 import torch.nn.functional as F
-from common import parser, write_json
+from common import parser, pyplot, save_plot, write_json
 from torch import Tensor
 from torch_geometric.metrics import (
     LinkPredMetricCollection,
@@ -208,19 +209,13 @@ def main() -> None:
     plot(args.output / 'evaluate.png', results)
 
 
-def plot(path: object, results: dict[str, dict[str, dict[str, float]]]) -> None:
-    import matplotlib
-
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(len(results), figsize=(7, 7), layout='constrained')
+def plot(path: Path, results: dict[str, dict[str, dict[str, float]]]) -> None:
+    figure, axes = pyplot().subplots(len(results), figsize=(7, 7), layout='constrained')
     for axis, (title, rows) in zip(axes, results.items(), strict=True):
         axis.barh(list(rows), [row['ms'] for row in rows.values()])
         axis.set(title=title, xlabel='ms, less is better')
         axis.invert_yaxis()
-    figure.savefig(str(path), dpi=150)
-    print(f'Wrote {path}')
+    save_plot(figure, path)
 
 
 if __name__ == '__main__':

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import torch
-from common import INTERACTS, data_root, parser, pyplot, save_plot, write_json
+from common import INTERACTS, data_root, parser, pyplot, save_plot, train_epoch, write_json
 from torch import Tensor
 from torch_geometric import seed_everything
 from torch_geometric.data import HeteroData
@@ -66,13 +66,7 @@ def main() -> None:
     print(f'{"epoch":>6}{"seconds":>9}{"R@20":>9}{"N@20":>9}   published 0.1830 / 0.1554')
     for epoch in range(1, (1 if args.quick else args.epochs) + 1):
         start = time.perf_counter()
-        for users, items, negatives in loader:
-            ids = torch.cat([items[:, None], negatives.view(users.numel(), -1)], dim=1)
-            z_user, z_item = model(train, users, ids)
-            loss = loss_fn(z_user, z_item[:, 0], z_item[:, 1:])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+        train_epoch(model, train, loader, loss_fn, optimizer)
         seconds += time.perf_counter() - start
         last = epoch == args.epochs or seconds > args.seconds or args.quick
         if epoch % args.eval_every == 0 or epoch == 1 or last:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import parser, write_json
+from common import parser, pyplot, save_plot, write_json
 from torch import Tensor
 from torch_geometric import seed_everything
 from torch_geometric.data import HeteroData
@@ -144,17 +144,11 @@ def main() -> None:
 
 
 def plot(path: Path, results: dict[str, dict[str, float]]) -> None:
-    import matplotlib
-
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
-
-    figure, axis = plt.subplots(figsize=(7, 3), layout='constrained')
+    figure, axis = pyplot().subplots(figsize=(7, 3), layout='constrained')
     axis.barh(list(results), [row['ms'] for row in results.values()])
     axis.set(xlabel='ms per training step, less is better')
     axis.invert_yaxis()
-    figure.savefig(path, dpi=150)
-    print(f'Wrote {path}')
+    save_plot(figure, path)
 
 
 if __name__ == '__main__':

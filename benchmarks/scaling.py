@@ -16,14 +16,14 @@ from pathlib import Path
 import torch
 from common import parser, pyplot, save_plot, write_json
 from process import memory, run_alone
-from torch import Tensor
+from pyg_light_gcn import PyGLightGCN
 from torch_geometric import seed_everything
 from torch_geometric.data import HeteroData
 from torch_geometric.typing import WITH_TORCH_SPARSE
 
 BABY = (19_445, 7_050, 118_551, 2_048)
 MILLION = (1_000_000, 1_000_000, 20_000_000, 400_000)
-CHANNELS, FEATURES, K = 64, 512, 10
+FEATURES, K = 512, 10
 LIMIT = 20 * 2**30
 METHODS = ('PyG LightGCN, edge_index', 'PyG LightGCN, SparseTensor', 'LightGCN', 'MM-GEF')
 
@@ -99,35 +99,11 @@ def our_steps(data: HeteroData, method: str, batch_size: int, num_steps: int) ->
 
 
 def pyg_steps(data: HeteroData, sparse: bool, batch_size: int, num_steps: int) -> list[float]:
-    """Return the seconds of steps of PyG's LightGCN, as its example writes them."""
-    from torch_geometric.nn import LightGCN
-
-    num_users, num_items = data['user'].num_nodes, data['item'].num_nodes
-    num_nodes = num_users + num_items
-    edge_index = data['user', 'interacts', 'item'].edge_index
-    edge_index = torch.stack([edge_index[0], edge_index[1] + num_users])
-    graph = torch.cat([edge_index, edge_index.flip(0)], dim=1)
-    if sparse:
-        from torch_sparse import SparseTensor
-
-        graph = SparseTensor.from_edge_index(graph, sparse_sizes=(num_nodes, num_nodes)).t()
-    model, times = LightGCN(num_nodes, CHANNELS, num_layers=2), []
-    optimizer = torch.optim.Adam(model.parameters())
-
-    def step() -> Tensor:
-        positive = edge_index[:, torch.randint(edge_index.size(1), (batch_size,))]
-        negative = torch.stack([positive[0], torch.randint(num_users, num_nodes, (batch_size,))])
-        optimizer.zero_grad()
-        rank = model(graph, torch.cat([positive, negative], dim=1))
-        node_id = torch.cat([positive.flatten(), negative[1]]).unique()
-        loss = model.recommendation_loss(*rank.chunk(2), node_id=node_id)
-        loss.backward()
-        optimizer.step()
-        return loss
-
+    """Return the seconds of steps of PyG's LightGCN."""
+    peer, times = PyGLightGCN(data, sparse), []
     for _ in range(num_steps):
         start = time.perf_counter()
-        step()
+        peer.random_step(batch_size)
         times.append(time.perf_counter() - start)
     return times
 

@@ -7,17 +7,16 @@ for all, every second epoch. A contestant ends at 0.090, or when it has stopped 
 """
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from amazon_baby import BOTH, L2, LIGHT_GCN_L2, SETTINGS, load
 from common import INTERACTS, fit, parser, pyplot, save_plot, write_json
+from pyg_light_gcn import PyGLightGCN
 from torch import Tensor
 from torch_geometric import seed_everything
 from torch_geometric.data import HeteroData
-from torch_geometric.nn import LightGCN as PyGLightGCN
 from torch_geometric.typing import WITH_TORCH_SPARSE
 
 from pyg_mmgef.loader import TripletLoader
@@ -30,47 +29,23 @@ EVERY, PATIENCE = 2, 10
 SOFTMAX = {'loss_fn': SampledSoftmaxLoss(0.2, in_batch=False), 'num_negatives': 64}
 
 
-def pyg_embeddings(train: HeteroData, sparse: bool) -> Iterator[tuple[Tensor, Tensor]]:
-    """Train PyG's LightGCN for an epoch at a time, as its example does, and yield embeddings."""
-    num_users, num_items = train['user'].num_nodes, train['item'].num_nodes
-    edge_index = train[INTERACTS].edge_index
-    edge_index = torch.stack([edge_index[0], edge_index[1] + num_users])
-    graph = torch.cat([edge_index, edge_index.flip(0)], dim=1)
-    num_nodes = num_users + num_items
-    if sparse:
-        from torch_sparse import SparseTensor
-
-        graph = SparseTensor.from_edge_index(graph, sparse_sizes=(num_nodes, num_nodes)).t()
-    model = PyGLightGCN(num_nodes, embedding_dim=64, num_layers=3)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    loader = TripletLoader(train, 2048, shuffle=True)  # PyG has no per-user negatives.
-    while True:
-        for users, items, negatives in loader:
-            positive = torch.stack([users, items + num_users])
-            negative = torch.stack([users, negatives + num_users])
-            optimizer.zero_grad()
-            rank = model(graph, torch.cat([positive, negative], dim=1))
-            loss = model.recommendation_loss(
-                *rank.chunk(2),
-                node_id=torch.cat([positive.flatten(), negative[1]]).unique(),
-                lambda_reg=LIGHT_GCN_L2,
-            )
-            loss.backward()
-            optimizer.step()
-        z = model.get_embedding(graph).detach()
-        yield z[:num_users], z[num_users:]
-
-
 def fit_pyg(train: HeteroData, target: Tensor, sparse: bool, max_seconds: float) -> dict[str, Any]:
     """Return the curve of PyG's LightGCN."""
     curve: list[float] = []
     times: list[float] = []
-    seconds, best_at, epochs = 0.0, 0, pyg_embeddings(train, sparse)
+    seconds, best_at = 0.0, 0
+    peer = PyGLightGCN(train, sparse, num_layers=3, lambda_reg=LIGHT_GCN_L2)
+    loader = TripletLoader(train, 2048, shuffle=True)  # PyG has no per-user negatives.
     while seconds < max_seconds and len(curve) - best_at < PATIENCE:
         start = time.perf_counter()
         for _ in range(EVERY):
-            z_user, z_item = next(epochs)
+            for users, items, negatives in loader:
+                positive, negative = (
+                    torch.stack([users, end + peer.num_users]) for end in (items, negatives)
+                )
+                peer.step(positive, negative)
         seconds += time.perf_counter() - start
+        z_user, z_item = peer.embeddings()
         metrics = evaluate_ranking(
             z_user, z_item, target, exclude=train[INTERACTS].edge_index, k=20
         )

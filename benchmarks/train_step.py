@@ -8,13 +8,14 @@ process, so a busy machine slows them alike; the median of a step is shown.
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from common import parser, pyplot, save_plot, write_json
+from pyg_light_gcn import PyGLightGCN
 from torch_geometric import seed_everything
 from torch_geometric.data import HeteroData
-from torch_geometric.nn import LightGCN as PyGLightGCN
 from torch_geometric.transforms import Compose
 from torch_geometric.typing import WITH_TORCH_SPARSE
 
@@ -23,6 +24,7 @@ from pyg_mmgef.nn import MMGEF, BPRLoss, LightGCN
 from pyg_mmgef.transforms import AddCoInteractionGraph, AddItemKNNGraph, FuseModalities
 
 NUM_USERS, NUM_ITEMS, NUM_INTERACTIONS, CHANNELS, FEATURES = 19_445, 7_050, 118_551, 64, 512
+BATCH_SIZE = 2048
 STEPS = 10  # Of a contestant in a row, as in training.
 
 
@@ -48,7 +50,7 @@ def shop_of_baby_size() -> HeteroData:
 
 def our_step(data: HeteroData, model: LightGCN | MMGEF) -> Callable[[], None]:
     """Return a training step of one of our models."""
-    loader = TripletLoader(data, batch_size=2048, shuffle=True)
+    loader = TripletLoader(data, batch_size=BATCH_SIZE, shuffle=True)
     batches = iter(loader)
     loss_fn = BPRLoss()
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
@@ -70,35 +72,8 @@ def our_step(data: HeteroData, model: LightGCN | MMGEF) -> Callable[[], None]:
 
 
 def pyg_step(data: HeteroData, sparse: bool) -> Callable[[], None]:
-    """Return a training step of PyG's LightGCN, as its documentation and example write it."""
-    edge_index = data['user', 'interacts', 'item'].edge_index
-    edge_index = torch.stack([edge_index[0], edge_index[1] + NUM_USERS])
-    both_ways = torch.cat([edge_index, edge_index.flip(0)], dim=1)
-    num_nodes = NUM_USERS + NUM_ITEMS
-    graph = both_ways
-    if sparse:
-        from torch_sparse import SparseTensor
-
-        graph = SparseTensor.from_edge_index(both_ways, sparse_sizes=(num_nodes, num_nodes)).t()
-    model = PyGLightGCN(num_nodes, CHANNELS, num_layers=2)
-    optimizer = torch.optim.Adam(model.parameters())
-    generator = torch.Generator().manual_seed(0)
-
-    def step() -> None:
-        index = torch.randint(NUM_INTERACTIONS, (2048,), generator=generator)
-        positive = edge_index[:, index]
-        negative = torch.stack(
-            [positive[0], torch.randint(NUM_USERS, num_nodes, (2048,), generator=generator)]
-        )
-        optimizer.zero_grad()
-        rank = model(graph, torch.cat([positive, negative], dim=1))
-        loss = model.recommendation_loss(
-            *rank.chunk(2), node_id=torch.cat([positive.unique(), negative[1]]).unique()
-        )
-        loss.backward()
-        optimizer.step()
-
-    return step
+    """Return a training step of PyG's LightGCN."""
+    return partial(PyGLightGCN(data, sparse).random_step, BATCH_SIZE)
 
 
 def main() -> None:
@@ -106,7 +81,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     seed_everything(0)
     data = shop_of_baby_size()
-    contestants = {
+    contestants: dict[str, Callable[[], None]] = {
         'PyG LightGCN, edge_index': pyg_step(data, sparse=False),
         'LightGCN': our_step(data, LightGCN.from_data(data)),
         'MM-GEF, attention graph': our_step(data, MMGEF.from_data(data)),
