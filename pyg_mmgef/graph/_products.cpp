@@ -12,7 +12,8 @@ namespace {
 
 constexpr int64_t AHEAD = 6;   // Entries between the one that is added and the one that is fetched.
 constexpr int64_t TURN = 128;  // Rows that a thread takes at a time.
-constexpr int BYTES = 64;      // Of a vector, and of a line of the cache.
+constexpr int BYTES = 32;      // Of a vector: compilers take longer ones apart where AVX-512 is absent.
+constexpr int LINE = 64;       // Bytes of a line of the cache.
 
 template <typename T>
 struct Vector {
@@ -43,7 +44,7 @@ struct Entries {
 
 template <typename V, int N>
 inline __attribute__((always_inline)) void fetch(const V *from) {
-  for (int n = 0; n < N; ++n) __builtin_prefetch(from + n);
+  for (int n = 0; n < N; n += LINE / BYTES) __builtin_prefetch(from + n);
 }
 
 // Sum up N vectors of channels of one row.
@@ -73,8 +74,8 @@ inline __attribute__((always_inline)) void multiply_rows(const Matrix &m, const 
     const Entries row(m, i);
     T *to = out + i * m.channels;
     int64_t c = 0;
-    for (; c + 4 * WIDTH <= m.channels; c += 4 * WIDTH)
-      sum_vectors<T, 4>(m, weight, x + c, row, to + c, accumulate);
+    for (; c + 8 * WIDTH <= m.channels; c += 8 * WIDTH)
+      sum_vectors<T, 8>(m, weight, x + c, row, to + c, accumulate);
     for (; c + WIDTH <= m.channels; c += WIDTH)
       sum_vectors<T, 1>(m, weight, x + c, row, to + c, accumulate);
     for (; c < m.channels; ++c) {
@@ -105,7 +106,7 @@ inline __attribute__((always_inline)) void sample_rows(const Matrix &m, const T 
                                                        T *out, int64_t begin, int64_t end) {
   const auto fetch_all = [&](int64_t e) {
     const char *from = reinterpret_cast<const char *>(right + m.at(e) * m.channels);
-    for (int64_t byte = 0; byte < int64_t(m.channels * sizeof(T)); byte += BYTES)
+    for (int64_t byte = 0; byte < int64_t(m.channels * sizeof(T)); byte += LINE)
       __builtin_prefetch(from + byte);
   };
   for (int64_t i = begin; i < end; ++i) {
