@@ -42,6 +42,17 @@ struct Entries {
   }
 };
 
+// What is added to the rows of the product: nothing, or a row for each, found like those of sources.
+template <typename T>
+struct Summand {
+  const T *rows;
+  const int32_t *place;
+
+  const T *of(int64_t i, int64_t channels) const {
+    return rows ? rows + (place ? place[i] : i) * channels : nullptr;
+  }
+};
+
 template <typename V, int N>
 inline __attribute__((always_inline)) void fetch(const V *from) {
   for (int n = 0; n < N; n += LINE / BYTES) __builtin_prefetch(from + n);
@@ -50,12 +61,12 @@ inline __attribute__((always_inline)) void fetch(const V *from) {
 // Sum up N vectors of channels of one row.
 template <typename T, int N>
 inline __attribute__((always_inline)) void sum_vectors(const Matrix &m, const T *weight, const T *x,
-                                                       const Entries &row, T *out,
-                                                       bool accumulate) {
+                                                       const Entries &row, const T *add,
+                                                       T *out) {
   typedef typename Vector<T>::type V;
   const auto at = [&](int64_t e) { return reinterpret_cast<const V *>(x + m.at(e) * m.channels); };
   V sum[N];
-  for (int n = 0; n < N; ++n) sum[n] = accumulate ? reinterpret_cast<V *>(out)[n] : V{};
+  for (int n = 0; n < N; ++n) sum[n] = add ? reinterpret_cast<const V *>(add)[n] : V{};
   for (int64_t e = row.next_first; e < row.next_last; ++e) fetch<V, N>(at(e));
   for (int64_t e = row.first; e < row.last; ++e) {
     if (e + AHEAD < row.last) fetch<V, N>(at(e + AHEAD));
@@ -67,19 +78,20 @@ inline __attribute__((always_inline)) void sum_vectors(const Matrix &m, const T 
 
 template <typename T>
 inline __attribute__((always_inline)) void multiply_rows(const Matrix &m, const T *weight, const T *x,
-                                                         T *out, bool accumulate, int64_t begin,
-                                                         int64_t end) {
+                                                         const Summand<T> &summand, T *out,
+                                                         int64_t begin, int64_t end) {
   constexpr int64_t WIDTH = BYTES / sizeof(T);
   for (int64_t i = begin; i < end; ++i) {
     const Entries row(m, i);
+    const T *add = summand.of(i, m.channels);
     T *to = out + i * m.channels;
     int64_t c = 0;
     for (; c + 8 * WIDTH <= m.channels; c += 8 * WIDTH)
-      sum_vectors<T, 8>(m, weight, x + c, row, to + c, accumulate);
+      sum_vectors<T, 8>(m, weight, x + c, row, add ? add + c : nullptr, to + c);
     for (; c + WIDTH <= m.channels; c += WIDTH)
-      sum_vectors<T, 1>(m, weight, x + c, row, to + c, accumulate);
+      sum_vectors<T, 1>(m, weight, x + c, row, add ? add + c : nullptr, to + c);
     for (; c < m.channels; ++c) {
-      T sum = accumulate ? to[c] : T(0);
+      T sum = add ? add[c] : T(0);
       for (int64_t e = row.first; e < row.last; ++e)
         sum += weight[e] * x[m.at(e) * m.channels + c];
       to[c] = sum;
@@ -119,13 +131,13 @@ inline __attribute__((always_inline)) void sample_rows(const Matrix &m, const T 
   }
 }
 
-FOR_EVERY_CPU void multiply_rows_of(const Matrix &m, const float *weight, const float *x, float *out,
-                                    bool accumulate, int64_t begin, int64_t end) {
-  multiply_rows(m, weight, x, out, accumulate, begin, end);
+FOR_EVERY_CPU void multiply_rows_of(const Matrix &m, const float *weight, const float *x,
+                                    const Summand<float> &add, float *out, int64_t begin, int64_t end) {
+  multiply_rows(m, weight, x, add, out, begin, end);
 }
-FOR_EVERY_CPU void multiply_rows_of(const Matrix &m, const double *weight, const double *x, double *out,
-                                    bool accumulate, int64_t begin, int64_t end) {
-  multiply_rows(m, weight, x, out, accumulate, begin, end);
+FOR_EVERY_CPU void multiply_rows_of(const Matrix &m, const double *weight, const double *x,
+                                    const Summand<double> &add, double *out, int64_t begin, int64_t end) {
+  multiply_rows(m, weight, x, add, out, begin, end);
 }
 FOR_EVERY_CPU void sample_rows_of(const Matrix &m, const float *left, const float *right, float *out,
                                   int64_t begin, int64_t end) {
@@ -144,9 +156,12 @@ void share(int64_t num_rows, int num_threads, const Rows &rows) {
 }
 
 template <typename T>
-void multiply_all(const Matrix &m, const T *weight, const T *x, T *out, bool accumulate, int threads) {
+void multiply_all(const Matrix &m, unsigned long long weight, unsigned long long x,
+                  unsigned long long add, const int32_t *place_to_add, unsigned long long out,
+                  int threads) {
+  const Summand<T> summand{pointer<T>(add), place_to_add};
   share(m.num_rows, threads, [&](int64_t begin, int64_t end) {
-    multiply_rows_of(m, weight, x, out, accumulate, begin, end);
+    multiply_rows_of(m, pointer<T>(weight), pointer<T>(x), summand, pointer<T>(out), begin, end);
   });
 }
 
@@ -157,24 +172,20 @@ void sample_all(const Matrix &m, const T *left, const T *right, T *out, int thre
   });
 }
 
-// multiply(start, source, weight, x, out, rows, place, num_rows, channels, accumulate, in_double,
-//          num_threads): addresses of contiguous arrays (0 for null) and numbers.
+// multiply(start, source, weight, x, place, add, place_to_add, rows, out, num_rows, channels,
+//          in_double, num_threads): addresses of contiguous arrays (0 for null) and numbers.
 PyObject *multiply(PyObject *, PyObject *args) {
-  unsigned long long start, source, weight, x, out, rows, place;
+  unsigned long long start, source, weight, x, place, add, place_to_add, rows, out;
   Py_ssize_t num_rows, channels;
-  int accumulate, in_double, threads;
-  if (!PyArg_ParseTuple(args, "KKKKKKKnnppi", &start, &source, &weight, &x, &out, &rows, &place,
-                        &num_rows, &channels, &accumulate, &in_double, &threads))
+  int in_double, threads;
+  if (!PyArg_ParseTuple(args, "KKKKKKKKKnnpi", &start, &source, &weight, &x, &place, &add,
+                        &place_to_add, &rows, &out, &num_rows, &channels, &in_double, &threads))
     return nullptr;
   const Matrix m{pointer<int64_t>(start), pointer<int64_t>(source), pointer<int64_t>(rows),
                  pointer<int32_t>(place), num_rows,                 channels};
+  const auto multiply_typed = in_double ? multiply_all<double> : multiply_all<float>;
   Py_BEGIN_ALLOW_THREADS;
-  if (in_double)
-    multiply_all(m, pointer<double>(weight), pointer<double>(x), pointer<double>(out),
-                 accumulate != 0, threads);
-  else
-    multiply_all(m, pointer<float>(weight), pointer<float>(x), pointer<float>(out), accumulate != 0,
-                 threads);
+  multiply_typed(m, weight, x, add, pointer<int32_t>(place_to_add), out, threads);
   Py_END_ALLOW_THREADS;
   Py_RETURN_NONE;
 }

@@ -8,6 +8,7 @@ from torch_geometric import EdgeIndex
 from torch_geometric.utils import cumsum
 
 from pyg_mmgef.graph.products import HALF, multiply, sample, with_values
+from pyg_mmgef.graph.some_rows import SomeRows
 from pyg_mmgef.validate import check_edge_index, check_edge_weight, check_increasing
 
 __all__ = ['CSRPair']
@@ -208,7 +209,7 @@ class _CSRMatmul(torch.autograd.Function):
         grad_x = grad_weight = None
         if ctx.needs_input_grad[0]:
             transpose = pair.t().matrix(grad.dtype, edge_weight)
-            grad_x = multiply(transpose, grad, columns=ctx.rows)
+            grad_x = multiply(transpose, SomeRows(grad, ctx.rows, pair.size[1]))
         if ctx.needs_input_grad[1]:
             grad_weight = torch.empty_like(edge_weight)
             by_entry = sample(pair.matrix(grad.dtype), grad, x, rows=ctx.rows)

@@ -6,6 +6,7 @@ from torch.autograd.function import once_differentiable
 
 from pyg_mmgef.graph.csr_pair import CSRPair
 from pyg_mmgef.graph.products import HALF, multiply
+from pyg_mmgef.graph.some_rows import SomeRows
 from pyg_mmgef.validate import check_increasing
 
 __all__ = ['layer_mean']
@@ -89,15 +90,14 @@ class _LayerMean(torch.autograd.Function):
         num_layers: int,
     ) -> tuple[Tensor, Tensor]:
         ctx.graph = sources, destinations, pair, num_layers
-        forth, back = pair.matrix(x_source.dtype), pair.t().matrix(x_source.dtype)
-        z_source, z_destination = _rows(x_source, sources), _rows(x_destination, destinations)
-        for _ in range(num_layers - 1):
-            x_source, x_destination = multiply(back, x_destination), multiply(forth, x_source)
-            _add_rows(z_source, x_source, sources)
-            _add_rows(z_destination, x_destination, destinations)
-        if num_layers > 0:
-            multiply(back, x_destination, rows=sources, add_to=z_source)
-            multiply(forth, x_source, rows=destinations, add_to=z_destination)
+        z_source, z_destination = _sum_layers(
+            pair,
+            SomeRows(x_source, None, pair.size[0]),
+            SomeRows(x_destination, None, pair.size[1]),
+            num_layers,
+            sources,
+            destinations,
+        )
         scale = 1 / (num_layers + 1)
         return z_source.mul_(scale), z_destination.mul_(scale)
 
@@ -105,44 +105,41 @@ class _LayerMean(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_source: Tensor, grad_destination: Tensor) -> tuple[Any, ...]:
         sources, destinations, pair, num_layers = ctx.graph
-        forth, back = pair.matrix(grad_source.dtype), pair.t().matrix(grad_source.dtype)
         scale = 1 / (num_layers + 1)
-        grad_source, grad_destination = grad_source * scale, grad_destination * scale
-        if num_layers == 0:
-            x_source = _spread(grad_source, sources, pair.size[0])
-            x_destination = _spread(grad_destination, destinations, pair.size[1])
-            return x_source, x_destination, None, None, None, None
-        # Horner's rule: g + A (g + A (g + ...)), where only the first g has but some rows.
-        x_source, x_destination = grad_source, grad_destination
-        given_sources, given_destinations = sources, destinations
-        for _ in range(num_layers):
-            x_source, x_destination = (
-                multiply(back, x_destination, columns=given_destinations),
-                multiply(forth, x_source, columns=given_sources),
-            )
-            given_sources = given_destinations = None
-            _add_to_rows(x_source, grad_source, sources)
-            _add_to_rows(x_destination, grad_destination, destinations)
+        x_source, x_destination = _sum_layers(
+            pair,
+            SomeRows(grad_source * scale, sources, pair.size[0]),
+            SomeRows(grad_destination * scale, destinations, pair.size[1]),
+            num_layers,
+        )
         return x_source, x_destination, None, None, None, None
 
 
-def _rows(x: Tensor, rows: Tensor | None) -> Tensor:
-    """Return a copy of some rows."""
-    if rows is not None:
-        return x.index_select(0, rows)
-    return x.clone(memory_format=torch.contiguous_format)
+def _sum_layers(
+    pair: CSRPair,
+    source: SomeRows,
+    destination: SomeRows,
+    num_layers: int,
+    sources: Tensor | None = None,
+    destinations: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return new tensors with the sum over the layers, for some nodes of each side or for all.
 
-
-def _add_rows(out: Tensor, x: Tensor, rows: Tensor | None) -> None:
-    out.add_(x if rows is None else x.index_select(0, rows))
-
-
-def _add_to_rows(out: Tensor, x: Tensor, rows: Tensor | None) -> None:
-    if rows is None:
-        out.add_(x)
-    else:
-        out.index_add_(0, rows, x)
-
-
-def _spread(x: Tensor, rows: Tensor | None, num_rows: int) -> Tensor:
-    return x if rows is None else x.new_zeros(num_rows, x.size(1)).index_copy_(0, rows, x)
+    By Horner's rule it is x + A (x + A (x + ...)), so no layer is kept but the last.
+    """
+    dtype = source.x.dtype
+    forth, back = pair.matrix(dtype), pair.t().matrix(dtype)
+    h_source, h_destination = source, destination
+    for _ in range(num_layers - 1):
+        h_source, h_destination = (
+            SomeRows(multiply(back, h_destination, add=source), None, pair.size[0]),
+            SomeRows(multiply(forth, h_source, add=destination), None, pair.size[1]),
+        )
+    if num_layers == 0:
+        return source.take(sources), destination.take(destinations)
+    add_to_source = source if sources is None else source.take(sources)
+    add_to_destination = destination if destinations is None else destination.take(destinations)
+    return (
+        multiply(back, h_destination, rows=sources, add=add_to_source),
+        multiply(forth, h_source, rows=destinations, add=add_to_destination),
+    )

@@ -1,8 +1,9 @@
 """Products of a sparse CSR matrix, of all its rows or of some: compiled, or by torch."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from pyg_mmgef.graph.some_rows import SomeRows
 
 try:
     import pyg_mmgef.graph._products as _products
@@ -17,37 +18,36 @@ HALF = torch.float16, torch.bfloat16
 
 def multiply(
     matrix: Tensor,
-    x: Tensor,
+    x: Tensor | SomeRows,
     *,
     rows: Tensor | None = None,
-    columns: Tensor | None = None,
-    add_to: Tensor | None = None,
+    add: Tensor | SomeRows | None = None,
 ) -> Tensor:
-    r"""Return :math:`\mathbf{A} \mathbf{x}`, or only what is asked for of it.
+    r"""Return :math:`\mathbf{A} \mathbf{x} + \mathbf{y}`, or only what is asked for of it.
 
     Args:
         matrix: The matrix :math:`\mathbf{A}` in CSR form, of the type of :obj:`x`.
             Shape: ``[M, N]``.
-        x: The dense matrix. Shape: ``[N, channels]``, or ``[len(columns), channels]``.
+        x: The dense matrix. Shape: ``[N, channels]``.
         rows: The rows of the result to compute, distinct; :obj:`None` means all.
             (default: :obj:`None`)
-        columns: The rows of the dense matrix that :obj:`x` holds, distinct, where the others are
-            zero; :obj:`None` means all. (default: :obj:`None`)
-        add_to: A contiguous matrix that the product is added to, in place. (default: :obj:`None`)
+        add: The summand :math:`\mathbf{y}`; :class:`SomeRows` only where all rows are computed.
+            Shape: that of the result. (default: :obj:`None`)
 
     Returns:
-        Shape: ``[M, channels]`` or ``[len(rows), channels]``; :obj:`add_to`, if given.
+        Shape: ``[M, channels]`` or ``[len(rows), channels]``.
     """
-    if _is_compiled_for(matrix, x, x if add_to is None else add_to):
-        return _multiply_compiled(matrix, x.contiguous(), rows, columns, add_to)
-    if columns is not None:
-        x = x.new_zeros(matrix.size(1), x.size(1)).index_copy_(0, columns, x)
+    x = _some_rows(x)
+    add = None if add is None else _some_rows(add)
+    if _is_compiled_for(matrix, x.x, x.x if add is None else add.x):
+        return _multiply_compiled(matrix, x, rows, add)
+    dense = x.dense()
     # `matrix @ x` would fill the result with zeros and copy it first, which costs as much again.
-    out = x.new_empty(matrix.size(0), x.size(1))
-    with torch.autocast(x.device.type, enabled=False):
-        torch.addmm(out, matrix, x, beta=0, out=out)
+    out = dense.new_empty(matrix.size(0), dense.size(1))
+    with torch.autocast(dense.device.type, enabled=False):
+        torch.addmm(out, matrix, dense, beta=0, out=out)
     out = out if rows is None else out.index_select(0, rows)
-    return out if add_to is None else add_to.add_(out)
+    return out if add is None else out.add_(add.dense())
 
 
 def sample(matrix: Tensor, left: Tensor, right: Tensor, *, rows: Tensor | None = None) -> Tensor:
@@ -99,33 +99,33 @@ def _is_compiled_for(*tensors: Tensor) -> bool:
     )
 
 
+def _some_rows(x: Tensor | SomeRows) -> SomeRows:
+    return x if isinstance(x, SomeRows) else SomeRows(x, None, x.size(0))
+
+
+def _address(x: Tensor | None) -> int:
+    return 0 if x is None else x.data_ptr()
+
+
 def _multiply_compiled(
-    matrix: Tensor,
-    x: Tensor,
-    rows: Tensor | None,
-    columns: Tensor | None,
-    add_to: Tensor | None,
+    matrix: Tensor, x: SomeRows, rows: Tensor | None, add: SomeRows | None
 ) -> Tensor:
-    num_rows = matrix.size(0) if rows is None else rows.numel()
     rows = None if rows is None else rows.contiguous()
-    out = x.new_empty(num_rows, x.size(1)) if add_to is None else add_to
-    place = None
-    if columns is not None:  # All others are the row of zeros at the end.
-        place = torch.full((matrix.size(1),), columns.numel(), dtype=torch.int32)
-        place[columns] = torch.arange(columns.numel(), dtype=torch.int32)
-        x = F.pad(x, (0, 0, 0, 1))
+    num_rows = matrix.size(0) if rows is None else rows.numel()
+    out = x.x.new_empty(num_rows, x.x.size(1))
     _products.multiply(
         matrix.crow_indices().data_ptr(),
         matrix.col_indices().data_ptr(),
         matrix.values().data_ptr(),
-        x.data_ptr(),
+        x.padded.data_ptr(),
+        _address(x.place),
+        0 if add is None else add.padded.data_ptr(),
+        0 if add is None else _address(add.place),
+        _address(rows),
         out.data_ptr(),
-        0 if rows is None else rows.data_ptr(),
-        0 if place is None else place.data_ptr(),
         num_rows,
-        x.size(1),
-        add_to is not None,
-        x.dtype == torch.float64,
+        out.size(1),
+        out.dtype == torch.float64,
         torch.get_num_threads(),
     )
     return out
@@ -141,7 +141,7 @@ def _sample_compiled(matrix: Tensor, left: Tensor, right: Tensor, rows: Tensor |
         left.data_ptr(),
         right.data_ptr(),
         out.data_ptr(),
-        0 if rows is None else rows.data_ptr(),
+        _address(rows),
         left.size(0),
         left.size(1),
         left.dtype == torch.float64,

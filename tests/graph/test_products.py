@@ -4,6 +4,7 @@ from torch import Tensor
 
 from pyg_mmgef.graph import CSRPair, products
 from pyg_mmgef.graph.products import multiply, sample
+from pyg_mmgef.graph.some_rows import SomeRows
 from tests.references import dense_adjacency
 
 SIZE = (30, 23)  # Sources and destinations.
@@ -55,13 +56,17 @@ def test_multiply(kind: str, channels: int, dtype: torch.dtype) -> None:
     close(multiply(matrix, x, rows=rows), (dense @ x)[rows])
     columns = torch.tensor([1, 2, 17, 29])
     some = random(4, channels, dtype)
-    close(multiply(matrix, some, columns=columns), dense[:, columns] @ some)
-    close(multiply(matrix, some, rows=rows, columns=columns), dense[rows][:, columns] @ some)
+    sparse = SomeRows(some, columns, SIZE[0])
+    close(multiply(matrix, sparse), dense[:, columns] @ some)
+    close(multiply(matrix, sparse, rows=rows), dense[rows][:, columns] @ some)
 
-    total = random(5, channels, dtype, seed=2)
-    expected = total + (dense @ x)[rows]
-    assert multiply(matrix, x, rows=rows, add_to=total) is total
-    close(total, expected)
+    summand = random(SIZE[1], channels, dtype, seed=2)
+    close(multiply(matrix, x, add=summand), dense @ x + summand)
+    close(multiply(matrix, x, rows=rows, add=summand[rows]), (dense @ x + summand)[rows])
+    expected = dense @ x
+    expected[rows] += summand[rows]
+    close(multiply(matrix, x, add=SomeRows(summand[rows], rows, SIZE[1])), expected)
+    assert torch.equal(summand, random(SIZE[1], channels, dtype, seed=2))
 
 
 @pytest.mark.parametrize('dtype', DTYPES)
@@ -86,7 +91,7 @@ def test_nothing_asked_for(kind: str) -> None:
     matrix = CSRPair(edge_index, weight, SIZE).matrix(torch.float32)
     x, nothing = random(SIZE[0], 8, torch.float32), torch.empty(0, dtype=torch.long)
     assert multiply(matrix, x, rows=nothing).shape == (0, 8)
-    assert torch.equal(multiply(matrix, x[:0], columns=nothing), torch.zeros(SIZE[1], 8))
+    assert torch.equal(multiply(matrix, SomeRows(x[:0], nothing, SIZE[0])), torch.zeros(SIZE[1], 8))
     assert not sample(matrix, x[:0], x, rows=nothing).any()
     assert multiply(matrix, x[:, :0]).shape == (SIZE[1], 0)
 
