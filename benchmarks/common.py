@@ -99,9 +99,9 @@ def train_epoch(
 ) -> None:
     """Take a step for each batch, whatever its number of negatives."""
     for users, items, negatives in loader:
-        ids = torch.cat([items[:, None], negatives.view(users.numel(), -1)], dim=1)
-        z_user, z_item = model(train, users, ids)
-        loss = loss_fn(z_user, z_item[:, 0], z_item[:, 1:])
+        z_user, z_item = model(train, users, torch.cat([items, negatives.view(-1)]))
+        z_item, z_negative = z_item.split([items.numel(), negatives.numel()])
+        loss = loss_fn(z_user, z_item, z_negative.view(*negatives.shape, -1))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -116,6 +116,7 @@ def fit(
     l2: float = 1e-4,
     loss_fn: Module | None = None,
     num_negatives: int = 1,
+    shared_negatives: bool = False,
     epochs: int = 300,
     eval_every: int = 5,
     patience: int = 6,
@@ -130,6 +131,7 @@ def fit(
         batch_size,
         shuffle=True,
         num_negatives=num_negatives,
+        shared_negatives=shared_negatives,
         generator=torch.Generator().manual_seed(seed),
     )
     loss_fn = BPRLoss(l2) if loss_fn is None else loss_fn

@@ -30,6 +30,10 @@ class TripletLoader(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
     have, and taking the :math:`r`-th of it is a binary search over the user's interactions. There
     is no rejection, so a draw always ends, however active the user is.
 
+    With :obj:`shared_negatives`, all triplets of a batch have the same negatives. Scores are then
+    one matrix product and a batch reads far fewer items, so there can be many more negatives. They
+    are drawn without regard to users, so a negative may be an item that a user has.
+
     With :obj:`num_replicas` processes, each builds the loader with the same data and arguments and
     its own :obj:`rank`. All draw the same batches and each yields the rows ``[rank::num_replicas]``
     of them, so together they see what one process sees. Where the last batch has fewer rows than
@@ -46,6 +50,8 @@ class TripletLoader(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
         batch_size: Number of triplets per batch, of all replicas together. (default: ``2048``)
         shuffle: Visit the interactions in a new order each epoch. (default: :obj:`False`)
         num_negatives: Negatives per positive; zero for a loss that needs none. (default: ``1``)
+        shared_negatives: Draw the negatives once per batch, for all its triplets.
+            (default: :obj:`False`)
         negatives_from: ``'warm'`` or ``'all'`` items. (default: ``'warm'``)
         popularity: The exponent :math:`\beta`. Zero draws all items alike; word2vec has ``0.75``
             (`arXiv 1310.4546 <https://arxiv.org/abs/1310.4546>`_). Above zero, an item without
@@ -58,8 +64,9 @@ class TripletLoader(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
         rank: Which of them this is. (default: ``0``)
 
     Yields:
-        ``users`` and ``items`` of shape ``[B]``, and ``negatives`` of shape ``[B]``, or
-        ``[B, num_negatives]`` for another number than one.
+        ``users`` and ``items`` of shape ``[B]``, and ``negatives`` of shape ``[B]``,
+        ``[B, num_negatives]`` for another number than one, or ``[1, num_negatives]`` if they are
+        shared.
 
     Raises:
         ValueError: If the data has no interactions, or fewer than replicas, or a user has
@@ -82,6 +89,7 @@ class TripletLoader(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
         shuffle: bool = False,
         *,
         num_negatives: int = 1,
+        shared_negatives: bool = False,
         negatives_from: str = 'warm',
         popularity: float = 0.0,
         drop_last: bool = False,
@@ -91,6 +99,8 @@ class TripletLoader(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
     ) -> None:
         _check_shares(batch_size, num_replicas, rank)
         _check_not_negative('num_negatives', num_negatives)
+        if shared_negatives and num_negatives == 0:
+            raise ValueError("'shared_negatives' needs a positive 'num_negatives' (got 0)")
         check_choice('negatives_from', negatives_from, ('warm', 'all'))
         if not 0 <= popularity < float('inf'):
             raise ValueError(f"'popularity' must be at least 0 and finite (got {popularity})")
@@ -109,6 +119,7 @@ class TripletLoader(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.num_negatives = num_negatives
+        self.shared_negatives = shared_negatives
         self.negatives_from = negatives_from
         self.popularity = popularity
         self.drop_last = drop_last
@@ -150,13 +161,15 @@ class TripletLoader(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
         if self.shuffle:
             order = torch.randperm(num_interactions, generator=self.generator)
         batches = range(len(self))
-        group = max(1, DRAWS_AT_ONCE // (self.batch_size * max(1, self.num_negatives)))
+        draws = self.batch_size * (1 if self.shared_negatives else max(1, self.num_negatives))
+        group = max(1, DRAWS_AT_ONCE // max(draws, self.num_negatives))
         for first in batches[::group]:
             rows = [self._rows(batch) for batch in batches[first : first + group]]
             start, stop = rows[0].start, rows[-1].stop
-            draw = self._draw(stop - start)
+            draw = self._draw(len(rows) if self.shared_negatives else stop - start)
             if worker is not None:
-                rows = rows[(worker.id - first) % worker.num_workers :: worker.num_workers]
+                own = slice((worker.id - first) % worker.num_workers, None, worker.num_workers)
+                rows, draw = rows[own], draw[own] if self.shared_negatives else draw
             yield from self._shares(rows, order, draw, start)
 
     def _seed_worker(self, seed: int) -> None:
@@ -170,15 +183,23 @@ class TripletLoader(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
     def _shares(
         self, rows: list[range], order: Tensor, draw: Tensor, start: int
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield this replica's share of some batches; ``draw`` belongs to the rows from start."""
+        """Yield this replica's share of some batches.
+
+        The rows of ``draw`` belong to the batches if they share their negatives, else to the
+        interactions in order from ``start`` on.
+        """
         shares = [batch[self.rank :: self.num_replicas] for batch in rows]
         if not shares:
             return
         index = torch.cat([torch.arange(s.start, s.stop, s.step) for s in shares])
         users, items = self.edge_index[:, order[index].to(self.edge_index.device)]
-        negatives = self._negatives(users, draw[index - start])
         sizes = [len(share) for share in shares]
-        yield from zip(users.split(sizes), items.split(sizes), negatives.split(sizes), strict=True)
+        if self.shared_negatives:
+            assert self._sampler is not None
+            negatives = self._sampler.shared(draw).split(1)
+        else:
+            negatives = self._negatives(users, draw[index - start]).split(sizes)
+        yield from zip(users.split(sizes), items.split(sizes), negatives, strict=True)
 
     def _rows(self, batch: int) -> range:
         """Return where a batch lies in the order of the epoch."""
@@ -282,9 +303,19 @@ class _NegativeSampler:
         # torch.searchsorted would look for the user first, which takes most of its time.
         for step in self.steps:
             end.add_(self.key.take(end + (step - 1)) <= key, alpha=step)
+        if self.uniform:  # Everything weighs one.
+            return self._at(passed + end - start)
+        return self._at(passed + self.owned_before[end] - self.owned_before[start])
+
+    def shared(self, draw: Tensor) -> Tensor:
+        """Return the items that numbers in [0, 1) mean, whatever anybody has."""
+        total = self.stride - 1
+        return self._at((draw.to(self.candidates.device) * total).long().clamp(max=total - 1))
+
+    def _at(self, passed: Tensor) -> Tensor:
+        """Return the candidates in which the sum of weights passes some numbers."""
         if self.uniform:
-            return self.candidates[passed + end - start]
-        passed += self.owned_before[end] - self.owned_before[start]
+            return self.candidates[passed]
         return self.candidates[torch.searchsorted(self.weight_before, passed, right=True) - 1]
 
 

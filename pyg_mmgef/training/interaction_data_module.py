@@ -27,6 +27,7 @@ class InteractionDataModule(LightningDataModule):
         test: The test part, likewise. (default: :obj:`None`)
         batch_size: Triplets per batch, of all devices together. (default: ``2048``)
         num_negatives: Negatives per positive. (default: ``1``)
+        shared_negatives: Draw the negatives once per batch. (default: :obj:`False`)
         negatives_from: ``'warm'`` or ``'all'`` items. (default: ``'warm'``)
         popularity: The exponent of an item's popularity in the draw of negatives.
             (default: ``0.0``)
@@ -44,6 +45,7 @@ class InteractionDataModule(LightningDataModule):
         *,
         batch_size: int = 2048,
         num_negatives: int = 1,
+        shared_negatives: bool = False,
         negatives_from: str = 'warm',
         popularity: float = 0.0,
         seed: int = 0,
@@ -59,6 +61,7 @@ class InteractionDataModule(LightningDataModule):
         self.train, self.val, self.test = train, val, test
         self.batch_size = batch_size
         self.num_negatives = num_negatives
+        self.shared_negatives = shared_negatives
         self.negatives_from = negatives_from
         self.popularity = popularity
         self.seed = seed
@@ -78,6 +81,7 @@ class InteractionDataModule(LightningDataModule):
                 self.batch_size,
                 shuffle=True,
                 num_negatives=self.num_negatives,
+                shared_negatives=self.shared_negatives,
                 negatives_from=self.negatives_from,
                 popularity=self.popularity,
                 generator=torch.Generator().manual_seed(self.seed),

@@ -537,6 +537,76 @@ def test_repr() -> None:
     )
 
 
+@pytest.mark.parametrize('popularity', [0.0, 0.75])
+@pytest.mark.parametrize('negatives_from', ['warm', 'all'])
+def test_shared_negatives(negatives_from: str, popularity: float) -> None:
+    pairs = torch.tensor([[0, 0, 1, 1, 2, 3], [0, 1, 0, 2, 0, 1]])  # Item 3 is cold.
+    loader = TripletLoader(
+        shop(pairs, 4, 4),
+        batch_size=4,
+        num_negatives=5000,
+        shared_negatives=True,
+        negatives_from=negatives_from,
+        popularity=popularity,
+    )
+    drawn = []
+    for users, items, negatives in loader:
+        assert users.shape == items.shape
+        assert negatives.shape == (1, 5000)
+        drawn.append(negatives[0])
+    assert len(drawn) == 2
+    assert not torch.equal(*drawn)
+    degree = torch.tensor([3.0, 2.0, 1.0, 0.0])
+    weight = degree**popularity
+    if negatives_from == 'warm':
+        weight[3] = 0.0
+    share = torch.bincount(torch.cat(drawn), minlength=4) / 10_000
+    torch.testing.assert_close(share, weight / weight.sum(), rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize('num_replicas', [2, 3])
+def test_replicas_have_the_same_shared_negatives(num_replicas: int) -> None:
+    data = shop(random_pairs(), 20, 12)
+    one = list(TripletLoader(data, 16, True, num_negatives=6, shared_negatives=True))
+    for rank in range(num_replicas):
+        loader = TripletLoader(
+            data,
+            16,
+            True,
+            num_negatives=6,
+            shared_negatives=True,
+            num_replicas=num_replicas,
+            rank=rank,
+        )
+        for share, whole in zip(loader, one, strict=True):
+            assert torch.equal(share[0], whole[0][rank::num_replicas])
+            assert torch.equal(share[2], whole[2])
+
+
+def test_shared_negatives_drawn_ahead_and_in_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = shop(random_pairs(), 20, 12)
+
+    def batches() -> list[tuple[Tensor, Tensor, Tensor]]:
+        return list(TripletLoader(data, 16, True, num_negatives=6, shared_negatives=True))
+
+    ahead = batches()
+    monkeypatch.setattr(triplet_loader, 'DRAWS_AT_ONCE', 1)
+    for one, other in zip(ahead, batches(), strict=True):
+        assert all(map(torch.equal, one, other))
+    loader = TripletLoader(data, 16, num_negatives=6, shared_negatives=True)
+    in_workers = list(DataLoader(loader, batch_size=None, num_workers=2))
+    assert len(in_workers) == len(loader)
+    assert all(negatives.shape == (1, 6) for _, _, negatives in in_workers)
+    assert torch.equal(
+        torch.cat([users for users, _, _ in in_workers]), data['user', 'item'].edge_index[0]
+    )
+
+
+def test_nothing_to_share() -> None:
+    with pytest.raises(ValueError, match="'shared_negatives'"):
+        TripletLoader(shop(random_pairs(), 20, 12), num_negatives=0, shared_negatives=True)
+
+
 def test_users_with_all_items() -> None:
     pairs = torch.tensor([[0, 1, 1, 2, 2], [0, 0, 1, 0, 1]])
     with pytest.raises(ValueError, match=r'2 users \(first: 1\) have interacted with all 2 items'):

@@ -2,7 +2,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Module
 
-from pyg_mmgef.nn.loss._checks import check_pairs, checked_negatives
+from pyg_mmgef.nn.loss._checks import check_pairs, checked_negatives, negative_scores
 
 __all__ = ['BPRLoss']
 
@@ -26,7 +26,7 @@ class BPRLoss(Module):
 
     Shapes:
         - **input:** embeddings of users :math:`(B, F)`, items :math:`(B, F)` and negatives
-          :math:`(B, F)` or :math:`(B, N, F)`
+          :math:`(B, F)`, :math:`(B, N, F)` or, shared by all users, :math:`(1, N, F)`
         - **output:** a scalar
 
     Raises:
@@ -49,13 +49,11 @@ class BPRLoss(Module):
         check_pairs(user, item)
         negative = checked_negatives(negative, user, at_least=1)
         positive_score = (user * item).sum(dim=-1, keepdim=True)
-        negative_score = (user[:, None] * negative).sum(dim=-1)
-        loss = F.softplus(negative_score - positive_score).mean()
+        loss = F.softplus(negative_scores(user, negative) - positive_score).mean()
         if self.l2 == 0:
             return loss
-        penalty = user.square().sum() + item.square().sum()
-        penalty = penalty + negative.square().sum() / negative.size(1)
-        return loss + self.l2 / 2 * penalty / user.size(0)
+        penalty = sum(z.norm().square() / z[..., 0].numel() for z in (user, item, negative))
+        return loss + self.l2 / 2 * penalty
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}(l2={self.l2})'

@@ -3,7 +3,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Module
 
-from pyg_mmgef.nn.loss._checks import check_pairs, checked_negatives
+from pyg_mmgef.nn.loss._checks import check_pairs, checked_negatives, negative_scores
 
 __all__ = ['SampledSoftmaxLoss']
 
@@ -37,7 +37,8 @@ class SampledSoftmaxLoss(Module):
 
     Shapes:
         - **input:** embeddings of users :math:`(B, F)`, items :math:`(B, F)` and negatives
-          :math:`(B, F)` or :math:`(B, N, F)`; with :obj:`in_batch`, :math:`N` may be zero
+          :math:`(B, F)`, :math:`(B, N, F)` or, shared by all users, :math:`(1, N, F)`; with
+          :obj:`in_batch`, :math:`N` may be zero
         - **output:** a scalar
 
     Raises:
@@ -69,9 +70,11 @@ class SampledSoftmaxLoss(Module):
                 "pass negatives, or leave out a last batch that isn't full (drop_last=True)"
             )
         if self.normalize:
-            user, item, negative = (F.normalize(z, dim=-1) for z in (user, item, negative))
+            user, item = F.normalize(user, dim=-1), F.normalize(item, dim=-1)
         user = user / self.temperature
-        negative_score = (user[:, None] * negative).sum(dim=-1)
+        negative_score = negative_scores(user, negative)
+        if self.normalize:  # Their lengths alone: the negatives, which may be many, aren't copied.
+            negative_score = negative_score / negative.norm(dim=-1).clamp(min=1e-12)
         if self.in_batch:
             score = torch.cat([user @ item.t(), negative_score], dim=1)
             return F.cross_entropy(score, torch.arange(user.size(0), device=user.device))

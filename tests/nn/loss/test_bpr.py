@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pyg_mmgef.nn import BPRLoss
-from tests.nn.loss.triplets import triplets
+from tests.nn.loss.triplets import check_shared_negatives, triplets
 from tests.references import bpr
 
 
@@ -96,7 +96,7 @@ def test_errors() -> None:
         BPRLoss()(user, item[:4], negative)
     with pytest.raises(ValueError, match="'user' and 'item' must both have shape"):
         BPRLoss()(user[0], item[0], negative[0])
-    with pytest.raises(ValueError, match=r"'negative' must have shape \[5, 3\] or \[5, N, 3\]"):
+    with pytest.raises(ValueError, match=r"'negative' must have shape \[5, 3\], \[5, N, 3\] or"):
         BPRLoss()(user, item, negative[:4])
     with pytest.raises(ValueError, match=r"'negative' .*\(got \[3\]\)"):
         BPRLoss()(user, item, negative[0])
@@ -110,3 +110,9 @@ def test_no_negatives_are_refused() -> None:
     user, item, _ = triplets()
     with pytest.raises(ValueError, match="'negative'"):
         BPRLoss()(user, item, torch.empty(5, 0, 3, dtype=torch.double))
+
+
+def test_shared_negatives_are_those_of_every_user() -> None:
+    check_shared_negatives(BPRLoss(l2=0.1))
+    with pytest.raises(ValueError, match="'negative'"):
+        BPRLoss()(*(z[:2] if z.dim() == 2 else z for z in triplets(3)))

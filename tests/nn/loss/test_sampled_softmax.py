@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from pyg_mmgef.nn import SampledSoftmaxLoss
-from tests.nn.loss.triplets import triplets
+from tests.nn.loss.triplets import check_shared_negatives, triplets
 from tests.references import sampled_softmax
 
 
@@ -161,3 +161,9 @@ def test_errors() -> None:
     with pytest.raises(ValueError, match=r"'user' holds one row and 'negative' .*drop_last=True"):
         loss(user[:1], item[:1], negative[:1, None][:, :0])
     assert bool(torch.isfinite(loss(user[:1], item[:1], negative[:1])))
+
+
+@pytest.mark.parametrize('normalize', [False, True])
+@pytest.mark.parametrize('in_batch', [False, True])
+def test_shared_negatives_are_those_of_every_user(in_batch: bool, normalize: bool) -> None:
+    check_shared_negatives(SampledSoftmaxLoss(0.7, normalize, in_batch))

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 
 
 def triplets(*shape: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -12,3 +13,15 @@ def triplets(*shape: int) -> tuple[Tensor, Tensor, Tensor]:
     )
     negative = torch.randn(5, *shape, 3, generator=generator, dtype=torch.double)
     return user, item, negative.requires_grad_()
+
+
+def check_shared_negatives(loss: Module) -> None:
+    """Negatives given once must count like their copies for every user, gradients included."""
+    user, item, negative = triplets(3)
+    shared = negative[:1].detach().requires_grad_()
+    once, copied = loss(user, item, shared), loss(user, item, shared.expand(5, 3, 3))
+    torch.testing.assert_close(once, copied)
+    inputs = user, item, shared
+    torch.testing.assert_close(
+        torch.autograd.grad(once, inputs), torch.autograd.grad(copied, inputs)
+    )
