@@ -1,6 +1,8 @@
 """Data sets with the library's schema: one that is drawn here, and readers of common layouts."""
 
+from pyg_mmgef.datasets.id_map import IdMap as IdMap
+from pyg_mmgef.datasets.interaction_tables import InteractionTables as InteractionTables
 from pyg_mmgef.datasets.mmrec_folder import MMRecFolder as MMRecFolder
 from pyg_mmgef.datasets.synthetic_shop import SyntheticShop as SyntheticShop
 
-__all__ = ['MMRecFolder', 'SyntheticShop']
+__all__ = ['IdMap', 'InteractionTables', 'MMRecFolder', 'SyntheticShop']

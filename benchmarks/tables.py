@@ -1,0 +1,137 @@
+"""Seconds and memory of reading tables: InteractionTables beside pandas, from Parquet and CSV.
+
+Ten million interactions of a million users with half a million items, whose ids are strings, with a
+rating and a time. The files are made in a temporary folder. pandas reads the same columns, numbers
+the ids by `factorize` and keeps the last row of each user-item pair: what people write by hand. It
+checks nothing. Every measurement is alone in a new process, whose peak of memory is shown, with
+what the imports alone take.
+"""
+
+import importlib.util
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from common import parser, write_json
+from process import memory, run_alone
+
+NUM_USERS, NUM_ITEMS, NUM_ROWS = 1_000_000, 500_000, 10_000_000
+METHODS = ('InteractionTables', 'pandas')
+FILES = ('interactions.parquet', 'interactions.csv')
+
+
+def make_files(folder: Path, num_rows: int, scale: float) -> None:
+    """Write the same random interactions as Parquet and as CSV, a million rows at a time."""
+    import pyarrow as pa
+    import pyarrow.csv as csv  # noqa: PLR0402
+    import pyarrow.parquet as parquet  # noqa: PLR0402
+
+    rng = np.random.default_rng(0)
+    num_users, num_items = int(NUM_USERS * scale), int(NUM_ITEMS * scale)
+    schema = pa.schema(
+        {'user': pa.string(), 'item': pa.string(), 'rating': pa.float64(), 'time': pa.int64()}
+    )
+    with (
+        parquet.ParquetWriter(folder / FILES[0], schema) as columns,
+        csv.CSVWriter(folder / FILES[1], schema) as lines,
+    ):
+        for start in range(0, num_rows, 1_000_000):
+            size = min(1_000_000, num_rows - start)
+            user = rng.integers(num_users, size=size) * 7919
+            item = (rng.random(size) ** 3 * num_items).astype(np.int64) * 104729
+            table = pa.table(
+                {
+                    'user': [f'A{u:013X}' for u in user.tolist()],
+                    'item': [f'B{i:09X}' for i in item.tolist()],
+                    'rating': rng.integers(1, 6, size=size).astype(float),
+                    'time': rng.integers(1_300_000_000, 1_700_000_000, size=size),
+                },
+                schema,
+            )
+            columns.write_table(table)
+            lines.write_table(table)
+
+
+def read_with_pandas(path: Path) -> int:
+    """Return the number of interactions that pandas keeps."""
+    import pandas as pd
+
+    names = ['user', 'item', 'rating', 'time']
+    is_csv = path.suffix == '.csv'
+    frame = pd.read_csv(path, usecols=names) if is_csv else pd.read_parquet(path, columns=names)
+    frame = frame.sort_values('time', kind='stable').drop_duplicates(['user', 'item'], keep='last')
+    frame = frame.sort_index()
+    user, user_ids = pd.factorize(frame['user'], sort=True)
+    item, item_ids = pd.factorize(frame['item'], sort=True)
+    edge_index = torch.from_numpy(np.stack([user, item]))
+    kept = (edge_index, torch.tensor(frame['time'].to_numpy()), user_ids, item_ids)
+    return kept[0].size(1)
+
+
+def read_with_ours(path: Path) -> int:
+    """Return the number of interactions that InteractionTables keeps."""
+    from pyg_mmgef.datasets import InteractionTables
+
+    dataset = InteractionTables(path, user='user', item='item', rating='rating', time='time')
+    return dataset[0]['user', 'interacts', 'item'].edge_index.size(1)
+
+
+def measure(method: str, path: Path) -> dict[str, float]:
+    """Read a file with one method, in this process."""
+    if method == 'pandas':
+        import pandas
+        import pyarrow.parquet
+
+        assert pandas and pyarrow.parquet
+    else:
+        import pyarrow.csv
+        import pyarrow.parquet
+
+        import pyg_mmgef.datasets
+
+        assert pyarrow.csv and pyg_mmgef.datasets
+    before = memory('VmRSS')
+    start = time.perf_counter()
+    kept = (read_with_pandas if method == 'pandas' else read_with_ours)(path)
+    seconds = time.perf_counter() - start
+    return {'seconds': seconds, 'MiB': memory('VmHWM'), 'imports': before, 'interactions': kept}
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument('--rows', type=int, default=NUM_ROWS)
+    arguments.add_argument('--alone', nargs=2, help='method and file: one measurement')
+    args = arguments.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.alone:
+        print(json.dumps(measure(args.alone[0], Path(args.alone[1]))))
+        return
+    num_rows = 200_000 if args.quick else args.rows
+    methods = [m for m in METHODS if m != 'pandas' or importlib.util.find_spec('pandas')]
+    results: dict[str, dict[str, dict]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        make_files(Path(folder), num_rows, min(1.0, num_rows / NUM_ROWS))
+        print(f'{num_rows:,} interactions, {args.threads} threads')
+        print(f'{"":<22}{"":<20}{"seconds":>9}{"peak GB":>9}{"imports GB":>12}{"kept":>12}')
+        for name in FILES:
+            results[name] = {}
+            for method in methods:
+                row = run_alone(
+                    __file__, ['--alone', method, str(Path(folder) / name)], args.threads
+                )
+                results[name][method] = row
+                if 'failed' in row:
+                    print(f'{name:<22}{method:<20}  failed: {row["failed"]}')
+                    continue
+                print(
+                    f'{name:<22}{method:<20}{row["seconds"]:>9.1f}{row["MiB"] / 1024:>9.2f}'
+                    f'{row["imports"] / 1024:>12.2f}{row["interactions"]:>12,}'
+                )
+    write_json(args.output / 'tables.json', results)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,63 @@
+"""Which interactions stay: one for each user-item pair, and those of a k-core."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ['in_k_core', 'is_kept_of_pair']
+
+
+def is_kept_of_pair(
+    user: NDArray[np.int32],
+    item: NDArray[np.int32],
+    num_items: int,
+    preference: tuple[NDArray[np.generic], ...] = (),
+    *,
+    first: bool = False,
+) -> NDArray[np.bool_]:
+    """Mark one row for each user-item pair: the last by the preference, or the first row.
+
+    Args:
+        user: User of each row.
+        item: Item of each row.
+        num_items: Number of items.
+        preference: What decides, the most important first; then the later row wins.
+        first: Whether the earliest row wins instead, whatever the preference.
+
+    Returns:
+        A mask over the rows.
+    """
+    key = user.astype(np.int64) * num_items + item
+    order = np.argsort(key, kind='stable')
+    same = np.diff(key[order]) == 0  # whether a row is of the same pair as the one before
+    kept = np.ones(len(key), bool)
+    if not same.any():
+        return kept
+    repeated = np.zeros(len(key), bool)
+    repeated[1:] |= same
+    repeated[:-1] |= same
+    rows = order[repeated]
+    key = key[rows]
+    if not first:
+        # Rows are in the file's order within their pair, and lexsort is stable.
+        by_preference = np.lexsort((*(p[rows] for p in reversed(preference)), key))
+        rows = rows[by_preference]  # the pairs keep their places, so 'key' stays as it is
+    changes = np.diff(key) != 0
+    kept[rows] = np.append(True, changes) if first else np.append(changes, True)
+    return kept
+
+
+def in_k_core(
+    user: NDArray[np.int32], item: NDArray[np.int32], num_users: int, num_items: int, k: int
+) -> NDArray[np.bool_]:
+    """Mark the largest set of rows in which every user and every item has at least ``k``."""
+    rows = np.arange(len(user))
+    while len(rows) > 0:
+        of_user = np.bincount(user[rows], minlength=num_users)
+        of_item = np.bincount(item[rows], minlength=num_items)
+        enough = (of_user[user[rows]] >= k) & (of_item[item[rows]] >= k)
+        if enough.all():
+            break
+        rows = rows[enough]
+    kept = np.zeros(len(user), bool)
+    kept[rows] = True
+    return kept

@@ -1,0 +1,156 @@
+"""The rows of a graph's nodes in the words of whoever owns the data."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from pyg_mmgef.datasets._files import write_atomically
+
+__all__ = ['IdMap']
+
+Id: TypeAlias = int | str
+
+
+class IdMap:
+    r"""The id of each row: turns rows into the data's own ids, and such ids into rows.
+
+    .. code-block:: python
+
+        items, scores = recommend(z_user, z_item, dataset.user_ids.to_rows(['anna']), k=10)
+        dataset.item_ids.to_ids(items)  # [['B000F', 'B00A7', ...]]
+
+    Args:
+        ids: The distinct ids in the order of the rows, all of them integers or all of them strings.
+
+    Raises:
+        ValueError: If an id repeats, or is neither an integer nor a string as the others are.
+
+    Example:
+        >>> ids = IdMap(['anna', 'bert', 'cleo'])
+        >>> ids.to_rows(['cleo', 'anna'])
+        tensor([2, 0])
+        >>> ids.to_ids(torch.tensor([[1, -1]]))
+        [['bert', None]]
+    """
+
+    def __init__(self, ids: Sequence[int] | Sequence[str] | Tensor) -> None:
+        self.ids = _checked(ids)
+        """The ids as ``data['user'].id`` holds them: an int64 tensor or a list of strings."""
+
+    @property
+    def are_rows(self) -> bool:
+        """Whether every id is its own row, ``0 ... n-1``."""
+        return isinstance(self.ids, Tensor) and torch.equal(self.ids, torch.arange(len(self)))
+
+    def to_rows(self, ids: Sequence[int] | Sequence[str] | Tensor) -> Tensor:
+        """Return the row of each id.
+
+        Args:
+            ids: Ids as the data has them.
+
+        Returns:
+            Rows of shape ``[len(ids)]``.
+
+        Raises:
+            ValueError: If an id is unknown.
+        """
+        wanted: list[Any] = ids.tolist() if isinstance(ids, Tensor) else list(ids)
+        unknown = [i for i in wanted if i not in self._row_of]
+        if unknown:
+            raise ValueError(
+                f"'ids' holds {len(unknown)} unknown ids (first: {unknown[0]!r}); the {len(self)} "
+                f'known ones are {"strings" if isinstance(self.ids, list) else "integers"} such as '
+                f'{next(iter(self), None)!r}'
+            )
+        return torch.tensor([self._row_of[i] for i in wanted], dtype=torch.int64)
+
+    def to_ids(self, rows: Tensor) -> list[Any]:
+        """Return the id of each row, in nested lists of the shape of the rows.
+
+        Args:
+            rows: Rows of any shape; ``-1``, with which :func:`~pyg_mmgef.ranking.recommend` pads,
+                becomes :obj:`None`.
+
+        Raises:
+            ValueError: If there is no such row.
+        """
+        if rows.numel() > 0 and not -1 <= int(rows.min()) <= int(rows.max()) < len(self):
+            raise ValueError(
+                f"'rows' must lie in [0, {len(self)}), or be -1 (got rows from {int(rows.min())} "
+                f'to {int(rows.max())})'
+            )
+        return self._named(rows.tolist())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the ids as JSON Lines: the first line is the id of row 0."""
+        lines = ''.join(json.dumps(i, ensure_ascii=False) + '\n' for i in self)
+        write_atomically(Path(path).expanduser(), lines.encode())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> 'IdMap':
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            ValueError: If the file is no such list of ids.
+        """
+        path = Path(path).expanduser()
+        try:
+            lines = path.read_bytes().decode().split('\n')  # an id may hold other line ends
+            return cls([json.loads(line) for line in lines if line])
+        except ValueError as error:
+            raise ValueError(f"'{path.name}' is no list of ids: {error}") from error
+
+    @cached_property
+    def _row_of(self) -> dict[Id, int]:
+        return {i: row for row, i in enumerate(self)}
+
+    def _named(self, rows: Any) -> Any:
+        if isinstance(rows, list):
+            return [self._named(row) for row in rows]
+        return None if rows == -1 else self[rows]
+
+    def __iter__(self) -> Iterator[Id]:
+        return iter(self.ids.tolist() if isinstance(self.ids, Tensor) else self.ids)
+
+    def __getitem__(self, row: int) -> Id:
+        found = self.ids[row]
+        return int(found) if isinstance(found, Tensor) else found
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, IdMap) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f'{self.__class__.__name__}({len(self)})'
+
+
+def _checked(ids: Sequence[int] | Sequence[str] | Tensor) -> Tensor | list[str]:
+    if isinstance(ids, Tensor):
+        if ids.dim() != 1 or ids.dtype != torch.int64:
+            raise ValueError(
+                f"'ids' must be a vector of torch.int64 (got {list(ids.shape)}, {ids.dtype})"
+            )
+        num_distinct = ids.unique().numel()
+    else:
+        kinds = {type(i).__name__ for i in ids}
+        if not kinds <= {'int'} and not kinds <= {'str'}:
+            raise ValueError(
+                f"'ids' must hold integers alone, or strings alone (got {', '.join(sorted(kinds))})"
+            )
+        num_distinct = len(set(ids))
+    if num_distinct != len(ids):
+        raise ValueError(f"'ids' holds {len(ids)} ids, but only {num_distinct} distinct ones")
+    if isinstance(ids, Tensor):
+        return ids
+    strings = [i for i in ids if isinstance(i, str)]
+    return strings if strings else torch.tensor(list(ids), dtype=torch.int64)
