@@ -7,6 +7,7 @@ checks nothing. Every measurement is alone in a new process, whose peak of memor
 what the imports alone take.
 """
 
+import importlib
 import importlib.util
 import json
 import tempfile
@@ -26,8 +27,8 @@ FILES = ('interactions.parquet', 'interactions.csv')
 def make_files(folder: Path, num_rows: int, scale: float) -> None:
     """Write the same random interactions as Parquet and as CSV, a million rows at a time."""
     import pyarrow as pa
-    import pyarrow.csv as csv  # noqa: PLR0402
-    import pyarrow.parquet as parquet  # noqa: PLR0402
+    import pyarrow.csv as csv
+    import pyarrow.parquet as parquet
 
     rng = np.random.default_rng(0)
     num_users, num_items = int(NUM_USERS * scale), int(NUM_ITEMS * scale)
@@ -81,18 +82,9 @@ def read_with_ours(path: Path) -> int:
 
 def measure(method: str, path: Path) -> dict[str, float]:
     """Read a file with one method, in this process."""
-    if method == 'pandas':
-        import pandas
-        import pyarrow.parquet
-
-        assert pandas and pyarrow.parquet
-    else:
-        import pyarrow.csv
-        import pyarrow.parquet
-
-        import pyg_mmgef.datasets
-
-        assert pyarrow.csv and pyg_mmgef.datasets
+    ours = ('pyarrow.csv', 'pyg_mmgef.datasets')
+    for module in ('pyarrow.parquet', *(('pandas',) if method == 'pandas' else ours)):
+        importlib.import_module(module)
     before = memory('VmRSS')
     start = time.perf_counter()
     kept = (read_with_pandas if method == 'pandas' else read_with_ours)(path)
