@@ -4,6 +4,14 @@ from pyg_mmgef.datasets.id_map import IdMap as IdMap
 from pyg_mmgef.datasets.interaction_tables import InteractionTables as InteractionTables
 from pyg_mmgef.datasets.light_gcn_folder import LightGCNFolder as LightGCNFolder
 from pyg_mmgef.datasets.mmrec_folder import MMRecFolder as MMRecFolder
+from pyg_mmgef.datasets.movie_lens import MovieLens as MovieLens
 from pyg_mmgef.datasets.synthetic_shop import SyntheticShop as SyntheticShop
 
-__all__ = ['IdMap', 'InteractionTables', 'LightGCNFolder', 'MMRecFolder', 'SyntheticShop']
+__all__ = [
+    'IdMap',
+    'InteractionTables',
+    'LightGCNFolder',
+    'MMRecFolder',
+    'MovieLens',
+    'SyntheticShop',
+]

@@ -1,0 +1,203 @@
+"""The data sets of MovieLens, with the texts and posters that one may have of the movies."""
+
+import csv
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch_geometric.data import HeteroData
+
+from pyg_mmgef.datasets._arrow import arrow
+from pyg_mmgef.datasets._table_source import (
+    Batch,
+    Record,
+    TableSource,
+    open_table,
+    records_to_batches,
+)
+from pyg_mmgef.datasets.interaction_tables import InteractionTables
+
+__all__ = ['MovieLens']
+
+_GENRES = (
+    *('', 'Action', 'Adventure', 'Animation', "Children's", 'Comedy', 'Crime', 'Documentary'),
+    *('Drama', 'Fantasy', 'Film-Noir', 'Horror', 'Musical', 'Mystery', 'Romance', 'Sci-Fi'),
+    *('Thriller', 'War', 'Western'),
+)
+"""In the order of the flags in ``u.item``; the first means that the genre is unknown."""
+
+_CHUNK = 2**24
+
+
+class MovieLens(InteractionTables):
+    r"""Reads MovieLens as GroupLens publishes it, see https://grouplens.org/datasets/movielens.
+
+    The files in the folder tell which one it is:
+
+    ====================================== ========================================================
+    ``u.data``, ``u.item``                 100K: 943 users, 1,682 movies, 100,000 ratings
+    ``ratings.dat``, ``movies.dat``        1M (6,040 users, 1,000,209 ratings) and 10M
+    ``ratings.csv``, ``movies.csv``        20M and later, and the small "latest" one
+    ====================================== ========================================================
+
+    A movie's text is its title and its genres; both, and the graph, are as
+    :class:`~pyg_mmgef.datasets.InteractionTables` has them, with ``rating`` and ``time``. Nothing
+    is downloaded, nothing is written. Needs pyarrow (``pip install "pyg-mmgef[tables]"``).
+
+    Args:
+        root: The folder with the files.
+        items: Another table of the movies, whose ids are those of MovieLens, for richer texts; a
+            path or a table as in :class:`~pyg_mmgef.datasets.InteractionTables`.
+            (default: :obj:`None`)
+        item_id: Column of the movie ids in that table. (default: ``'item_id'``)
+        text: Columns that make up a movie's text. (default: ``('title', 'genres')``)
+        poster_folder: Folder of pictures that are called as the movie's id, ``<id>.jpg`` or
+            another common suffix. (default: :obj:`None`)
+        min_rating: Least rating of an interaction that counts. (default: :obj:`None`)
+        k_core: Least number of interactions of a user and of a movie. (default: ``0``)
+        keep_cold: Whether movies that nobody rated stay. (default: :obj:`True`)
+        transform: Applied to the graph at every access. (default: :obj:`None`)
+
+    Raises:
+        FileNotFoundError: If the folder or its files are missing.
+        ImportError: If pyarrow isn't installed.
+        ValueError: If a file is of another layout.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        items: Any = None,
+        item_id: str = 'item_id',
+        text: str | Sequence[str] = ('title', 'genres'),
+        poster_folder: str | os.PathLike[str] | None = None,
+        min_rating: float | None = None,
+        k_core: int = 0,
+        keep_cold: bool = True,
+        transform: Callable[[HeteroData], HeteroData] | None = None,
+    ) -> None:
+        folder = Path(root).expanduser()
+        if not folder.is_dir():
+            raise FileNotFoundError(f"'root' must be an existing folder (got {str(root)!r})")
+        ratings, movies = _open_ratings(folder)
+        super().__init__(
+            ratings,
+            movies if items is None else items,
+            user='userId',
+            item='movieId',
+            rating='rating',
+            time='timestamp',
+            item_id='movieId' if items is None else item_id,
+            text=text,
+            image_folder=poster_folder,
+            min_rating=min_rating,
+            k_core=k_core,
+            keep_cold=keep_cold,
+            transform=transform,
+        )
+
+
+def _open_ratings(folder: Path) -> tuple[TableSource, TableSource]:
+    """Return the tables of ratings and of movies, with the column names of the newest layout."""
+    layouts = {
+        ('u.data', 'u.item'): (b'\t', _movie_of_100k),
+        ('ratings.dat', 'movies.dat'): (b'::', _movie_of_1m),
+    }
+    for (ratings, movies), (separator, parse) in layouts.items():
+        if (folder / ratings).is_file() and (folder / movies).is_file():
+            return _open_unnamed(folder / ratings, separator), _open_movies(folder / movies, parse)
+    if (folder / 'ratings.csv').is_file() and (folder / 'movies.csv').is_file():
+        movies_csv = _open_movies(folder / 'movies.csv', _movie_of_20m)
+        return open_table('root', folder / 'ratings.csv'), movies_csv
+    raise FileNotFoundError(
+        "'root' must hold u.data and u.item, ratings.dat and movies.dat, or ratings.csv and "
+        f'movies.csv; it holds {sorted(path.name for path in folder.iterdir())[:20]}'
+    )
+
+
+def _open_unnamed(path: Path, separator: bytes) -> TableSource:
+    """Open a table of ratings without a header."""
+    pa, arrow_csv = arrow(), arrow('csv')
+    names = ('userId', 'movieId', 'rating', 'timestamp')
+
+    def read(columns: Sequence[str]) -> Iterator[Batch]:
+        for lines in _whole_lines(path):
+            skipped: list[Any] = []
+
+            def skip(row: Any, skipped: list[Any] = skipped) -> str:
+                skipped.append(row)
+                return 'skip'
+
+            try:
+                table = arrow_csv.read_csv(
+                    pa.BufferReader(lines.replace(separator, b'\t')),
+                    arrow_csv.ReadOptions(column_names=names),
+                    arrow_csv.ParseOptions(
+                        delimiter='\t', quote_char=False, invalid_row_handler=skip
+                    ),
+                    arrow_csv.ConvertOptions(
+                        column_types=dict.fromkeys(names, pa.string()), check_utf8=False
+                    ),
+                )
+            except ValueError as error:
+                raise ValueError(f"'{path.name}' can't be read: {error}") from error
+            arrays = {name: table[name].combine_chunks() for name in columns}
+            yield Batch(arrays, table.num_rows, len(skipped))
+
+    return TableSource(f"'{path.name}'", names, read, path.parent)
+
+
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    with open(path, 'rb') as file:
+        rest = b''
+        while chunk := file.read(_CHUNK):
+            lines, line_end, begun = (rest + chunk).rpartition(b'\n')
+            if line_end:
+                yield lines + line_end
+            rest = begun
+        if rest.strip():
+            yield rest
+
+
+def _open_movies(path: Path, parse: Callable[[str], Record | None]) -> TableSource:
+    content = path.read_bytes()
+    try:
+        text = content.decode('utf-8-sig')  # 10M and later
+    except UnicodeDecodeError:
+        text = content.decode('latin-1')  # 100K and 1M
+    lines = [line for line in text.replace('\r\n', '\n').split('\n') if line.strip()]
+    columns = ('movieId', 'title', 'genres')
+    if path.suffix == '.csv':
+        lines = lines[1:]  # its header
+    return TableSource(
+        f"'{path.name}'",
+        columns,
+        lambda wanted: records_to_batches(map(parse, lines), wanted),
+        path.parent,
+    )
+
+
+def _movie_of_100k(line: str) -> Record | None:
+    cells = line.split('|')
+    if len(cells) != 5 + len(_GENRES):
+        return None
+    genres = [name for name, flag in zip(_GENRES, cells[5:], strict=True) if name and flag == '1']
+    title = '' if cells[1] == 'unknown' else cells[1]
+    return {'movieId': cells[0], 'title': title, 'genres': genres}
+
+
+def _movie_of_1m(line: str) -> Record | None:
+    return _movie(line.split('::'))
+
+
+def _movie_of_20m(line: str) -> Record | None:
+    return _movie(next(csv.reader([line])))
+
+
+def _movie(cells: list[str]) -> Record | None:
+    if len(cells) != 3:
+        return None
+    genres = [] if cells[2].startswith('(no genres') else cells[2].split('|')
+    return {'movieId': cells[0], 'title': cells[1], 'genres': genres}
