@@ -26,10 +26,7 @@ FILES = ('interactions.parquet', 'interactions.csv')
 
 def make_files(folder: Path, num_rows: int, scale: float) -> None:
     """Write the same random interactions as Parquet and as CSV, a million rows at a time."""
-    import pyarrow as pa
-    import pyarrow.csv as csv
-    import pyarrow.parquet as parquet
-
+    pa, csv, parquet = map(importlib.import_module, ('pyarrow', 'pyarrow.csv', 'pyarrow.parquet'))
     rng = np.random.default_rng(0)
     num_users, num_items = int(NUM_USERS * scale), int(NUM_ITEMS * scale)
     schema = pa.schema(
@@ -58,8 +55,7 @@ def make_files(folder: Path, num_rows: int, scale: float) -> None:
 
 def read_with_pandas(path: Path) -> int:
     """Return the number of interactions that pandas keeps."""
-    import pandas as pd
-
+    pd = importlib.import_module('pandas')
     names = ['user', 'item', 'rating', 'time']
     is_csv = path.suffix == '.csv'
     frame = pd.read_csv(path, usecols=names) if is_csv else pd.read_parquet(path, columns=names)

@@ -1,5 +1,6 @@
 """Data sets with the library's schema: one that is drawn here, and readers of common layouts."""
 
+from pyg_mmgef.datasets.amazon_reviews import AmazonReviews as AmazonReviews
 from pyg_mmgef.datasets.id_map import IdMap as IdMap
 from pyg_mmgef.datasets.interaction_tables import InteractionTables as InteractionTables
 from pyg_mmgef.datasets.light_gcn_folder import LightGCNFolder as LightGCNFolder

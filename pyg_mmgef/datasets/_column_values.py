@@ -17,6 +17,7 @@ MISSING = ('', 'nan', 'NaN', 'NAN', 'None', 'null', 'NULL', '<NA>', 'NaT')
 
 _SECONDS_PER_UNIT = {'s': 1, 'ms': 10**3, 'us': 10**6, 'ns': 10**9}
 _EXACT = 2**53  # beyond, floating point skips integers
+_LATEST = 2**62  # of times: far beyond nanoseconds, well inside of int64
 
 
 def read_ids(array: Any, where: str) -> tuple[NDArray[np.int32], Any]:
@@ -31,7 +32,7 @@ def read_ids(array: Any, where: str) -> tuple[NDArray[np.int32], Any]:
     if pa.types.is_nested(array.type) or pa.types.is_boolean(array.type):
         raise ValueError(f'{where} holds {array.type}; ids must be strings or integers')
     if not pa.types.is_dictionary(array.type):
-        array = array.dictionary_encode()
+        array = _decoded(array).dictionary_encode()
     values = array.dictionary
     if pa.types.is_floating(values.type):
         values = _whole_numbers(values, where)
@@ -81,7 +82,7 @@ def read_times(array: Any, where: str) -> tuple[NDArray[np.int64], NDArray[np.bo
     if pa.types.is_string(kind):
         for target in (pa.int64(), pa.float64(), pa.timestamp('us'), pa.timestamp('us', tz='UTC')):
             parsed = _try_cast(array, target)
-            if parsed is not None:
+            if parsed is not None and not _loses_digits(parsed):
                 return read_times(parsed, where)
         return _parse_each(array, _parse_time, np.int64)
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
@@ -90,12 +91,13 @@ def read_times(array: Any, where: str) -> tuple[NDArray[np.int64], NDArray[np.bo
         valid = _is_valid(array)
         ticks = _to_numpy(array.cast(pa.int64()), 0)
         return ticks // _SECONDS_PER_UNIT[array.type.unit], valid
-    if pa.types.is_integer(kind) and kind != pa.uint64():
-        return _to_numpy(array.cast(pa.int64()), 0), _is_valid(array)
+    if pa.types.is_integer(kind):
+        integers = _to_numpy(array, 0)
+        return integers.astype(np.int64), _is_valid(array) & (integers <= _LATEST)
     if pa.types.is_boolean(kind):
         raise ValueError(f'{where} holds {kind}, not times')
     numbers, valid = read_numbers(array, where)
-    valid &= np.abs(np.where(valid, numbers, 0)) < 2**62
+    valid &= np.abs(np.where(valid, numbers, 0)) < _LATEST
     return np.floor(np.where(valid, numbers, 0)).astype(np.int64), valid
 
 
@@ -169,10 +171,17 @@ def _decoded(array: Any) -> Any:
     kind = array.type
     if pa.types.is_null(kind):
         return array.cast(pa.string())
-    textual = ('is_string', 'is_large_string', 'is_string_view', 'is_binary', 'is_large_binary')
-    if any(getattr(pa.types, name)(kind) for name in textual):
+    textual = ('string', 'large_string', 'string_view', 'binary', 'large_binary', 'binary_view')
+    if any(getattr(pa.types, f'is_{name}')(kind) for name in textual):
         return array.cast(pa.string(), safe=False) if kind != pa.string() else array
     return array
+
+
+def _loses_digits(array: Any) -> bool:
+    if not arrow().types.is_floating(array.type):
+        return False
+    numbers = _to_numpy(array, np.nan)
+    return bool((np.abs(numbers[np.isfinite(numbers)]) >= _EXACT).any())
 
 
 def _try_cast(array: Any, target: Any) -> Any:
@@ -212,7 +221,7 @@ def _parse_time(text: str) -> int:
             date = datetime.fromisoformat(text.replace('Z', '+00:00'))
             zoned = date if date.tzinfo is not None else date.replace(tzinfo=timezone.utc)
             return math.floor(zoned.timestamp())
-    if abs(time) >= 2**62:
+    if abs(time) > _LATEST:
         raise OverflowError('no time')
     return time
 

@@ -108,7 +108,7 @@ def filter_rows(
     rows = rows.select(mask)
     sizes.append(len(rows.user))
     if min_rating is not None and rows.rating is not None:
-        rows = rows.select(rows.rating >= min_rating)
+        rows = rows.select(rows.rating >= np.float32(min_rating))
     sizes.append(len(rows.user))
     removed = np.zeros(num_items, bool)
     if k_core > 0:

@@ -2,9 +2,9 @@
 
 import copy
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -51,9 +51,10 @@ class InteractionTables(Dataset):
     (int64) and ``rating`` (float32) if asked for.
 
     **Ids** may be strings or integers. A user's or an item's row is the rank of its id among all of
-    them, whatever the order of the table: by value if all are integers (as numbers or as text),
-    else by code points. :attr:`user_ids` and :attr:`item_ids` translate; ``data['user'].id`` and
-    ``data['item'].id`` hold the ids unless they are ``0 ... n-1``. Blanks around an id don't count.
+    them, whatever the order of the table: by value if all are integers of up to 18 digits (as
+    numbers or as text), else by code points. :attr:`user_ids` and :attr:`item_ids` translate;
+    ``data['user'].id`` and ``data['item'].id`` hold the ids unless they are ``0 ... n-1``. Blanks
+    around an id don't count.
 
     **Items** of the table ``items`` that nobody interacts with stay, as cold items. Items that it
     doesn't know have no text and no picture. Of several rows with one id the first counts.
@@ -131,6 +132,9 @@ class InteractionTables(Dataset):
     report: dict[str, int]
     """What was read, left out and kept, in words."""
 
+    _extra_columns: ClassVar[Mapping[str, str]] = {}
+    """More columns of the items that a subclass wants kept, by the name of the field."""
+
     def __init__(
         self,
         interactions: Any,
@@ -165,6 +169,7 @@ class InteractionTables(Dataset):
             fields = {'text': [find_column(item_table, 'text', name) for name in text]}
             if image is not None:
                 fields['image'] = [find_column(item_table, 'image', image)]
+            fields |= {field: [column] for field, column in self._extra_columns.items()}
         folder = _picture_folder(image_folder, image, item_table)
 
         users, items_seen = IdEncoder(), IdEncoder()

@@ -12,6 +12,7 @@ from torch_geometric.data import HeteroData
 from pyg_mmgef.datasets import IdMap, InteractionTables
 from pyg_mmgef.datasets import _id_encoder as id_encoder
 from pyg_mmgef.datasets._interaction_filters import in_k_core, is_kept_of_pair
+from pyg_mmgef.transforms import SplitInteractions
 
 pa = pytest.importorskip('pyarrow')
 csv = pytest.importorskip('pyarrow.csv')
@@ -90,7 +91,19 @@ def _frame(path: Path) -> Any:
     return pytest.importorskip('pandas').DataFrame(ORDERS)
 
 
+class _Stream:
+    """What Polars, DuckDB and others have in common."""
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        return pa.table(ORDERS).__arrow_c_stream__(requested_schema)
+
+
+def _stream(path: Path) -> Any:
+    return _Stream()
+
+
 SOURCES = [
+    _stream,
     _write_parquet,
     _write_parquet_folder,
     _write_csv,
@@ -138,6 +151,8 @@ def test_the_order_of_rows_does_not_change_the_ids() -> None:
         ([2**63 - 1, 2**62, 2**62], ['4611686018427387904', '9223372036854775807']),
         (['é', 'z', 'Z'], ['Z', 'z', 'é']),
         ([-5, 2, -5], [-5, 2]),
+        (pa.array(['b', 'a', 'b'], pa.string_view()), ['a', 'b']),
+        (pa.array([b'b', b'a', b'b'], pa.large_binary()), ['a', 'b']),
     ],
 )
 def test_ids(ids: list[Any], expected: list[Any]) -> None:
@@ -247,12 +262,32 @@ def test_a_stray_quote_counts_the_lines_that_it_took(tmp_path: Path) -> None:
         (pa.array([1500, 2500], pa.timestamp('ms')), [1, 2]),
         (pa.array([1, 2], pa.date32()), [86400, 172800]),
         (pa.array(['3', '4'], pa.large_string()), [3, 4]),
+        (pa.array(['3', '4'], pa.string_view()), [3, 4]),
+        (pa.array([2**61 + 1, 2**60 + 1], pa.uint64()), [2**61 + 1, 2**60 + 1]),
     ],
 )
 def test_times(times: Any, expected: list[int]) -> None:
     orders = pa.table({'user_id': [1, 2], 'item_id': [1, 2], 'when': times})
     data = InteractionTables(orders, time='when')[0]
     assert data['user', 'interacts', 'item'].time.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ('times', 'expected'),
+    [
+        (['1700000000000000001', 'nan'], [1700000000000000001]),  # no float holds that many digits
+        ([1.5, None, float('nan'), 1e300], [1]),
+        (pa.array([7, 2**64 - 1], pa.uint64()), [7]),
+        (['2020-01-01', '', '31.12.2020', '99999999999999999999'], [1577836800]),
+    ],
+)
+def test_times_that_are_none(times: Any, expected: list[int]) -> None:
+    rows = list(range(len(times)))
+    dataset = InteractionTables(
+        pa.table({'user_id': rows, 'item_id': rows, 'when': times}), time='when'
+    )
+    assert dataset[0]['user', 'interacts', 'item'].time.tolist() == expected
+    assert _dropped(dataset) == {'rows without a valid time': len(times) - 1}
 
 
 @pytest.mark.parametrize(
@@ -265,7 +300,7 @@ def test_times(times: Any, expected: list[int]) -> None:
     ],
 )
 def test_repeated_pairs(duplicates: str, expected: list[int]) -> None:
-    columns = {
+    columns: dict[str, list[Any]] = {
         'user_id': ['a', 'a', 'b', 'a'],
         'item_id': ['x', 'x', 'x', 'x'],
         'stars': [2, 4, 5, 5],
@@ -291,6 +326,24 @@ def test_min_rating_asks_the_rating_that_stays() -> None:
     assert _named_edges(dataset) == [(2, 1)]
     assert list(dataset.user_ids) == [2]
     assert _dropped(dataset) == {'repeated user-item pairs': 1, 'rows below min_rating': 1}
+
+
+def test_min_rating_is_compared_as_ratings_are_kept() -> None:
+    orders = pa.table({'user_id': [1, 2], 'item_id': [1, 1], 'stars': [4.1, 4.0]})
+    dataset = InteractionTables(orders, rating='stars', min_rating=np.float64(4.1))
+    assert list(dataset.user_ids) == [1]
+
+
+def test_splits_and_keeps_times_beside_their_edges() -> None:
+    rng = np.random.default_rng(0)
+    user, item = rng.integers(20, size=300), rng.integers(30, size=300)
+    orders = pa.table({'user_id': user, 'item_id': item, 'when': user * 100 + item})
+    train, val, test = SplitInteractions()(InteractionTables(orders, time='when')[0])
+    interacts = train['user', 'interacts', 'item']
+    user, item = interacts.edge_index
+    assert torch.equal(interacts.time, user * 100 + item)
+    assert val['user', 'interacts', 'item'].edge_label_index.size(1) > 0
+    assert test['user', 'interacts', 'item'].edge_label_index.size(1) > 0
 
 
 def test_kept_of_pair_against_a_dictionary() -> None:
@@ -494,6 +547,7 @@ def test_columns_that_hold_no_numbers() -> None:
         ('a.csv', b'user_id,item_id\n', 'no interaction .* is left: rows read: 0'),
         ('a.csv', b'user_id;item_id\n1;2\n', "name what separates its columns with 'delimiter'"),
         ('a.csv', b'user_id,user_id,item_id\n1,1,2\n', 'of which there are 2'),
+        ('a.csv', b'user_id,item_id,x,x\n1,2\n', 'no interaction .*could not be parsed: 1'),
         ('a.csv', b'user_id,item_id\n1,2\n1,"3\n4,5\n', 'ends inside of a quoted value'),
         ('a.csv.gz', b'user_id,item_id\n1,2\n', "'a.csv.gz' .* can't be read"),
         ('a.jsonl', b'[{"user_id": 1}]', 'it is one JSON array'),

@@ -1,0 +1,63 @@
+"""Fetching a file once, and knowing it again."""
+
+import hashlib
+import os
+import urllib.request
+import uuid
+from pathlib import Path
+
+from tqdm import tqdm
+
+from pyg_mmgef.datasets._files import write_atomically
+
+__all__ = ['check_digest', 'fetch']
+
+_CHUNK = 2**20
+
+
+def fetch(url: str, path: Path, verbose: bool = False) -> None:
+    """Fetch a file under a temporary name, then rename it; its SHA-256 is written beside it.
+
+    Raises:
+        OSError: If the file can't be had, or comes incompletely.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp')
+    digest, size = hashlib.sha256(), 0
+    try:
+        with urllib.request.urlopen(url, timeout=60) as response, open(temporary, 'wb') as file:
+            promised = response.headers.get('Content-Length')
+            total = None if promised is None else int(promised)
+            bar = tqdm(desc=path.name, total=total, unit='B', unit_scale=True, disable=not verbose)
+            with bar:
+                while chunk := response.read(_CHUNK):
+                    file.write(chunk)
+                    digest.update(chunk)
+                    size += len(chunk)
+                    bar.update(len(chunk))
+        if total is not None and size != total:
+            raise OSError(f'{url} broke off after {size} of {total} bytes; try again')
+        write_atomically(_digest_path(path), f'{digest.hexdigest()}\n'.encode())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_digest(path: Path) -> None:
+    """Raise a :class:`ValueError` if a file isn't what was fetched; one of other origin passes."""
+    beside = _digest_path(path)
+    if not beside.exists():
+        return
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    if digest.hexdigest() != beside.read_text().strip():
+        raise ValueError(
+            f"'{path.name}' has changed since it was fetched (its SHA-256 isn't that of "
+            f"'{beside.name}'); delete both to fetch it again"
+        )
+
+
+def _digest_path(path: Path) -> Path:
+    return path.with_name(f'{path.name}.sha256')
