@@ -1,5 +1,6 @@
 import gzip
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -618,3 +619,11 @@ def test_movielens(realdata_root: Path) -> None:
     )
     assert recbole.item_texts[0] == "Toy Story 1995 Animation Children's Comedy"
     assert recbole.item_images == dataset.item_images
+
+
+def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / 'orders.csv').write_text('user_id,item_id\n1,2\n')
+    monkeypatch.setitem(sys.modules, 'pyarrow', None)
+    monkeypatch.setitem(sys.modules, 'pyarrow.csv', None)
+    with pytest.raises(ImportError, match=r'needs pyarrow; .* pip install "pyg-mmgef\[tables\]"'):
+        InteractionTables(tmp_path / 'orders.csv')
