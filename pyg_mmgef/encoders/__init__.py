@@ -1,6 +1,7 @@
 """Encoders turn the pictures and texts of items into vectors."""
 
 from pyg_mmgef.encoders.open_clip_encoder import OpenCLIPEncoder as OpenCLIPEncoder
+from pyg_mmgef.encoders.picture_problem import picture_problem as picture_problem
 from pyg_mmgef.encoders.pixel_encoder import PixelEncoder as PixelEncoder
 from pyg_mmgef.encoders.protocol import ImageEncoder as ImageEncoder
 from pyg_mmgef.encoders.protocol import TextEncoder as TextEncoder
@@ -14,4 +15,5 @@ __all__ = [
     'TextEncoder',
     'TitleEncoder',
     'import_torchvision',
+    'picture_problem',
 ]

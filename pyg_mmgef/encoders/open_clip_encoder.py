@@ -11,16 +11,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from pyg_mmgef.encoders._inputs import (
-    check_sequence,
-    is_blank,
-    read_picture,
-    require_pillow,
-    warn_unreadable,
-)
+from pyg_mmgef.encoders._inputs import check_num_workers, check_sequence, is_blank
+from pyg_mmgef.encoders._pictures import encode_pictures
+from pyg_mmgef.encoders._token_chunks import chunk_tokens, mean_by_length
 from pyg_mmgef.encoders.protocol import PathLike
 from pyg_mmgef.encoders.torchvision_compat import import_torchvision
-from pyg_mmgef.validate import check_positive
+from pyg_mmgef.validate import check_choice, check_positive
 
 __all__ = ['OpenCLIPEncoder']
 
@@ -36,10 +32,20 @@ class OpenCLIPEncoder:
     :class:`~pyg_mmgef.encoders.ImageEncoder` and a :class:`~pyg_mmgef.encoders.TextEncoder`.
 
     The vectors are what the two towers give, *not* of unit length:
-    :class:`~pyg_mmgef.nn.EarlyFusion` normalises each modality itself. Texts longer than the
-    model's context (77 tokens for CLIP) are truncated by open_clip's tokenizer. Pictures are made
-    upright and put on white before the model's own preprocessing. Needs open_clip
+    :class:`~pyg_mmgef.nn.EarlyFusion` normalises each modality itself. Pictures are made upright
+    and put on white before the model's own preprocessing. Needs open_clip
     (``pip install "pyg-mmgef[clip]"``).
+
+    **Long texts.** The model's context (77 tokens for CLIP, of which two mark start and end) is
+    shorter than many a description. ``long_text='truncate'`` keeps its beginning, as open_clip's
+    tokenizer does. ``long_text='average'`` cuts the text's tokens into chunks :math:`c` of 75 (the
+    last one may be shorter), encodes each as a text of its own and averages the vectors, weighted
+    by the chunk's number of tokens :math:`n_c`:
+
+    .. math::
+        \mathbf{x} = \frac{\sum_c n_c \mathbf{x}_c}{\sum_c n_c}
+
+    Texts that fit get the same vector either way.
 
     Args:
         model: Name of an open_clip architecture, or one of its ``'hf-hub:...'`` and
@@ -48,6 +54,13 @@ class OpenCLIPEncoder:
             weights. A tag that isn't in the local cache is downloaded by open_clip.
             (default: ``'laion2b_s34b_b79k'``)
         batch_size: Pictures or texts per forward pass. (default: ``64``)
+        num_workers: Threads that read and preprocess pictures while the model runs, ``0`` for none.
+            The vectors are the same, bit for bit. (default: ``0``)
+        long_text: What to do with texts longer than the context: ``'truncate'`` or ``'average'``.
+            (default: ``'truncate'``)
+        autocast: Type for the model's costly operations, such as ``torch.bfloat16``; :obj:`None`
+            for the type of its weights. The vectors are float32 all the same.
+            (default: :obj:`None`)
         device: Where the model runs, :obj:`None` for the CPU. (default: :obj:`None`)
         seed: Seed of random weights, used if ``pretrained`` is :obj:`None`; torch's global random
             state stays as it is. (default: ``0``)
@@ -59,8 +72,10 @@ class OpenCLIPEncoder:
         FileNotFoundError: If the checkpoint doesn't exist, or the weights of the tag are not found
             locally and cannot be downloaded.
         ImportError: If open_clip is not installed.
-        ValueError: If open_clip knows neither the model nor the tag, or ``batch_size`` isn't a
-            positive integer.
+        ValueError: If open_clip knows neither the model nor the tag, ``batch_size`` isn't a
+            positive integer, ``num_workers`` is negative, ``long_text`` is unknown or the model's
+            tokenizer can't be asked for a text's own tokens, or ``autocast`` isn't a type of half
+            precision.
     """
 
     def __init__(
@@ -69,12 +84,15 @@ class OpenCLIPEncoder:
         pretrained: PathLike | None = 'laion2b_s34b_b79k',
         *,
         batch_size: int = 64,
+        num_workers: int = 0,
+        long_text: str = 'truncate',
+        autocast: torch.dtype | None = None,
         device: str | torch.device | None = None,
         seed: int = 0,
         cache_dir: PathLike | None = None,
         verbose: bool = False,
     ) -> None:
-        check_positive('batch_size', batch_size)
+        _check_settings(batch_size, num_workers, long_text, autocast)
         open_clip = _import_open_clip()
         weights = None if pretrained is None else os.fspath(pretrained)
         _check_known(open_clip, model, weights)
@@ -86,6 +104,9 @@ class OpenCLIPEncoder:
             tokenizer,
             name=name,
             batch_size=batch_size,
+            num_workers=num_workers,
+            long_text=long_text,
+            autocast=autocast,
             verbose=verbose,
         )
 
@@ -98,6 +119,9 @@ class OpenCLIPEncoder:
         name: str,
         *,
         batch_size: int = 64,
+        num_workers: int = 0,
+        long_text: str = 'truncate',
+        autocast: torch.dtype | None = None,
         device: str | torch.device | None = None,
         verbose: bool = False,
     ) -> 'OpenCLIPEncoder':
@@ -110,6 +134,9 @@ class OpenCLIPEncoder:
             tokenizer: Turns a list of texts into a tensor of tokens.
             name: A name for the fingerprint, which also holds a digest of the weights.
             batch_size: Pictures or texts per forward pass. (default: ``64``)
+            num_workers: Threads that read and preprocess pictures. (default: ``0``)
+            long_text: ``'truncate'`` or ``'average'``. (default: ``'truncate'``)
+            autocast: Type for the model's costly operations. (default: :obj:`None`)
             device: Where the model runs, :obj:`None` for where it is. (default: :obj:`None`)
             verbose: Whether to show a progress bar. (default: :obj:`False`)
 
@@ -117,9 +144,9 @@ class OpenCLIPEncoder:
             The encoder.
 
         Raises:
-            ValueError: If ``batch_size`` isn't a positive integer.
+            ValueError: If a setting isn't as described for the class.
         """
-        check_positive('batch_size', batch_size)
+        _check_settings(batch_size, num_workers, long_text, autocast)
         encoder = cls.__new__(cls)
         encoder._assemble(
             model if device is None else model.to(device),
@@ -127,6 +154,9 @@ class OpenCLIPEncoder:
             tokenizer,
             name=name,
             batch_size=batch_size,
+            num_workers=num_workers,
+            long_text=long_text,
+            autocast=autocast,
             verbose=verbose,
         )
         return encoder
@@ -139,32 +169,42 @@ class OpenCLIPEncoder:
         *,
         name: str,
         batch_size: int,
+        num_workers: int,
+        long_text: str,
+        autocast: torch.dtype | None,
         verbose: bool,
     ) -> None:
+        if long_text == 'average':
+            _check_tokenizer(tokenizer)
         self.model: Any = model.eval()
         self.preprocess = preprocess
-        self.tokenizer = tokenizer
+        self.tokenizer: Any = tokenizer
         self.name = name
         self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.long_text = long_text
+        self.autocast = autocast
         self.verbose = verbose
         self._digest: str | None = None
         self._channels: int | None = None
 
     @property
     def fingerprint(self) -> str:
-        """The model's name and a digest of its weights and preprocessing.
+        """The model's name, the settings that change its output, and a digest.
 
-        The digest is taken once, when it is first asked for.
+        The digest is of the weights, the preprocessing and the kind of tokenizer,
+        and taken once, when it is first asked for.
         """
         if self._digest is None:
             self._digest = _digest(self.model, self.preprocess, self.tokenizer)
-        return f'OpenCLIPEncoder/1({self.name}, digest={self._digest})'
+        settings = f'long_text={self.long_text}, autocast={self.autocast}'
+        return f'OpenCLIPEncoder/2({self.name}, {settings}, digest={self._digest})'
 
     @property
     def channels(self) -> int:
         """The length of a vector, the same for pictures and texts."""
         if self._channels is None:
-            self._channels = self._forward_texts(['']).size(1)
+            self._channels = self._forward_texts(self.tokenizer([''])).size(1)
         return self._channels
 
     def encode_images(self, paths: Sequence[PathLike | None]) -> tuple[Tensor, Tensor]:
@@ -181,29 +221,15 @@ class OpenCLIPEncoder:
             ImportError: If Pillow is not installed.
             ValueError: If ``paths`` is a single path.
         """
-        require_pillow()
-        check_sequence('paths', paths)
-        vectors = torch.zeros(len(paths), self.channels)
-        present = torch.zeros(len(paths), dtype=torch.bool)
-        unreadable: list[PathLike] = []
-        given = [row for row, path in enumerate(paths) if path is not None]
-        for rows in self._batches(given, 'pictures'):
-            readable: list[int] = []
-            pixels: list[Tensor] = []
-            for row in rows:
-                path = paths[row]
-                assert path is not None
-                image = read_picture(path)
-                if image is None:
-                    unreadable.append(path)
-                else:
-                    readable.append(row)
-                    pixels.append(self.preprocess(image))
-            if readable:
-                vectors[readable] = self._forward_images(torch.stack(pixels))
-                present[readable] = True
-        warn_unreadable(unreadable, len(paths))
-        return vectors, present
+        return encode_pictures(
+            paths,
+            self.preprocess,
+            self._forward_images,
+            self.channels,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            verbose=self.verbose,
+        )
 
     def encode_texts(self, texts: Sequence[str | None]) -> tuple[Tensor, Tensor]:
         """Encode one text per item; see :class:`~pyg_mmgef.encoders.TextEncoder`.
@@ -221,25 +247,40 @@ class OpenCLIPEncoder:
         check_sequence('texts', texts)
         vectors = torch.zeros(len(texts), self.channels)
         present = torch.tensor([not is_blank(text) for text in texts], dtype=torch.bool)
-        for rows in self._batches(present.nonzero().view(-1).tolist(), 'texts'):
-            vectors[rows] = self._forward_texts([texts[row] or '' for row in rows])
+        rows = present.nonzero().view(-1).tolist()
+        with tqdm(total=len(rows), desc='texts', unit=' texts', disable=not self.verbose) as bar:
+            for start in range(0, len(rows), self.batch_size):
+                batch = rows[start : start + self.batch_size]
+                vectors[batch] = self._encode_batch([texts[row] or '' for row in batch])
+                bar.update(len(batch))
         return vectors, present
 
-    def _batches(self, rows: list[int], what: str) -> Any:
-        starts = range(0, len(rows), self.batch_size)
-        batches = [rows[start : start + self.batch_size] for start in starts]
-        return tqdm(batches, desc=what, disable=not self.verbose)
+    def _encode_batch(self, texts: list[str]) -> Tensor:
+        if self.long_text == 'truncate':
+            return self._forward_texts(self.tokenizer(texts))
+        chunks = chunk_tokens(
+            [self.tokenizer.encode(text) for text in texts],
+            self.tokenizer.context_length,
+            self.tokenizer.sot_token_id,
+            self.tokenizer.eot_token_id,
+        )
+        vectors = [self._forward_texts(part) for part in chunks.tokens.split(self.batch_size)]
+        return mean_by_length(torch.cat(vectors), chunks)
 
-    @torch.inference_mode()
-    def _forward_images(self, pixels: Tensor) -> Tensor:
+    def _forward_images(self, pictures: list[Tensor]) -> Tensor:
         weight = self._weight
-        out = self.model.encode_image(pixels.to(weight.device, weight.dtype), normalize=False)
-        return out.float().cpu()
+        pixels = torch.stack(pictures).to(weight.device, weight.dtype)
+        return self._run(self.model.encode_image, pixels)
+
+    def _forward_texts(self, tokens: Tensor) -> Tensor:
+        return self._run(self.model.encode_text, tokens.to(self._weight.device))
 
     @torch.inference_mode()
-    def _forward_texts(self, texts: list[str]) -> Tensor:
-        tokens = self.tokenizer(texts).to(self._weight.device)
-        return self.model.encode_text(tokens, normalize=False).float().cpu()
+    def _run(self, tower: Callable[..., Tensor], inputs: Tensor) -> Tensor:
+        enabled = self.autocast is not None
+        with torch.autocast(inputs.device.type, self.autocast, enabled=enabled):
+            out = tower(inputs, normalize=False)
+        return out.float().cpu()
 
     @property
     def _weight(self) -> Tensor:
@@ -258,6 +299,29 @@ def _import_open_clip() -> Any:
             'OpenCLIPEncoder needs open_clip; install it with: pip install "pyg-mmgef[clip]"'
         ) from error
     return open_clip
+
+
+def _check_settings(
+    batch_size: int, num_workers: int, long_text: str, autocast: torch.dtype | None
+) -> None:
+    check_positive('batch_size', batch_size)
+    check_num_workers(num_workers)
+    check_choice('long_text', long_text, ('truncate', 'average'))
+    if autocast not in (None, torch.bfloat16, torch.float16):
+        raise ValueError(
+            f"'autocast' must be torch.bfloat16, torch.float16 or None (got {autocast!r})"
+        )
+
+
+def _check_tokenizer(tokenizer: object) -> None:
+    needed = ('encode', 'context_length', 'sot_token_id', 'eot_token_id')
+    if getattr(tokenizer, 'reduction_fn', None) is not None or not all(
+        hasattr(tokenizer, name) for name in needed
+    ):
+        raise ValueError(
+            "long_text='average' needs a tokenizer that tells a text's own tokens, as CLIP's does "
+            f"(got {type(tokenizer).__name__}, or one that drops tokens); use long_text='truncate'"
+        )
 
 
 def _check_known(open_clip: Any, model: str, pretrained: str | None) -> None:

@@ -7,14 +7,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
-from pyg_mmgef.encoders._inputs import (
-    check_sequence,
-    read_picture,
-    require_pillow,
-    warn_unreadable,
-)
+from pyg_mmgef.encoders._inputs import check_num_workers
+from pyg_mmgef.encoders._pictures import encode_pictures
 from pyg_mmgef.encoders.protocol import PathLike
 from pyg_mmgef.validate import check_positive
 
@@ -63,11 +58,14 @@ class PixelEncoder:
         thumbnail_weight: Weight :math:`w_t`. (default: ``0.5``)
         gradient_weight: Weight :math:`w_g`. (default: ``1.2``)
         batch_size: Pictures held in memory at a time; doesn't change the result. (default: ``256``)
+        num_workers: Threads that read pictures ahead, ``0`` for none; doesn't change the result.
+            (default: ``0``)
         verbose: Whether to show a progress bar. (default: :obj:`False`)
 
     Raises:
-        ValueError: If a count isn't a positive integer, a weight is negative or not finite, all
-            weights are zero, or ``thumbnail_size`` or ``gradient_cells`` exceeds ``size``.
+        ValueError: If a count isn't a positive integer, ``num_workers`` is negative, a weight is
+            negative or not finite, all weights are zero, or ``thumbnail_size`` or
+            ``gradient_cells`` exceeds ``size``.
     """
 
     _GREY_SATURATION = 0.15
@@ -86,6 +84,7 @@ class PixelEncoder:
         thumbnail_weight: float = 0.5,
         gradient_weight: float = 1.2,
         batch_size: int = 256,
+        num_workers: int = 0,
         verbose: bool = False,
     ) -> None:
         counts = {
@@ -100,6 +99,7 @@ class PixelEncoder:
         }
         for name, count in counts.items():
             check_positive(name, count)
+        check_num_workers(num_workers)
         for name in ('thumbnail_size', 'gradient_cells'):
             if counts[name] > size:
                 raise ValueError(
@@ -122,6 +122,7 @@ class PixelEncoder:
         self.thumbnail_weight = thumbnail_weight
         self.gradient_weight = gradient_weight
         self.batch_size = batch_size
+        self.num_workers = num_workers
         self.verbose = verbose
 
     @staticmethod
@@ -169,29 +170,18 @@ class PixelEncoder:
             ImportError: If Pillow is not installed.
             ValueError: If ``paths`` is a single path.
         """
-        require_pillow()
-        check_sequence('paths', paths)
-        vectors = np.zeros((len(paths), self.channels), dtype=np.float32)
-        present = np.zeros(len(paths), dtype=bool)
-        unreadable: list[PathLike] = []
-        starts = range(0, len(paths), self.batch_size)
-        for start in tqdm(starts, desc='pictures', disable=not self.verbose):
-            rows: list[int] = []
-            pixels: list[NDArray[np.uint8]] = []
-            for row, path in enumerate(paths[start : start + self.batch_size], start):
-                if path is None:
-                    continue
-                image = read_picture(path)
-                if image is None:
-                    unreadable.append(path)
-                else:
-                    rows.append(row)
-                    pixels.append(self._squash(image))
-            if rows:
-                vectors[rows] = self._describe(np.stack(pixels))
-                present[rows] = True
-        warn_unreadable(unreadable, len(paths))
-        return torch.from_numpy(vectors), torch.from_numpy(present)
+        return encode_pictures(
+            paths,
+            self._squash,
+            self._encode,
+            self.channels,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            verbose=self.verbose,
+        )
+
+    def _encode(self, pictures: list[NDArray[np.uint8]]) -> Tensor:
+        return torch.from_numpy(self._describe(np.stack(pictures)))
 
     def _squash(self, image: 'Image') -> NDArray[np.uint8]:
         from PIL.Image import Resampling

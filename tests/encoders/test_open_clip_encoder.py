@@ -9,27 +9,16 @@ import torch
 from torch import Tensor
 
 from pyg_mmgef.encoders import ImageEncoder, OpenCLIPEncoder, TextEncoder, import_torchvision
+from tests.encoders.small_clip import SMALL_CLIP, small_clip_parts
 
 if find_spec('open_clip') is None:
     pytest.skip('open_clip is not installed', allow_module_level=True)
 import_torchvision()  # or the tests' own import of open_clip fails beside a CPU build of torch
 
-CONFIG = {
-    'embed_dim': 32,
-    'vision_cfg': {'image_size': 32, 'patch_size': 8, 'width': 64, 'layers': 2, 'head_width': 32},
-    'text_cfg': {'context_length': 77, 'vocab_size': 49408, 'width': 32, 'heads': 2, 'layers': 2},
-}
-
 
 @pytest.fixture(scope='module')
 def parts() -> tuple[Any, Any, Any]:
-    import open_clip
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = open_clip.model.CLIP(**CONFIG)
-    preprocess = open_clip.image_transform(32, is_train=False)
-    return model, preprocess, open_clip.get_tokenizer('ViT-B-32')
+    return small_clip_parts()
 
 
 def _encoder(parts: tuple[Any, Any, Any], **settings: Any) -> OpenCLIPEncoder:
@@ -116,7 +105,7 @@ def test_fingerprint(parts: tuple[Any, Any, Any]) -> None:
     assert 'small' in encoder.fingerprint
     larger = open_clip.image_transform(40, is_train=False)
     assert encoder.fingerprint != _encoder((model, larger, tokenizer)).fingerprint
-    other = open_clip.model.CLIP(**CONFIG)
+    other = open_clip.model.CLIP(**SMALL_CLIP)
     assert encoder.fingerprint != _encoder((other, preprocess, tokenizer)).fingerprint
 
 
@@ -126,7 +115,7 @@ def _small_architecture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
 
     import open_clip
 
-    (tmp_path / 'ViT-tiny-test.json').write_text(json.dumps(CONFIG))
+    (tmp_path / 'ViT-tiny-test.json').write_text(json.dumps(SMALL_CLIP))
     from open_clip import factory
 
     monkeypatch.setattr(factory, '_MODEL_CONFIGS', dict(factory._MODEL_CONFIGS))
