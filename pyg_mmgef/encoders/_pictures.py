@@ -27,6 +27,7 @@ __all__ = [
     'pillow_is_quiet',
     'read_picture',
     'require_pillow',
+    'why_not_opened',
 ]
 
 Loaded = TypeVar('Loaded')
@@ -73,7 +74,7 @@ def check_regular_file(path: PathLike) -> os.stat_result:
     except (FileNotFoundError, NotADirectoryError):
         raise UnreadablePictureError('no such file') from None
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
-        raise UnreadablePictureError(_why_not_opened(error)) from error
+        raise UnreadablePictureError(why_not_opened(error)) from error
     if stat.S_ISDIR(status.st_mode):
         raise UnreadablePictureError('a folder, not a file')
     if not stat.S_ISREG(status.st_mode):
@@ -102,7 +103,8 @@ def read_picture(path: PathLike) -> 'Image':
         raise UnreadablePictureError('the file is empty')
     try:
         with Image.open(path) as image:
-            _check_size(*image.size, limit=Image.MAX_IMAGE_PIXELS)
+            width, height = image.size
+            _check_size(width, height, Image.MAX_IMAGE_PIXELS)
             image.load()
             return _to_rgb(_upright(image))
     except UnreadablePictureError:
@@ -112,7 +114,7 @@ def read_picture(path: PathLike) -> 'Image':
     except UnidentifiedImageError as error:
         raise UnreadablePictureError('not a picture') from error
     except (FileNotFoundError, PermissionError) as error:
-        raise UnreadablePictureError(_why_not_opened(error)) from error
+        raise UnreadablePictureError(why_not_opened(error)) from error
     except Exception as error:  # a corrupt file makes Pillow's decoders raise nearly anything
         raise UnreadablePictureError(f'damaged: {str(error) or type(error).__name__}') from error
 
@@ -212,7 +214,8 @@ def load_pictures(
                 future.cancel()
 
 
-def _why_not_opened(error: Exception) -> str:
+def why_not_opened(error: Exception) -> str:
+    """Say in plain words why a file could not be opened."""
     if isinstance(error, PermissionError):
         return 'permission denied'
     if isinstance(error, FileNotFoundError):

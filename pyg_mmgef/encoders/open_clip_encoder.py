@@ -1,6 +1,5 @@
 """CLIP: pictures and texts in one space, through open_clip."""
 
-import hashlib
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from tqdm import tqdm
 from pyg_mmgef.encoders._inputs import check_num_workers, check_sequence, is_blank
 from pyg_mmgef.encoders._pictures import encode_pictures
 from pyg_mmgef.encoders._token_chunks import chunk_tokens, mean_by_length
+from pyg_mmgef.encoders._weights import digest_of_weights
 from pyg_mmgef.encoders.protocol import PathLike
 from pyg_mmgef.encoders.torchvision_compat import import_torchvision
 from pyg_mmgef.validate import check_choice, check_positive
@@ -378,12 +378,7 @@ def _build(
 
 
 def _digest(model: nn.Module, preprocess: object, tokenizer: object) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     # The reprs of torchvision's transforms name their settings; addresses change in every run.
-    digest.update(re.sub(r' at 0x[0-9a-fA-F]+', '', repr(preprocess)).encode())
+    settings = re.sub(r' at 0x[0-9a-fA-F]+', '', repr(preprocess))
     context = getattr(tokenizer, 'context_length', None)
-    digest.update(f'{type(tokenizer).__name__} {context}'.encode())
-    return digest.hexdigest()[:16]
+    return digest_of_weights(model, settings, f'{type(tokenizer).__name__} {context}')

@@ -71,6 +71,11 @@ class TitleEncoder:
             f'min_titles={self.min_titles}, seed={self.seed}{catalogue})'
         )
 
+    @property
+    def is_fitted(self) -> bool:
+        """Whether :meth:`fit` was called, so that all calls share one space."""
+        return self._fitted is not None
+
     def fit(self, texts: Sequence[str | None]) -> 'TitleEncoder':
         """Fit on a catalogue, so that later calls of :meth:`encode_texts` share one space.
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pyg_mmgef.encoders import ImageEncoder, OpenCLIPEncoder, TextEncoder, import_torchvision
+from pyg_mmgef.encoders._token_chunks import chunk_tokens, mean_by_length
 from tests.encoders.small_clip import SMALL_CLIP, small_clip_parts
 
 if find_spec('open_clip') is None:
@@ -96,6 +97,96 @@ def test_long_texts_are_truncated(parts: tuple[Any, Any, Any]) -> None:
     assert torch.equal(x[0], x[1])
 
 
+def test_long_texts_are_averaged_by_length(parts: tuple[Any, Any, Any]) -> None:
+    model, _, tokenizer = parts
+    words = [f'word{n}' for n in range(60)]
+    long = ' '.join(words)
+    tokens = tokenizer.encode(long)
+    assert 75 < len(tokens) < 150
+    averaging = _encoder(parts, long_text='average', batch_size=2)
+    x, has = averaging.encode_texts(['a lamp', long, None, 'a lamp ' * 10, '!'])
+    assert has.tolist() == [True, True, False, True, True]
+
+    def encode(part: list[int]) -> Tensor:
+        row = torch.zeros(1, 77, dtype=torch.long)
+        row[0, : len(part) + 2] = torch.tensor([49406, *part, 49407])
+        with torch.no_grad():
+            return model.encode_text(row)[0]
+
+    first, rest = encode(tokens[:75]), encode(tokens[75:])
+    expected = (75 * first + (len(tokens) - 75) * rest) / len(tokens)
+    assert torch.allclose(x[1], expected, atol=1e-5)
+    short, _ = _encoder(parts, batch_size=2).encode_texts(['a lamp', 'a lamp ' * 10, '!'])
+    assert torch.allclose(x[[0, 3, 4]], short, atol=1e-6)
+
+
+def test_a_text_that_just_fits_is_one_chunk(parts: tuple[Any, Any, Any]) -> None:
+    averaging = _encoder(parts, long_text='average')
+    for count, same in ((75, True), (76, False)):
+        text = 'lamp ' * count
+        x, _ = averaging.encode_texts([text])
+        truncated, _ = _encoder(parts).encode_texts([text])
+        assert torch.allclose(x, truncated, atol=1e-6) is same
+
+
+def test_chunks_of_tokens() -> None:
+    chunks = chunk_tokens([[1, 2, 3, 4, 5], [], [6]], 4, start=8, end=9)
+    assert chunks.tokens.tolist() == [
+        [8, 1, 2, 9], [8, 3, 4, 9], [8, 5, 9, 0], [8, 9, 0, 0], [8, 6, 9, 0],
+    ]  # fmt: skip
+    assert chunks.text.tolist() == [0, 0, 0, 1, 2]
+    x = mean_by_length(torch.tensor([[5.0], [10.0], [20.0], [7.0], [3.0]]), chunks)
+    assert x.tolist() == pytest.approx([(2 * 5 + 2 * 10 + 20) / 5, 7.0, 3.0])
+
+
+@pytest.mark.parametrize('num_workers', [1, 4])
+def test_threads_change_no_bit(
+    parts: tuple[Any, Any, Any], good_pictures: dict[str, Path], num_workers: int
+) -> None:
+    paths = [None, *good_pictures.values(), None, *reversed(good_pictures.values())]
+    x, has = _encoder(parts, batch_size=3).encode_images(paths)
+    y, present = _encoder(parts, batch_size=3, num_workers=num_workers).encode_images(paths)
+    assert torch.equal(x, y)
+    assert torch.equal(has, present)
+
+
+def test_errors_in_threads_are_raised(
+    parts: tuple[Any, Any, Any], good_pictures: dict[str, Path]
+) -> None:
+    def fail(_: object) -> Tensor:
+        raise KeyError('preprocess')
+
+    for num_workers in (0, 2):
+        encoder = OpenCLIPEncoder.from_model(
+            parts[0], fail, parts[2], name='small', num_workers=num_workers
+        )
+        with pytest.raises(KeyError, match='preprocess'):
+            encoder.encode_images(list(good_pictures.values()))
+
+
+def test_autocast(parts: tuple[Any, Any, Any], good_pictures: dict[str, Path]) -> None:
+    plain, half = _encoder(parts), _encoder(parts, autocast=torch.bfloat16)
+    paths, texts = list(good_pictures.values()), ['a lamp', 'a red cushion']
+    for x, y in (
+        (plain.encode_images(paths)[0], half.encode_images(paths)[0]),
+        (plain.encode_texts(texts)[0], half.encode_texts(texts)[0]),
+    ):
+        assert y.dtype == torch.float32
+        assert not torch.equal(x, y)
+        assert torch.nn.functional.cosine_similarity(x, y).min() > 0.99
+
+
+def test_settings_are_in_the_fingerprint(parts: tuple[Any, Any, Any]) -> None:
+    encoders = [
+        _encoder(parts),
+        _encoder(parts, long_text='average'),
+        _encoder(parts, autocast=torch.bfloat16),
+        _encoder(parts, autocast=torch.float16),
+    ]
+    assert len({encoder.fingerprint for encoder in encoders}) == 4
+    assert _encoder(parts, num_workers=2).fingerprint == encoders[0].fingerprint
+
+
 def test_fingerprint(parts: tuple[Any, Any, Any]) -> None:
     import open_clip
 
@@ -178,6 +269,16 @@ def test_unknown_names(arguments: tuple[str, ...], error: type[Exception], match
 def test_wrong_arguments(parts: tuple[Any, Any, Any]) -> None:
     with pytest.raises(ValueError, match="'batch_size' must be a positive integer"):
         _encoder(parts, batch_size=0)
+    with pytest.raises(ValueError, match="'num_workers' must be"):
+        _encoder(parts, num_workers=-1)
+    with pytest.raises(ValueError, match="'long_text' must be one of 'truncate', 'average'"):
+        _encoder(parts, long_text='cut')
+    with pytest.raises(ValueError, match="'autocast' must be torch.bfloat16"):
+        _encoder(parts, autocast=torch.int8)
+    with pytest.raises(ValueError, match="long_text='average' needs a tokenizer"):
+        OpenCLIPEncoder.from_model(
+            parts[0], parts[1], lambda texts: torch.zeros(1), 'x', long_text='average'
+        )
     with pytest.raises(ValueError, match="'texts' must be a sequence"):
         _encoder(parts).encode_texts('a lamp')
     with pytest.raises(ValueError, match="'paths' must be a sequence"):

@@ -1,0 +1,145 @@
+"""Vectors on disk, each with a seal that tells whether it is whole and whose it is."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ['MISSING', 'PRESENT', 'FeatureArray']
+
+PRESENT, MISSING = 1, 2
+_MARK = np.dtype([('state', 'u1'), ('seal', '<u8')])
+_VECTOR = np.dtype('<f4')
+_CHUNK_BYTES = 1 << 24
+
+
+class FeatureArray:
+    """Memory-mapped vectors and, beside them, a mark per row.
+
+    A mark says whether the item is present and holds the digest of the row's vector together with
+    its content's key and the encoder. A row counts as done only if that digest is right. So a
+    row that was half written, damaged later, or belongs to something else, is simply not done.
+
+    Args:
+        folder: Where the two files are.
+        name: What their names have in common.
+        keys: The content's key of each row, :obj:`None` for a row that needs no vector.
+        channels: The length of a vector.
+        encoder: A string that stands for the encoder.
+
+    Raises:
+        ValueError: If the files don't hold what they should.
+    """
+
+    def __init__(
+        self, folder: Path, name: str, keys: Sequence[str | None], channels: int, encoder: str
+    ) -> None:
+        self.keys = list(keys)
+        self.channels = channels
+        self.path, self._marks_path = self.files(folder, name)
+        self._salt = hashlib.sha256(encoder.encode('utf-8', 'surrogatepass')).digest()[:16]
+        self._vectors = _open(self.path, (len(keys), channels), _VECTOR)
+        self._marks = _open(self._marks_path, (len(keys),), _MARK)
+        self.states = np.where(self._intact(), self._marks['state'], 0)
+
+    @staticmethod
+    def files(folder: Path, name: str) -> tuple[Path, Path]:
+        """Return the paths of the vectors and of the marks."""
+        return folder / f'x-{name}.npy', folder / f'marks-{name}.npy'
+
+    @classmethod
+    def create(
+        cls, folder: Path, name: str, keys: Sequence[str | None], channels: int, encoder: str
+    ) -> 'FeatureArray':
+        """Write zeros, with no row done, and open them; the arguments are those of the class."""
+        vectors, marks = cls.files(folder, name)
+        _write_zeros(vectors, (len(keys), channels), _VECTOR)
+        _write_zeros(marks, (len(keys),), _MARK)
+        return cls(folder, name, keys, channels, encoder)
+
+    def put(
+        self, rows: Sequence[int], vectors: NDArray[np.float32], states: NDArray[np.uint8]
+    ) -> None:
+        """Write vectors and then, once they are on disk, their marks."""
+        if len(rows) == 0:
+            return
+        marks = np.zeros(len(rows), dtype=_MARK)
+        marks['state'] = states
+        vectors = np.ascontiguousarray(vectors, dtype=_VECTOR)
+        marks['seal'] = [
+            self._seal(row, state, vector)
+            for row, state, vector in zip(rows, states.tolist(), vectors, strict=True)
+        ]
+        self._vectors[rows] = vectors
+        self._vectors.flush()
+        self._marks[rows] = marks
+        self._marks.flush()
+        self.states[rows] = states
+
+    def take_over(self, other: 'FeatureArray') -> None:
+        """Copy what the other array has done, and this one hasn't, by the content's key.
+
+        The other array may be this one, for the rows that have the same content.
+        """
+        done = {key: row for row, key in enumerate(other.keys) if other.states[row] != 0}
+        pairs = [
+            (row, done[key])
+            for row, key in enumerate(self.keys)
+            if self.states[row] == 0 and key is not None and key in done
+        ]
+        step = max(1, _CHUNK_BYTES // (self.channels * _VECTOR.itemsize))
+        for start in range(0, len(pairs), step):
+            rows, sources = (list(ids) for ids in zip(*pairs[start : start + step], strict=True))
+            self.put(rows, other._vectors[sources], other.states[sources])
+
+    def _intact(self) -> NDArray[np.bool_]:
+        intact = np.zeros(len(self.keys), dtype=bool)
+        for row in np.isin(self._marks['state'], (PRESENT, MISSING)).nonzero()[0].tolist():
+            mark = self._marks[row]
+            seal = self._seal(row, int(mark['state']), self._vectors[row])
+            intact[row] = seal is not None and seal == int(mark['seal'])
+        return intact
+
+    def _seal(self, row: int, state: int, vector: NDArray[Any]) -> int | None:
+        key = self.keys[row]
+        if key is None:
+            return None
+        digest = hashlib.blake2b(
+            vector.data, digest_size=8, key=bytes.fromhex(key), salt=self._salt
+        )
+        digest.update(bytes([state]))
+        return int.from_bytes(digest.digest(), 'little')
+
+
+def _open(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.memmap[Any, Any]:
+    try:
+        array = np.load(path, mmap_mode='r+', allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f'{path.name}: {error}') from error
+    if not isinstance(array, np.memmap) or array.shape != shape or array.dtype != dtype:
+        raise ValueError(f'{path.name} does not hold {dtype} of shape {list(shape)}')
+    if not array.flags.c_contiguous:
+        raise ValueError(f'{path.name} is not in the order of rows')
+    return array
+
+
+def _write_zeros(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    # Real zeros, not a hole: a full disk is an error here, not a killed process at a later write
+    # into the mapped memory.
+    left = int(np.prod(shape)) * dtype.itemsize
+    with path.open('wb') as file:
+        header = {
+            'descr': np.lib.format.dtype_to_descr(dtype),
+            'fortran_order': False,
+            'shape': shape,
+        }
+        np.lib.format.write_array_header_1_0(file, header)
+        zeros = bytes(min(left, _CHUNK_BYTES))
+        while left > 0:
+            left -= file.write(zeros[:left])
+        file.flush()
+        os.fsync(file.fileno())
