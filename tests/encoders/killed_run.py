@@ -56,7 +56,7 @@ def serve() -> None:
     for line in sys.stdin:
         command, *arguments = json.loads(line)
         if command == 'wait':
-            _, status = os.waitpid(*arguments, 0)
+            _, status = os.waitpid(arguments[0], 0)
             print(os.waitstatus_to_exitcode(status), flush=True)
             continue
         child = os.fork()

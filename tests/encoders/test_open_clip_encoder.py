@@ -99,7 +99,7 @@ def test_long_texts_are_truncated(parts: tuple[Any, Any, Any]) -> None:
 
 def test_long_texts_are_averaged_by_length(parts: tuple[Any, Any, Any]) -> None:
     model, _, tokenizer = parts
-    words = [f'word{n}' for n in range(60)]
+    words = [f'word{n}' for n in range(40)]
     long = ' '.join(words)
     tokens = tokenizer.encode(long)
     assert 75 < len(tokens) < 150
@@ -136,7 +136,7 @@ def test_chunks_of_tokens() -> None:
     ]  # fmt: skip
     assert chunks.text.tolist() == [0, 0, 0, 1, 2]
     x = mean_by_length(torch.tensor([[5.0], [10.0], [20.0], [7.0], [3.0]]), chunks)
-    assert x.tolist() == pytest.approx([(2 * 5 + 2 * 10 + 20) / 5, 7.0, 3.0])
+    assert x.view(-1).tolist() == pytest.approx([(2 * 5 + 2 * 10 + 20) / 5, 7.0, 3.0])
 
 
 @pytest.mark.parametrize('num_workers', [1, 4])
@@ -273,7 +273,7 @@ def test_wrong_arguments(parts: tuple[Any, Any, Any]) -> None:
         _encoder(parts, num_workers=-1)
     with pytest.raises(ValueError, match="'long_text' must be one of 'truncate', 'average'"):
         _encoder(parts, long_text='cut')
-    with pytest.raises(ValueError, match="'autocast' must be torch.bfloat16"):
+    with pytest.raises(ValueError, match=r"'autocast' must be torch\.bfloat16"):
         _encoder(parts, autocast=torch.int8)
     with pytest.raises(ValueError, match="long_text='average' needs a tokenizer"):
         OpenCLIPEncoder.from_model(
