@@ -101,7 +101,7 @@ def train_epoch(
     for users, items, negatives in loader:
         z_user, z_item = model(train, users, torch.cat([items, negatives.view(-1)]))
         z_item, z_negative = z_item.split([items.numel(), negatives.numel()])
-        loss = loss_fn(z_user, z_item, z_negative.view(*negatives.shape, -1))
+        loss = loss_fn(z_user, z_item, z_negative.view(*negatives.shape, z_user.size(1)))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

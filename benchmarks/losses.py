@@ -18,17 +18,22 @@ from pyg_mmgef.nn import MMGEF, AlignmentUniformityLoss, BPRLoss, LightGCN, Samp
 from pyg_mmgef.ranking import evaluate_ranking
 from pyg_mmgef.transforms import AddCoInteractionGraph
 
-NUM_NEGATIVES = 64
-TEMPERATURES, GAMMAS = (0.2,), (1.0,)
+NUM_NEGATIVES = 2048
+TEMPERATURES, GAMMAS = (0.15, 0.2), (0.5, 1.0, 2.0)
 
 
-def losses(l2: float) -> Iterator[tuple[str, list[Any], int]]:
-    """Yield each loss's name, its settings to choose from, and how many negatives it takes."""
-    yield 'BPR', [BPRLoss(l2)], 1
-    softmax = [SampledSoftmaxLoss(temperature, in_batch=False) for temperature in TEMPERATURES]
-    yield f'sampled softmax, {NUM_NEGATIVES} uniform', softmax, NUM_NEGATIVES
-    yield 'sampled softmax, in batch', [SampledSoftmaxLoss(0.2)], 0
-    yield 'alignment-uniformity', [AlignmentUniformityLoss(gamma) for gamma in GAMMAS], 0
+def losses(l2: float) -> Iterator[tuple[str, list[Any], dict[str, Any]]]:
+    """Yield each loss's name, its settings to choose from, and the negatives it takes."""
+    yield 'BPR', [BPRLoss(l2)], {'num_negatives': 1}
+    yield (
+        f'softmax, {NUM_NEGATIVES:,} shared',
+        [SampledSoftmaxLoss(temperature, in_batch=False) for temperature in TEMPERATURES],
+        {'num_negatives': NUM_NEGATIVES, 'shared_negatives': True},
+    )
+    in_batch = [SampledSoftmaxLoss(temperature) for temperature in TEMPERATURES]
+    yield 'softmax, in batch', in_batch, {'num_negatives': 0}
+    uniformity = [AlignmentUniformityLoss(gamma) for gamma in GAMMAS]
+    yield 'alignment-uniformity', uniformity, {'num_negatives': 0}
 
 
 def main() -> None:
@@ -44,7 +49,7 @@ def main() -> None:
         f'{"Amazon Baby, test":<42}{"R@20":>8}{"N@20":>8}{"val R@20":>10}{"epoch":>7}{"s/epoch":>9}'
     )
     for name in ('LightGCN', 'MM-GEF'):
-        for loss, settings, num_negatives in losses(LIGHT_GCN_L2 if name == 'LightGCN' else L2):
+        for loss, settings, negatives in losses(LIGHT_GCN_L2 if name == 'LightGCN' else L2):
             tried = []
             for loss_fn in settings:
                 seed_everything(0)
@@ -56,7 +61,7 @@ def main() -> None:
                         train,
                         val[INTERACTS].edge_label_index,
                         loss_fn=loss_fn,
-                        num_negatives=num_negatives,
+                        **negatives,
                         epochs=2 if args.quick else args.epochs,
                         patience=4,
                     )

@@ -26,7 +26,11 @@ from pyg_mmgef.transforms import AddCoInteractionGraph
 
 GOALS = (0.070, 0.075, 0.080, 0.085, 0.090)
 EVERY, PATIENCE = 2, 10
-SOFTMAX = {'loss_fn': SampledSoftmaxLoss(0.2, in_batch=False), 'num_negatives': 64}
+SOFTMAX = {
+    'loss_fn': SampledSoftmaxLoss(0.2, in_batch=False),
+    'num_negatives': 2048,
+    'shared_negatives': True,
+}
 
 
 def fit_pyg(train: HeteroData, target: Tensor, sparse: bool, max_seconds: float) -> dict[str, Any]:

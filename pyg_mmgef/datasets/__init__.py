@@ -9,6 +9,7 @@ from pyg_mmgef.datasets.movie_lens import MovieLens as MovieLens
 from pyg_mmgef.datasets.synthetic_shop import SyntheticShop as SyntheticShop
 
 __all__ = [
+    'AmazonReviews',
     'IdMap',
     'InteractionTables',
     'LightGCNFolder',

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pyg_mmgef.datasets._files import write_atomically
+from pyg_mmgef.files import write_atomically
 
 __all__ = ['check_digest', 'fetch']
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from pyg_mmgef.datasets._files import write_atomically
+from pyg_mmgef.files import write_atomically
 
 __all__ = ['IdMap']
 

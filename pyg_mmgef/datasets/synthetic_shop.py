@@ -22,9 +22,9 @@ from pyg_mmgef.datasets._catalogue import (
     write_title,
 )
 from pyg_mmgef.datasets._drawing import draw_product
-from pyg_mmgef.datasets._files import write_atomically
 from pyg_mmgef.datasets._shoppers import Interactions, draw_interactions, draw_taste
 from pyg_mmgef.encoders import ImageEncoder, PixelEncoder, TextEncoder, TitleEncoder
+from pyg_mmgef.files import write_atomically
 from pyg_mmgef.validate import check_positive
 
 __all__ = ['SyntheticShop']

@@ -189,7 +189,43 @@ class FeatureStore:
             FileNotFoundError: If the store has no such modality.
             ValueError: If its manifest is damaged or something else's.
         """
+        return self._manifest(self._subfolder(name)).missing
+
+    def load(self, name: str) -> tuple[Tensor, Tensor]:
+        """Return the vectors of the last call, as that call did, without their encoder.
+
+        Args:
+            name: Name of the modality.
+
+        Returns:
+            The vectors and what is present, see :meth:`images`.
+
+        Raises:
+            FileNotFoundError: If the store has no such modality.
+            ValueError: If its files are damaged or something else's, or the call was killed.
+        """
         folder = self._subfolder(name)
+        manifest = self._manifest(folder)
+        keys, encoder = manifest.contents.keys, f'{manifest.kind} {manifest.fingerprint}'
+        try:
+            array = FeatureArray(folder, manifest.array, keys, manifest.channels, encoder)
+        except ValueError as error:
+            raise ValueError(
+                f'the features in {str(folder)!r} are damaged ({error}); encode again'
+            ) from error
+        num_left = sum(
+            key is not None and state == 0
+            for key, state in zip(keys, array.states.tolist(), strict=True)
+        )
+        if num_left > 0:
+            raise ValueError(
+                f'{num_left} of {len(keys)} features in {str(folder)!r} are not there: they were '
+                'damaged, or the call that encodes them was interrupted; encode again'
+            )
+        return self._tensors(array)
+
+    @staticmethod
+    def _manifest(folder: Path) -> Manifest:
         try:
             manifest = read_manifest(folder)
         except DamagedManifestError as error:
@@ -198,7 +234,12 @@ class FeatureStore:
             ) from error
         if manifest is None:
             raise FileNotFoundError(f'there are no features in {str(folder)!r} yet')
-        return manifest.missing
+        return manifest
+
+    @staticmethod
+    def _tensors(array: FeatureArray) -> tuple[Tensor, Tensor]:
+        x = torch.from_numpy(np.load(array.path, mmap_mode='c', allow_pickle=False))
+        return x, torch.from_numpy(array.states == PRESENT)
 
     def _subfolder(self, name: str) -> Path:
         if not re.fullmatch(r'\w+', name):
@@ -240,8 +281,8 @@ class FeatureStore:
             manifest = replace(manifest, missing=missing)
             if manifest != old:
                 write_manifest(folder, manifest)
-            x = torch.from_numpy(np.load(array.path, mmap_mode='c', allow_pickle=False))
-        return x, torch.from_numpy(array.states == PRESENT), missing
+            x, has = self._tensors(array)
+        return x, has, missing
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}({str(self.folder)!r})'

@@ -350,6 +350,22 @@ def test_a_picture_that_changes_while_it_is_encoded(store: FeatureStore, files: 
     assert x[1].tolist() == [15, ord('a'), 1]
 
 
+def test_loads_without_the_encoder(store: FeatureStore, files: list[Path]) -> None:
+    x, has = store.images(CountingEncoder(), [files[0], None, *files[1:]])
+    loaded = store.load('image')
+    assert torch.equal(loaded[0], x)
+    assert torch.equal(loaded[1], has)
+    with pytest.raises(FileNotFoundError, match='no features'):
+        store.load('text')
+    vectors = array_of(store)
+    garble(vectors)
+    with pytest.raises(ValueError, match='encode again'):
+        store.load('image')
+    vectors.unlink()
+    with pytest.raises(ValueError, match='damaged'):
+        store.load('image')
+
+
 def test_wrong_arguments(store: FeatureStore, files: list[Path]) -> None:
     with pytest.raises(ValueError, match="'name' must be made of letters"):
         store.images(CountingEncoder(), files, name='../elsewhere')

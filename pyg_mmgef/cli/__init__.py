@@ -1,0 +1,1 @@
+"""The command ``pyg-mmgef``: from tables and pictures to a trained recommender."""

@@ -1,0 +1,45 @@
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from pyg_mmgef.graph import layer_mean
+from pyg_mmgef.nn import MMGEF, LightGCN
+
+__all__ = ['shares_of_scores']
+
+
+@torch.inference_mode()
+def shares_of_scores(
+    model: LightGCN | MMGEF, data: HeteroData, user: int, z_item: Tensor
+) -> tuple[Tensor, Tensor]:
+    r"""Return what each interaction of a user adds to the scores of some items.
+
+    LightGCN's embedding of a user is, with the weights :math:`w_{uj}` of the user's interactions,
+
+    .. math::
+        \mathbf{z}_u = \frac{1}{L + 1} \Big( \mathbf{x}_u + \sum_j w_{uj} \sum_{l=0}^{L-1}
+        \mathbf{x}^{(l)}_j \Big)
+
+    so a score :math:`\mathbf{z}_u^{\top} \mathbf{z}_i` is the sum of a share for each item
+    :math:`j` of the user and a rest, the user's own parameters. Nothing is approximated.
+
+    Args:
+        model: The model.
+        data: The train graph.
+        user: The user's row.
+        z_item: Embeddings of the items that are scored. Shape: ``[N, channels]``.
+
+    Returns:
+        The rows of the user's items, of shape ``[M]``, and their shares, of shape ``[N, M]``.
+    """
+    light_gcn = model.light_gcn if isinstance(model, MMGEF) else model
+    pair = light_gcn.interaction_graph(data)
+    matrix = pair.t().matrix(z_item.dtype)  # A row per user.
+    start, end = matrix.crow_indices()[user : user + 2].tolist()
+    items, weight = matrix.col_indices()[start:end], matrix.values()[start:end]
+    num_layers = light_gcn.num_layers
+    if num_layers == 0:  # Matrix factorisation reads no interaction.
+        return items, z_item.new_zeros(z_item.size(0), items.numel())
+    parameters = light_gcn.user_embedding.weight, light_gcn.item_embedding.weight
+    _, mean = layer_mean(pair, *parameters, num_layers - 1)
+    return items, z_item @ (mean[items] * weight[:, None]).t() * (num_layers / (num_layers + 1))

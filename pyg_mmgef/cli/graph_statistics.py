@@ -1,0 +1,74 @@
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from pyg_mmgef.graph import knn_graph
+from pyg_mmgef.schema import ITEM, interactions, num_users_items
+
+__all__ = ['graph_statistics']
+
+MOST_PATHS = 50_000_000
+
+
+def graph_statistics(train: HeteroData, k: int) -> list[tuple[str, str, str]]:
+    """Return what there is to say of the item graphs: graph, what, and how much.
+
+    Args:
+        train: The train graph with its item graphs.
+        k: Neighbours per item in the graphs of single modalities, which are compared.
+    """
+    num_items = num_users_items(train)[1]
+    rows: list[tuple[str, str, str]] = []
+    for source, relation, destination in train.edge_types:
+        if source != destination:
+            continue
+        edge_index = train[source, relation, destination].edge_index
+        degree = torch.bincount(edge_index[1], minlength=num_items)
+        rows += [
+            (relation, 'edges', f'{edge_index.size(1):,}'),
+            (relation, 'items without neighbours', f'{int((degree == 0).sum()):,}'),
+            (relation, 'neighbours per item', f'{degree.float().mean():.1f}, most {degree.max()}'),
+        ]
+        share = _share_that_co_occurs(train, edge_index)
+        if share is not None:
+            rows.append((relation, 'edges between items with a common user', f'{share:.1%}'))
+    names = [key[2:] for key in train[ITEM] if key.startswith('x_')]
+    graphs = {name: _modality_graph(train, name, k, num_items) for name in names}
+    for position, name in enumerate(names):
+        for other in names[position + 1 :]:
+            common = torch.isin(graphs[name], graphs[other]).float().mean()
+            rows.append(
+                (f'{name}, {other}', f'of {k} neighbours in one also in the other', f'{common:.1%}')
+            )
+    return rows
+
+
+def _modality_graph(train: HeteroData, name: str, k: int, num_items: int) -> Tensor:
+    """Return the neighbours by one modality, each edge as one number."""
+    has = train[ITEM].get(f'has_{name}', torch.ones(num_items, dtype=torch.bool))
+    rows = has.nonzero().view(-1)
+    if rows.numel() < 2:
+        return torch.empty(0, dtype=torch.long)
+    edge_index, _ = knn_graph(train[ITEM][f'x_{name}'][rows], min(k, rows.numel() - 1))
+    return rows[edge_index[1]] * num_items + rows[edge_index[0]]
+
+
+def _share_that_co_occurs(train: HeteroData, edge_index: Tensor) -> float | None:
+    """Return the share of edges whose ends some user has both, :obj:`None` if it takes too long."""
+    num_items = num_users_items(train)[1]
+    user, item = interactions(train)
+    users_of = torch.bincount(item, minlength=num_items)
+    if edge_index.size(1) == 0 or int(users_of[edge_index[0]].sum()) > MOST_PATHS:
+        return None
+    order = item.argsort(stable=True)
+    start = users_of.cumsum(0) - users_of
+    count = users_of[edge_index[0]]
+    edge = torch.repeat_interleave(count)
+    offset = torch.arange(edge.numel()) - (count.cumsum(0) - count)[edge]
+    visitor = user[order][start[edge_index[0]][edge] + offset]
+    pairs = (user * num_items + item).sort().values
+    wanted = visitor * num_items + edge_index[1][edge]
+    at = torch.searchsorted(pairs, wanted).clamp(max=pairs.numel() - 1)
+    is_common = torch.zeros(edge_index.size(1), dtype=torch.bool)
+    is_common[edge[pairs[at] == wanted]] = True
+    return float(is_common.float().mean())

@@ -1,0 +1,36 @@
+import io
+from pathlib import Path
+
+from pyg_mmgef.files import write_atomically
+
+__all__ = ['curves', 'save_curves']
+
+
+def curves(history: list[dict[str, float]], image_format: str = 'png') -> bytes:
+    """Return a plot of the loss and of validation's recall and NDCG at 20.
+
+    Args:
+        history: What was logged of each epoch.
+        image_format: ``'png'`` or ``'svg'``. (default: ``'png'``)
+    """
+    from matplotlib.figure import Figure  # Without pyplot there is no global state.
+
+    figure = Figure(figsize=(9, 3.2), layout='constrained')
+    left, right = figure.subplots(1, 2)
+    epochs = [row['epoch'] for row in history]
+    left.plot(epochs, [row['train_loss'] for row in history], color='tab:grey')
+    left.set(xlabel='epoch', ylabel='train loss')
+    for metric in ('recall@20', 'ndcg@20'):
+        right.plot(epochs, [row[f'val_{metric}'] for row in history], label=metric)
+    right.set(xlabel='epoch', ylabel='validation')
+    right.legend(frameon=False)
+    for axis in (left, right):
+        axis.grid(alpha=0.3)
+    out = io.BytesIO()
+    figure.savefig(out, format=image_format, dpi=120)
+    return out.getvalue()
+
+
+def save_curves(path: Path, history: list[dict[str, float]]) -> None:
+    """Write :func:`curves` as PNG."""
+    write_atomically(path, curves(history))

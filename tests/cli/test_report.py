@@ -1,0 +1,60 @@
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+from tests.cli.command import pyg_mmgef
+
+
+class Page(HTMLParser):
+    """Collects what a page refers to and whether its tags close."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.references: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.references += [value or '' for name, value in attrs if name in ('src', 'href')]
+        if tag not in ('meta', 'link', 'img'):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_one_page_that_needs_nothing_else(trained: Path, tmp_path: Path) -> None:
+    path = tmp_path / 'pages' / 'first.html'
+    pyg_mmgef('report', trained, '-o', path, '--num-users', 3, '--num-items', 2)
+    text = path.read_text()
+    page = Page(text)
+    assert page.open == []
+    assert all(reference.startswith('data:') for reference in page.references)
+    assert not re.search(r'https?://|<script|@import', text)
+    assert text.count('<h3>User u') == 3
+    assert text.count('<h3>Item i') == 2
+    assert 'recall@20' in text
+    assert 'co_interacts' in text
+    assert 'data:image/jpeg;base64,' in text
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_texts_are_escaped(catalogue: Path, tmp_path: Path) -> None:
+    items = (catalogue / 'items.csv').read_text().replace(' no ', ' <script>alert(1)</script> no ')
+    (tmp_path / 'items.csv').write_text(items)
+    columns = ('--items', tmp_path / 'items.csv', '--user', 'customer', '--item', 'sku')
+    orders = catalogue / 'orders.csv'
+    pyg_mmgef('prepare', orders, '-o', tmp_path / 'shop', *columns, '--text', 'title')
+    pyg_mmgef('train', tmp_path / 'shop', '-o', tmp_path / 'run', '--epochs', 1, '--k', 5)
+    pyg_mmgef('report', tmp_path / 'run')
+    text = (tmp_path / 'run' / 'report.html').read_text()
+    assert '&lt;script&gt;' in text
+    assert '<script' not in text
+
+
+def test_a_model_without_item_graphs(dataset: Path, tmp_path: Path) -> None:
+    pyg_mmgef('train', dataset, '-o', tmp_path, '--epochs', 1, '--model', 'lightgcn')
+    pyg_mmgef('report', tmp_path)
+    text = (tmp_path / 'report.html').read_text()
+    assert 'Attention' not in text
+    assert 'User' in text
