@@ -11,34 +11,14 @@ from pathlib import Path
 
 import torch
 from common import INTERACTS, data_root, parser, pyplot, save_plot, train_epoch, write_json
-from torch import Tensor
 from torch_geometric import seed_everything
-from torch_geometric.data import HeteroData
 
+from pyg_mmgef.datasets import LightGCNFolder
 from pyg_mmgef.loader import TripletLoader
 from pyg_mmgef.nn import BPRLoss, LightGCN, SampledSoftmaxLoss
 from pyg_mmgef.ranking import evaluate_ranking
 
 PUBLISHED = {'recall@20': 0.1830, 'ndcg@20': 0.1554}
-
-
-def read(path: Path) -> Tensor:
-    """Return the interactions of a file with a user and their items in each line."""
-    rows = [line.split() for line in path.read_text().splitlines()]
-    users = torch.tensor([int(row[0]) for row in rows])
-    items = torch.tensor([int(item) for row in rows for item in row[1:]])
-    return torch.stack([users.repeat_interleave(torch.tensor([len(r) - 1 for r in rows])), items])
-
-
-def load() -> tuple[HeteroData, Tensor]:
-    """Return the train graph and the test interactions."""
-    root = data_root('gowalla_lightgcn')
-    train, test = read(root / 'train.txt'), read(root / 'test.txt')
-    num_users, num_items = (torch.cat([train, test], dim=1).max(dim=1).values + 1).tolist()
-    data = HeteroData()
-    data['user'].num_nodes, data['item'].num_nodes = num_users, num_items
-    data[INTERACTS].edge_index = train
-    return data, test
 
 
 def main() -> None:
@@ -53,13 +33,20 @@ def main() -> None:
     args = arguments.parse_args()
     torch.set_num_threads(args.threads)
     seed_everything(0)
-    train, test = load()
+    train, test = LightGCNFolder(data_root('gowalla_lightgcn'))
+    target = test[INTERACTS].edge_label_index
     model = LightGCN.from_data(train, num_layers=3)
     # Smaller than xavier's, as the authors draw them.
     for table in (model.user_embedding, model.item_embedding):
         torch.nn.init.normal_(table.weight, std=0.1)
     loss_fn = BPRLoss(1e-4) if args.loss == 'bpr' else SampledSoftmaxLoss(0.1, in_batch=False)
-    loader = TripletLoader(train, args.batch_size, shuffle=True, num_negatives=args.num_negatives)
+    loader = TripletLoader(
+        train,
+        args.batch_size,
+        shuffle=True,
+        num_negatives=args.num_negatives,
+        shared_negatives=args.loss == 'softmax',
+    )
     optimizer = torch.optim.Adam(model.parameters(), lr=args.lr, fused=True)
     curve: list[dict[str, float]] = []
     seconds = 0.0
@@ -73,7 +60,7 @@ def main() -> None:
             with torch.inference_mode():
                 z_user, z_item = model(train)
             seen = train[INTERACTS].edge_index
-            metrics = evaluate_ranking(z_user, z_item, test, exclude=seen, k=20)
+            metrics = evaluate_ranking(z_user, z_item, target, exclude=seen, k=20)
             curve.append({'epoch': epoch, 'seconds': seconds, **metrics})
             print(
                 f'{epoch:>6}{seconds:>9.0f}{metrics["recall@20"]:>9.4f}{metrics["ndcg@20"]:>9.4f}',

@@ -18,8 +18,8 @@ def picture_problem(path: PathLike) -> str | None:
         path: The picture's file. Pipes and devices are not opened.
 
     Returns:
-        A plain reason, such as ``'no such file'``, ``'not a picture'`` or ``'damaged: image file is
-        truncated'``; :obj:`None` if the picture can be read.
+        A plain reason, such as ``'no such file'`` or ``'not a picture'``; :obj:`None` if the
+        picture can be read.
 
     Raises:
         ImportError: If Pillow is not installed.

@@ -9,6 +9,7 @@ OPTIONS = {'batch_size': 8, 'device': 'cpu', 'num_workers': 0}
 def test_the_small_ones_need_nothing() -> None:
     assert isinstance(image_encoder('small', OPTIONS), PixelEncoder)
     encoder = text_encoder('small', OPTIONS, ['a red chair', None, 'a blue chair'])
+    assert encoder is not None
     x, has = encoder.encode_texts(['red'])
     assert x[0].abs().sum() > 0
     assert has.tolist() == [True]
