@@ -136,6 +136,10 @@ def test_a_changed_dataset_is_noticed(dataset: Path, copied: Path) -> None:
     assert 'has changed' in pyg_mmgef('evaluate', copied, fails=1)
 
 
+def restore_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_run_goes_on(dataset: Path, tmp_path: Path, how: signal.Signals) -> None:
     arguments = ('train', dataset, '--k', 5, '--epochs', 40, '--patience', 40)
@@ -147,6 +151,8 @@ def test_a_stopped_run_goes_on(dataset: Path, tmp_path: Path, how: signal.Signal
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell lets what it runs in the background ignore Ctrl-C, and that is inherited.
+        preexec_fn=restore_ctrl_c,
     )
     last = stopped / 'checkpoints' / 'last.ckpt'
     deadline = time.monotonic() + 120
