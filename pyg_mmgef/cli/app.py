@@ -466,11 +466,11 @@ def _show_metrics(metrics: dict[str, float]) -> None:
 
 def _show_columns(columns: dict[str, list[Any]], loaded: Any) -> None:
     texts = [item['text'] for item in loaded.dataset.items()]
-    rows = {str(own): row for row, own in enumerate(loaded.dataset.item_ids)}
+    rows = loaded.dataset.item_ids.to_rows(columns['item']).tolist()
     table = _table(*columns, 'text')
-    for values in zip(*columns.values(), strict=True):
+    for row, *values in zip(rows, *columns.values(), strict=True):
         cells = [f'{value:.3f}' if isinstance(value, float) else str(value) for value in values]
-        text = texts[rows[cells[list(columns).index('item')]]] or ''
+        text = texts[row] or ''
         table.add_row(*cells, text if len(text) <= 60 else text[:57] + '...')
     out.print(table)
 

@@ -3,7 +3,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.graph import knn_graph
-from pyg_mmgef.schema import ITEM, interactions, num_users_items
+from pyg_mmgef.schema import interactions, item_modalities, num_users_items
 
 __all__ = ['graph_statistics']
 
@@ -32,8 +32,9 @@ def graph_statistics(train: HeteroData, k: int) -> list[tuple[str, str, str]]:
         share = _share_that_co_occurs(train, edge_index)
         if share is not None:
             rows.append((relation, 'edges between items with a common user', f'{share:.1%}'))
-    names = [key[2:] for key in train[ITEM] if key.startswith('x_')]
-    graphs = {name: _modality_graph(train, name, k, num_items) for name in names}
+    x, has = item_modalities(train)
+    names, everything = list(x), torch.ones(num_items, dtype=torch.bool)
+    graphs = {name: _modality_graph(x[name], has.get(name, everything), k) for name in names}
     for position, name in enumerate(names):
         for other in names[position + 1 :]:
             common = torch.isin(graphs[name], graphs[other]).float().mean()
@@ -43,14 +44,13 @@ def graph_statistics(train: HeteroData, k: int) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _modality_graph(train: HeteroData, name: str, k: int, num_items: int) -> Tensor:
+def _modality_graph(x: Tensor, has: Tensor, k: int) -> Tensor:
     """Return the neighbours by one modality, each edge as one number."""
-    has = train[ITEM].get(f'has_{name}', torch.ones(num_items, dtype=torch.bool))
     rows = has.nonzero().view(-1)
     if rows.numel() < 2:
         return torch.empty(0, dtype=torch.long)
-    edge_index, _ = knn_graph(train[ITEM][f'x_{name}'][rows], min(k, rows.numel() - 1))
-    return rows[edge_index[1]] * num_items + rows[edge_index[0]]
+    edge_index, _ = knn_graph(x[rows], min(k, rows.numel() - 1))
+    return rows[edge_index[1]] * has.numel() + rows[edge_index[0]]
 
 
 def _share_that_co_occurs(train: HeteroData, edge_index: Tensor) -> float | None:

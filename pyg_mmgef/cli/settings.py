@@ -6,7 +6,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.transforms import Compose
 
 from pyg_mmgef.nn import MMGEF, AlignmentUniformityLoss, BPRLoss, LightGCN, SampledSoftmaxLoss
-from pyg_mmgef.schema import ITEM
+from pyg_mmgef.schema import ITEM, item_modalities
 from pyg_mmgef.transforms import (
     AddCoInteractionGraph,
     AddItemKNNGraph,
@@ -63,7 +63,7 @@ class Settings:
         Raises:
             ValueError: If a modality is unknown, or the data can't be split as asked for.
         """
-        known = [key[2:] for key in data[ITEM] if key.startswith('x_')]
+        known = list(item_modalities(data)[0])
         unknown = [name for name in self.modalities if name not in known]
         if unknown:
             raise ValueError(

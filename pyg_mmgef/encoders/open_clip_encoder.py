@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from pyg_mmgef.encoders._inputs import check_num_workers, check_sequence, is_blank
+from pyg_mmgef.encoders._inputs import check_num_workers, check_sequence
 from pyg_mmgef.encoders._pictures import encode_pictures
+from pyg_mmgef.encoders._texts import encode_in_batches
 from pyg_mmgef.encoders._token_chunks import chunk_tokens, mean_by_length
 from pyg_mmgef.encoders._weights import digest_of_weights
 from pyg_mmgef.encoders.protocol import PathLike
@@ -244,16 +244,15 @@ class OpenCLIPEncoder:
         Raises:
             ValueError: If ``texts`` is a single string.
         """
-        check_sequence('texts', texts)
-        vectors = torch.zeros(len(texts), self.channels)
-        present = torch.tensor([not is_blank(text) for text in texts], dtype=torch.bool)
-        rows = present.nonzero().view(-1).tolist()
-        with tqdm(total=len(rows), desc='texts', unit=' texts', disable=not self.verbose) as bar:
-            for start in range(0, len(rows), self.batch_size):
-                batch = rows[start : start + self.batch_size]
-                vectors[batch] = self._encode_batch([texts[row] or '' for row in batch])
-                bar.update(len(batch))
-        return vectors, present
+        check_sequence('texts', texts)  # Before the model is asked for its channels.
+        return encode_in_batches(
+            texts,
+            self._encode_batch,
+            self.channels,
+            batch_size=self.batch_size,
+            longest_first=False,
+            verbose=self.verbose,
+        )
 
     def _encode_batch(self, texts: list[str]) -> Tensor:
         if self.long_text == 'truncate':

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from pyg_mmgef.encoders._inputs import check_sequence, is_blank
+from pyg_mmgef.encoders._inputs import check_sequence
+from pyg_mmgef.encoders._texts import encode_in_batches
 from pyg_mmgef.encoders._weights import digest_of_weights
 from pyg_mmgef.encoders.protocol import PathLike
 from pyg_mmgef.encoders.torchvision_compat import import_torchvision
@@ -118,18 +118,15 @@ class SentenceTransformerEncoder:
         Raises:
             ValueError: If ``texts`` is a single string.
         """
-        check_sequence('texts', texts)
-        vectors = torch.zeros(len(texts), self.channels)
-        present = torch.tensor([not is_blank(text) for text in texts], dtype=torch.bool)
-        rows = present.nonzero().view(-1).tolist()
-        # Texts of like length share a batch, so that little is padded.
-        rows.sort(key=lambda row: -len(texts[row] or ''))
-        with tqdm(total=len(rows), desc='texts', unit=' texts', disable=not self.verbose) as bar:
-            for start in range(0, len(rows), self.batch_size):
-                batch = rows[start : start + self.batch_size]
-                vectors[batch] = self._forward([texts[row] or '' for row in batch])
-                bar.update(len(batch))
-        return vectors, present
+        check_sequence('texts', texts)  # Before the model is asked for its channels.
+        return encode_in_batches(
+            texts,
+            self._forward,
+            self.channels,
+            batch_size=self.batch_size,
+            longest_first=True,
+            verbose=self.verbose,
+        )
 
     def _forward(self, texts: list[str]) -> Tensor:
         out = self.model.encode(
