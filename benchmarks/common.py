@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.loader import TripletLoader
-from pyg_mmgef.nn import MMGEF, BPRLoss, LightGCN
+from pyg_mmgef.nn import MMGEF, BPRLoss, Recommender
 from pyg_mmgef.ranking import evaluate_ranking
 
 INTERACTS = ('user', 'interacts', 'item')
@@ -91,7 +91,7 @@ class Fit:
 
 
 def train_epoch(
-    model: LightGCN | MMGEF,
+    model: Recommender,
     train: HeteroData,
     loader: TripletLoader,
     loss_fn: Module,
@@ -99,16 +99,14 @@ def train_epoch(
 ) -> None:
     """Take a step for each batch, whatever its number of negatives."""
     for users, items, negatives in loader:
-        z_user, z_item = model(train, users, torch.cat([items, negatives.view(-1)]))
-        z_item, z_negative = z_item.split([items.numel(), negatives.numel()])
-        loss = loss_fn(z_user, z_item, z_negative.view(*negatives.shape, z_user.size(1)))
+        loss = model.loss(train, users, items, negatives, loss_fn)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
 
 
 def fit(
-    model: LightGCN | MMGEF,
+    model: Recommender,
     train: HeteroData,
     val_target: Tensor,
     *,

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.typing import EdgeType, NodeType
@@ -19,6 +20,7 @@ __all__ = [
     'item_graph',
     'item_modalities',
     'num_users_items',
+    'present_features',
 ]
 
 USER: Final[NodeType] = 'user'
@@ -106,3 +108,16 @@ def item_modalities(data: HeteroData) -> tuple[dict[str, Tensor], dict[str, Tens
             )
     has = {name: store[f'has_{name}'] for name in x if f'has_{name}' in store}
     return x, has
+
+
+def present_features(data: HeteroData) -> dict[str, Tensor]:
+    """Return the features ``x_<modality>`` of the items, rows of zeros where an item has none.
+
+    Raises:
+        ValueError: As :func:`item_modalities`.
+    """
+    x, has = item_modalities(data)
+    return {
+        name: row if name not in has else torch.where(has[name][:, None], row, 0)
+        for name, row in x.items()
+    }

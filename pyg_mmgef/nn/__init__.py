@@ -3,7 +3,7 @@
 from pyg_mmgef.nn.conv import BipartiteLGConv, ItemGraphConv
 from pyg_mmgef.nn.fusion import EarlyFusion, SoftEdgeFusion
 from pyg_mmgef.nn.loss import AlignmentUniformityLoss, BPRLoss, SampledSoftmaxLoss
-from pyg_mmgef.nn.models import MMGEF, LightGCN
+from pyg_mmgef.nn.models import MMGEF, LightGCN, Recommender
 
 __all__ = [
     'MMGEF',
@@ -13,6 +13,7 @@ __all__ = [
     'EarlyFusion',
     'ItemGraphConv',
     'LightGCN',
+    'Recommender',
     'SampledSoftmaxLoss',
     'SoftEdgeFusion',
 ]

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import Module
 from torch.optim import Adam, Optimizer
 
-from pyg_mmgef.nn import BPRLoss
+from pyg_mmgef.nn import BPRLoss, Recommender
 from pyg_mmgef.ranking import evaluate_ranking
 from pyg_mmgef.schema import INTERACTS
 from pyg_mmgef.training.interaction_data_module import InteractionDataModule
@@ -30,8 +30,7 @@ class RankingModule(LightningModule):
     the shares differ. A loss that compares the rows of a batch sees those of its device alone.
 
     Args:
-        model: A model with the contract ``z_user, z_item = model(data, users, items)`` and a
-            method ``start_epoch(data, epoch)``.
+        model: A :class:`~pyg_mmgef.nn.Recommender`.
         loss: Called with the embeddings of users, items and negatives; :obj:`None` for
             :class:`~pyg_mmgef.nn.BPRLoss`. (default: :obj:`None`)
         lr: Learning rate of Adam. (default: ``1e-3``)
@@ -43,7 +42,7 @@ class RankingModule(LightningModule):
 
     def __init__(
         self,
-        model: Module,
+        model: Recommender,
         loss: Module | None = None,
         *,
         lr: float = 1e-3,
@@ -52,7 +51,7 @@ class RankingModule(LightningModule):
         super().__init__()
         if not lr > 0:
             raise ValueError(f"'lr' must be positive (got {lr})")
-        self.model: Any = model  # A Module doesn't declare 'start_epoch'.
+        self.model = model
         self.loss = BPRLoss() if loss is None else loss
         self.lr = lr
         self.k = tuple(k)
@@ -91,11 +90,7 @@ class RankingModule(LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of this device's share of a batch, weighted by its size."""
-        users, items, negatives = batch
-        ids = torch.cat([items, negatives.flatten()])
-        z_user, z_item = self.model(self._data.train, users, ids)
-        z_item, z_negative = z_item.split([items.numel(), negatives.numel()])
-        loss = self.loss(z_user, z_item, z_negative.view(*negatives.shape, z_user.size(-1)))
+        loss = self.model.loss(self._data.train, *batch, self.loss)
         if self.trainer.world_size > 1:
             loss = loss * self._data.train_dataloader().loss_weight(batch_idx)
         # `self.log` in every step would cost more than the rest of Lightning's loop.

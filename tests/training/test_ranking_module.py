@@ -17,6 +17,7 @@ from pyg_mmgef.nn import (
     AlignmentUniformityLoss,
     BPRLoss,
     LightGCN,
+    Recommender,
     SampledSoftmaxLoss,
 )
 from pyg_mmgef.ranking import evaluate_ranking
@@ -49,14 +50,17 @@ def fit(
     }
 
 
-class Recorder(Module):
+class Recorder(Recommender):
     """Passes everything on to a model and remembers how it was called."""
 
     def __init__(self, model: LightGCN) -> None:
-        super().__init__()
+        super().__init__(model.num_users, model.num_items)
         self.model = model
         self.epochs: list[int] = []
         self.steps, self.evaluations = 0, 0
+
+    def reset_parameters(self) -> None:
+        self.model.reset_parameters()
 
     def start_epoch(self, data: HeteroData, epoch: int) -> None:
         self.epochs.append(epoch)

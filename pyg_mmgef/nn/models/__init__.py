@@ -2,5 +2,6 @@
 
 from pyg_mmgef.nn.models.light_gcn import LightGCN
 from pyg_mmgef.nn.models.mmgef import MMGEF
+from pyg_mmgef.nn.models.recommender import Recommender
 
-__all__ = ['MMGEF', 'LightGCN']
+__all__ = ['MMGEF', 'LightGCN', 'Recommender']

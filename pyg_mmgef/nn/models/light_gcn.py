@@ -2,7 +2,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Embedding, Module
+from torch.nn import Embedding
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.graph.csr_pair import CSRPair
@@ -10,13 +10,14 @@ from pyg_mmgef.graph.layer_mean import layer_mean
 from pyg_mmgef.graph.weights import bipartite_normalize
 from pyg_mmgef.nn.models.distinct import distinct, restore
 from pyg_mmgef.nn.models.graph_cache import GraphCache
+from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.schema import ITEM, USER, interaction_edges, interactions, num_users_items
 from pyg_mmgef.validate import check_positive
 
 __all__ = ['LightGCN']
 
 
-class LightGCN(Module):
+class LightGCN(Recommender):
     r"""Light graph convolution over user-item interactions.
 
     .. math::
@@ -68,16 +69,12 @@ class LightGCN(Module):
         edge_dropout: float = 0.0,
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        check_positive('num_users', num_users)
-        check_positive('num_items', num_items)
+        super().__init__(num_users, num_items)
         check_positive('embedding_dim', embedding_dim)
         if num_layers < 0:
             raise ValueError(f"'num_layers' must not be negative (got {num_layers})")
         if not 0 <= edge_dropout < 1:
             raise ValueError(f"'edge_dropout' must lie in [0, 1) (got {edge_dropout})")
-        self.num_users = num_users
-        self.num_items = num_items
         self.embedding_dim = embedding_dim
         self.num_layers = num_layers
         self.edge_dropout = edge_dropout
@@ -114,14 +111,14 @@ class LightGCN(Module):
 
     def interaction_graph(self, data: HeteroData) -> CSRPair:
         """Return the normalised graph user → item, built once for the same ``edge_index``."""
-        self._check_sizes(data)
+        self.check_sizes(data)
         return self._cache.get(
             [interaction_edges(data)], lambda: self._normalized(interactions(data))
         )
 
     def _epoch_graph(self, data: HeteroData) -> CSRPair:
         """Return the normalised graph of the interactions that propagate in this epoch."""
-        self._check_sizes(data)
+        self.check_sizes(data)
         return self._epoch_cache.get(
             [interaction_edges(data)], lambda: self._drop_edges(interactions(data))
         )
@@ -139,14 +136,6 @@ class LightGCN(Module):
     def _normalized(self, edge_index: Tensor) -> CSRPair:
         size = self.num_users, self.num_items
         return CSRPair(edge_index, bipartite_normalize(edge_index, None, size), size)
-
-    def _check_sizes(self, data: HeteroData) -> None:
-        size = num_users_items(data)
-        if size != (self.num_users, self.num_items):
-            raise ValueError(
-                f"'data' has {size[0]} users and {size[1]} items, but the model was built for "
-                f'{self.num_users} and {self.num_items}'
-            )
 
     def forward(
         self, data: HeteroData, users: Tensor | None = None, items: Tensor | None = None

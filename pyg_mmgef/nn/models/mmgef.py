@@ -4,7 +4,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn import Linear, Module
+from torch.nn import Linear
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.graph.csr_pair import CSRPair
@@ -16,6 +16,7 @@ from pyg_mmgef.nn.models.distinct import distinct, restore, select
 from pyg_mmgef.nn.models.graph_cache import GraphCache
 from pyg_mmgef.nn.models.item_graphs import ItemGraphs
 from pyg_mmgef.nn.models.light_gcn import LightGCN
+from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.schema import ITEM, USER, item_modalities, num_users_items
 from pyg_mmgef.validate import check_choice, check_positive
 
@@ -26,7 +27,7 @@ ITEM_READOUTS = ('last', 'mean')
 SIMILAR = 'similar'
 
 
-class MMGEF(Module):
+class MMGEF(Recommender):
     r"""Multimodal graph early fusion: item graphs fused by attention, beside LightGCN.
 
     From `"Multi-modal representation meet collaborative filtering"
@@ -124,7 +125,7 @@ class MMGEF(Module):
         item_dropout: float = 0.0,
         cold_scale: float | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(num_users, num_items)
         check_choice('item_input', item_input, ITEM_INPUTS)
         check_choice('item_readout', item_readout, ITEM_READOUTS)
         check_positive('rebuild_every', rebuild_every)
@@ -256,8 +257,8 @@ class MMGEF(Module):
             ``z_user`` of shape ``[num_users, embedding_dim]`` or ``[*users.shape,
             embedding_dim]``, and ``z_item`` likewise.
         """
-        users, place_of_user = distinct('users', users, self.light_gcn.num_users, USER)
-        items, place_of_item = distinct('items', items, self.light_gcn.num_items, ITEM)
+        users, place_of_user = distinct('users', users, self.num_users, USER)
+        items, place_of_item = distinct('items', items, self.num_items, ITEM)
         if items is not None and self.cold_scale is not None:  # It is relative to all warm items.
             z_user, z_item = self._embed(data, users, None)
             z_item = select(z_item, items)
@@ -401,7 +402,7 @@ class MMGEF(Module):
 
     def __repr__(self) -> str:
         return (
-            f'{self.__class__.__name__}({self.light_gcn.num_users}, {self.light_gcn.num_items}, '
+            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
             f'embedding_dim={self.light_gcn.embedding_dim}, item_graphs={self.item_graphs}, '
             f'item_input={self.item_input!r})'
         )

@@ -1,0 +1,262 @@
+"""What every model promises, asked of all of them."""
+
+import copy
+import inspect
+import pickle
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+import pyg_mmgef.nn
+from pyg_mmgef.loader import TripletLoader
+from pyg_mmgef.nn import MMGEF, BPRLoss, LightGCN, Recommender
+from pyg_mmgef.ranking import evaluate_ranking, recommend
+from pyg_mmgef.schema import INTERACTS, ITEM, USER
+from tests.nn.models.shops import COLD, interacting, planted_shop, small_shop
+
+Build = Callable[[HeteroData], Recommender]
+
+MODELS: dict[str, Build] = {
+    'LightGCN': lambda data: LightGCN.from_data(data, embedding_dim=8),
+    'MMGEF': lambda data: MMGEF.from_data(data, embedding_dim=8, k=3),
+}
+CONTENT_BLIND = ('LightGCN',)
+"""Models that don't read features, so that a missing modality is nothing to them."""
+
+
+def built(build: Build, data: HeteroData, seed: int = 0) -> Recommender:
+    """Return a model as it is at the start of an epoch."""
+    torch.manual_seed(seed)
+    model = build(data)
+    floating = data[ITEM].x_image.dtype if 'x_image' in data[ITEM] else torch.double
+    model = model.to(floating)
+    model.start_epoch(data, 0)
+    return model
+
+
+def batch_of(data: HeteroData) -> tuple[Tensor, Tensor, Tensor]:
+    loader = TripletLoader(data, batch_size=64, generator=torch.Generator().manual_seed(0))
+    return next(iter(loader))
+
+
+@pytest.fixture(params=MODELS.values(), ids=list(MODELS))
+def build(request: pytest.FixtureRequest) -> Build:
+    return request.param
+
+
+def test_every_model_is_asked() -> None:
+    public = {
+        name
+        for name in pyg_mmgef.nn.__all__
+        if inspect.isclass(getattr(pyg_mmgef.nn, name))
+        and issubclass(getattr(pyg_mmgef.nn, name), Recommender)
+    }
+    assert public - {'Recommender'} == set(MODELS)
+
+
+def test_embeddings_of_all(build: Build) -> None:
+    data = small_shop()
+    z_user, z_item = built(build, data).eval()(data)
+    assert (z_user.size(0), z_item.size(0)) == (data[USER].num_nodes, data[ITEM].num_nodes)
+    assert z_user.size(1) == z_item.size(1)
+    assert z_user.dtype == z_item.dtype == torch.double
+    assert z_user.isfinite().all()
+    assert z_item.isfinite().all()
+
+
+def test_embeddings_of_some(build: Build) -> None:
+    data = small_shop()
+    model = built(build, data).eval()
+    users, items = torch.tensor([3, 0, 3]), torch.tensor([[8, 1], [6, 1]])
+    every = model(data)
+    some = model(data, users, items)
+    torch.testing.assert_close(some, (every[0][users], every[1][items]))
+
+
+@pytest.mark.parametrize('num_negatives', [1, 3])
+def test_the_loss_teaches_every_parameter(build: Build, num_negatives: int) -> None:
+    data = small_shop()
+    model = built(build, data).train()
+    loader = TripletLoader(data, batch_size=64, num_negatives=num_negatives)
+    loss = model.loss(data, *next(iter(loader)), BPRLoss())
+    parameters = dict(model.named_parameters())
+    assert loss.dim() == 0
+    assert loss.isfinite()
+    if not parameters:
+        return
+    loss.backward()
+    for name, parameter in parameters.items():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.ne(0).any(), name
+
+
+def test_shared_negatives(build: Build) -> None:
+    data = small_shop()
+    model = built(build, data).eval()
+    users, items, _ = batch_of(data)
+    shared = torch.tensor([[7, 8, 3]])
+    own = shared.expand(users.numel(), -1)
+    torch.manual_seed(0)
+    expected = model.loss(data, users, items, own, BPRLoss(0.0))
+    torch.manual_seed(0)
+    torch.testing.assert_close(model.loss(data, users, items, shared, BPRLoss(0.0)), expected)
+
+
+def test_the_same_seed_gives_the_same(build: Build) -> None:
+    data = small_shop()
+    outs = []
+    for _ in range(2):
+        model = built(build, data, seed=3).train()
+        optimizer = torch.optim.SGD([*model.parameters(), torch.nn.Parameter(torch.ones(1))], 0.1)
+        for epoch in range(2):
+            model.start_epoch(data, epoch)
+            loss = model.loss(data, *batch_of(data), BPRLoss())
+            if loss.requires_grad:
+                loss.backward()
+            optimizer.step()
+        outs.append(model.eval()(data))
+    assert all(torch.equal(*pair) for pair in zip(*outs, strict=True))
+
+
+def test_reset_parameters_forgets(build: Build) -> None:
+    data = small_shop()
+    used, fresh = built(build, data, seed=0), built(build, data, seed=1)
+    used(data)
+    for parameter in used.parameters():
+        parameter.data += 1.0
+    outs = []
+    for model in (used, fresh):
+        torch.manual_seed(2)
+        model.reset_parameters()
+        model.start_epoch(data, 0)
+        outs.append(model.eval()(data))
+    torch.testing.assert_close(*outs)
+
+
+def test_saved_and_loaded(build: Build) -> None:
+    data = small_shop()
+    model, other = built(build, data, seed=0).eval(), built(build, data, seed=1).eval()
+    other.load_state_dict(model.state_dict())
+    torch.testing.assert_close(other(data), model(data))
+
+
+@pytest.mark.parametrize('copied', [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_copies(build: Build, copied: Callable[[Recommender], Recommender]) -> None:
+    data = small_shop()
+    model = built(build, data).eval()
+    torch.testing.assert_close(copied(model)(data), model(data))
+
+
+def test_held_out_interactions_are_not_read(build: Build) -> None:
+    data = small_shop()
+    before = built(build, data).eval()(data)
+    data[INTERACTS].edge_label_index = torch.tensor([[5], [8]])
+    torch.testing.assert_close(built(build, data).eval()(data), before)
+
+
+def test_the_order_of_interactions_does_not_matter(build: Build) -> None:
+    data = small_shop()
+    before = built(build, data).eval()(data)
+    order = torch.randperm(data[INTERACTS].edge_index.size(1))
+    data[INTERACTS].edge_index = data[INTERACTS].edge_index[:, order]
+    torch.testing.assert_close(built(build, data).eval()(data), before)
+
+
+def test_no_interactions(build: Build) -> None:
+    data = small_shop()
+    data[INTERACTS].edge_index = torch.empty(2, 0, dtype=torch.long)
+    model = built(build, data).train()
+    for z in model(data):
+        assert z.isfinite().all()
+
+
+def test_cold_items_have_embeddings_and_gradients(build: Build) -> None:
+    data = small_shop()
+    model = built(build, data).train()
+    z_user, z_item = model(data, None, torch.tensor(COLD))
+    total = z_user.sum() + z_item.pow(2).sum()
+    if total.requires_grad:
+        total.backward()
+        for name, parameter in model.named_parameters():
+            assert parameter.grad is None or parameter.grad.isfinite().all(), name
+
+
+def test_what_is_missing_is_not_read(build: Build) -> None:
+    data = small_shop()
+    before = built(build, data).eval()(data)
+    data[ITEM].x_image = data[ITEM].x_image.clone()
+    data[ITEM].x_image[~data[ITEM].has_image] = 100.0
+    torch.testing.assert_close(built(build, data).eval()(data), before)
+
+
+@pytest.mark.parametrize('build', [b for n, b in MODELS.items() if n not in CONTENT_BLIND])
+def test_content_is_read(build: Build) -> None:
+    data = small_shop()
+    before = built(build, data).eval()(data)
+    data[ITEM].x_text = -data[ITEM].x_text.flip(0)
+    after = built(build, data).eval()(data)
+    assert any(not torch.allclose(*pair) for pair in zip(before, after, strict=True))
+
+
+def test_other_numbers_are_refused(build: Build) -> None:
+    model = built(build, small_shop())
+    other = interacting(torch.tensor([[0], [0]]), 3, 4)
+    with pytest.raises(ValueError, match="'data' has 3 users and 4 items"):
+        model(other)
+
+
+@pytest.mark.parametrize('ids', [torch.tensor([99]), torch.tensor([-1]), torch.tensor([0.5])])
+def test_ids_that_there_are_not(build: Build, ids: Tensor) -> None:
+    data = small_shop()
+    model = built(build, data)
+    with pytest.raises(ValueError, match="'users'"):
+        model(data, ids, None)
+    with pytest.raises(ValueError, match="'items'"):
+        model(data, None, ids)
+
+
+def test_recommends(build: Build) -> None:
+    data = small_shop()
+    z_user, z_item = built(build, data).eval()(data)
+    seen = data[INTERACTS].edge_index
+    items, scores = recommend(z_user.detach(), z_item.detach(), k=3, exclude=seen)
+    assert items.shape == scores.shape == (data[USER].num_nodes, 3)
+    pairs = {tuple(pair) for pair in seen.t().tolist()}
+    assert not any((user, item) in pairs for user, row in enumerate(items.tolist()) for item in row)
+
+
+def test_learns_what_is_planted(build: Build) -> None:
+    data = planted_shop()
+    held_out = data[INTERACTS].edge_index[:, ::4]
+    is_train = torch.ones(data[INTERACTS].edge_index.size(1), dtype=torch.bool)
+    is_train[::4] = False
+    data[INTERACTS].edge_index = data[INTERACTS].edge_index[:, is_train]
+    from pyg_mmgef.transforms import AddCoInteractionGraph, AddItemKNNGraph, FuseModalities
+
+    for transform in (FuseModalities(), AddItemKNNGraph(k=3), AddCoInteractionGraph(k=3)):
+        data = transform(data)
+    torch.manual_seed(0)
+    model = build(data)
+    if list(model.parameters()):
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+        for epoch in range(60):
+            model.start_epoch(data, epoch)
+            loss = model.train().loss(data, *batch_of(data), BPRLoss())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    with torch.no_grad():
+        z_user, z_item = model.eval()(data)
+    metrics = evaluate_ranking(z_user, z_item, held_out, exclude=data[INTERACTS].edge_index, k=3)
+    assert metrics['recall@3'] > 0.6
+
+
+def test_repr_is_one_short_line(build: Build) -> None:
+    text = repr(built(build, small_shop()))
+    assert '\n' not in text
+    assert len(text) < 160
+    assert '6, 9' in text
