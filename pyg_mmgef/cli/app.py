@@ -273,6 +273,9 @@ def train(
     precision: Annotated[
         str, typer.Option(help="'32-true', 'bf16-mixed', ...", rich_help_panel=TRAINING)
     ] = '32-true',
+    device: Annotated[
+        str, typer.Option(help="Where to train: 'cpu', 'cuda'.", rich_help_panel=TRAINING)
+    ] = 'cpu',
     seed: Annotated[int, typer.Option(rich_help_panel=TRAINING)] = 0,
 ) -> None:
     """Train a model, and rank the held-out interactions.
@@ -314,6 +317,7 @@ def train(
             precision=precision,
             seed=seed,
         ),
+        device,
     )
     _show_run(finished)
 

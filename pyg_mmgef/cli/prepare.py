@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 from pyg_mmgef.cli.dataset_folder import DatasetFolder
+from pyg_mmgef.cli.devices import checked_device
 from pyg_mmgef.cli.encoders import image_encoder, text_encoder
 from pyg_mmgef.datasets import InteractionTables
 from pyg_mmgef.encoders import FeatureStore
@@ -34,7 +35,11 @@ def prepare(
         text: The encoder of texts, see :func:`~pyg_mmgef.cli.encoders.text_encoder`.
         encoder_options: ``batch_size``, ``device`` and ``num_workers``.
         verbose: Whether to show progress bars. (default: :obj:`True`)
+
+    Raises:
+        ValueError: If the tables or an encoder's name are no good, or there is no such device.
     """
+    checked_device(encoder_options['device'])
     tables = InteractionTables(interactions, items, **columns)
     store = FeatureStore(output / 'features')
     encoders: dict[str, str] = {}

@@ -147,7 +147,12 @@ class RunFolder:
                 f'{str(self.path)!r} has no trained model yet; run "pyg-mmgef train" to its end'
             )
         dataset = self.dataset()
-        train, val, test = self.settings.split_data(dataset.data())
+        return self.load_with(dataset, *self.settings.split_data(dataset.data()))
+
+    def load_with(
+        self, dataset: DatasetFolder, train: HeteroData, val: HeteroData, test: HeteroData
+    ) -> 'LoadedRun':
+        """Return the best model with the run's data, for who has that already."""
         model = self.settings.build_model(train)
         state = torch.load(self.best_checkpoint, map_location='cpu', weights_only=True)
         prefix = 'model.'

@@ -3,6 +3,7 @@ import json
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -33,6 +34,27 @@ def test_prepare_again_changes_nothing(catalogue: Path, dataset: Path, tmp_path:
     pyg_mmgef('prepare', catalogue / 'orders.csv', '-o', folder, *COLUMNS, cwd=catalogue)
     assert {path: path.read_bytes() for path in folder.rglob('*.np[yz]')} == before
     assert (folder / 'dataset.json').read_bytes() == (dataset / 'dataset.json').read_bytes()
+
+
+def test_a_killed_prepare_goes_on(catalogue: Path, dataset: Path, tmp_path: Path) -> None:
+    folder = tmp_path / 'shop'
+    script = Path(__file__).with_name('killed_prepare.py')
+    arguments = ('prepare', catalogue / 'orders.csv', '-o', folder, *COLUMNS)
+    done = subprocess.run(
+        [sys.executable, script, tmp_path / 'log.txt', *map(str, arguments)],
+        cwd=catalogue,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    # Among the renames are those of two features' manifests and of the five files of a dataset.
+    assert int(done.stdout.split()[-1]) >= 7
+    for path in dataset.iterdir():  # The fingerprint in dataset.json is of the features as well.
+        if path.is_file():
+            assert (folder / path.name).read_bytes() == path.read_bytes(), path
+    assert len(list(folder.glob('features/*/*.npy'))) == 4  # Vectors and masks, nothing stale.
 
 
 def test_a_run_describes_itself(dataset: Path, trained: Path) -> None:
@@ -115,6 +137,8 @@ def test_mistakes_are_one_line(
         (('train', tmp_path, '-o', tmp_path / 'x'), 'pyg-mmgef prepare'),
         (('train', dataset, '-o', trained, '--epochs', 4, '--k', 6), 'k 5, now 6'),
         (('train', dataset, '-o', tmp_path / 'x', '--modality', 'sound'), "'sound'"),
+        (('train', dataset, '-o', tmp_path / 'x', '--device', 'abacus'), "'abacus'"),
+        (('prepare', orders, '-o', tmp_path / 'x', '--device', 'cuda:99'), "'cuda:99'"),
         (('evaluate', tmp_path), 'pyg-mmgef train'),
         (('recommend', trained), '--output'),
         (('recommend', trained, '--user', 'nobody'), "'nobody'"),

@@ -1,0 +1,18 @@
+import torch
+
+__all__ = ['checked_device']
+
+
+def checked_device(name: str) -> torch.device:
+    """Return the device of a name such as ``'cpu'``, ``'cuda'`` or ``'cuda:1'``.
+
+    Raises:
+        ValueError: If the name is unknown, or this machine has no such device.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f'--device {name!r} cannot be used here: {reason}') from error
+    return device
