@@ -2,9 +2,11 @@
 
 Data: the folder `amazon_baby` below PYG_MMGEF_DATA. LightGCN (2 layers) and MM-GEF (the settings of
 `amazon_baby.py`) with each loss; learning rate 1e-3, batch 2048. Where several temperatures or
-weights of uniformity are given below, validation chooses, the epoch too; test is read once.
+weights of uniformity are given below, validation chooses, the epoch too; test is read once. That
+takes an hour or two; started again, it keeps the rows that are in its JSON file already.
 """
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,12 +46,18 @@ def main() -> None:
     train, val, test = load()
     train = AddCoInteractionGraph(k=10, min_count=3)(train)
     seen = torch.cat([train[INTERACTS].edge_index, val[INTERACTS].edge_label_index], dim=1)
+    path = args.output / 'losses.json'
     results: list[dict[str, Any]] = []
+    if path.exists() and not args.quick:
+        results = json.loads(path.read_text())['results']
+    known = {row['row'] for row in results}
     print(
         f'{"Amazon Baby, test":<42}{"R@20":>8}{"N@20":>8}{"val R@20":>10}{"epoch":>7}{"s/epoch":>9}'
     )
     for name in ('LightGCN', 'MM-GEF'):
         for loss, settings, negatives in losses(LIGHT_GCN_L2 if name == 'LightGCN' else L2):
+            if f'{name}, {loss}' in known:
+                continue
             tried = []
             for loss_fn in settings:
                 seed_everything(0)
@@ -91,7 +99,7 @@ def main() -> None:
                 f'{settings[which]}',
                 flush=True,
             )
-            write_json(args.output / 'losses.json', results)
+            write_json(path, results)
     plot(args.output / 'losses.png', results)
 
 
