@@ -161,6 +161,10 @@ def prepare(
             show_default=False,
         ),
     ] = None,
+    item_delimiter: Annotated[
+        str | None,
+        typer.Option(help='Likewise in --items.', rich_help_panel=READ, show_default=False),
+    ] = None,
     image_encoder: Annotated[
         str,
         typer.Option(
@@ -211,6 +215,7 @@ def prepare(
             'min_rating': min_rating,
             'k_core': k_core,
             'delimiter': delimiter,
+            'item_delimiter': item_delimiter,
         },
         image=image_encoder,
         text=text_encoder,

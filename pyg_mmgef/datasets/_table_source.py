@@ -12,6 +12,9 @@ from pyg_mmgef.datasets._arrow import arrow
 __all__ = ['Batch', 'TableSource', 'find_column', 'open_lines', 'open_table', 'records_to_batches']
 
 _DELIMITERS = {'.csv': ',', '.tsv': '\t', '.tab': '\t', '.inter': '\t', '.item': '\t'}
+_NAME_DELIMITER = (
+    "name what separates its columns with 'delimiter', or for 'items' with 'item_delimiter'"
+)
 _WITHOUT_QUOTES = ('.inter', '.item')  # RecBole's files, where a quote is a letter like another
 _JSON = ('.jsonl', '.ndjson', '.json')
 _PARQUET = ('.parquet', '.pq')
@@ -90,7 +93,7 @@ def find_column(source: TableSource, argument: str, name: str) -> str:
     problem = 'which does not exist' if not found else f'of which there are {len(found)}'
     hint = ''
     if len(source.columns) == 1:
-        hint = "; if that is a whole line, name what separates its columns with 'delimiter'"
+        hint = f'; if that is a whole line, {_NAME_DELIMITER}'
     raise ValueError(
         f"'{argument}' names the column {name!r} of {source.name}, {problem}; it has the columns "
         f'{list(source.columns)}{hint}'
@@ -144,7 +147,7 @@ def _open_path(argument: str, path: Path, delimiter: str | None, encoding: str) 
     known = ', '.join([*_PARQUET, *_DELIMITERS, *_JSON])
     raise ValueError(
         f"'{argument}' is {path.name!r}, of no known kind ({known}; '.gz' may follow); of another "
-        "text file, name what separates its columns with 'delimiter'"
+        f'text file, {_NAME_DELIMITER}'
     )
 
 

@@ -98,8 +98,9 @@ class InteractionTables(Dataset):
             times the last row), ``'first'`` (the first row) or ``'max'`` (the best rating, then the
             latest). (default: ``'last'``)
         keep_cold: Whether items of ``items`` without interactions stay. (default: :obj:`True`)
-        delimiter: What separates the columns of text files, :obj:`None` to go by their suffix.
-            (default: :obj:`None`)
+        delimiter: What separates the columns of the interactions in a text file; :obj:`None` goes
+            by its suffix. (default: :obj:`None`)
+        item_delimiter: Likewise for the items. (default: :obj:`None`)
         encoding: Encoding of text files. (default: ``'utf-8'``)
         transform: Applied to the graph at every access. (default: :obj:`None`)
 
@@ -153,6 +154,7 @@ class InteractionTables(Dataset):
         duplicates: str = 'last',
         keep_cold: bool = True,
         delimiter: str | None = None,
+        item_delimiter: str | None = None,
         encoding: str = 'utf-8',
         transform: Callable[[HeteroData], HeteroData] | None = None,
     ) -> None:
@@ -164,7 +166,7 @@ class InteractionTables(Dataset):
         columns = {k: find_column(table, k, v) for k, v in named.items() if v is not None}
         item_table, item_column, fields = None, '', {}
         if items is not None:
-            item_table = open_table('items', items, delimiter, encoding)
+            item_table = open_table('items', items, item_delimiter, encoding)
             item_column = find_column(item_table, 'item_id', item if item_id is None else item_id)
             fields = {'text': [find_column(item_table, 'text', name) for name in text]}
             if image is not None:

@@ -579,7 +579,18 @@ def test_missing_files(tmp_path: Path) -> None:
 
 def test_delimiter(tmp_path: Path) -> None:
     (tmp_path / 'u.data').write_text('user_id|item_id\n1|2\n')
+    (tmp_path / 'u.item').write_text('item_id;title\n2;two, or 2\n')
     assert _named_edges(InteractionTables(tmp_path / 'u.data', delimiter='|')) == [(1, 2)]
+    dataset = InteractionTables(
+        tmp_path / 'u.data',
+        tmp_path / 'u.item',
+        text='title',
+        delimiter='|',
+        item_delimiter=';',
+    )
+    assert dataset.item_texts == ['two, or 2']
+    with pytest.raises(ValueError, match="or for 'items' with 'item_delimiter'"):
+        InteractionTables(tmp_path / 'u.data', tmp_path / 'u.item', text='title', delimiter='|')
 
 
 def test_pandas_columns_of_mixed_kinds() -> None:
