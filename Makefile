@@ -40,4 +40,4 @@ $(VENV)/.installed-sparse: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache docs/_build
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache docs/_build docs/gallery

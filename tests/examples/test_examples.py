@@ -1,6 +1,8 @@
 """The example scripts, run as a person would run them."""
 
+import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 EXAMPLES = Path(__file__).parents[2] / 'examples'
 
@@ -15,6 +18,7 @@ EXAMPLES = Path(__file__).parents[2] / 'examples'
 def run(script: str, *arguments: object) -> str:
     out = subprocess.run(
         [sys.executable, str(EXAMPLES / script), *map(str, arguments)],
+        env={**os.environ, 'MPLBACKEND': 'Agg'},
         capture_output=True,
         text=True,
         check=False,
@@ -88,3 +92,38 @@ def test_lightgcn(root: Path) -> None:
 
 def test_compose(root: Path) -> None:
     assert 'recall@20' in run('compose.py', '--root', root, '--epochs', 1)
+
+
+def test_own_catalogue(root: Path, tmp_path: Path) -> None:
+    text = run('own_catalogue.py', '--root', root, '--output', tmp_path, '--epochs', 1)
+    assert 'test_recall@20' in text
+    assert ' rows read' in text
+    with open(tmp_path / 'recommendations.csv', newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3000 * 10
+    assert set(rows[0]) == {'user', 'item', 'score'}
+
+
+def test_own_catalogue_with_other_names(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / 'photos').mkdir()
+    Image.new('RGB', (8, 8), 'red').save(tmp_path / 'photos' / 'a.png')
+    (tmp_path / 'photos' / 'b.png').write_bytes(b'no picture')
+    items = ['sku,name,photo', 's0,red lamp,a.png', 's1,blue lamp,b.png']
+    items += [f's{n},{word} lamp {n},' for n, word in enumerate(['oak', 'ash'] * 10, 2)]
+    (tmp_path / 'items.csv').write_text('\n'.join(items))
+    orders = [f'u{user},s{item}' for user in range(30) for item in rng.permutation(22)[:8]]
+    (tmp_path / 'orders.csv').write_text('\n'.join(['customer,sku', *orders]))
+    files = (tmp_path / 'orders.csv', tmp_path / 'items.csv', '--output', tmp_path / 'out')
+    names = ('--user', 'customer', '--item', 'sku', '--text', 'name', '--image', 'photo')
+    folder = ('--image-folder', tmp_path / 'photos', '--epochs', 1)
+    text = run('own_catalogue.py', *files, *names, *folder)
+    assert 'No picture of item s1: not a picture' in text
+    with open(tmp_path / 'out' / 'recommendations.csv', newline='') as file:
+        rows = list(csv.DictReader(file))
+    taken = {tuple(order.split(',')) for order in orders}
+    assert not any((row['user'], row['item']) in taken for row in rows)
+
+
+def test_the_tutorial_of_the_docs() -> None:
+    assert 'recall@20' in run('../docs/tutorials/own_catalogue.py')
