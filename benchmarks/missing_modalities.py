@@ -1,0 +1,143 @@
+"""How much is lost as items lose their pictures, their texts, or both?
+
+Data: the synthetic shop, and with `--data ml100k` the folder `ml100k_multimodal` below
+PYG_MMGEF_DATA, encoded as in `ml100k.py`. A share of the items that have a modality loses it, in
+train as in the ranking; what a larger share takes includes what a smaller one took. A fifth of the
+items is cold. MM-GEF is the variant for cold items; the epoch is chosen on warm validation, test is
+read once. The items that end with nothing have no content edges.
+"""
+
+import copy
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import INTERACTS, fit, parser, pyplot, save_plot, write_json
+from ml100k import COLD
+from ml100k import load as load_ml100k
+from torch_geometric import seed_everything
+from torch_geometric.data import HeteroData
+from torch_geometric.transforms import Compose
+
+from pyg_mmgef.datasets import SyntheticShop
+from pyg_mmgef.nn import MMGEF
+from pyg_mmgef.ranking import evaluate_ranking
+from pyg_mmgef.transforms import (
+    AddCoInteractionGraph,
+    AddItemKNNGraph,
+    FuseModalities,
+    SplitColdItems,
+    SplitInteractions,
+)
+
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+KINDS = {'pictures': ['image'], 'texts': ['text'], 'both': ['image', 'text']}
+TASKS = ('warm', 'cold among cold')
+
+
+def remove(data: HeteroData, modalities: list[str], share: float, seed: int) -> HeteroData:
+    """Return the data after a share of the items has lost these modalities."""
+    out = copy.copy(data)
+    order = torch.randperm(data['item'].num_nodes, generator=torch.Generator().manual_seed(seed))
+    for name in modalities:
+        x, has = data['item'][f'x_{name}'].clone(), data['item'][f'has_{name}'].clone()
+        owners = order[has[order]]
+        loses = owners[: round(share * owners.numel())]
+        x[loses], has[loses] = 0, False
+        out['item'][f'x_{name}'], out['item'][f'has_{name}'] = x, has
+    return out
+
+
+def measure(data: HeteroData, seed: int, epochs: int) -> dict[str, float]:
+    """Train on the data, and rank warm and cold items."""
+    cold = SplitColdItems(0.2, seed=seed)(data)
+    train, val, test = SplitInteractions(seed=seed)(cold[0])
+    train = Compose([FuseModalities('concat'), AddItemKNNGraph(k=10), AddCoInteractionGraph(k=10)])(
+        train
+    )
+    seed_everything(seed)
+    best = fit(
+        MMGEF.from_data(train, fusion='concat', **COLD),
+        train,
+        val[INTERACTS].edge_label_index,
+        seed=seed,
+        lr=5e-3,
+        epochs=epochs,
+    )
+    seen = torch.cat([train[INTERACTS].edge_index, val[INTERACTS].edge_label_index], dim=1)
+    cold_target = cold[2][INTERACTS].edge_label_index
+    warm_kwargs = {'target': test[INTERACTS].edge_label_index, 'exclude': seen}
+    cold_kwargs = {'target': cold_target, 'candidates': cold_target[1].unique()}
+    metrics: dict[str, float] = {'epoch': best.epoch}
+    for task, kwargs in zip(TASKS, (warm_kwargs, cold_kwargs), strict=True):
+        metrics[task] = evaluate_ranking(best.z_user, best.z_item, k=20, **kwargs)['recall@20']
+    receivers = train['item', 'similar', 'item'].edge_index[1].unique()
+    metrics['items without content edges'] = data['item'].num_nodes - receivers.numel()
+    return metrics
+
+
+def conditions() -> Iterator[tuple[str, float]]:
+    """Yield what is removed, and the share; nothing removed comes once."""
+    for share in SHARES:
+        for kind in KINDS if share > 0 else ['nothing']:
+            if (kind, share) != ('both', 1.0):  # Then there is no content to build a graph from.
+                yield kind, share
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument('--data', nargs='+', choices=['shop', 'ml100k'], default=['shop'])
+    arguments.add_argument('--root', type=Path, default=Path('runs/shop'), help='of the shop')
+    arguments.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
+    args = arguments.parse_args()
+    torch.set_num_threads(args.threads)
+    results: list[dict[str, Any]] = []
+    for name in args.data:
+        data = SyntheticShop(args.root)[0] if name == 'shop' else load_ml100k()
+        print(f'{name}, test Recall@20: {"warm":>27}{"cold among cold":>22}   no content edges')
+        for kind, share in conditions():
+            rows = []
+            for seed in args.seeds[:1] if args.quick else args.seeds:
+                poorer = remove(data, KINDS.get(kind, []), share, seed)
+                row = measure(poorer, seed, epochs=5 if args.quick else 300)
+                rows.append(row)
+                results.append({'data': name, 'removed': kind, 'share': share, 'seed': seed, **row})
+            cells = ''.join(f'{mean_std(rows, task):>22}' for task in TASKS)
+            without = statistics.mean(row['items without content edges'] for row in rows)
+            print(f'{100 * share:>5.0f} % of {kind:<20}{cells}{without:>12.0f}', flush=True)
+            write_json(args.output / 'missing_modalities.json', results)
+    plot(args.output / 'missing_modalities.png', results)
+
+
+def mean_std(rows: list[dict[str, float]], key: str) -> str:
+    values = [row[key] for row in rows]
+    return f'{statistics.mean(values):.4f} ± {statistics.pstdev(values):.4f}'
+
+
+def plot(path: Path, results: list[dict[str, Any]]) -> None:
+    names = list(dict.fromkeys(result['data'] for result in results))
+    size = (4 * len(TASKS), 3.2 * len(names))
+    figure, grid = pyplot().subplots(
+        len(names), len(TASKS), figsize=size, squeeze=False, layout='constrained'
+    )
+    for name, axes in zip(names, grid, strict=True):
+        for task, axis in zip(TASKS, axes, strict=True):
+            for kind in KINDS:
+                found: dict[float, list[float]] = {}
+                for row in results:
+                    if row['data'] == name and row['removed'] in (kind, 'nothing'):
+                        found.setdefault(100 * row['share'], []).append(row[task])
+                means = [statistics.mean(values) for values in found.values()]
+                spread = [statistics.pstdev(values) for values in found.values()]
+                axis.errorbar(list(found), means, spread, marker='o', capsize=2, label=kind)
+            axis.set(title=f'{name}, {task}', xlabel='% of items without', ylabel='Recall@20')
+            axis.set_ylim(bottom=0)
+            axis.grid(alpha=0.3)
+    grid[0, 0].legend(frameon=False)
+    save_plot(figure, path)
+
+
+if __name__ == '__main__':
+    main()
