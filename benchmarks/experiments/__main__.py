@@ -1,0 +1,96 @@
+"""Models under one protocol: search, run, and make the tables.
+
+    python benchmarks/experiments search --data shop --models LightGCN MM-GEF --trials 10
+    python benchmarks/experiments run --data shop --models LightGCN MM-GEF --seeds 0 1 2 3 4
+    python benchmarks/experiments run --data shop --models MM-GEF --variants all
+    python benchmarks/experiments run --data shop --conditions cold only:image noise:0.5 fewer:0.5
+    python benchmarks/experiments tables --docs docs/results
+
+A search tries options with one seed, as many trials for every model, and looks at validation alone.
+A run trains with the chosen options and reads test once. Both go on where they were interrupted.
+The real data sets are read from the folder that PYG_MMGEF_DATA names.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # The other benchmarks lie beside this folder.
+
+import torch
+from experiments.contestants import CONTESTANTS
+from experiments.runs import Run, write_run
+from experiments.search import best_options, search
+from experiments.shops import SHOPS, Shop, load
+from experiments.tables import write_tables
+
+
+def main() -> None:
+    args = parse_args()
+    torch.set_num_threads(args.threads)
+    if args.command == 'tables':
+        write_tables(args.root, args.docs)
+        return
+    for condition in getattr(args, 'conditions', ['warm']):
+        shop = load(args.data, condition)
+        print(f'{args.data}, {condition}: {shop.train}', flush=True)
+        for name in args.models:
+            contestant = CONTESTANTS[name]
+            if not contestant.is_for(shop.train):
+                print(f'{name}: n/a, the data has no {contestant.needs}')
+            elif args.command == 'search':
+                print(name, flush=True)
+                chosen = search(args.data, name, shop, args.trials, args.epochs, args.root)
+                print(f'  best: {chosen}', flush=True)
+            else:
+                run_all(name, condition, shop, args)
+
+
+def run_all(name: str, condition: str, shop: Shop, args: argparse.Namespace) -> None:
+    contestant = CONTESTANTS[name]
+    variants = args.variants or ['']
+    if variants == ['all']:
+        variants = ['', *contestant.variants]
+    for variant in variants:
+        options = best_options(args.data, name, args.root)
+        options |= contestant.variants[variant] if variant else {}
+        for seed in args.seeds:
+            run = Run(args.data, condition, name, variant, seed, args.epochs, options)
+            try:
+                result = write_run(run, shop, args.root)
+            except ValueError as error:  # An ablation that this data doesn't allow.
+                print(f'{name}, {variant}: n/a, {error}')
+                break
+            cells = ', '.join(
+                f'{task} {row["recall@20"]:.4f} / {row["ndcg@20"]:.4f}'
+                for task, row in result['metrics'].items()
+            )
+            print(
+                f'{name:<18}{variant:<18} seed {seed}: {cells}; epoch {result["epoch"]}, '
+                f'{result["seconds"]:.0f} s',
+                flush=True,
+            )
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog='experiments', description=__doc__.splitlines()[0])
+    parser.add_argument('--root', type=Path, default=Path('results/experiments'))
+    parser.add_argument('--threads', type=int, default=torch.get_num_threads())
+    commands = parser.add_subparsers(dest='command', required=True)
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument('--data', choices=list(SHOPS), default='shop')
+    shared.add_argument('--models', nargs='+', choices=list(CONTESTANTS), default=list(CONTESTANTS))
+    shared.add_argument('--epochs', type=int, default=300, help='most epochs')
+    parsed = commands.add_parser('search', parents=[shared], help='choose options on validation')
+    parsed.add_argument('--trials', type=int, default=10, help='of every model')
+    parsed = commands.add_parser('run', parents=[shared], help='train, and read test once')
+    parsed.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2, 3, 4])
+    parsed.add_argument('--conditions', nargs='+', default=['warm'])
+    parsed.add_argument('--variants', nargs='+', help="ablations of a model, or 'all'")
+    parsed = commands.add_parser('tables', help='make tables and plots from all runs')
+    parsed.add_argument('--docs', type=Path, default=Path('docs/results'))
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,131 @@
+"""What is compared: models, how each is built for a data set, and what may be tuned of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch.nn import Module
+from torch_geometric.data import HeteroData
+
+from pyg_mmgef import nn
+from pyg_mmgef.schema import item_modalities
+
+__all__ = ['CONTESTANTS', 'Contestant', 'loader_options', 'loss_of']
+
+Space = Mapping[str, list[Any]]
+Options = Mapping[str, Any]
+
+# Of every model, and as many trials for each: the budget is equal, not the spaces.
+COMMON: Space = {'lr': [5e-4, 1e-3, 5e-3], 'l2': [1e-5, 1e-4, 1e-3, 1e-2]}
+TRAINING = ('lr', 'l2', 'loss', 'temperature', 'num_negatives')
+GRAPH_DROPOUT: Space = {'edge_dropout': [0.0, 0.5, 0.8]}
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A model under a name.
+
+    Args:
+        model: Its class in :mod:`pyg_mmgef.nn`.
+        options: Arguments that are the same in every trial, of the model or of training.
+        space: Those that the search chooses, and from what.
+        needs: What the data must have: ``'features'``, ``'graphs'`` or nothing.
+        variants: Options that replace others, by the name of an ablation.
+    """
+
+    model: str
+    options: Options = field(default_factory=dict)
+    space: Space = field(default_factory=dict)
+    needs: str = ''
+    variants: Mapping[str, Options] = field(default_factory=dict)
+
+    def is_for(self, data: HeteroData) -> bool:
+        """Return whether the data has what the model needs."""
+        if self.needs == 'features':
+            return bool(item_modalities(data)[0])
+        graphs = [edge_type for edge_type in data.edge_types if edge_type[1].startswith('similar')]
+        return self.needs != 'graphs' or bool(graphs)
+
+    def build(self, data: HeteroData, options: Options) -> nn.Recommender:
+        """Return the model, with parameters drawn from torch's generator."""
+        own = {key: value for key, value in options.items() if key not in TRAINING}
+        if not item_modalities(data)[0]:
+            for key in ('fusion', 'item_input', 'skip_weight'):
+                own.pop(key, None)
+        cls: Callable[..., nn.Recommender] = getattr(nn, self.model).from_data
+        return cls(data, **own)
+
+
+def loss_of(options: Options) -> Module:
+    """Return the loss that the options ask for."""
+    if options.get('loss', 'bpr') == 'softmax':
+        return nn.SampledSoftmaxLoss(options.get('temperature', 0.2), in_batch=False)
+    return nn.BPRLoss(options.get('l2', 1e-4))
+
+
+def loader_options(options: Options) -> dict[str, Any]:
+    """Return the negatives that this loss takes."""
+    if options.get('loss', 'bpr') == 'softmax':
+        return {'num_negatives': options.get('num_negatives', 512), 'shared_negatives': True}
+    return {'num_negatives': 1}
+
+
+MMGEF_ABLATIONS: dict[str, Options] = {
+    'fusion-mean': {'fusion': 'mean'},
+    'fusion-weighted': {'fusion': 'weighted'},
+    'fusion-gated': {'fusion': 'gated'},
+    'late-fusion': {'item_graphs': ('similar_image', 'similar_text', 'co_interacts')},
+    'attention-node': {'attention': 'node'},
+    'attention-edge': {'attention': 'edge'},
+    'average': {'attention': 'mean'},
+    'similar-only': {'item_graphs': ('similar',)},
+    'co-interacts-only': {'item_graphs': ('co_interacts',), 'skip_weight': 1.0},
+    'depth-0': {'num_item_layers': 0},
+    'depth-2': {'num_item_layers': 2},
+    'depth-3': {'num_item_layers': 3},
+    'lambda-0.5': {'skip_weight': 0.5},
+    'lambda-1': {'skip_weight': 1.0},
+}
+BOTH = ('similar', 'co_interacts')
+
+CONTESTANTS: dict[str, Contestant] = {
+    'Popularity': Contestant('Popularity'),
+    'ItemKNN': Contestant('ItemKNN', space={'k': [10, 20, 50, 100, 200]}),
+    'MF': Contestant('MF', space=COMMON),
+    'LightGCN': Contestant('LightGCN', space={**COMMON, 'num_layers': [1, 2, 3]}),
+    'LightGCN, softmax': Contestant(
+        'LightGCN',
+        {'loss': 'softmax'},
+        {'lr': COMMON['lr'], 'temperature': [0.1, 0.15, 0.2, 0.3], 'num_layers': [1, 2, 3]},
+    ),
+    'VBPR': Contestant('VBPR', space=COMMON, needs='features'),
+    'MMGCN': Contestant('MMGCN', space=COMMON, needs='features'),
+    'GRCN': Contestant('GRCN', space=COMMON, needs='features'),
+    'LATTICE': Contestant('LATTICE', space=COMMON, needs='features'),
+    'MICRO': Contestant('MICRO', space=COMMON, needs='features'),
+    'BM3': Contestant('BM3', space={'lr': COMMON['lr']}, needs='features'),
+    'FREEDOM': Contestant('FREEDOM', space={**COMMON, **GRAPH_DROPOUT}, needs='graphs'),
+    'MGCN': Contestant('MGCN', space=COMMON, needs='features'),
+    # As in the paper, and what our parts can make of it.
+    'MM-GEF': Contestant(
+        'MMGEF',
+        {'fusion': 'concat', 'item_graphs': BOTH},
+        COMMON,
+        needs='graphs',
+        variants=MMGEF_ABLATIONS,
+    ),
+    'MM-GEF, tuned': Contestant(
+        'MMGEF',
+        {'fusion': 'concat', 'item_graphs': BOTH},
+        {
+            **COMMON,
+            **GRAPH_DROPOUT,
+            'normalize_item': [True, False],
+            'item_input': ['features', 'id', 'sum'],
+            'attention': ['graph', 'node', 'mean'],
+            'loss': ['bpr', 'softmax'],
+            'temperature': [0.15, 0.2],
+        },
+        needs='graphs',
+    ),
+}

@@ -1,0 +1,123 @@
+"""One training run, as one JSON file: nothing is trained twice, and nothing is typed by hand."""
+
+import json
+import os
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from common import INTERACTS, Fit, fit
+from experiments.contestants import CONTESTANTS, loader_options, loss_of
+from experiments.shops import Shop
+from process import memory
+from torch_geometric import seed_everything
+
+from pyg_mmgef.ranking import per_user_metrics
+
+__all__ = ['Run', 'read_runs', 'train', 'write_run']
+
+COLD_TASKS = ('cold among cold', 'cold among all')
+
+
+@dataclass(frozen=True)
+class Run:
+    """What makes a run: the same description gives the same numbers on the same machine."""
+
+    data: str
+    condition: str
+    contestant: str
+    variant: str
+    seed: int
+    epochs: int
+    options: Mapping[str, Any]
+
+    def path(self, root: Path) -> Path:
+        """Return where the run is kept."""
+        parts = (self.data, self.condition, self.contestant, self.variant or 'plain')
+        names = [re.sub(r'[^\w.-]+', '_', part) for part in parts]
+        return root.joinpath(*names) / f'seed{self.seed}.json'
+
+
+def train(run: Run, shop: Shop) -> Fit:
+    """Train until validation stops improving; a model without parameters is only asked."""
+    contestant = CONTESTANTS[run.contestant]
+    seed_everything(run.seed)
+    model = contestant.build(shop.train, run.options)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        z_user, z_item = model.eval()(shop.train)
+        _, metrics = per_user_metrics(
+            z_user, z_item, shop.val, exclude=shop.train[INTERACTS].edge_index, k=20
+        )
+        return Fit(z_user, z_item, 0, float(metrics['recall@20'].mean()), [], 0.0)
+    return fit(
+        model,
+        shop.train,
+        shop.val,
+        lr=run.options.get('lr', 1e-3),
+        loss_fn=loss_of(run.options),
+        epochs=run.epochs,
+        seed=run.seed,
+        **loader_options(run.options),
+    )
+
+
+def write_run(run: Run, shop: Shop, root: Path) -> dict[str, Any]:
+    """Train, read test once, and write what came out; return what was there if it was."""
+    path = run.path(root)
+    if path.exists():
+        return json.loads(path.read_text())
+    _reset_peak()
+    start = time.perf_counter()
+    best = train(run, shop)
+    seconds = time.perf_counter() - start
+    peak = memory('VmHWM')
+    seen = torch.cat([shop.train[INTERACTS].edge_index, shop.val], dim=1)
+    tasks: dict[str, dict[str, Any]] = {'warm': {'target': shop.test, 'exclude': seen}}
+    if shop.cold_test is not None:
+        among_cold = {'target': shop.cold_test, 'candidates': shop.cold_test[1].unique()}
+        among_all = {'target': shop.cold_test, 'exclude': shop.train[INTERACTS].edge_index}
+        tasks |= dict(zip(COLD_TASKS, (among_cold, among_all), strict=True))
+    metrics: dict[str, dict[str, float]] = {}
+    per_user: dict[str, Any] = {}
+    for task, kwargs in tasks.items():
+        users, values = per_user_metrics(best.z_user, best.z_item, k=(10, 20), **kwargs)
+        metrics[task] = {name: float(value.double().mean()) for name, value in values.items()}
+        per_user[f'{task}, users'] = users.numpy()
+        for name in ('recall@20', 'ndcg@20'):
+            per_user[f'{task}, {name}'] = values[name].numpy()
+    result = {
+        **asdict(run),
+        'metrics': metrics,
+        'val_recall@20': best.recall,
+        'epoch': best.epoch,
+        'seconds': seconds,
+        'seconds_per_epoch': best.seconds_per_epoch,
+        'MiB': peak,
+        'alpha': best.alpha,
+        'curve': best.curve,
+        'torch': torch.__version__,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path.with_suffix('.npz'), **per_user)
+    temporary = path.with_suffix('.tmp')
+    temporary.write_text(json.dumps(result, indent=2))
+    os.replace(temporary, path)
+    return result
+
+
+def read_runs(root: Path) -> list[dict[str, Any]]:
+    """Return all runs there are, each with where it lies."""
+    paths = sorted(root.glob('*/*/*/*/seed*.json'))
+    return [{**json.loads(path.read_text()), 'path': path} for path in paths]
+
+
+def _reset_peak() -> None:
+    """Let Linux measure the peak of memory from now on."""
+    refs = Path('/proc/self/clear_refs')
+    if refs.exists():
+        refs.write_text('5')

@@ -1,0 +1,59 @@
+"""The search for each model's options: the same number of trials for all, on validation alone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import optuna
+from experiments.contestants import CONTESTANTS
+from experiments.runs import Run, train
+from experiments.shops import Shop
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+__all__ = ['best_options', 'search']
+
+
+def search(
+    data: str, contestant: str, shop: Shop, num_trials: int, epochs: int, root: Path
+) -> dict[str, Any]:
+    """Return the best options, after as many trials as are still missing.
+
+    A trial trains with seed 0; TPE proposes it, from a seed of its own. Trials are kept in a
+    journal, so an interrupted search goes on; one that was broken off counts as none.
+    """
+    space = CONTESTANTS[contestant].space
+    folder = root / data / 'search'
+    folder.mkdir(parents=True, exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        storage=JournalStorage(JournalFileBackend(str(folder / 'journal.log'))),
+        study_name=f'{contestant}, {epochs} epochs',
+        direction='maximize',
+        load_if_exists=True,
+    )
+    done = [trial for trial in study.trials if trial.state == optuna.trial.TrialState.COMPLETE]
+    study.sampler = optuna.samplers.TPESampler(seed=len(done))
+
+    def objective(trial: optuna.Trial) -> float:
+        chosen = {key: trial.suggest_categorical(key, values) for key, values in space.items()}
+        options = {**CONTESTANTS[contestant].options, **chosen}
+        best = train(Run(data, 'warm', contestant, '', 0, epochs, options), shop)
+        trial.set_user_attr('epoch', best.epoch)
+        print(f'  {best.recall:.4f} at epoch {best.epoch}: {chosen}', flush=True)
+        return best.recall
+
+    missing = num_trials - len(done) if space else 0
+    if missing > 0:
+        study.optimize(objective, n_trials=missing)
+    chosen = dict(study.best_params) if space else {}
+    path = folder / f'{contestant}.json'.replace(', ', '_')
+    path.write_text(json.dumps(chosen, indent=2))
+    return chosen
+
+
+def best_options(data: str, contestant: str, root: Path) -> dict[str, Any]:
+    """Return all options of a contestant, the chosen ones where there was a search."""
+    path = root / data / 'search' / f'{contestant}.json'.replace(', ', '_')
+    chosen = json.loads(path.read_text()) if path.exists() else {}
+    return {**CONTESTANTS[contestant].options, **chosen}

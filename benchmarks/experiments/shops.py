@@ -1,0 +1,158 @@
+"""The data sets, and the conditions under which the models meet on them."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import amazon_baby
+import ml100k
+import torch
+from common import INTERACTS, data_root
+from torch import Tensor
+from torch_geometric.data import HeteroData
+from torch_geometric.transforms import Compose
+
+from pyg_mmgef.datasets import LightGCNFolder, MMRecFolder, SyntheticShop
+from pyg_mmgef.schema import item_modalities
+from pyg_mmgef.transforms import (
+    AddCoInteractionGraph,
+    AddItemKNNGraph,
+    FuseModalities,
+    SplitColdItems,
+    SplitInteractions,
+)
+
+__all__ = ['CONDITIONS', 'SHOPS', 'Shop', 'load']
+
+ITEM = 'item'
+K = 10
+CONDITIONS = ('warm', 'cold', 'only', 'noise', 'fewer')
+
+
+@dataclass
+class Shop:
+    """Train with its item graphs, and the interactions to rank."""
+
+    train: HeteroData
+    val: Tensor
+    test: Tensor
+    cold_test: Tensor | None = None
+
+
+def _shop() -> list[HeteroData]:
+    return [SyntheticShop(Path('runs/shop'))[0]]
+
+
+def _lfm2k() -> list[HeteroData]:
+    features = {'text': 'text_minilm384.npy', 'audio': 'audio_vggish128.npy'}
+    return list(MMRecFolder(data_root('lfm2k_multimodal'), inter='lfm2k.inter', features=features))
+
+
+def _gowalla() -> list[HeteroData]:
+    """Return its published train and test; a tenth of each user's train is validation."""
+    train, test = LightGCNFolder(data_root('gowalla_lightgcn'))
+    rest, val, _ = SplitInteractions((0.9, 0.1, 0.0), seed=0)(train)
+    return [rest, val, test]
+
+
+SHOPS: dict[str, Callable[[], list[HeteroData]]] = {
+    'shop': _shop,
+    'ml100k': lambda: [ml100k.load()],
+    'baby': lambda: list(amazon_baby.load()),
+    'tiktok': lambda: list(MMRecFolder(data_root('tiktok_diffmm'))),
+    'lfm2k': _lfm2k,
+    'gowalla': _gowalla,
+}
+
+
+def load(name: str, condition: str = 'warm') -> Shop:
+    """Return a data set under a condition.
+
+    Args:
+        name: One of :data:`SHOPS`.
+        condition: ``'warm'``; ``'cold'`` (a fifth of the items loses its interactions, half of
+            them for test); ``'only:image'`` (no other modality); ``'noise:0.5'`` (that share of the
+            items gets the features of another item); ``'fewer:0.5'`` (that share of each user's
+            train interactions is removed).
+    """
+    kind, _, value = condition.partition(':')
+    if kind not in CONDITIONS:
+        raise SystemExit(f'a condition is one of {CONDITIONS} (got {condition!r})')
+    parts = SHOPS[name]()
+    if kind == 'only':
+        parts = [_only(part, value) for part in parts]
+    elif kind == 'noise':
+        parts = [_shuffled(part, float(value)) for part in parts]
+    cold_test = None
+    if kind == 'cold':
+        if len(parts) != 1:
+            raise SystemExit(f'{name!r} comes split, so no items can be made cold')
+        warm, _, cold = SplitColdItems(0.2, seed=0)(parts[0])
+        parts, cold_test = [warm], cold[INTERACTS].edge_label_index
+    train, val, test = parts if len(parts) == 3 else SplitInteractions(seed=0)(parts[0])
+    if kind == 'fewer':
+        train = _fewer(train, float(value))
+    return Shop(
+        _with_graphs(train, min_count=3 if name == 'baby' else 1),
+        val[INTERACTS].edge_label_index,
+        test[INTERACTS].edge_label_index,
+        cold_test,
+    )
+
+
+def _with_graphs(train: HeteroData, min_count: int) -> HeteroData:
+    x, _ = item_modalities(train)
+    steps = [AddCoInteractionGraph(k=K, min_count=min_count)]
+    if x:
+        per_modality = [
+            AddItemKNNGraph(K, attr=f'x_{name}', relation=f'similar_{name}') for name in x
+        ]
+        steps = [FuseModalities('concat'), AddItemKNNGraph(K), *per_modality, *steps]
+    return Compose(steps)(train)
+
+
+def _only(data: HeteroData, modality: str) -> HeteroData:
+    out = copy.copy(data)
+    x, _ = item_modalities(data)
+    if modality not in x:
+        raise SystemExit(f'there is no modality {modality!r} (there are {", ".join(x) or "none"})')
+    for name in x:
+        if name != modality:
+            for key in (f'x_{name}', f'has_{name}'):
+                if key in out[ITEM]:
+                    del out[ITEM][key]
+    return out
+
+
+def _shuffled(data: HeteroData, share: float) -> HeteroData:
+    """Let a share of the items swap all their features among each other."""
+    out = copy.copy(data)
+    generator = torch.Generator().manual_seed(0)
+    chosen = torch.randperm(data[ITEM].num_nodes, generator=generator)
+    chosen = chosen[: round(share * chosen.numel())]
+    source = torch.arange(data[ITEM].num_nodes)
+    source[chosen] = chosen.roll(1)
+    for name in item_modalities(data)[0]:
+        for key in (f'x_{name}', f'has_{name}'):
+            if key in data[ITEM]:
+                out[ITEM][key] = data[ITEM][key][source]
+    return out
+
+
+def _fewer(train: HeteroData, share: float) -> HeteroData:
+    """Remove a share of the train interactions, but never the last one of a user."""
+    out = copy.copy(train)
+    edge_index = train[INTERACTS].edge_index
+    order = torch.randperm(edge_index.size(1), generator=torch.Generator().manual_seed(0))
+    by_user = order[edge_index[0, order].argsort(stable=True)]
+    user = edge_index[0, by_user]
+    first = torch.ones_like(user, dtype=torch.bool)
+    first[1:] = user[1:] != user[:-1]
+    keep = first | (torch.rand(user.numel(), generator=torch.Generator().manual_seed(1)) >= share)
+    kept = by_user[keep].sort().values
+    out[INTERACTS].edge_index = edge_index[:, kept]
+    for key in ('edge_label_index', 'time', 'rating'):
+        if key in out[INTERACTS]:
+            del out[INTERACTS][key]
+    return out
