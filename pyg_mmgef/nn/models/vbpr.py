@@ -116,9 +116,9 @@ class VBPR(Recommender):
         """Draw new parameters and forget the features."""
         for layer in (self.user_embedding, self.item_embedding, self.user_content, self.lin):
             torch.nn.init.xavier_uniform_(layer.weight)
-        for layer in (self.item_bias, self.content_bias):
-            if layer is not None:
-                torch.nn.init.zeros_(layer.weight)
+        if self.item_bias is not None and self.content_bias is not None:
+            torch.nn.init.zeros_(self.item_bias.weight)
+            torch.nn.init.zeros_(self.content_bias.weight)
         self._features_cache.clear()
         self._warm_cache.clear()
 

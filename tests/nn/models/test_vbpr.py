@@ -198,9 +198,10 @@ def test_repr() -> None:
 
 
 def test_wrong_arguments() -> None:
-    for name in ('embedding_dim', 'content_dim'):
-        with pytest.raises(ValueError, match=f"'{name}' must be a positive integer"):
-            VBPR(3, 4, {'image': 5}, **{name: 0})
+    with pytest.raises(ValueError, match="'embedding_dim' must be a positive integer"):
+        VBPR(3, 4, {'image': 5}, embedding_dim=0)
+    with pytest.raises(ValueError, match="'content_dim' must be a positive integer"):
+        VBPR(3, 4, {'image': 5}, content_dim=-1)
     with pytest.raises(ValueError, match="'in_channels' is empty"):
         VBPR(3, 4, {})
     with pytest.raises(ValueError, match="'in_channels' is empty"):
