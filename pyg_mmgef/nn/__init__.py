@@ -3,16 +3,20 @@
 from pyg_mmgef.nn.conv import BipartiteLGConv, ItemGraphConv
 from pyg_mmgef.nn.fusion import EarlyFusion, SoftEdgeFusion
 from pyg_mmgef.nn.loss import AlignmentUniformityLoss, BPRLoss, SampledSoftmaxLoss
-from pyg_mmgef.nn.models import MMGEF, LightGCN, Recommender
+from pyg_mmgef.nn.models import MF, MMGEF, VBPR, ItemKNN, LightGCN, Popularity, Recommender
 
 __all__ = [
+    'MF',
     'MMGEF',
+    'VBPR',
     'AlignmentUniformityLoss',
     'BPRLoss',
     'BipartiteLGConv',
     'EarlyFusion',
     'ItemGraphConv',
+    'ItemKNN',
     'LightGCN',
+    'Popularity',
     'Recommender',
     'SampledSoftmaxLoss',
     'SoftEdgeFusion',

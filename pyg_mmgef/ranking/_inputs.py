@@ -9,18 +9,38 @@ __all__ = ['candidate_items', 'check_embeddings', 'pair_keys']
 
 
 def check_embeddings(z_user: Tensor, z_item: Tensor) -> None:
-    """Raise unless both are finite matrices of one width."""
+    """Raise unless both are finite matrices of one width, in layouts that can be multiplied."""
     for name, z in (('z_user', z_user), ('z_item', z_item)):
         if z.dim() != 2 or not z.is_floating_point():
             raise ValueError(
                 f"'{name}' must be a floating point matrix (got {list(z.shape)}, {z.dtype})"
             )
-        check_finite(name, z)
+        if z.layout == torch.sparse_csr:
+            _check_entries(name, z)
+        elif z.layout == torch.strided:
+            check_finite(name, z)
+        else:
+            raise ValueError(
+                f"'{name}' must be dense or in CSR form (got {z.layout}); convert it with "
+                "'.to_sparse_csr()'"
+            )
+    if z_item.layout == torch.sparse_csr and z_user.layout != torch.sparse_csr:
+        raise ValueError(
+            "'z_item' is sparse, but 'z_user' is dense; give both in CSR form, or 'z_user' alone"
+        )
     if z_user.size(1) != z_item.size(1):
         raise ValueError(
             f"'z_user' and 'z_item' must have the same number of channels (got "
             f'{z_user.size(1)} and {z_item.size(1)})'
         )
+
+
+def _check_entries(name: str, z: Tensor) -> None:
+    """Raise unless the entries of a CSR matrix are finite and inside of it."""
+    check_ids(name, z.col_indices(), z.size(1), 'column')
+    row = torch.repeat_interleave(z.crow_indices().diff())
+    # Zero times what isn't finite isn't a number, so that this has a row per row of the matrix.
+    check_finite(name, z.values().new_zeros(z.size(0)).index_add_(0, row, z.values() * 0))
 
 
 def candidate_items(candidates: Tensor | None, z_item: Tensor) -> Tensor:

@@ -33,8 +33,9 @@ def evaluate_ranking(
     MMRec. :func:`per_user_metrics` returns what is averaged here.
 
     Args:
-        z_user: User embeddings. Shape: ``[num_users, channels]``.
-        z_item: Item embeddings. Shape: ``[num_items, channels]``.
+        z_user: User embeddings, dense or a sparse CSR tensor. Shape: ``[num_users, channels]``.
+        z_item: Item embeddings, dense, or a sparse CSR tensor if :obj:`z_user` is one too.
+            Shape: ``[num_items, channels]``.
         target: Held-out interactions (user, item). Shape: ``[2, E]``.
         exclude: Interactions whose items are left out of the user's ranking, usually those of
             train. Shape: ``[2, E']``. (default: :obj:`None`)
@@ -49,9 +50,9 @@ def evaluate_ranking(
         The metrics by name, such as ``'recall@20'``.
 
     Raises:
-        ValueError: If embeddings aren't finite, ids are out of range, :obj:`target` is empty,
-            overlaps :obj:`exclude` or isn't part of :obj:`candidates`, a cut-off exceeds the
-            number of candidates, or a metric is unknown.
+        ValueError: If embeddings aren't finite or of another layout, ids are out of range,
+            :obj:`target` is empty, overlaps :obj:`exclude` or isn't part of :obj:`candidates`, a
+            cut-off exceeds the number of candidates, or a metric is unknown.
 
     Example:
         >>> z_user, z_item = torch.eye(2), torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])

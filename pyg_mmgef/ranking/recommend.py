@@ -23,8 +23,9 @@ def recommend(
     r"""Return the :obj:`k` items with the largest :math:`\mathbf{z}_u^{\top} \mathbf{z}_i`.
 
     Args:
-        z_user: User embeddings. Shape: ``[num_users, channels]``.
-        z_item: Item embeddings. Shape: ``[num_items, channels]``.
+        z_user: User embeddings, dense or a sparse CSR tensor. Shape: ``[num_users, channels]``.
+        z_item: Item embeddings, dense, or a sparse CSR tensor if :obj:`z_user` is one too.
+            Shape: ``[num_items, channels]``.
         users: Users to recommend to; :obj:`None` means all. Shape: ``[N]``.
             (default: :obj:`None`)
         k: Number of items per user. (default: ``10``)
@@ -40,7 +41,8 @@ def recommend(
         :obj:`k` items left has the id -1 and the score ``-inf`` in the remaining places.
 
     Raises:
-        ValueError: If embeddings aren't finite, ids are out of range, or :obj:`k` isn't positive.
+        ValueError: If embeddings aren't finite or of another layout, ids are out of range, or
+            :obj:`k` isn't positive.
 
     Example:
         >>> z_user, z_item = torch.eye(2), torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.2]])

@@ -1,10 +1,13 @@
 """The best items of each user by the inner product, with seen items left out."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from pyg_mmgef.graph.candidates import candidate_lists
 from pyg_mmgef.ranking._proof import ProvenRanking
+from pyg_mmgef.ranking._sparse_scores import SparseScores
 from pyg_mmgef.ranking._user_items import UserItems
 from pyg_mmgef.validate import check_positive
 
@@ -31,11 +34,13 @@ def top_items(
 
     Half precision is computed in float32, whatever autocast says. On the CPU, low-precision
     products choose the few items that float32 ranks (:class:`ProvenRanking`). All items are ranked
-    for users for whom that proves nothing, on other devices, in float64, and without a compiler.
+    for users for whom that proves nothing, on other devices, in float64, without a compiler, and
+    where embeddings are sparse.
 
     Args:
-        z_user: User embeddings. Shape: ``[num_users, channels]``.
-        z_item: Item embeddings. Shape: ``[num_items, channels]``.
+        z_user: User embeddings, dense or in CSR form. Shape: ``[num_users, channels]``.
+        z_item: Item embeddings, in CSR form only where :obj:`z_user` is.
+            Shape: ``[num_items, channels]``.
         users: Users to rank for. Shape: ``[N]``.
         k: Number of items per user, at most ``C``.
         excluded: Interactions whose items are left out, from :func:`pair_keys`. Shape: ``[E]``.
@@ -56,8 +61,9 @@ def top_items(
     # Lists of candidates that torch keeps would cost what they save.
     compiled = candidate_lists(0, 1, z_item.device).concurrent
     some = k > 0 and z_item.size(1) > 0 and users.numel() > FEW
+    dense = z_user.layout == torch.strided
     with torch.autocast(z_user.device.type, enabled=False):
-        if not (compiled and some and dtype == torch.float32):
+        if not (compiled and some and dense and dtype == torch.float32):
             return _rank_all(z_user, z_item, users, k, excluded, candidates, batch_size)
         ranking = ProvenRanking(z_user, z_item, k, excluded, candidates, wanted)
         score, item, proven = ranking(users, batch_size)
@@ -80,19 +86,29 @@ def _rank_all(
 ) -> tuple[Tensor, Tensor]:
     """See :func:`top_items`; from the scores of all candidates, in bounded memory."""
     seen = UserItems(excluded, z_user.size(0), z_item.size(0), candidates)
-    z_item = z_item[candidates]
-    size = max(1, BLOCK_SCORES // max(1, len(z_item)))
-    if z_item.device.type == 'cpu':
-        size = min(size, max(LEAST_ROWS, CACHED_SCORES // max(1, len(z_item))))
+    score_of, device = _scorer(z_user, z_item, candidates)
+    size = max(1, BLOCK_SCORES // max(1, len(candidates)))
+    if device == 'cpu':
+        size = min(size, max(LEAST_ROWS, CACHED_SCORES // max(1, len(candidates))))
     scores, columns = [], []
     for user in users.split(min(batch_size, size)):
-        score = z_user[user] @ z_item.t()
+        score = score_of(user)
         score[seen.of(user)] = float('-inf')
         score, column = _largest(score, k)
         scores.append(score)
         columns.append(column)
     score = torch.cat(scores)
     return score, candidates[torch.cat(columns)].masked_fill_(score.isneginf(), -1)
+
+
+def _scorer(
+    z_user: Tensor, z_item: Tensor, candidates: Tensor
+) -> tuple[Callable[[Tensor], Tensor], str]:
+    """Return what computes the scores of some users with all candidates, and on which device."""
+    if z_user.layout == torch.sparse_csr:
+        return SparseScores(z_user, z_item, candidates), 'cpu'
+    z_item = z_item[candidates]
+    return lambda user: z_user[user] @ z_item.t(), z_item.device.type
 
 
 def _largest(score: Tensor, k: int) -> tuple[Tensor, Tensor]:

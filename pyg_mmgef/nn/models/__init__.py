@@ -1,7 +1,11 @@
 """Recommenders: each maps a graph to the embeddings of all users and items."""
 
+from pyg_mmgef.nn.models.item_knn import ItemKNN
 from pyg_mmgef.nn.models.light_gcn import LightGCN
+from pyg_mmgef.nn.models.mf import MF
 from pyg_mmgef.nn.models.mmgef import MMGEF
+from pyg_mmgef.nn.models.popularity import Popularity
 from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.models.vbpr import VBPR
 
-__all__ = ['MMGEF', 'LightGCN', 'Recommender']
+__all__ = ['MF', 'MMGEF', 'VBPR', 'ItemKNN', 'LightGCN', 'Popularity', 'Recommender']

@@ -1,0 +1,42 @@
+"""Scores from sparse embeddings, whose channels may be as many as there are items."""
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+__all__ = ['SparseScores']
+
+
+class SparseScores:
+    """Inner products of users with sparse embeddings and of items, a block of users at a time.
+
+    Only channels that both have are multiplied. On every device it is scipy that does it: torch has
+    no product of two sparse matrices without MKL, and a GPU adds the same numbers up in another
+    order each time, which would let chance decide between equal scores.
+
+    Args:
+        z_user: User embeddings in CSR form, float32 or float64. Shape: ``[num_users, channels]``.
+        z_item: Item embeddings of the same type, dense or in CSR form.
+            Shape: ``[num_items, channels]``.
+        candidates: The items to score. Shape: ``[C]``.
+    """
+
+    def __init__(self, z_user: Tensor, z_item: Tensor, candidates: Tensor) -> None:
+        self._users = _as_scipy(z_user)
+        self._by_channel: sp.csr_array | np.ndarray
+        if z_item.layout == torch.sparse_csr:
+            self._by_channel = _as_scipy(z_item)[candidates.cpu().numpy()].T.tocsr()
+        else:
+            self._by_channel = z_item[candidates].t().contiguous().cpu().numpy()
+
+    def __call__(self, users: Tensor) -> Tensor:
+        """Return the scores of some users. Shape: ``[len(users), C]``."""
+        scores = self._users[users.cpu().numpy()] @ self._by_channel
+        dense = scores.toarray() if sp.issparse(scores) else scores
+        return torch.from_numpy(dense).to(users.device)
+
+
+def _as_scipy(matrix: Tensor) -> sp.csr_array:
+    parts = matrix.values(), matrix.col_indices(), matrix.crow_indices()
+    return sp.csr_array(tuple(part.cpu().numpy() for part in parts), shape=tuple(matrix.shape))
