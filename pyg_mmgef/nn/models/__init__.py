@@ -1,8 +1,9 @@
 """Recommenders: each maps a graph to the embeddings of all users and items."""
 
+from pyg_mmgef.nn.models.grcn import GRCN
 from pyg_mmgef.nn.models.light_gcn import LightGCN
 from pyg_mmgef.nn.models.mmgcn import MMGCN
 from pyg_mmgef.nn.models.mmgef import MMGEF
 from pyg_mmgef.nn.models.recommender import Recommender
 
-__all__ = ['MMGCN', 'MMGEF', 'LightGCN', 'Recommender']
+__all__ = ['GRCN', 'MMGCN', 'MMGEF', 'LightGCN', 'Recommender']

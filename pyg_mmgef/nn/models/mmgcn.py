@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Embedding, Linear, Module, ModuleList
 from torch_geometric.data import HeteroData
+from torch_geometric.nn.inits import reset
 
 from pyg_mmgef.graph.csr_pair import CSRPair
 from pyg_mmgef.nn.models.distinct import distinct, restore, select
@@ -94,6 +95,7 @@ class MMGCN(Recommender):
         check_positive('num_layers', num_layers)
         check_choice('combination', combination, COMBINATIONS)
         self.embedding_dim = embedding_dim
+        self.num_layers = num_layers
         self.combination = combination
         self.user_embedding = Embedding(num_users, embedding_dim)
         self.item_embedding = Embedding(num_items, embedding_dim)
@@ -120,8 +122,7 @@ class MMGCN(Recommender):
         """Draw new parameters, and forget the graph and the features."""
         torch.nn.init.xavier_normal_(self.user_embedding.weight)
         torch.nn.init.xavier_normal_(self.item_embedding.weight)
-        for branch in self.branches:
-            branch.reset_parameters()
+        reset(self.branches)
         self._features.clear()
         self._cache.clear()
 
@@ -167,7 +168,7 @@ class MMGCN(Recommender):
         return (
             f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
             f'{self._features.in_channels}, embedding_dim={self.embedding_dim}, '
-            f'num_layers={len(self.branches[0].layers)}, combination={self.combination!r})'
+            f'num_layers={self.num_layers}, combination={self.combination!r})'
         )
 
 
@@ -185,8 +186,7 @@ class _Branch(Module):
     def reset_parameters(self) -> None:
         torch.nn.init.xavier_normal_(self.preference.weight)
         self.lin.reset_parameters()
-        for layer in self.layers:
-            layer.reset_parameters()
+        reset(self.layers)
 
     def forward(
         self,
@@ -201,8 +201,8 @@ class _Branch(Module):
         for layer in self.layers:
             users, items = read if layer is self.layers[-1] else (None, None)
             x_user, x_item = (
-                layer(x_user, _mean(pair.t(), layer.message(x_item), users), embeddings[0], users),
-                layer(x_item, _mean(pair, layer.message(x_user), items), embeddings[1], items),
+                layer(pair.t(), x_item, x_user, embeddings[0], users),
+                layer(pair, x_user, x_item, embeddings[1], items),
             )
         return x_user, x_item
 
@@ -222,14 +222,12 @@ class _Layer(Module):
             lin.reset_parameters()
             torch.nn.init.xavier_normal_(lin.weight)
 
-    def forward(self, x: Tensor, mean: Tensor, embedding: Tensor, rows: Tensor | None) -> Tensor:
-        h = F.leaky_relu(mean)
-        own = F.leaky_relu(self.lin_self(select(x, rows))) + select(embedding, rows)
+    def forward(
+        self, pair: CSRPair, x: Tensor, x_self: Tensor, embedding: Tensor, rows: Tensor | None
+    ) -> Tensor:
+        num_neighbors = select(pair.num_incoming, rows).clamp(min=1)[:, None]
+        h = F.leaky_relu(pair.matmul(self.message(x), rows=rows) / num_neighbors)
+        own = F.leaky_relu(self.lin_self(select(x_self, rows))) + select(embedding, rows)
         if self.concat:
             return F.leaky_relu(self.lin(torch.cat([h, own], dim=1)))
         return F.leaky_relu(self.lin(h) + own)
-
-
-def _mean(pair: CSRPair, x: Tensor, rows: Tensor | None) -> Tensor:
-    """Return the mean over what each destination receives, zero where that is nothing."""
-    return pair.matmul(x, rows=rows) / select(pair.num_incoming, rows).clamp(min=1)[:, None]
