@@ -88,8 +88,8 @@ class GRCN(Recommender):
         num_routings: Number of routing steps :math:`T`. (default: ``3``)
 
     Raises:
-        ValueError: If a size isn't positive, or the data passed to :meth:`forward` doesn't fit the
-            model.
+        ValueError: If a size isn't positive, :obj:`num_routings` is negative, or the data passed to
+            :meth:`forward` doesn't fit the model.
     """
 
     def __init__(
