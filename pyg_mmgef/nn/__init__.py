@@ -3,10 +3,22 @@
 from pyg_mmgef.nn.conv import BipartiteLGConv, ItemGraphConv
 from pyg_mmgef.nn.fusion import EarlyFusion, SoftEdgeFusion
 from pyg_mmgef.nn.loss import AlignmentUniformityLoss, BPRLoss, SampledSoftmaxLoss
-from pyg_mmgef.nn.models import MF, MMGEF, VBPR, ItemKNN, LightGCN, Popularity, Recommender
+from pyg_mmgef.nn.models import (
+    GRCN,
+    MF,
+    MMGCN,
+    MMGEF,
+    VBPR,
+    ItemKNN,
+    LightGCN,
+    Popularity,
+    Recommender,
+)
 
 __all__ = [
+    'GRCN',
     'MF',
+    'MMGCN',
     'MMGEF',
     'VBPR',
     'AlignmentUniformityLoss',

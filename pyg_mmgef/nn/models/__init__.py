@@ -1,11 +1,23 @@
 """Recommenders: each maps a graph to the embeddings of all users and items."""
 
+from pyg_mmgef.nn.models.grcn import GRCN
 from pyg_mmgef.nn.models.item_knn import ItemKNN
 from pyg_mmgef.nn.models.light_gcn import LightGCN
 from pyg_mmgef.nn.models.mf import MF
+from pyg_mmgef.nn.models.mmgcn import MMGCN
 from pyg_mmgef.nn.models.mmgef import MMGEF
 from pyg_mmgef.nn.models.popularity import Popularity
 from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.nn.models.vbpr import VBPR
 
-__all__ = ['MF', 'MMGEF', 'VBPR', 'ItemKNN', 'LightGCN', 'Popularity', 'Recommender']
+__all__ = [
+    'GRCN',
+    'MF',
+    'MMGCN',
+    'MMGEF',
+    'VBPR',
+    'ItemKNN',
+    'LightGCN',
+    'Popularity',
+    'Recommender',
+]

@@ -12,7 +12,18 @@ from torch_geometric.data import HeteroData
 
 import pyg_mmgef.nn
 from pyg_mmgef.loader import TripletLoader
-from pyg_mmgef.nn import MF, MMGEF, VBPR, BPRLoss, ItemKNN, LightGCN, Popularity, Recommender
+from pyg_mmgef.nn import (
+    GRCN,
+    MF,
+    MMGCN,
+    MMGEF,
+    VBPR,
+    BPRLoss,
+    ItemKNN,
+    LightGCN,
+    Popularity,
+    Recommender,
+)
 from pyg_mmgef.ranking import evaluate_ranking, recommend
 from pyg_mmgef.schema import INTERACTS, ITEM, USER
 from tests.nn.models.shops import COLD, interacting, planted_shop, small_shop
@@ -20,15 +31,17 @@ from tests.nn.models.shops import COLD, interacting, planted_shop, small_shop
 Build = Callable[[HeteroData], Recommender]
 
 MODELS: dict[str, Build] = {
-    'LightGCN': lambda data: LightGCN.from_data(data, embedding_dim=8),
-    'MMGEF': lambda data: MMGEF.from_data(data, embedding_dim=8, k=3),
-    'MF': lambda data: MF.from_data(data, embedding_dim=8),
-    'VBPR': lambda data: VBPR.from_data(data, embedding_dim=8, content_dim=8),
+    'GRCN': lambda data: GRCN.from_data(data, embedding_dim=8, feature_dim=8),
     'ItemKNN': lambda data: ItemKNN.from_data(data, k=3),
+    'LightGCN': lambda data: LightGCN.from_data(data, embedding_dim=8),
+    'MF': lambda data: MF.from_data(data, embedding_dim=8),
+    'MMGCN': lambda data: MMGCN.from_data(data, embedding_dim=16, feature_dim=16),
+    'MMGEF': lambda data: MMGEF.from_data(data, embedding_dim=8, k=3),
     'Popularity': lambda data: Popularity.from_data(data),
+    'VBPR': lambda data: VBPR.from_data(data, embedding_dim=8, content_dim=8),
 }
-CONTENT_BLIND = ('LightGCN', 'MF', 'ItemKNN', 'Popularity')
-"""Models that don't read features, so that a missing modality is nothing to them."""
+CONTENT_BLIND = ('ItemKNN', 'LightGCN', 'MF', 'Popularity')
+"""Models whose embeddings don't read features, though their loss or their item graph may."""
 IMPERSONAL = ('Popularity',)
 """Models that rank alike for all users, so that what groups of them like cannot be learned."""
 
