@@ -12,19 +12,25 @@ from torch_geometric.data import HeteroData
 
 import pyg_mmgef.nn
 from pyg_mmgef.loader import TripletLoader
-from pyg_mmgef.nn import MMGEF, BPRLoss, LightGCN, Recommender
+from pyg_mmgef.nn import FREEDOM, MMGEF, BPRLoss, LightGCN, Recommender
 from pyg_mmgef.ranking import evaluate_ranking, recommend
 from pyg_mmgef.schema import INTERACTS, ITEM, USER
-from tests.nn.models.shops import COLD, interacting, planted_shop, small_shop
+from tests.nn.models import shops
+from tests.nn.models.shops import COLD, interacting, planted_shop
 
 Build = Callable[[HeteroData], Recommender]
 
 MODELS: dict[str, Build] = {
+    'FREEDOM': lambda data: FREEDOM.from_data(data, embedding_dim=8),
     'LightGCN': lambda data: LightGCN.from_data(data, embedding_dim=8),
     'MMGEF': lambda data: MMGEF.from_data(data, embedding_dim=8, k=3),
 }
-CONTENT_BLIND = ('LightGCN',)
-"""Models that don't read features, so that a missing modality is nothing to them."""
+CONTENT_BLIND = ('FREEDOM', 'LightGCN')
+"""Models whose embeddings don't read features, though their loss or their item graph may."""
+
+
+def small_shop() -> HeteroData:
+    return shops.small_shop(('similar', 'co_interacts', 'similar_image', 'similar_text'))
 
 
 def built(build: Build, data: HeteroData, seed: int = 0) -> Recommender:
@@ -237,7 +243,14 @@ def test_learns_what_is_planted(build: Build) -> None:
     data[INTERACTS].edge_index = data[INTERACTS].edge_index[:, is_train]
     from pyg_mmgef.transforms import AddCoInteractionGraph, AddItemKNNGraph, FuseModalities
 
-    for transform in (FuseModalities(), AddItemKNNGraph(k=3), AddCoInteractionGraph(k=3)):
+    transforms = (
+        FuseModalities(),
+        AddItemKNNGraph(k=3),
+        AddItemKNNGraph(k=3, attr='x_image', relation='similar_image'),
+        AddItemKNNGraph(k=3, attr='x_text', relation='similar_text'),
+        AddCoInteractionGraph(k=3),
+    )
+    for transform in transforms:
         data = transform(data)
     torch.manual_seed(0)
     model = build(data)
