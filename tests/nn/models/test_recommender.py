@@ -12,7 +12,7 @@ from torch_geometric.data import HeteroData
 
 import pyg_mmgef.nn
 from pyg_mmgef.loader import TripletLoader
-from pyg_mmgef.nn import FREEDOM, MMGEF, BPRLoss, LightGCN, Recommender
+from pyg_mmgef.nn import BM3, FREEDOM, MMGEF, BPRLoss, LightGCN, Recommender
 from pyg_mmgef.ranking import evaluate_ranking, recommend
 from pyg_mmgef.schema import INTERACTS, ITEM, USER
 from tests.nn.models import shops
@@ -21,11 +21,12 @@ from tests.nn.models.shops import COLD, interacting, planted_shop
 Build = Callable[[HeteroData], Recommender]
 
 MODELS: dict[str, Build] = {
+    'BM3': lambda data: BM3.from_data(data, embedding_dim=8),
     'FREEDOM': lambda data: FREEDOM.from_data(data, embedding_dim=8),
     'LightGCN': lambda data: LightGCN.from_data(data, embedding_dim=8),
     'MMGEF': lambda data: MMGEF.from_data(data, embedding_dim=8, k=3),
 }
-CONTENT_BLIND = ('FREEDOM', 'LightGCN')
+CONTENT_BLIND = ('BM3', 'FREEDOM', 'LightGCN')
 """Models whose embeddings don't read features, though their loss or their item graph may."""
 
 
