@@ -3,11 +3,12 @@
 from pyg_mmgef.nn.conv import BipartiteLGConv, ItemGraphConv
 from pyg_mmgef.nn.fusion import EarlyFusion, SoftEdgeFusion
 from pyg_mmgef.nn.loss import AlignmentUniformityLoss, BPRLoss, SampledSoftmaxLoss
-from pyg_mmgef.nn.models import BM3, FREEDOM, MMGEF, LightGCN, Recommender
+from pyg_mmgef.nn.models import BM3, FREEDOM, MGCN, MMGEF, LightGCN, Recommender
 
 __all__ = [
     'BM3',
     'FREEDOM',
+    'MGCN',
     'MMGEF',
     'AlignmentUniformityLoss',
     'BPRLoss',

@@ -12,7 +12,7 @@ from torch_geometric.data import HeteroData
 
 import pyg_mmgef.nn
 from pyg_mmgef.loader import TripletLoader
-from pyg_mmgef.nn import BM3, FREEDOM, MMGEF, BPRLoss, LightGCN, Recommender
+from pyg_mmgef.nn import BM3, FREEDOM, MGCN, MMGEF, BPRLoss, LightGCN, Recommender
 from pyg_mmgef.ranking import evaluate_ranking, recommend
 from pyg_mmgef.schema import INTERACTS, ITEM, USER
 from tests.nn.models import shops
@@ -24,6 +24,7 @@ MODELS: dict[str, Build] = {
     'BM3': lambda data: BM3.from_data(data, embedding_dim=8),
     'FREEDOM': lambda data: FREEDOM.from_data(data, embedding_dim=8),
     'LightGCN': lambda data: LightGCN.from_data(data, embedding_dim=8),
+    'MGCN': lambda data: MGCN.from_data(data, embedding_dim=8),
     'MMGEF': lambda data: MMGEF.from_data(data, embedding_dim=8, k=3),
 }
 CONTENT_BLIND = ('BM3', 'FREEDOM', 'LightGCN')
