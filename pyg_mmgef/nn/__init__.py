@@ -4,8 +4,11 @@ from pyg_mmgef.nn.conv import BipartiteLGConv, ItemGraphConv
 from pyg_mmgef.nn.fusion import EarlyFusion, SoftEdgeFusion
 from pyg_mmgef.nn.loss import AlignmentUniformityLoss, BPRLoss, SampledSoftmaxLoss
 from pyg_mmgef.nn.models import (
+    BM3,
+    FREEDOM,
     GRCN,
     MF,
+    MGCN,
     MMGCN,
     MMGEF,
     VBPR,
@@ -16,8 +19,11 @@ from pyg_mmgef.nn.models import (
 )
 
 __all__ = [
+    'BM3',
+    'FREEDOM',
     'GRCN',
     'MF',
+    'MGCN',
     'MMGCN',
     'MMGEF',
     'VBPR',

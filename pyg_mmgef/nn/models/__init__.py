@@ -1,9 +1,12 @@
 """Recommenders: each maps a graph to the embeddings of all users and items."""
 
+from pyg_mmgef.nn.models.bm3 import BM3
+from pyg_mmgef.nn.models.freedom import FREEDOM
 from pyg_mmgef.nn.models.grcn import GRCN
 from pyg_mmgef.nn.models.item_knn import ItemKNN
 from pyg_mmgef.nn.models.light_gcn import LightGCN
 from pyg_mmgef.nn.models.mf import MF
+from pyg_mmgef.nn.models.mgcn import MGCN
 from pyg_mmgef.nn.models.mmgcn import MMGCN
 from pyg_mmgef.nn.models.mmgef import MMGEF
 from pyg_mmgef.nn.models.popularity import Popularity
@@ -11,8 +14,11 @@ from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.nn.models.vbpr import VBPR
 
 __all__ = [
+    'BM3',
+    'FREEDOM',
     'GRCN',
     'MF',
+    'MGCN',
     'MMGCN',
     'MMGEF',
     'VBPR',

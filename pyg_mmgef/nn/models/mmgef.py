@@ -269,7 +269,7 @@ class MMGEF(Recommender):
     def _embed(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        is_warm = self._is_warm(data)
+        is_warm = self.light_gcn.is_warm(data)
         if self.training and self.item_dropout > 0:
             is_warm = is_warm & (torch.rand_like(is_warm, dtype=torch.float) >= self.item_dropout)
         z_user, z_item = self.light_gcn.embed(data, users, items)
@@ -290,14 +290,11 @@ class MMGEF(Recommender):
             raise ValueError('the model fuses no item graphs, so there is no attention')
         x = None
         if self.edge_fusion.mode in ('node', 'edge'):
-            x = self._item_input(data, self._is_warm(data))
+            x = self._item_input(data, self.light_gcn.is_warm(data))
         if self.edge_fusion.mode != 'edge':
             return self.edge_fusion.node_alpha(x)
         _, edge_index, _ = self._graphs_of(data).union(data)
         return self.edge_fusion.alpha(edge_index, x)
-
-    def _is_warm(self, data: HeteroData) -> Tensor:
-        return self.light_gcn.interaction_graph(data).num_incoming[:, None] > 0
 
     def _fused(self, data: HeteroData) -> Tensor:
         assert self.fusion is not None

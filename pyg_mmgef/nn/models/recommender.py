@@ -82,9 +82,18 @@ class Recommender(Module, ABC):
         Returns:
             A scalar.
         """
+        return loss_fn(*self.triplets(data, users, items, negatives))
+
+    def triplets(
+        self, data: HeteroData, users: Tensor, items: Tensor, negatives: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the embeddings of a batch, as a ranking loss takes them.
+
+        The arguments are those of :meth:`loss`; the embeddings have a further dimension.
+        """
         z_user, z_item = self(data, users, torch.cat([items, negatives.flatten()]))
         z_item, z_negative = z_item.split([items.numel(), negatives.numel()])
-        return loss_fn(z_user, z_item, z_negative.view(*negatives.shape, z_user.size(-1)))
+        return z_user, z_item, z_negative.view(*negatives.shape, z_user.size(-1))
 
     def check_sizes(self, data: HeteroData) -> None:
         """Raise a :class:`ValueError` unless the data has the users and items of the model."""

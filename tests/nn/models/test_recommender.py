@@ -13,8 +13,11 @@ from torch_geometric.data import HeteroData
 import pyg_mmgef.nn
 from pyg_mmgef.loader import TripletLoader
 from pyg_mmgef.nn import (
+    BM3,
+    FREEDOM,
     GRCN,
     MF,
+    MGCN,
     MMGCN,
     MMGEF,
     VBPR,
@@ -26,24 +29,32 @@ from pyg_mmgef.nn import (
 )
 from pyg_mmgef.ranking import evaluate_ranking, recommend
 from pyg_mmgef.schema import INTERACTS, ITEM, USER
-from tests.nn.models.shops import COLD, interacting, planted_shop, small_shop
+from tests.nn.models import shops
+from tests.nn.models.shops import COLD, interacting, planted_shop
 
 Build = Callable[[HeteroData], Recommender]
 
 MODELS: dict[str, Build] = {
+    'BM3': lambda data: BM3.from_data(data, embedding_dim=8),
+    'FREEDOM': lambda data: FREEDOM.from_data(data, embedding_dim=8),
     'GRCN': lambda data: GRCN.from_data(data, embedding_dim=8, feature_dim=8),
     'ItemKNN': lambda data: ItemKNN.from_data(data, k=3),
     'LightGCN': lambda data: LightGCN.from_data(data, embedding_dim=8),
     'MF': lambda data: MF.from_data(data, embedding_dim=8),
+    'MGCN': lambda data: MGCN.from_data(data, embedding_dim=8),
     'MMGCN': lambda data: MMGCN.from_data(data, embedding_dim=16, feature_dim=16),
     'MMGEF': lambda data: MMGEF.from_data(data, embedding_dim=8, k=3),
     'Popularity': lambda data: Popularity.from_data(data),
     'VBPR': lambda data: VBPR.from_data(data, embedding_dim=8, content_dim=8),
 }
-CONTENT_BLIND = ('ItemKNN', 'LightGCN', 'MF', 'Popularity')
+CONTENT_BLIND = ('BM3', 'FREEDOM', 'ItemKNN', 'LightGCN', 'MF', 'Popularity')
 """Models whose embeddings don't read features, though their loss or their item graph may."""
 IMPERSONAL = ('Popularity',)
 """Models that rank alike for all users, so that what groups of them like cannot be learned."""
+
+
+def small_shop() -> HeteroData:
+    return shops.small_shop(('similar', 'co_interacts', 'similar_image', 'similar_text'))
 
 
 def built(build: Build, data: HeteroData, seed: int = 0) -> Recommender:
@@ -270,7 +281,14 @@ def test_learns_what_is_planted(build: Build) -> None:
     data[INTERACTS].edge_index = data[INTERACTS].edge_index[:, is_train]
     from pyg_mmgef.transforms import AddCoInteractionGraph, AddItemKNNGraph, FuseModalities
 
-    for transform in (FuseModalities(), AddItemKNNGraph(k=3), AddCoInteractionGraph(k=3)):
+    transforms = (
+        FuseModalities(),
+        AddItemKNNGraph(k=3),
+        AddItemKNNGraph(k=3, attr='x_image', relation='similar_image'),
+        AddItemKNNGraph(k=3, attr='x_text', relation='similar_text'),
+        AddCoInteractionGraph(k=3),
+    )
+    for transform in transforms:
         data = transform(data)
     torch.manual_seed(0)
     model = build(data)

@@ -1,0 +1,185 @@
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn import Linear, Module
+from torch_geometric.data import HeteroData
+
+from pyg_mmgef.nn.models.distinct import distinct, restore, select
+from pyg_mmgef.nn.models.light_gcn import LightGCN
+from pyg_mmgef.nn.models.modality_linear import ModalityLinear, modality_channels
+from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.schema import ITEM, USER, num_users_items
+
+__all__ = ['BM3']
+
+
+class BM3(Recommender):
+    r"""LightGCN and item features, aligned with perturbed copies of themselves; no negatives.
+
+    .. math::
+        \mathbf{h}_u = \mathbf{z}^{\mathrm{LightGCN}}_u, \qquad
+        \mathbf{h}_i = \mathbf{z}^{\mathrm{LightGCN}}_i + \mathbf{z}^{(0)}_i, \qquad
+        \mathbf{h}^m_i = \mathbf{W}^m \mathbf{x}^m_i + \mathbf{b}^m, \qquad
+        \mathbf{z} = \mathbf{W} \mathbf{h} + \mathbf{b}
+
+    from `"Bootstrap Latent Representations for Multi-modal Recommendation"
+    <https://arxiv.org/abs/2207.05969>`_. The last map is the *predictor*, one for users, items
+    and modalities; its outputs score. A *target* :math:`\dot{\mathbf{h}}` is a copy of
+    :math:`\mathbf{h}` under dropout that no gradient flows into, and the loss asks the predictor
+    for it. With the distance :math:`\delta(\mathbf{a}, \mathbf{b}) = 1 - \cos(\mathbf{a},
+    \mathbf{b})`, averaged over the interactions :math:`(u, i)` of a batch,
+
+    .. math::
+        \mathcal{L} = \; & \delta(\mathbf{z}_u, \dot{\mathbf{h}}_i) +
+        \delta(\mathbf{z}_i, \dot{\mathbf{h}}_u)
+        & \text{(reconstruction)} \\
+        + \, & \beta \textstyle\sum_m \left[ \delta(\mathbf{z}^m_i, \dot{\mathbf{h}}_i) +
+        \delta(\mathbf{z}^m_i, \dot{\mathbf{h}}^m_i) \right]
+        & \text{(alignment between and within modalities)} \\
+        + \, & \tfrac{\lambda}{2} \left( \lVert \mathbf{h}_u \rVert^2 +
+        \lVert \mathbf{h}_i \rVert^2 \right)
+
+    So :meth:`loss` **reads neither the negatives nor** ``loss_fn``: a loader need not draw any,
+    and the L2 weight is an argument of the model. Features act through the loss alone.
+
+    **Deviations.** The authors' code divides the norms, not squared, of all users and items by the
+    number of items, so its weight of 0.1 or 0.01 is not ours; it draws one dropout mask per node
+    and step, here each interaction has its own; and it fine-tunes the features, which are fixed
+    here. An item that lacks a modality is left out of that modality's terms. A cold item, one
+    without train interactions, has :math:`\mathbf{h}_i = \mathbf{0}`, since its id embedding is
+    random; all cold items score alike.
+
+    Args:
+        num_users: Number of users.
+        num_items: Number of items.
+        in_channels: Channels of each modality ``data['item'].x_<modality>``.
+        embedding_dim: Channels of the embeddings. (default: ``64``)
+        num_layers: Layers of LightGCN. (default: ``1``)
+        dropout: Share of the channels that a target loses in training. (default: ``0.5``)
+        alignment_weight: The weight :math:`\beta`, 2 in the authors' code. (default: ``2.0``)
+        l2: The weight :math:`\lambda`. (default: ``1e-2``)
+
+    Raises:
+        ValueError: If a number is out of range, or the data doesn't fit the model.
+    """
+
+    def __init__(
+        self,
+        num_users: int,
+        num_items: int,
+        in_channels: Mapping[str, int],
+        *,
+        embedding_dim: int = 64,
+        num_layers: int = 1,
+        dropout: float = 0.5,
+        alignment_weight: float = 2.0,
+        l2: float = 1e-2,
+    ) -> None:
+        super().__init__(num_users, num_items)
+        if not 0 <= dropout < 1:
+            raise ValueError(f"'dropout' must lie in [0, 1) (got {dropout})")
+        for name, weight in (('alignment_weight', alignment_weight), ('l2', l2)):
+            if not 0 <= weight < math.inf:
+                raise ValueError(f"'{name}' must not be negative (got {weight})")
+        self.dropout = dropout
+        self.alignment_weight = alignment_weight
+        self.l2 = l2
+        self.light_gcn = LightGCN(num_users, num_items, embedding_dim, num_layers)
+        self.lin = ModalityLinear(in_channels, embedding_dim)
+        self.predictor = Linear(embedding_dim, embedding_dim)
+        self.reset_parameters()
+
+    @classmethod
+    def from_data(cls, data: HeteroData, **kwargs: Any) -> 'BM3':
+        """Build the model for :obj:`data`, with the modalities that it has.
+
+        Args:
+            data: A graph in the schema of this package.
+            **kwargs: Arguments of the constructor.
+
+        Raises:
+            ValueError: If the data has no item features.
+        """
+        if 'in_channels' not in kwargs:
+            kwargs['in_channels'] = modality_channels(data, cls.__name__)
+        return cls(*num_users_items(data), **kwargs)
+
+    def reset_parameters(self) -> None:
+        """Draw new parameters and forget the graph."""
+        for module in (self.light_gcn, self.lin, self.predictor):
+            module.reset_parameters()
+
+    def forward(
+        self, data: HeteroData, users: Tensor | None = None, items: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the embeddings of all users and items, or of those that are asked for.
+
+        Args:
+            data: The train graph; the features aren't read.
+            users: User ids; :obj:`None` means all, see :meth:`LightGCN.forward`. Shape: ``[*]``.
+                (default: :obj:`None`)
+            items: Item ids; :obj:`None` means all. Shape: ``[*]``. (default: :obj:`None`)
+
+        Returns:
+            ``z_user`` of shape ``[num_users, embedding_dim]`` or ``[*users.shape,
+            embedding_dim]``, and ``z_item`` likewise.
+        """
+        h_user, h_item = self._backbone(data, users, items)
+        return self.predictor(h_user), self.predictor(h_item)
+
+    def _backbone(
+        self, data: HeteroData, users: Tensor | None, items: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        r"""Return :math:`\mathbf{h}`, what the predictor reads."""
+        users, place_of_user = distinct('users', users, self.num_users, USER)
+        items, place_of_item = distinct('items', items, self.num_items, ITEM)
+        is_warm = select(self.light_gcn.is_warm(data), items)
+        h_user, z_item = self.light_gcn.embed(data, users, items)
+        h_item = z_item + select(self.light_gcn.item_embedding.weight, items)
+        h_item = torch.where(is_warm, h_item, 0.0)
+        return restore(h_user, place_of_user), restore(h_item, place_of_item)
+
+    def loss(
+        self, data: HeteroData, users: Tensor, items: Tensor, negatives: Tensor, loss_fn: Module
+    ) -> Tensor:
+        """Return the loss of a batch of interactions.
+
+        Args:
+            data: The train graph, with the item features the model was built for.
+            users: User ids. Shape: ``[B]``.
+            items: Items they have taken. Shape: ``[B]``.
+            negatives: Not read.
+            loss_fn: Not read.
+
+        Returns:
+            A scalar.
+        """
+        h_user, h_item = self._backbone(data, users, items)
+        target_user, target_item = self._target(h_user), self._target(h_item)
+        loss = (
+            _distance(self.predictor(h_user), target_item).mean()
+            + _distance(self.predictor(h_item), target_user).mean()
+            + self.l2 / 2 * (h_user.square().sum() + h_item.square().sum()) / users.numel()
+        )
+        for h, has in self.lin(data, items).values():
+            z = self.predictor(h)
+            distance = _distance(z, target_item) + _distance(z, self._target(h))
+            loss = loss + self.alignment_weight * (distance * has).sum() / has.sum().clamp(min=1)
+        return loss
+
+    def _target(self, h: Tensor) -> Tensor:
+        return F.dropout(h.detach(), self.dropout, self.training)
+
+    def __repr__(self) -> str:
+        return (
+            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
+            f'{self.lin.in_channels}, embedding_dim={self.light_gcn.embedding_dim})'
+        )
+
+
+def _distance(a: Tensor, b: Tensor) -> Tensor:
+    return 1 - F.cosine_similarity(a, b, dim=-1)

@@ -1,0 +1,214 @@
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Linear, Module, ModuleList, Sequential, Tanh
+from torch_geometric.data import HeteroData
+
+from pyg_mmgef.nn.loss.info_nce import info_nce
+from pyg_mmgef.nn.models.distinct import distinct, restore, select
+from pyg_mmgef.nn.models.item_graphs import ItemGraphs
+from pyg_mmgef.nn.models.light_gcn import LightGCN
+from pyg_mmgef.nn.models.modality_linear import ModalityLinear, modality_channels
+from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.schema import ITEM, USER, item_graph, num_users_items
+from pyg_mmgef.validate import check_positive
+
+__all__ = ['MGCN']
+
+
+class MGCN(Recommender):
+    r"""Features purified by behaviour, propagated in views of their own, fused by behaviour.
+
+    From `"Multi-View Graph Convolutional Network for Multimedia Recommendation"
+    <https://arxiv.org/abs/2308.03588>`_, in three steps. The **purifier** gates the id embedding
+    of an item, what its behaviour says, by the features of each modality:
+
+    .. math::
+        \mathbf{p}^m_i = \mathbf{e}_i \odot \sigma \left( \mathbf{W}^m_2 (\mathbf{W}^m_1
+        \mathbf{x}^m_i + \mathbf{b}^m_1) + \mathbf{b}^m_2 \right)
+
+    The **views** are LightGCN, whose embeddings of users and items are the content
+    :math:`\mathbf{c}`, and the frozen kNN graph :math:`\mathbf{A}^m` of each modality; users
+    gather what they have taken, over the normalised interactions :math:`\hat{\mathbf{R}}`:
+
+    .. math::
+        \mathbf{H}^m_{\mathcal{I}} = (\mathbf{A}^m)^{L'} \mathbf{P}^m, \qquad
+        \mathbf{H}^m_{\mathcal{U}} = \hat{\mathbf{R}} \mathbf{H}^m_{\mathcal{I}}
+
+    The **fuser** takes, for users and items :math:`v` alike, what the :math:`M` modalities share,
+    by attention, and what each has of its own, as far as the behaviour prefers it:
+
+    .. math::
+        \mathbf{s}_v &= \textstyle\sum_m a^m_v \mathbf{h}^m_v, \qquad
+        a^m_v = \operatorname{softmax}_m \left( \mathbf{q}^{\top} \tanh(\mathbf{W}_3
+        \mathbf{h}^m_v + \mathbf{b}_3) \right) \\
+        \mathbf{f}_v &= \tfrac{1}{M + 1} \left[ \mathbf{s}_v + \textstyle\sum_m
+        \sigma (\mathbf{W}^m_4 \mathbf{c}_v + \mathbf{b}^m_4) \odot
+        (\mathbf{h}^m_v - \mathbf{s}_v) \right], \qquad
+        \mathbf{z}_v = \mathbf{c}_v + \mathbf{f}_v
+
+    The loss adds :func:`~pyg_mmgef.nn.loss.info_nce` between :math:`\mathbf{f}` and
+    :math:`\mathbf{c}`, once for the users of a batch and once for the items they have taken.
+
+    **Deviations.** The graphs are those of the data, as normalised there; the authors' code keeps
+    the item itself among its neighbours. It fine-tunes the features, which are fixed here. An item
+    that lacks a modality sends nothing in that view. A cold item, one without train interactions,
+    has no content, :math:`\mathbf{c}_i = \mathbf{0}`, and sends nothing, since its id embedding
+    is random; what remains is what its neighbours send.
+
+    Args:
+        num_users: Number of users.
+        num_items: Number of items.
+        in_channels: Channels of each modality ``data['item'].x_<modality>``. Its kNN graph is
+            ``data['item', 'similar_<modality>', 'item']``.
+        embedding_dim: Channels of the embeddings. (default: ``64``)
+        num_layers: Layers of LightGCN. (default: ``2``)
+        num_item_layers: Layers :math:`L'` over the item graphs. (default: ``1``)
+        contrast_weight: The weight of the added loss. (default: ``1e-2``)
+        temperature: The temperature of the added loss. (default: ``0.2``)
+
+    Raises:
+        ValueError: If a number is out of range, or the data doesn't fit the model.
+    """
+
+    def __init__(
+        self,
+        num_users: int,
+        num_items: int,
+        in_channels: Mapping[str, int],
+        *,
+        embedding_dim: int = 64,
+        num_layers: int = 2,
+        num_item_layers: int = 1,
+        contrast_weight: float = 1e-2,
+        temperature: float = 0.2,
+    ) -> None:
+        super().__init__(num_users, num_items)
+        check_positive('num_item_layers', num_item_layers)
+        if not 0 <= contrast_weight < math.inf:
+            raise ValueError(f"'contrast_weight' must not be negative (got {contrast_weight})")
+        if not 0 < temperature < math.inf:
+            raise ValueError(f"'temperature' must be positive (got {temperature})")
+        self.num_item_layers = num_item_layers
+        self.contrast_weight = contrast_weight
+        self.temperature = temperature
+        self.light_gcn = LightGCN(num_users, num_items, embedding_dim, num_layers)
+        self.lin = ModalityLinear(in_channels, embedding_dim)
+        self.gate = ModuleList([Linear(embedding_dim, embedding_dim) for _ in in_channels])
+        self.query = Sequential(
+            Linear(embedding_dim, embedding_dim), Tanh(), Linear(embedding_dim, 1, bias=False)
+        )
+        self.preference = ModuleList([Linear(embedding_dim, embedding_dim) for _ in in_channels])
+        relations = [_relation(name) for name in in_channels]
+        self._graphs = ItemGraphs(relations, num_items, relations[0], skip_weight=1.0)
+        self.reset_parameters()
+
+    @classmethod
+    def from_data(cls, data: HeteroData, **kwargs: Any) -> 'MGCN':
+        """Build the model for :obj:`data`, with the modalities that it has.
+
+        Args:
+            data: A graph in the schema of this package.
+            **kwargs: Arguments of the constructor.
+
+        Raises:
+            ValueError: If the data has no item features, or a modality without its item graph.
+        """
+        if 'in_channels' not in kwargs:
+            kwargs['in_channels'] = modality_channels(data, cls.__name__)
+        for name in kwargs['in_channels']:
+            item_graph(data, _relation(name))
+        return cls(*num_users_items(data), **kwargs)
+
+    def reset_parameters(self) -> None:
+        """Draw new parameters and forget the graphs."""
+        self.light_gcn.reset_parameters()
+        for module in self.modules():
+            if isinstance(module, Linear):
+                module.reset_parameters()
+        self._graphs.learned = None
+
+    def forward(
+        self, data: HeteroData, users: Tensor | None = None, items: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the embeddings of all users and items, or of those that are asked for.
+
+        Args:
+            data: The train graph, with the item features and item graphs the model was built for.
+            users: User ids; :obj:`None` means all, see :meth:`LightGCN.forward`. Shape: ``[*]``.
+                (default: :obj:`None`)
+            items: Item ids; :obj:`None` means all. Shape: ``[*]``. (default: :obj:`None`)
+
+        Returns:
+            ``z_user`` of shape ``[num_users, embedding_dim]`` or ``[*users.shape,
+            embedding_dim]``, and ``z_item`` likewise.
+        """
+        content_user, fused_user, content_item, fused_item = self._views(data, users, items)
+        return content_user + fused_user, content_item + fused_item
+
+    def loss(
+        self, data: HeteroData, users: Tensor, items: Tensor, negatives: Tensor, loss_fn: Module
+    ) -> Tensor:
+        """Return :obj:`loss_fn` of a batch plus the contrast; see :meth:`Recommender.loss`."""
+        asked = torch.cat([items, negatives.flatten()])
+        content_user, fused_user, content_item, fused_item = self._views(data, users, asked)
+        z_user = content_user + fused_user
+        z_item, z_negative = (content_item + fused_item).split([items.numel(), negatives.numel()])
+        loss = loss_fn(z_user, z_item, z_negative.view(*negatives.shape, z_user.size(1)))
+        taken = slice(items.numel())
+        contrast = info_nce(fused_user, content_user, self.temperature)
+        contrast = contrast + info_nce(fused_item[taken], content_item[taken], self.temperature)
+        return loss + self.contrast_weight * contrast
+
+    def _views(
+        self, data: HeteroData, users: Tensor | None, items: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        r"""Return :math:`\mathbf{c}` and :math:`\mathbf{f}` of users, then of items."""
+        users, place_of_user = distinct('users', users, self.num_users, USER)
+        items, place_of_item = distinct('items', items, self.num_items, ITEM)
+        is_warm = self.light_gcn.is_warm(data)
+        content_user, content_item = self.light_gcn.embed(data, users, items)
+        content_item = torch.where(select(is_warm, items), content_item, 0.0)
+        embedding = torch.where(is_warm, self.light_gcn.item_embedding.weight, 0.0)
+        views = self._modality_views(data, embedding)
+        to_users = self.light_gcn.interaction_graph(data).t()
+        fused_user = self._fuse([to_users.matmul(h, rows=users) for h in views], content_user)
+        fused_item = self._fuse([select(h, items) for h in views], content_item)
+        return (
+            restore(content_user, place_of_user),
+            restore(fused_user, place_of_user),
+            restore(content_item, place_of_item),
+            restore(fused_item, place_of_item),
+        )
+
+    def _modality_views(self, data: HeteroData, embedding: Tensor) -> list[Tensor]:
+        r"""Return :math:`\mathbf{H}^m` of all items for each modality."""
+        views = []
+        features = self.lin(data).values()
+        for (x, has), gate, pair in zip(features, self.gate, self._graphs.pairs(data), strict=True):
+            h = torch.where(has[:, None], embedding * gate(x).sigmoid(), 0.0)
+            for _ in range(self.num_item_layers):
+                h = pair.matmul(h)
+            views.append(h)
+        return views
+
+    def _fuse(self, views: list[Tensor], content: Tensor) -> Tensor:
+        r"""Return :math:`\mathbf{f}`."""
+        h = torch.stack(views)
+        shared = (self.query(h).softmax(dim=0) * h).sum(dim=0)
+        prefers = torch.stack([lin(content).sigmoid() for lin in self.preference])
+        own = (prefers * (h - shared)).sum(dim=0)
+        return (shared + own) / (len(views) + 1)
+
+    def __repr__(self) -> str:
+        return (
+            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
+            f'{self.lin.in_channels}, embedding_dim={self.light_gcn.embedding_dim})'
+        )
+
+
+def _relation(modality: str) -> str:
+    return f'similar_{modality}'

@@ -1,0 +1,205 @@
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn import Module
+from torch_geometric.data import HeteroData
+
+from pyg_mmgef.nn import BM3, BPRLoss
+from pyg_mmgef.schema import INTERACTS, ITEM
+from tests.nn.models.shops import COLD, interaction_matrix, small_shop
+from tests.references import bipartite_normalized
+
+close = partial(torch.testing.assert_close, rtol=1e-6, atol=1e-6)  # Weights are made in float32.
+
+USERS, ITEMS = torch.tensor([0, 4, 3, 0, 2]), torch.tensor([6, 5, 4, 1, 3])
+NONE = torch.empty(5, 0, dtype=torch.long)
+
+
+class Unused(Module):
+    def forward(self, *args: Any) -> Tensor:
+        raise AssertionError('BM3 has a loss of its own')
+
+
+def model_of(data: HeteroData, **kwargs: Any) -> BM3:
+    torch.manual_seed(0)
+    return BM3.from_data(data, embedding_dim=4, **kwargs).double()
+
+
+def loss_of(model: BM3, data: HeteroData) -> Tensor:
+    return model.loss(data, USERS, ITEMS, NONE, Unused())
+
+
+def expected_backbone(model: BM3, data: HeteroData) -> tuple[Tensor, Tensor]:
+    """h_u of LightGCN; h_i of LightGCN plus the id embedding, zero for cold items."""
+    walk = bipartite_normalized(interaction_matrix(data))
+    users, items = [model.light_gcn.user_embedding.weight], [model.light_gcn.item_embedding.weight]
+    for _ in range(model.light_gcn.num_layers):
+        users, items = [*users, walk @ items[-1]], [*items, walk.t() @ users[-1]]
+    h_item = sum(items[1:], items[0]) / len(items) + items[0]
+    is_warm = interaction_matrix(data).sum(0) > 0
+    rows = [h if warm else torch.zeros_like(h) for h, warm in zip(h_item, is_warm, strict=True)]
+    return sum(users[1:], users[0]) / len(users), torch.stack(rows)
+
+
+def predicted(model: BM3, h: Tensor) -> Tensor:
+    return h @ model.predictor.weight.t() + model.predictor.bias
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    dots = [x @ y / (x.norm() * y.norm()).clamp(min=1e-8) for x, y in zip(a, b, strict=True)]
+    return torch.stack(dots)
+
+
+def expected_loss(
+    model: BM3, data: HeteroData, perturbed: Callable[[Tensor], Tensor] = lambda h: h
+) -> Tensor:
+    h_user, h_item = expected_backbone(model, data)
+    h_user, h_item = h_user[USERS], h_item[ITEMS]
+    target_user, target_item = perturbed(h_user).detach(), perturbed(h_item).detach()
+    loss = 2 - cosine(predicted(model, h_user), target_item).mean()
+    loss = loss - cosine(predicted(model, h_item), target_user).mean()
+    for z in (h_user, h_item):
+        loss = loss + model.l2 / 2 * torch.stack([row @ row for row in z]).mean()
+    lacks = {'image': (5, 6), 'text': (6,)}
+    for name in ('image', 'text'):
+        lin = model.lin.layer(name)
+        h = data[ITEM][f'x_{name}'][ITEMS] @ lin.weight.t() + lin.bias
+        target = perturbed(h).detach()
+        has = [row for row, item in enumerate(ITEMS.tolist()) if item not in lacks[name]]
+        z = predicted(model, h)
+        between, within = cosine(z, target_item)[has].mean(), cosine(z, target)[has].mean()
+        loss = loss + model.alignment_weight * (2 - between - within)
+    return loss
+
+
+@pytest.mark.parametrize('num_layers', [0, 1, 2])
+def test_equals_the_dense_reference(num_layers: int) -> None:
+    data = small_shop()
+    model = model_of(data, num_layers=num_layers)
+    out = model(data)
+    z_user, z_item = (predicted(model, h) for h in expected_backbone(model, data))
+    close(out, (z_user, z_item))
+    parameters = [*model.light_gcn.parameters(), *model.predictor.parameters()]
+    grads, exact = (
+        torch.autograd.grad(a.pow(3).sum() + b.square().sum(), parameters)
+        for a, b in (out, (z_user, z_item))
+    )
+    close(grads, exact)
+
+
+@pytest.mark.parametrize('kwargs', [{}, {'l2': 0.3}, {'alignment_weight': 0.5}])
+def test_the_loss_equals_the_dense_reference(kwargs: dict[str, float]) -> None:
+    data = small_shop()
+    model = model_of(data, **kwargs).eval()
+    loss, expected = loss_of(model, data), expected_loss(model, data)
+    close(loss, expected)
+    parameters = list(model.parameters())
+    close(torch.autograd.grad(loss, parameters), torch.autograd.grad(expected, parameters))
+
+
+def test_targets_are_perturbed_in_training() -> None:
+    data = small_shop()
+    model = model_of(data, dropout=0.4).train()
+    torch.manual_seed(1)
+    loss = loss_of(model, data)
+    torch.manual_seed(1)  # Users, items and then the modalities are drawn.
+    expected = expected_loss(model, data, lambda h: F.dropout(h, 0.4))
+    close(loss, expected)
+    parameters = list(model.parameters())
+    close(torch.autograd.grad(loss, parameters), torch.autograd.grad(expected, parameters))
+    assert not torch.allclose(loss_of(model, data), loss)
+    model.dropout = 0.0
+    close(loss_of(model, data), expected_loss(model, data))
+
+
+def test_neither_negatives_nor_the_loss_function_are_read() -> None:
+    data = small_shop()
+    model = model_of(data).eval()
+    negatives = torch.tensor([[1, 2]])
+    assert torch.equal(model.loss(data, USERS, ITEMS, negatives, BPRLoss()), loss_of(model, data))
+
+
+def test_a_repeated_interaction_counts_twice() -> None:
+    data = small_shop()
+    model = model_of(data).eval()
+    once = [model.loss(data, u[None], i[None], NONE, Unused()) for u, i in ((USERS[2], ITEMS[2]),)]
+    other = model.loss(data, USERS[4:], ITEMS[4:], NONE, Unused())
+    rows = torch.tensor([2, 4, 2])
+    loss = model.loss(data, USERS[rows], ITEMS[rows], NONE, Unused())
+    close(loss, (2 * once[0] + other) / 3)
+
+
+def test_what_is_missing_is_not_read_in_the_loss() -> None:
+    data = small_shop()
+    model = model_of(data).eval()
+    before = loss_of(model, data)
+    data[ITEM].x_image[5] = 100.0
+    assert torch.equal(loss_of(model, data), before)
+    data[ITEM].x_image[4] = 100.0
+    assert not torch.allclose(loss_of(model, data), before)
+
+
+def test_an_item_without_any_modality_has_the_reconstruction_alone() -> None:
+    data = small_shop()
+    model = model_of(data).eval()
+    user, item = torch.tensor([0]), torch.tensor([6])
+    loss = model.loss(data, user, item, NONE, Unused())
+    model.alignment_weight = 0.0
+    assert torch.equal(model.loss(data, user, item, NONE, Unused()), loss)
+    loss.backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+def test_cold_items_score_alike() -> None:
+    data = small_shop()
+    model = model_of(data)
+    z_user, z_item = model(data)
+    assert torch.equal(z_item[COLD], model.predictor.bias.expand(2, -1))
+    model.light_gcn.item_embedding.weight.data[COLD] += 10.0
+    torch.testing.assert_close(model(data), (z_user, z_item))
+    data[INTERACTS].edge_index = torch.empty(2, 0, dtype=torch.long)
+    assert torch.equal(model(data)[1], model.predictor.bias.expand(9, -1))
+
+
+def test_reset_parameters_draws_all_anew() -> None:
+    model = model_of(small_shop())
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    model.reset_parameters()
+    assert not any(torch.equal(before[name], p) for name, p in model.named_parameters())
+
+
+def test_data_without_features_is_refused() -> None:
+    data = small_shop()
+    model = model_of(data)
+    del data[ITEM].x_image
+    assert list(BM3.from_data(data).lin.in_channels) == ['text']
+    with pytest.raises(ValueError, match="features 'image'"):
+        loss_of(model, data)
+    del data[ITEM].x_text
+    with pytest.raises(ValueError, match='no item features, which BM3 needs'):
+        BM3.from_data(data)
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [
+        ({'in_channels': {}}, "'in_channels' is empty"),
+        ({'dropout': 1.0}, r"'dropout' must lie in \[0, 1\)"),
+        ({'alignment_weight': -1.0}, "'alignment_weight' must not be negative"),
+        ({'l2': float('nan')}, "'l2' must not be negative"),
+        ({'num_layers': -1}, "'num_layers'"),
+        ({'embedding_dim': 0}, "'embedding_dim'"),
+    ],
+)
+def test_constructor_errors(kwargs: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        BM3(6, 9, **{'in_channels': {'image': 4}, **kwargs})
+
+
+def test_repr() -> None:
+    assert repr(BM3(6, 9, {'image': 4})) == "BM3(6, 9, {'image': 4}, embedding_dim=64)"
