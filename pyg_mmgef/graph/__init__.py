@@ -2,6 +2,7 @@
 
 from pyg_mmgef.graph.co_interaction import co_interaction_graph
 from pyg_mmgef.graph.csr_pair import CSRPair
+from pyg_mmgef.graph.edge_scores import edge_scores
 from pyg_mmgef.graph.item_index import ItemIndex
 from pyg_mmgef.graph.knn import knn_graph
 from pyg_mmgef.graph.layer_mean import layer_mean
@@ -18,6 +19,7 @@ __all__ = [
     'ItemIndex',
     'bipartite_normalize',
     'co_interaction_graph',
+    'edge_scores',
     'knn_graph',
     'layer_mean',
     'normalize_similarity',

@@ -116,6 +116,10 @@ class LightGCN(Recommender):
             [interaction_edges(data)], lambda: self._normalized(interactions(data))
         )
 
+    def is_warm(self, data: HeteroData) -> Tensor:
+        """Return which items have train interactions. Shape: ``[num_items, 1]``, bool."""
+        return self.interaction_graph(data).num_incoming[:, None] > 0
+
     def _epoch_graph(self, data: HeteroData) -> CSRPair:
         """Return the normalised graph of the interactions that propagate in this epoch."""
         self.check_sizes(data)
