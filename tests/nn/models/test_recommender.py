@@ -12,7 +12,7 @@ from torch_geometric.data import HeteroData
 
 import pyg_mmgef.nn
 from pyg_mmgef.loader import TripletLoader
-from pyg_mmgef.nn import MMGEF, BPRLoss, LightGCN, Recommender
+from pyg_mmgef.nn import LATTICE, MICRO, MMGEF, BPRLoss, LightGCN, Recommender
 from pyg_mmgef.ranking import evaluate_ranking, recommend
 from pyg_mmgef.schema import INTERACTS, ITEM, USER
 from tests.nn.models.shops import COLD, interacting, planted_shop, small_shop
@@ -20,6 +20,8 @@ from tests.nn.models.shops import COLD, interacting, planted_shop, small_shop
 Build = Callable[[HeteroData], Recommender]
 
 MODELS: dict[str, Build] = {
+    'LATTICE': lambda data: LATTICE.from_data(data, embedding_dim=8, k=3),
+    'MICRO': lambda data: MICRO.from_data(data, embedding_dim=8, k=3),
     'LightGCN': lambda data: LightGCN.from_data(data, embedding_dim=8),
     'MMGEF': lambda data: MMGEF.from_data(data, embedding_dim=8, k=3),
 }
