@@ -4,9 +4,11 @@ from pyg_mmgef.nn.models.bm3 import BM3
 from pyg_mmgef.nn.models.freedom import FREEDOM
 from pyg_mmgef.nn.models.grcn import GRCN
 from pyg_mmgef.nn.models.item_knn import ItemKNN
+from pyg_mmgef.nn.models.lattice import LATTICE
 from pyg_mmgef.nn.models.light_gcn import LightGCN
 from pyg_mmgef.nn.models.mf import MF
 from pyg_mmgef.nn.models.mgcn import MGCN
+from pyg_mmgef.nn.models.micro import MICRO
 from pyg_mmgef.nn.models.mmgcn import MMGCN
 from pyg_mmgef.nn.models.mmgef import MMGEF
 from pyg_mmgef.nn.models.popularity import Popularity
@@ -17,8 +19,10 @@ __all__ = [
     'BM3',
     'FREEDOM',
     'GRCN',
+    'LATTICE',
     'MF',
     'MGCN',
+    'MICRO',
     'MMGCN',
     'MMGEF',
     'VBPR',

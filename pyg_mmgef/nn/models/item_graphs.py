@@ -1,4 +1,5 @@
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from pyg_mmgef.nn.models.graph_cache import GraphCache
 from pyg_mmgef.schema import item_graph
 from pyg_mmgef.typing import WeightedGraph
 
-__all__ = ['ItemGraphs']
+__all__ = ['ItemGraphs', 'Propagates', 'mix']
 
 
 class ItemGraphs:
@@ -140,3 +141,28 @@ class ItemGraphs:
             self.skip_weight * parts[:, 0] + (1 - self.skip_weight) * parts[:, 1],
         )
         return graphs
+
+
+class Propagates(Protocol):
+    """An item graph: a :class:`~pyg_mmgef.graph.CSRPair`, or what is made from several."""
+
+    def matmul(self, x: Tensor, *, rows: Tensor | None = None) -> Tensor:
+        """Return what arrives at some items, or at all for :obj:`None`."""
+
+
+def mix(
+    graphs: Sequence[Propagates], x: Tensor, alpha: Tensor, rows: Tensor | None = None
+) -> Tensor:
+    r"""Propagate over each graph and weigh what arrives at some items.
+
+    Args:
+        graphs: The graphs :math:`\mathbf{A}^g`.
+        x: Shape: ``[num_items, channels]``.
+        alpha: The attention, of shape ``[1, num_graphs]`` or with a row for each of the items.
+        rows: Increasing item ids; :obj:`None` means all. Shape: ``[I]``. (default: :obj:`None`)
+
+    Returns:
+        :math:`\sum_g \boldsymbol{\alpha}^g \odot \mathbf{A}^g \mathbf{x}` of the items.
+    """
+    parts = torch.stack([graph.matmul(x, rows=rows) for graph in graphs], dim=1)
+    return (alpha[..., None] * parts).sum(dim=1)

@@ -7,14 +7,13 @@ from torch import Tensor
 from torch.nn import Linear
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.graph.csr_pair import CSRPair
-from pyg_mmgef.graph.knn import knn_graph
 from pyg_mmgef.graph.weights import normalize_similarity
 from pyg_mmgef.nn.fusion.early_fusion import EarlyFusion
 from pyg_mmgef.nn.fusion.soft_edge_fusion import SoftEdgeFusion
+from pyg_mmgef.nn.models.content_neighbors import content_neighbors
 from pyg_mmgef.nn.models.distinct import distinct, restore, select
 from pyg_mmgef.nn.models.graph_cache import GraphCache
-from pyg_mmgef.nn.models.item_graphs import ItemGraphs
+from pyg_mmgef.nn.models.item_graphs import ItemGraphs, mix
 from pyg_mmgef.nn.models.light_gcn import LightGCN
 from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.schema import ITEM, USER, item_modalities, num_users_items
@@ -233,14 +232,8 @@ class MMGEF(Recommender):
     def _learn_graph(self, data: HeteroData) -> None:
         fused = self._fused(data)
         has_content = fused.ne(0).any(dim=1, keepdim=True)
-        # The bias alone would make all items without content neighbours of each other.
-        h = torch.where(has_content, self._project(fused), 0.0)
-        num_items = h.size(0)
-        if num_items > 1:
-            edge_index, edge_weight = knn_graph(h, min(self.k, num_items - 1))
-        else:
-            edge_index, edge_weight = torch.empty(2, 0, dtype=torch.long), torch.empty(0)
-        self._graphs.learned = normalize_similarity(edge_index, edge_weight, num_items)
+        graph = content_neighbors(self._project(fused), has_content, self.k)
+        self._graphs.learned = normalize_similarity(*graph, fused.size(0))
 
     def forward(
         self, data: HeteroData, users: Tensor | None = None, items: Tensor | None = None
@@ -346,10 +339,10 @@ class MMGEF(Recommender):
         graphs, parts = self._graphs_of(data), []
         if self.item_input != 'features':
             embedding = self._embedding(is_warm)
-            parts.append(_mix(graphs.pairs(data), embedding, alpha, items))
+            parts.append(mix(graphs.pairs(data), embedding, alpha, items))
         if self.item_input != 'id' and not self._is_fixed(data):
             features = self._project(self._fused(data))
-            parts.append(_mix(graphs.pairs(data), features, alpha, items))
+            parts.append(mix(graphs.pairs(data), features, alpha, items))
         elif self.item_input != 'id':
             assert self.lin is not None
             fused, received = graphs.mix_features(
@@ -372,7 +365,7 @@ class MMGEF(Recommender):
             if per_edge:
                 h = pair.matmul(h, edge_weight, rows)
             else:
-                h = _mix(graphs.pairs(data), h, fusion.node_alpha(select(x, rows)), rows)
+                h = mix(graphs.pairs(data), h, fusion.node_alpha(select(x, rows)), rows)
             total = total + (h if rows is items else select(h, items))
         return h if self.item_readout == 'last' else total / (self.num_item_layers + 1)
 
@@ -409,12 +402,6 @@ def _feature_tensors(data: HeteroData) -> list[Tensor]:
     """Return all that the fused features are made from."""
     x, has = item_modalities(data)
     return [*x.values(), *has.values()]
-
-
-def _mix(pairs: Sequence[CSRPair], x: Tensor, alpha: Tensor, rows: Tensor | None) -> Tensor:
-    """Propagate over each graph and weigh what arrives at some items."""
-    parts = torch.stack([pair.matmul(x, rows=rows) for pair in pairs], dim=1)
-    return (alpha[..., None] * parts).sum(dim=1)
 
 
 def _mean_length(z: Tensor, is_warm: Tensor) -> Tensor:

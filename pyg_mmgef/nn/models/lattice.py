@@ -1,0 +1,105 @@
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from pyg_mmgef.nn.fusion.soft_edge_fusion import SoftEdgeFusion
+from pyg_mmgef.nn.models.item_graphs import mix
+from pyg_mmgef.nn.models.latent_recommender import LatentRecommender
+
+__all__ = ['LATTICE']
+
+
+class LATTICE(LatentRecommender):
+    r"""Item graphs mined from every modality and merged, beside LightGCN.
+
+    .. math::
+        \mathbf{A}^m &= \lambda \, \mathbf{A}^m_{\mathrm{frozen}} +
+        (1 - \lambda) \, \mathbf{A}^m_{\mathrm{learned}}, \qquad
+        \mathbf{A} = \textstyle\sum_m \alpha_m \mathbf{A}^m \\
+        \mathbf{h}^{(l+1)} &= \mathbf{A} \mathbf{h}^{(l)}, \qquad
+        \mathbf{h} = \mathbf{h}^{(L')} \\
+        \mathbf{z}_u &= \mathbf{z}^{\mathrm{LightGCN}}_u, \qquad
+        \mathbf{z}_i = \mathbf{z}^{\mathrm{LightGCN}}_i +
+        \mathbf{h}_i / \lVert \mathbf{h}_i \rVert
+
+    from `"Mining Latent Structures for Multimedia Recommendation"
+    <https://arxiv.org/abs/2104.09036>`_ (Eqs. 3-5 and 9), with LightGCN for its collaborative
+    filtering. :math:`\mathbf{A}^m_{\mathrm{frozen}}` is the normalised kNN graph of the features
+    :math:`\mathbf{x}^m_i`, :math:`\mathbf{A}^m_{\mathrm{learned}}` that of their projection
+    :math:`\mathbf{W}^m \mathbf{x}^m_i + \mathbf{b}^m`, both by cosine;
+    :math:`\boldsymbol{\alpha}` is a softmax over one learned logit a modality, and
+    :math:`\mathbf{h}^{(0)}` are the id embeddings of the items. Call :meth:`start_epoch` before
+    every training epoch; it chooses the learned neighbours anew when that is due.
+
+    **Deviations.** With the authors' code the weights of the learned graph have a gradient in the
+    first batch after a rebuild and are constants until the next; here neighbours stay until the
+    next rebuild, but the weights of the edges to them follow the projection in every step, with
+    gradient. Their code normalises the sum of the modalities' learned graphs, ours each of them,
+    as the paper does. Their features are fine-tuned, ours are fixed. An item that lacks a modality
+    has no neighbours in it. A cold item, one without train interactions, takes no part with its
+    id embedding, neither in its LightGCN part nor in what it sends to its neighbours, so its
+    :math:`\mathbf{h}_i` comes from the embeddings of warm neighbours alone.
+
+    Args:
+        num_users: Number of users.
+        num_items: Number of items.
+        in_channels: Channels of each modality ``data['item'].x_<modality>``; :obj:`None` for
+            given :obj:`item_graphs` and ``skip_weight=1``. (default: :obj:`None`)
+        item_graphs: Relations of frozen graphs that the data has, as in ``data['item', relation,
+            'item']``, one for each modality; :obj:`None` builds them from the features.
+            (default: :obj:`None`)
+        embedding_dim: Channels of the embeddings, and of the projected features.
+            (default: ``64``)
+        num_layers: Layers of LightGCN. (default: ``2``)
+        num_item_layers: Convolutions :math:`L'` over the merged item graph. (default: ``1``)
+        skip_weight: The weight :math:`\lambda` of the frozen graphs; 1 learns none, and reads the
+            features only to build the frozen ones. (default: ``0.9``)
+        rebuild_every: Epochs between two choices of the learned neighbours. (default: ``1``)
+        k: Neighbours per item, itself among them as with the authors. (default: ``10``)
+
+    Raises:
+        ValueError: If an argument is out of range or doesn't fit another, or the data doesn't fit
+            the model.
+    """
+
+    def __init__(
+        self,
+        num_users: int,
+        num_items: int,
+        in_channels: Mapping[str, int] | None = None,
+        *,
+        item_graphs: Sequence[str] | None = None,
+        embedding_dim: int = 64,
+        num_layers: int = 2,
+        num_item_layers: int = 1,
+        skip_weight: float = 0.9,
+        rebuild_every: int = 1,
+        k: int = 10,
+    ) -> None:
+        super().__init__(
+            num_users,
+            num_items,
+            in_channels,
+            item_graphs,
+            embedding_dim,
+            num_layers,
+            num_item_layers,
+            skip_weight,
+            rebuild_every,
+            k,
+        )
+        self.fusion = SoftEdgeFusion(len(self.graphs))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new parameters, forget the graphs, and weigh all modalities alike."""
+        super().reset_parameters()
+        self.fusion.reset_parameters()
+
+    def item_part(self, data: HeteroData, items: Tensor | None) -> Tensor:
+        r"""Return :math:`\mathbf{h}` of increasing items, or of all for :obj:`None`."""
+        h, graphs, alpha = self.item_embedding(data), self.graphs(data), self.fusion.node_alpha()
+        for layer in range(self.num_item_layers):
+            h = mix(graphs, h, alpha, items if layer == self.num_item_layers - 1 else None)
+        return h
