@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import Linear
 from torch_geometric.data import HeteroData
 
+from pyg_mmgef.nn.models.latent_graphs import LatentGraphs
 from pyg_mmgef.nn.models.latent_recommender import LatentRecommender
 from pyg_mmgef.schema import ITEM
 from tests.nn.models.shops import NUM_ITEMS, interaction_matrix
@@ -34,9 +36,19 @@ def normalized(matrix: Tensor) -> Tensor:
     return scale[:, None] * matrix * scale[None, :]
 
 
+def projections(graphs: LatentGraphs) -> list[Linear]:
+    return [lin for lin in graphs.lins if isinstance(lin, Linear)]
+
+
+def redraw(graphs: LatentGraphs) -> None:
+    """Replace the projections, so that the neighbours are older than they."""
+    for lin in projections(graphs):
+        torch.nn.init.normal_(lin.weight)
+
+
 def projected(model: LatentRecommender, data: HeteroData) -> list[tuple[Tensor, Tensor]]:
     out = []
-    for name, lin in zip(MODALITIES, model.graphs.lins, strict=True):
+    for name, lin in zip(MODALITIES, projections(model.graphs), strict=True):
         x, has = content(data, name)
         out.append((x @ lin.weight.t() + lin.bias, has))
     return out

@@ -9,6 +9,7 @@ from pyg_mmgef.graph.csr_pair import CSRPair
 from pyg_mmgef.nn.models import latent_graphs as module
 from pyg_mmgef.nn.models.latent_graphs import LatentGraph, LatentGraphs
 from pyg_mmgef.schema import ITEM
+from tests.nn.models.latent import redraw
 from tests.nn.models.shops import CHANNELS, NUM_ITEMS, small_shop
 
 BOTH = {'image': CHANNELS, 'text': CHANNELS}
@@ -110,9 +111,7 @@ def test_items_are_their_own_neighbors_unless_they_lack_content() -> None:
 def test_neighbors_that_moved_apart_have_no_weight() -> None:
     data, graphs = small_shop(), graphs_of(0.0)
     graphs.rebuild(data)
-    with torch.no_grad():
-        for lin in graphs.lins:
-            torch.nn.init.normal_(lin.weight)
+    redraw(graphs)
     weights = [graph.edge_weight for graph in graphs(data)]
     assert any(bool((weight == 0).any()) for weight in weights if weight is not None)
     assert all(bool((weight >= 0).all()) for weight in weights if weight is not None)
@@ -137,9 +136,7 @@ def test_reset_parameters_forgets() -> None:
 def test_copies_keep_the_neighbors(copied: Any) -> None:
     data, graphs = small_shop(), graphs_of()
     graphs.rebuild(data)
-    with torch.no_grad():
-        for lin in graphs.lins:
-            torch.nn.init.normal_(lin.weight)
+    redraw(graphs)
     x = torch.eye(NUM_ITEMS).double()
     for a, b in zip(graphs(data), copied(graphs)(data), strict=True):
         assert torch.equal(a.matmul(x), b.matmul(x))

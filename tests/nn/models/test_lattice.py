@@ -9,7 +9,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn import LATTICE
 from pyg_mmgef.schema import ITEM
-from tests.nn.models.latent import dense_graphs, embeddings, neighbors, warm
+from tests.nn.models.latent import dense_graphs, embeddings, neighbors, redraw, warm
 from tests.nn.models.shops import small_shop
 
 # Frozen graphs are normalised, and all graphs searched, in float32.
@@ -74,8 +74,7 @@ def test_neighbors_stay_while_their_weights_follow() -> None:
     data = small_shop()
     model = model_of(data, skip_weight=0.0, rebuild_every=2, k=2)
     for epoch in range(5):
-        for lin in model.graphs.lins:
-            torch.nn.init.normal_(lin.weight)
+        redraw(model.graphs)
         if epoch % 2 == 0:
             chosen = neighbors(model, data)
         model.start_epoch(data, epoch)

@@ -10,7 +10,7 @@ from torch.nn.functional import softplus
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn import MICRO, BPRLoss
-from tests.nn.models.latent import dense_graphs, embeddings, neighbors, warm
+from tests.nn.models.latent import dense_graphs, embeddings, neighbors, redraw, warm
 from tests.nn.models.shops import NUM_ITEMS, small_shop
 
 # Frozen graphs are normalised, and all graphs searched, in float32.
@@ -101,7 +101,7 @@ def test_loss_equals_the_dense_reference(
     skip_weight: float, temperature: float, contrastive_weight: float
 ) -> None:
     data = small_shop()
-    options = {'temperature': temperature, 'contrastive_weight': contrastive_weight}
+    options: dict[str, Any] = {'temperature': temperature, 'contrastive_weight': contrastive_weight}
     model = model_of(data, skip_weight=skip_weight, **options)
     loss = model.loss(data, USERS, ITEMS, NEGATIVES, BPRLoss(0.0))
     expected = expected_loss_of(model, data)
@@ -135,8 +135,7 @@ def test_the_loss_is_of_the_rebuilt_graphs() -> None:
     model = model_of(data, skip_weight=0.0, k=2)
     chosen = neighbors(model, data)
     model.start_epoch(data, 0)
-    for lin in model.graphs.lins:
-        torch.nn.init.normal_(lin.weight)
+    redraw(model.graphs)
     close(model(data), embeddings(model, data, views_of(model, data, chosen)[1]))
     assert not torch.allclose(model(data)[1], embeddings(model, data, views_of(model, data)[1])[1])
     model.start_epoch(data, 1)
