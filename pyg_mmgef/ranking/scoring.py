@@ -117,7 +117,21 @@ def _largest(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
     if 0 < k < score.size(1):
         tied = (best[:, k] == best[:, k - 1]) & ~best[:, k].isneginf()
         row = tied.nonzero().view(-1)
-        column[row] = score[row].argsort(dim=1, descending=True, stable=True)[:, : k + 1]
+        column[row] = _with_first_of_tied(score[row], best[row, :k], column[row])
     column = column[:, :k].sort(dim=1).values
     best, order = score.gather(1, column).sort(dim=1, descending=True, stable=True)
     return best, column.gather(1, order)
+
+
+def _with_first_of_tied(score: Tensor, best: Tensor, column: Tensor) -> Tensor:
+    """Return the columns of the best scores, of those equal to the last of these the first ones.
+
+    To sort whole rows would take many times as long, and scores of sparse embeddings often tie.
+    """
+    least = best[:, -1:]
+    row, tied = (score == least).nonzero(as_tuple=True)
+    count = row.bincount(minlength=len(best))
+    place = torch.arange(row.numel(), device=row.device)
+    place += ((best > least).sum(dim=1) - count.cumsum(0) + count)[row]
+    kept = place < best.size(1)
+    return column.index_put((row[kept], place[kept]), tied[kept])

@@ -18,7 +18,7 @@ def random_shop(num_users: int = 30, num_items: int = 20) -> HeteroData:
     return interacting(taken.nonzero().t(), num_users, num_items)
 
 
-def expected_scores(data: HeteroData, k: int, weighting: str) -> Tensor:
+def expected_scores(data: HeteroData, k: int, weighting: str, min_count: int) -> Tensor:
     """The sum over what a user has taken, of similarities counted from sets of users."""
     num_users, num_items = data['user'].num_nodes, data['item'].num_nodes
     users_of: list[set[int]] = [set() for _ in range(num_items)]
@@ -27,6 +27,7 @@ def expected_scores(data: HeteroData, k: int, weighting: str) -> Tensor:
 
     def similarity(i: int, j: int) -> float:
         shared = len(users_of[i] & users_of[j])
+        shared = shared if shared >= min_count else 0
         if weighting == 'cosine':
             return shared / math.sqrt(len(users_of[i]) * len(users_of[j])) if shared else 0.0
         return shared / len(users_of[i] | users_of[j]) if shared else 0.0
@@ -43,14 +44,15 @@ def expected_scores(data: HeteroData, k: int, weighting: str) -> Tensor:
 
 @pytest.mark.parametrize('weighting', ['cosine', 'jaccard'])
 @pytest.mark.parametrize('k', [1, 3, 100])
-def test_scores_equal_the_formula(weighting: str, k: int) -> None:
+@pytest.mark.parametrize('min_count', [1, 2])
+def test_scores_equal_the_formula(weighting: str, k: int, min_count: int) -> None:
     for data in (random_shop(), small_shop()):
-        model = ItemKNN.from_data(data, k=k, weighting=weighting).double()
+        model = ItemKNN.from_data(data, k=k, weighting=weighting, min_count=min_count).double()
         z_user, z_item = model(data)
         assert z_user.layout == z_item.layout == torch.sparse_csr
         assert z_user.dtype == z_item.dtype == torch.double
         scores = z_user.to_dense() @ z_item.to_dense().t()
-        expected = expected_scores(data, k, weighting)
+        expected = expected_scores(data, k, weighting, min_count)
         torch.testing.assert_close(scores, expected, rtol=1e-6, atol=1e-6)  # Float32 weights.
 
 
@@ -119,12 +121,14 @@ def test_built_once_for_the_same_interactions() -> None:
 
 
 def test_repr() -> None:
-    assert repr(ItemKNN(3, 4, k=7)) == "ItemKNN(3, 4, k=7, weighting='cosine')"
+    assert repr(ItemKNN(3, 4, k=7)) == "ItemKNN(3, 4, k=7, weighting='cosine', min_count=1)"
 
 
 def test_mistakes() -> None:
     with pytest.raises(ValueError, match="'k' must be a positive integer"):
         ItemKNN(3, 4, k=0)
+    with pytest.raises(ValueError, match="'min_count' must be a positive integer"):
+        ItemKNN(3, 4, min_count=0)
     with pytest.raises(ValueError, match="'weighting' must be one of 'cosine'"):
         ItemKNN(3, 4, weighting='euclidean')
     data = random_shop()
