@@ -9,8 +9,9 @@ from torch.nn import Linear, Module
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn.models.distinct import distinct, restore, select
+from pyg_mmgef.nn.models.item_features import feature_channels
 from pyg_mmgef.nn.models.light_gcn import LightGCN
-from pyg_mmgef.nn.models.modality_linear import ModalityLinear, modality_channels
+from pyg_mmgef.nn.models.modality_linear import ModalityLinear
 from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.schema import ITEM, USER, num_users_items
 
@@ -105,7 +106,7 @@ class BM3(Recommender):
             ValueError: If the data has no item features.
         """
         if 'in_channels' not in kwargs:
-            kwargs['in_channels'] = modality_channels(data, cls.__name__)
+            kwargs['in_channels'] = feature_channels(data, cls.__name__)
         return cls(*num_users_items(data), **kwargs)
 
     def reset_parameters(self) -> None:

@@ -9,9 +9,10 @@ from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn.loss.info_nce import info_nce
 from pyg_mmgef.nn.models.distinct import distinct, restore, select
+from pyg_mmgef.nn.models.item_features import feature_channels
 from pyg_mmgef.nn.models.item_graphs import ItemGraphs
 from pyg_mmgef.nn.models.light_gcn import LightGCN
-from pyg_mmgef.nn.models.modality_linear import ModalityLinear, modality_channels
+from pyg_mmgef.nn.models.modality_linear import ModalityLinear
 from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.schema import ITEM, USER, item_graph, num_users_items
 from pyg_mmgef.validate import check_positive
@@ -118,7 +119,7 @@ class MGCN(Recommender):
             ValueError: If the data has no item features, or a modality without its item graph.
         """
         if 'in_channels' not in kwargs:
-            kwargs['in_channels'] = modality_channels(data, cls.__name__)
+            kwargs['in_channels'] = feature_channels(data, cls.__name__)
         for name in kwargs['in_channels']:
             item_graph(data, _relation(name))
         return cls(*num_users_items(data), **kwargs)

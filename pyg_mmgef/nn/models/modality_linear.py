@@ -1,15 +1,13 @@
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 from torch.nn import Linear, Module, ModuleDict
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn.models.distinct import select
-from pyg_mmgef.schema import item_modalities
-from pyg_mmgef.validate import check_positive
+from pyg_mmgef.nn.models.item_features import ItemFeatures
 
-__all__ = ['ModalityLinear', 'modality_channels']
+__all__ = ['ModalityLinear']
 
 
 class ModalityLinear(Module):
@@ -28,17 +26,19 @@ class ModalityLinear(Module):
         self, in_channels: Mapping[str, int], out_channels: int, bias: bool = True
     ) -> None:
         super().__init__()
-        if not in_channels:
-            raise ValueError("'in_channels' is empty; name at least one modality and its channels")
-        for name, channels in in_channels.items():
-            check_positive(f'in_channels[{name!r}]', channels)
-        self.in_channels = dict(in_channels)
+        self._features = ItemFeatures(in_channels)
         self.lins = ModuleDict(
             {name: Linear(channels, out_channels, bias) for name, channels in in_channels.items()}
         )
 
+    @property
+    def in_channels(self) -> dict[str, int]:
+        """Channels of each modality."""
+        return self._features.in_channels
+
     def reset_parameters(self) -> None:
-        """Draw new weights."""
+        """Draw new weights and forget the features."""
+        self._features.clear()
         for name in self.in_channels:
             self.layer(name).reset_parameters()
 
@@ -67,38 +67,9 @@ class ModalityLinear(Module):
         Raises:
             ValueError: If the data lacks a modality, or has it in another width.
         """
-        x, has = item_modalities(data)
-        out = {}
-        for name in self.in_channels:
-            lin = self.layer(name)
-            if name not in x or x[name].size(1) != lin.in_features:
-                found = {key: row.size(1) for key, row in x.items()}
-                raise ValueError(
-                    f"'data' must have {lin.in_features} channels of the item features {name!r}, "
-                    f'as the model was built for (found {found})'
-                )
-            row = select(x[name], items)
-            present = row.detach().ne(0).any(dim=1)
-            if name in has:
-                present = present & select(has[name], items)
-            row = torch.where(present[:, None], row, 0.0)
-            out[name] = lin(row.to(lin.weight.dtype)), present
-        return out
-
-
-def modality_channels(data: HeteroData, model: str) -> dict[str, int]:
-    """Return the channels of the modalities that the data has.
-
-    Args:
-        data: The train graph.
-        model: Who asks, for the message.
-
-    Raises:
-        ValueError: If it has none.
-    """
-    x, _ = item_modalities(data)
-    if not x:
-        raise ValueError(
-            f"'data' has no item features, which {model} needs; set data['item'].x_<modality>"
-        )
-    return {name: row.size(1) for name, row in x.items()}
+        dtype = self.layer(next(iter(self.in_channels))).weight.dtype
+        features = self._features.get(data, dtype)
+        return {
+            name: (self.layer(name)(select(x, items)), select(has, items)[:, 0])
+            for name, (x, has) in zip(self.in_channels, features, strict=True)
+        }
