@@ -181,9 +181,7 @@ class LatentGraphs(Module):
             edges = [index.to(features[0][0].device) for index in neighbors]
             return [(index, CSRPair(index, size=size)) for index in edges]
 
-        graphs: list[tuple[Tensor, CSRPair]] = self._learned.get(
-            [*neighbors, *_masks(features)], build
-        )
+        graphs: list[tuple[Tensor, CSRPair]] = self._learned.get(_masks(features), build)
         return graphs
 
     def _learned_weights(
@@ -200,7 +198,7 @@ class LatentGraphs(Module):
 
         if torch.is_grad_enabled():
             return build()
-        made_from = [*(index for index, _ in learned), *_masks(features), *self.parameters()]
+        made_from = [*_masks(features), *self.parameters()]
         weights: list[Tensor] = self._weights.get(made_from, torch.no_grad()(build))
         return weights
 

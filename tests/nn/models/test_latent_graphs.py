@@ -108,6 +108,16 @@ def test_items_are_their_own_neighbors_unless_they_lack_content() -> None:
         assert int(index[1].bincount().max()) == 3
 
 
+def test_dissimilar_items_are_no_neighbors() -> None:
+    data, graphs = small_shop(), graphs_of(0.0)
+    graphs.k = 100
+    graphs.rebuild(data)
+    for graph in graphs(data):
+        assert graph.edge_weight is not None
+        assert 0 < graph.edge_weight.numel() < 8 * 8
+        assert bool((graph.edge_weight > 0).all())
+
+
 def test_neighbors_that_moved_apart_have_no_weight() -> None:
     data, graphs = small_shop(), graphs_of(0.0)
     graphs.rebuild(data)
