@@ -178,7 +178,7 @@ def test_data_without_features_is_refused() -> None:
     model = model_of(data)
     del data[ITEM].x_image
     assert list(BM3.from_data(data).lin.in_channels) == ['text']
-    with pytest.raises(ValueError, match="features 'image'"):
+    with pytest.raises(ValueError, match=r"features \['image'\]"):
         loss_of(model, data)
     del data[ITEM].x_text
     with pytest.raises(ValueError, match='no item features, which BM3 needs'):

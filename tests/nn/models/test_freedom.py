@@ -207,7 +207,7 @@ def test_wrong_data_is_refused() -> None:
     with pytest.raises(ValueError, match='3 users and 4 items'):
         model(interacting(torch.tensor([[0], [0]]), 3, 4))
     del data[ITEM].x_text
-    with pytest.raises(ValueError, match="features 'text'"):
+    with pytest.raises(ValueError, match=r"features \['text'\]"):
         model.loss(data, *BATCH, NEGATIVES['one'], BPRLoss())
 
 

@@ -39,7 +39,5 @@ def test_what_does_not_fit_is_refused() -> None:
         ModalityLinear({'audio': 0}, 3)
     with pytest.raises(ValueError, match=r"lacks the item features \['audio'\]"):
         ModalityLinear({'audio': 2}, 3)(data)
-    with pytest.raises(
-        ValueError, match="4 channels for 'image', but the model was built for 5"
-    ):
+    with pytest.raises(ValueError, match="4 channels for 'image', but the model was built for 5"):
         ModalityLinear({'image': 5}, 3)(data)
