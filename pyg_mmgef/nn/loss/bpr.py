@@ -1,5 +1,6 @@
 import torch.nn.functional as F
 from torch import Tensor
+from torch.linalg import vecdot
 from torch.nn import Module
 
 from pyg_mmgef.nn.loss._checks import check_pairs, checked_negatives, negative_scores
@@ -48,11 +49,15 @@ class BPRLoss(Module):
         """Return the loss of a batch of triplets; the class docstring has the shapes."""
         check_pairs(user, item)
         negative = checked_negatives(negative, user, at_least=1)
-        positive_score = (user * item).sum(dim=-1, keepdim=True)
-        loss = F.softplus(negative_scores(user, negative) - positive_score).mean()
+        if negative.size(0) == user.size(0):
+            # One inner product with the difference, whose gradient costs as much as that of one.
+            margin = vecdot(user[:, None], negative - item[:, None])
+        else:
+            margin = negative_scores(user, negative) - vecdot(user, item)[:, None]
+        loss = F.softplus(margin).mean()
         if self.l2 == 0:
             return loss
-        penalty = sum(z.norm().square() / z[..., 0].numel() for z in (user, item, negative))
+        penalty = sum(vecdot(z, z).mean() for z in (user, item, negative))
         return loss + self.l2 / 2 * penalty
 
     def __repr__(self) -> str:
