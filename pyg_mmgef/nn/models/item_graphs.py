@@ -2,12 +2,12 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.graph.csr_pair import CSRPair
 from pyg_mmgef.graph.weights import union_graphs
-from pyg_mmgef.nn.models.distinct import select
 from pyg_mmgef.nn.models.graph_cache import GraphCache
 from pyg_mmgef.schema import item_graph
 from pyg_mmgef.typing import WeightedGraph
@@ -77,14 +77,14 @@ class ItemGraphs:
         features: Callable[[], Tensor],
         alpha: Tensor,
         items: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        r"""Return :math:`\mathbf{A} \mathbf{e}` and :math:`\mathbf{A} \mathbf{1}` of some items.
+    ) -> Tensor:
+        r"""Return :math:`\mathbf{A} [\mathbf{e} \, \Vert \, \mathbf{1}]` of some items.
 
         Here :math:`\mathbf{A} = \sum_g \boldsymbol{\alpha}^g \odot \mathbf{A}^g`. A linear layer
         and a linear propagation commute, :math:`\mathbf{A} (\mathbf{e} \mathbf{W}^{\top} +
-        \mathbf{1} \mathbf{b}^{\top}) = (\mathbf{A} \mathbf{e}) \mathbf{W}^{\top} + (\mathbf{A}
-        \mathbf{1}) \mathbf{b}^{\top}`, so features that don't change propagate over each graph
-        once, and a step mixes and projects the rows that it reads.
+        \mathbf{1} \mathbf{b}^{\top}) = \mathbf{A} [\mathbf{e} \, \Vert \, \mathbf{1}] \,
+        [\mathbf{W} \, \Vert \, \mathbf{b}]^{\top}`, so features that don't change propagate over
+        each graph once, and a step mixes and projects the rows that it reads.
 
         Args:
             data: The train graph.
@@ -94,29 +94,24 @@ class ItemGraphs:
             items: Increasing item ids; :obj:`None` means all. Shape: ``[I]``.
 
         Returns:
-            Shapes: ``[I, channels]`` and ``[I, 1]``. The gradient flows into :obj:`alpha`.
+            Shape: ``[I, channels + 1]``. The gradient flows into :obj:`alpha`.
         """
 
         @torch.no_grad()
-        def build() -> tuple[CSRPair, Tensor, Tensor]:
-            x, pairs = features(), self.pairs(data)
+        def build() -> tuple[CSRPair, Tensor]:
+            x, pairs = F.pad(features(), (0, 1), value=1.0), self.pairs(data)
             fused = x.new_empty(self.num_items, len(pairs), x.size(1))
             for position, pair in enumerate(pairs):  # One at a time: they may be large.
                 fused[:, position] = pair.matmul(x)
-            ones = x.new_ones(self.num_items, 1)
-            received = torch.cat([pair.matmul(ones) for pair in pairs], dim=1)
-            return self._to_items(x.device), fused.flatten(0, 1), received
+            return self._to_items(x.device), fused.flatten(0, 1)
 
-        mixer, fused, received = self._propagated.get([*self._tensors(data), *made_from], build)
-        fused, received = fused.to(alpha.dtype), received.to(alpha.dtype)
+        mixer, fused = self._propagated.get([*self._tensors(data), *made_from], build)
+        fused = fused.to(alpha.dtype)
         if items is None or alpha.size(0) == 1:
             weight = alpha.expand(self.num_items, -1)
         else:
             weight = alpha.new_zeros(self.num_items, alpha.size(1)).index_copy(0, items, alpha)
-        return (
-            mixer.matmul(fused, weight.flatten(), items),
-            (alpha * select(received, items)).sum(dim=1, keepdim=True),
-        )
+        return mixer.matmul(fused, weight.flatten(), items)
 
     def _to_items(self, device: torch.device) -> CSRPair:
         """Return the graph from each (item, graph) to the item, whose weights are the attention."""

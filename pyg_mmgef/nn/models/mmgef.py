@@ -345,10 +345,11 @@ class MMGEF(Recommender):
             parts.append(mix(graphs.pairs(data), features, alpha, items))
         elif self.item_input != 'id':
             assert self.lin is not None
-            fused, received = graphs.mix_features(
+            fused = graphs.mix_features(
                 data, _feature_tensors(data), lambda: self._fused(data), alpha, items
             )
-            parts.append(F.linear(fused, self.lin.weight) + received * self.lin.bias)
+            weight = torch.cat([self.lin.weight, self.lin.bias[:, None]], dim=1)
+            parts.append(F.linear(fused, weight))
         return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 
     def _convolve(self, data: HeteroData, x: Tensor, items: Tensor | None) -> Tensor:
