@@ -31,6 +31,7 @@ class Contestant:
         space: Those that the search chooses, and from what.
         needs: What the data must have: ``'features'``, ``'graphs'`` or nothing.
         variants: Options that replace others, by the name of an ablation.
+        keeps: Options named as those of training that are the model's own.
     """
 
     model: str
@@ -38,6 +39,7 @@ class Contestant:
     space: Space = field(default_factory=dict)
     needs: str = ''
     variants: Mapping[str, Options] = field(default_factory=dict)
+    keeps: tuple[str, ...] = ()
 
     def is_for(self, data: HeteroData) -> bool:
         """Return whether the data has what the model needs."""
@@ -48,7 +50,9 @@ class Contestant:
 
     def build(self, data: HeteroData, options: Options) -> nn.Recommender:
         """Return the model, with parameters drawn from torch's generator."""
-        own = {key: value for key, value in options.items() if key not in TRAINING}
+        own = {
+            key: value for key, value in options.items() if key not in TRAINING or key in self.keeps
+        }
         if not item_modalities(data)[0]:
             for key in ('fusion', 'item_input', 'skip_weight'):
                 own.pop(key, None)
@@ -90,7 +94,14 @@ BOTH = ('similar', 'co_interacts')
 
 CONTESTANTS: dict[str, Contestant] = {
     'Popularity': Contestant('Popularity'),
-    'ItemKNN': Contestant('ItemKNN', space={'k': [10, 20, 50, 100, 200]}),
+    'ItemKNN': Contestant(
+        'ItemKNN',
+        space={
+            'k': [20, 50, 100, 200],
+            'weighting': ['cosine', 'jaccard', 'raw'],
+            'min_count': [1, 2, 3],
+        },
+    ),
     'MF': Contestant('MF', space=COMMON),
     'LightGCN': Contestant('LightGCN', space={**COMMON, 'num_layers': [1, 2, 3]}),
     'LightGCN, softmax': Contestant(
@@ -100,10 +111,10 @@ CONTESTANTS: dict[str, Contestant] = {
     ),
     'VBPR': Contestant('VBPR', space=COMMON, needs='features'),
     'MMGCN': Contestant('MMGCN', space=COMMON, needs='features'),
-    'GRCN': Contestant('GRCN', space=COMMON, needs='features'),
-    'LATTICE': Contestant('LATTICE', space=COMMON, needs='features'),
-    'MICRO': Contestant('MICRO', space=COMMON, needs='features'),
-    'BM3': Contestant('BM3', space={'lr': COMMON['lr']}, needs='features'),
+    'GRCN': Contestant('GRCN', space={**COMMON, 'num_routings': [0, 3]}, needs='features'),
+    'LATTICE': Contestant('LATTICE', space=COMMON, needs='graphs'),
+    'MICRO': Contestant('MICRO', space=COMMON, needs='graphs'),
+    'BM3': Contestant('BM3', space=COMMON, needs='features', keeps=('l2',)),
     'FREEDOM': Contestant('FREEDOM', space={**COMMON, **GRAPH_DROPOUT}, needs='graphs'),
     'MGCN': Contestant('MGCN', space=COMMON, needs='features'),
     # As in the paper, and what our parts can make of it.
