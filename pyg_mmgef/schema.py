@@ -19,6 +19,7 @@ __all__ = [
     'interactions',
     'item_graph',
     'item_modalities',
+    'item_relations',
     'num_users_items',
     'present_features',
 ]
@@ -84,6 +85,15 @@ def item_graph(data: HeteroData, relation: str) -> WeightedGraph:
             f'(found {data.edge_types}); add it with a transform such as AddItemKNNGraph'
         )
     return data[edge_type].edge_index, data[edge_type].edge_weight
+
+
+def item_relations(data: HeteroData) -> list[str]:
+    """Return the relations ``data['item', relation, 'item']`` that have an ``edge_weight``."""
+    return [
+        relation
+        for source, relation, destination in data.edge_types
+        if source == destination == ITEM and 'edge_weight' in data[source, relation, destination]
+    ]
 
 
 def item_modalities(data: HeteroData) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

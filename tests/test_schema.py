@@ -8,7 +8,9 @@ from pyg_mmgef.schema import (
     interactions,
     item_graph,
     item_modalities,
+    item_relations,
     num_users_items,
+    present_features,
 )
 
 
@@ -102,3 +104,22 @@ class TestModalities:
 
     def test_none(self, data: HeteroData) -> None:
         assert item_modalities(data) == ({}, {})
+
+
+def test_item_relations_are_those_with_weights(data: HeteroData) -> None:
+    assert item_relations(data) == []
+    for relation in ('similar', 'bought_after'):
+        data['item', relation, 'item'].edge_index = torch.tensor([[0], [1]])
+    data['item', 'similar', 'item'].edge_weight = torch.ones(1)
+    data['item', 'taken_by', 'user'].edge_weight = torch.ones(0)
+    assert item_relations(data) == ['similar']
+
+
+def test_present_features_are_zero_where_missing(data: HeteroData) -> None:
+    data['item'].x_image = torch.ones(4, 2)
+    data['item'].x_text = torch.ones(4, 3)
+    data['item'].has_image = torch.tensor([True, False, True, False])
+    found = present_features(data)
+    assert found['image'][:, 0].tolist() == [1.0, 0.0, 1.0, 0.0]
+    assert found['text'] is data['item'].x_text
+    assert data['item'].x_image.eq(1).all()

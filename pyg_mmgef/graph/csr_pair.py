@@ -150,6 +150,20 @@ class CSRPair:
             return _CSRMatmul.apply(x.float(), edge_weight, rows, self).to(x.dtype)
         return _CSRMatmul.apply(x, edge_weight, rows, self)
 
+    def check_ends(self, x_source: Tensor, x_destination: Tensor) -> None:
+        """Raise a :class:`ValueError` unless features of both ends fit the graph and each other."""
+        sizes = x_source.size(0), x_destination.size(0)
+        if sizes != self.size or x_source.shape[1:] != x_destination.shape[1:]:
+            raise ValueError(
+                f"'x_source' and 'x_destination' must have {self.size[0]} and {self.size[1]} rows "
+                f'of the same width (got {list(x_source.shape)} and {list(x_destination.shape)})'
+            )
+        if x_source.dtype != x_destination.dtype:
+            raise ValueError(
+                f"'x_source' and 'x_destination' must have one type (got {x_source.dtype} and "
+                f'{x_destination.dtype})'
+            )
+
     def __deepcopy__(self, memo: dict[int, Any]) -> 'CSRPair':
         return self  # It never changes, and torch cannot deep-copy sparse CSR tensors.
 

@@ -36,17 +36,7 @@ def edge_scores(pair: CSRPair, x_source: Tensor, x_destination: Tensor) -> Tenso
         >>> edge_scores(pair, torch.tensor([[1.0], [10.0]]), torch.tensor([[2.0]]))
         tensor([20.,  2.])
     """
-    sizes = x_source.size(0), x_destination.size(0)
-    if sizes != pair.size or x_source.shape[1:] != x_destination.shape[1:]:
-        raise ValueError(
-            f"'x_source' and 'x_destination' must have {pair.size[0]} and {pair.size[1]} rows of "
-            f'the same width (got {list(x_source.shape)} and {list(x_destination.shape)})'
-        )
-    if x_source.dtype != x_destination.dtype:
-        raise ValueError(
-            f"'x_source' and 'x_destination' must have one type (got {x_source.dtype} and "
-            f'{x_destination.dtype})'
-        )
+    pair.check_ends(x_source, x_destination)
     if x_source.dtype in HALF:
         scores = _EdgeScores.apply(x_source.float(), x_destination.float(), pair)
         return scores.to(x_source.dtype)

@@ -56,17 +56,7 @@ def layer_mean(
         >>> z_source.view(-1), z_destination.view(-1)
         (tensor([1., 1.]), tensor([1.5000]))
     """
-    sizes = x_source.size(0), x_destination.size(0)
-    if sizes != pair.size or x_source.shape[1:] != x_destination.shape[1:]:
-        raise ValueError(
-            f"'x_source' and 'x_destination' must have {pair.size[0]} and {pair.size[1]} rows of "
-            f'the same width (got {list(x_source.shape)} and {list(x_destination.shape)})'
-        )
-    if x_source.dtype != x_destination.dtype:
-        raise ValueError(
-            f"'x_source' and 'x_destination' must have one type (got {x_source.dtype} and "
-            f'{x_destination.dtype})'
-        )
+    pair.check_ends(x_source, x_destination)
     if sources is not None:
         check_increasing('sources', sources, pair.size[0], 'source node')
     if destinations is not None:

@@ -16,7 +16,14 @@ from pyg_mmgef.nn.models.graph_cache import GraphCache
 from pyg_mmgef.nn.models.light_gcn import LightGCN
 from pyg_mmgef.nn.models.modality_linear import ModalityLinear
 from pyg_mmgef.nn.models.recommender import Recommender
-from pyg_mmgef.schema import ITEM, USER, item_graph, item_modalities, num_users_items
+from pyg_mmgef.schema import (
+    ITEM,
+    USER,
+    item_graph,
+    item_modalities,
+    item_relations,
+    num_users_items,
+)
 from pyg_mmgef.validate import check_positive
 
 __all__ = ['FREEDOM']
@@ -214,11 +221,7 @@ def _feature_bpr(z_user: Tensor, x: Tensor, has: Tensor, shape: torch.Size) -> T
 
 
 def _similar_relations(data: HeteroData) -> list[str]:
-    relations = [
-        relation
-        for source, relation, destination in data.edge_types
-        if source == destination == ITEM and 'edge_weight' in data[source, relation, destination]
-    ]
+    relations = item_relations(data)
     per_modality = [relation for relation in relations if relation.startswith(f'{SIMILAR}_')]
     if not per_modality and SIMILAR not in relations:
         raise ValueError(

@@ -11,7 +11,7 @@ from pyg_mmgef.nn.models.distinct import distinct, restore, select
 from pyg_mmgef.nn.models.latent_graphs import LatentGraphs
 from pyg_mmgef.nn.models.light_gcn import LightGCN
 from pyg_mmgef.nn.models.recommender import Recommender
-from pyg_mmgef.schema import ITEM, USER, item_modalities, num_users_items
+from pyg_mmgef.schema import ITEM, USER, item_modalities, item_relations, num_users_items
 from pyg_mmgef.validate import check_positive
 
 __all__ = ['LatentRecommender']
@@ -65,13 +65,7 @@ class LatentRecommender(Recommender):
             ValueError: If the data has neither item features nor such graphs.
         """
         x, _ = item_modalities(data)
-        given = [
-            relation
-            for source, relation, destination in data.edge_types
-            if source == destination == ITEM
-            and relation.startswith('similar_')
-            and 'edge_weight' in data[source, relation, destination]
-        ]
+        given = [name for name in item_relations(data) if name.startswith('similar_')]
         if not x and not given and not kwargs.get('item_graphs'):
             raise ValueError(
                 f"'data' has no item features, which {cls.__name__} needs; set "

@@ -16,7 +16,7 @@ from pyg_mmgef.nn.models.graph_cache import GraphCache
 from pyg_mmgef.nn.models.item_graphs import ItemGraphs, mix
 from pyg_mmgef.nn.models.light_gcn import LightGCN
 from pyg_mmgef.nn.models.recommender import Recommender
-from pyg_mmgef.schema import ITEM, USER, item_modalities, num_users_items
+from pyg_mmgef.schema import ITEM, USER, item_modalities, item_relations, num_users_items
 from pyg_mmgef.validate import check_choice, check_positive
 
 __all__ = ['MMGEF']
@@ -186,12 +186,7 @@ class MMGEF(Recommender):
             ValueError: If the data has no item graph and none is asked for by ``item_graphs=()``.
         """
         x, _ = item_modalities(data)
-        relations = [
-            relation
-            for source, relation, destination in data.edge_types
-            if source == destination == ITEM
-            and 'edge_weight' in data[source, relation, destination]
-        ]
+        relations = item_relations(data)
         if 'item_graphs' not in kwargs and not relations:
             raise ValueError(
                 "'data' has no weighted item graph; add one with AddItemKNNGraph or "
