@@ -103,13 +103,18 @@ template <typename T>
 inline __attribute__((always_inline)) T inner_product(const T *a, const T *b, int64_t channels) {
   typedef typename Vector<T>::type V;
   constexpr int64_t WIDTH = BYTES / sizeof(T);
-  V sums{};
-  int64_t c = 0;
-  for (; c + WIDTH <= channels; c += WIDTH)
-    sums += *reinterpret_cast<const V *>(a + c) * *reinterpret_cast<const V *>(b + c);
+  constexpr int CHAINS = 4;  // Independent sums: an addition needn't wait for the one before it.
+  V sums[CHAINS]{};
+  const V *from = reinterpret_cast<const V *>(a), *with = reinterpret_cast<const V *>(b);
+  const int64_t vectors = channels / WIDTH;
+  int64_t v = 0;
+  for (; v + CHAINS <= vectors; v += CHAINS)
+    for (int n = 0; n < CHAINS; ++n) sums[n] += from[v + n] * with[v + n];
+  for (; v < vectors; ++v) sums[0] += from[v] * with[v];
+  const V total = (sums[0] + sums[1]) + (sums[2] + sums[3]);
   T sum = 0;
-  for (int64_t n = 0; n < WIDTH; ++n) sum += sums[n];
-  for (; c < channels; ++c) sum += a[c] * b[c];
+  for (int64_t n = 0; n < WIDTH; ++n) sum += total[n];
+  for (int64_t c = vectors * WIDTH; c < channels; ++c) sum += a[c] * b[c];
   return sum;
 }
 

@@ -4,6 +4,7 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import Linear
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.graph.csr_pair import CSRPair
@@ -13,6 +14,10 @@ from pyg_mmgef.schema import item_graph
 from pyg_mmgef.typing import WeightedGraph
 
 __all__ = ['ItemGraphs', 'Propagates', 'mix']
+
+
+ALIGNED = 16
+"""Channels to which rows are filled up, a line of the cache: products of others are slower."""
 
 
 class ItemGraphs:
@@ -70,15 +75,17 @@ class ItemGraphs:
         union: tuple[CSRPair, Tensor, Tensor] = self._union.get(self._tensors(data), build)
         return union
 
-    def mix_features(
+    def project_features(
         self,
         data: HeteroData,
         made_from: Sequence[Tensor],
         features: Callable[[], Tensor],
+        lin: Linear,
         alpha: Tensor,
         items: Tensor | None = None,
     ) -> Tensor:
-        r"""Return :math:`\mathbf{A} [\mathbf{e} \, \Vert \, \mathbf{1}]` of some items.
+        r"""Return :math:`\mathbf{A} (\mathbf{e} \mathbf{W}^{\top} + \mathbf{1}
+        \mathbf{b}^{\top})` of some items.
 
         Here :math:`\mathbf{A} = \sum_g \boldsymbol{\alpha}^g \odot \mathbf{A}^g`. A linear layer
         and a linear propagation commute, :math:`\mathbf{A} (\mathbf{e} \mathbf{W}^{\top} +
@@ -90,16 +97,18 @@ class ItemGraphs:
             data: The train graph.
             made_from: The tensors that the features are computed from.
             features: Computes :math:`\mathbf{e}`, of shape ``[num_items, channels]``.
+            lin: The linear layer of :math:`\mathbf{W}` and :math:`\mathbf{b}`.
             alpha: The attention, of shape ``[1, num_graphs]`` or with a row for each of the items.
             items: Increasing item ids; :obj:`None` means all. Shape: ``[I]``.
 
         Returns:
-            Shape: ``[I, channels + 1]``. The gradient flows into :obj:`alpha`.
+            Shape: ``[I, lin.out_features]``. The gradient flows into :obj:`lin` and :obj:`alpha`.
         """
 
         @torch.no_grad()
         def build() -> tuple[CSRPair, Tensor]:
             x, pairs = F.pad(features(), (0, 1), value=1.0), self.pairs(data)
+            x = F.pad(x, (0, -x.size(1) % ALIGNED))
             fused = x.new_empty(self.num_items, len(pairs), x.size(1))
             for position, pair in enumerate(pairs):  # One at a time: they may be large.
                 fused[:, position] = pair.matmul(x)
@@ -111,7 +120,9 @@ class ItemGraphs:
             weight = alpha.expand(self.num_items, -1)
         else:
             weight = alpha.new_zeros(self.num_items, alpha.size(1)).index_copy(0, items, alpha)
-        return mixer.matmul(fused, weight.flatten(), items)
+        fused = mixer.matmul(fused, weight.flatten(), items)
+        both = torch.cat([lin.weight, lin.bias[:, None]], dim=1)
+        return F.linear(fused, F.pad(both, (0, fused.size(1) - both.size(1))))
 
     def _to_items(self, device: torch.device) -> CSRPair:
         """Return the graph from each (item, graph) to the item, whose weights are the attention."""

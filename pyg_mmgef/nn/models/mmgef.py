@@ -2,8 +2,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.linalg import vecdot
 from torch.nn import Linear
 from torch_geometric.data import HeteroData
 
@@ -263,12 +263,12 @@ class MMGEF(Recommender):
         z_user, z_item = self.light_gcn.embed(data, users, items)
         h = self._item_part(data, is_warm, items)
         if self.normalize_item:
-            h = F.normalize(h, dim=1)
+            h = _unit_length(h)
         is_warm = select(is_warm, items)
         z_item = torch.addcmul(h, z_item, is_warm.to(z_item.dtype))
         if self.cold_scale is not None:
             length = self.cold_scale * _mean_length(z_item.detach(), is_warm)
-            z_item = torch.where(is_warm, z_item, length * F.normalize(h, dim=1))
+            z_item = torch.where(is_warm, z_item, length * _unit_length(h))
         return z_user, z_item
 
     @torch.no_grad()
@@ -340,11 +340,10 @@ class MMGEF(Recommender):
             parts.append(mix(graphs.pairs(data), features, alpha, items))
         elif self.item_input != 'id':
             assert self.lin is not None
-            fused = graphs.mix_features(
-                data, _feature_tensors(data), lambda: self._fused(data), alpha, items
+            h = graphs.project_features(
+                data, _feature_tensors(data), lambda: self._fused(data), self.lin, alpha, items
             )
-            weight = torch.cat([self.lin.weight, self.lin.bias[:, None]], dim=1)
-            parts.append(F.linear(fused, weight))
+            parts.append(h)
         return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 
     def _convolve(self, data: HeteroData, x: Tensor, items: Tensor | None) -> Tensor:
@@ -398,6 +397,11 @@ def _feature_tensors(data: HeteroData) -> list[Tensor]:
     """Return all that the fused features are made from."""
     x, has = item_modalities(data)
     return [*x.values(), *has.values()]
+
+
+def _unit_length(h: Tensor) -> Tensor:
+    """Return the rows scaled to unit length: F.normalize, whose gradient takes twice as long."""
+    return h * vecdot(h, h)[:, None].clamp(min=1e-24).rsqrt()
 
 
 def _mean_length(z: Tensor, is_warm: Tensor) -> Tensor:

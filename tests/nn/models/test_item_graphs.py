@@ -4,6 +4,7 @@ import pickle
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import Linear
 
 from pyg_mmgef.nn.models.item_graphs import ItemGraphs
 from pyg_mmgef.schema import ITEM
@@ -52,18 +53,18 @@ def test_mixing_and_projecting_commute(learned: bool, per_item: bool, items: Ten
     rows = torch.arange(NUM_ITEMS) if items is None else items
     alpha = torch.rand(len(rows) if per_item else 1, 2, generator=generator, dtype=torch.double)
     alpha.requires_grad_()
-    weight = torch.randn(3, CHANNELS, generator=generator, dtype=torch.double, requires_grad=True)
-    bias = torch.randn(3, generator=generator, dtype=torch.double, requires_grad=True)
+    torch.manual_seed(2)
+    lin = Linear(CHANNELS, 3, dtype=torch.double)
 
-    fused = ours.mix_features(data, [e], lambda: e, alpha, items)
-    out = fused @ torch.cat([weight, bias[:, None]], dim=1).t()
-    h = e @ weight.t() + bias
+    out = ours.project_features(data, [e], lambda: e, lin, alpha, items)
+    h = lin(e)
     expected = torch.stack([matrix[rows] @ h for matrix in matrices(learned)], dim=1)
     expected = (alpha[..., None] * expected).sum(1)
     torch.testing.assert_close(out, expected)
+    leaves = (alpha, lin.weight, lin.bias)
     torch.testing.assert_close(
-        torch.autograd.grad(out.pow(3).sum(), (alpha, weight, bias)),
-        torch.autograd.grad(expected.pow(3).sum(), (alpha, weight, bias)),
+        torch.autograd.grad(out.pow(3).sum(), leaves),
+        torch.autograd.grad(expected.pow(3).sum(), leaves),
     )
 
 
@@ -75,8 +76,11 @@ def test_built_once_until_something_changes() -> None:
         calls.append(1)
         return e
 
+    lin = Linear(2, 3, dtype=torch.double)
+
     def mix() -> Tensor:
-        return ours.mix_features(data, [e], features, torch.ones(1, 2, dtype=torch.double))
+        alpha = torch.ones(1, 2, dtype=torch.double)
+        return ours.project_features(data, [e], features, lin, alpha)
 
     first, pairs, union = mix(), ours.pairs(data), ours.union(data)
     assert torch.equal(mix(), first)
