@@ -1,8 +1,8 @@
-import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Module
 
 from pyg_mmgef.nn.loss._checks import check_pairs
+from pyg_mmgef.nn.unit_length import unit_length
 
 __all__ = ['AlignmentUniformityLoss']
 
@@ -58,7 +58,7 @@ class AlignmentUniformityLoss(Module):
                 "'user' holds one row, but uniformity needs pairs of rows; leave out a last batch "
                 "that isn't full (drop_last=True)"
             )
-        user, item = F.normalize(user, dim=-1), F.normalize(item, dim=-1)
+        user, item = unit_length(user), unit_length(item)
         alignment = (user - item).square().sum(dim=-1).mean()
         return alignment + self.gamma / 2 * (_uniformity(user) + _uniformity(item))
 

@@ -2,6 +2,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pyg_mmgef.nn.unit_length import unit_length
+
 __all__ = ['info_nce']
 
 
@@ -45,5 +47,5 @@ def info_nce(a: Tensor, b: Tensor, temperature: float) -> Tensor:
         raise ValueError("'a' and 'b' hold no row; the mean over an empty batch is undefined")
     if not 0 < temperature < float('inf'):
         raise ValueError(f"'temperature' must be positive and finite (got {temperature})")
-    cosine = F.normalize(a, dim=1) @ F.normalize(b, dim=1).t()
-    return F.cross_entropy(cosine / temperature, torch.arange(a.size(0), device=a.device))
+    score = (unit_length(a) / temperature) @ unit_length(b).t()
+    return F.cross_entropy(score, torch.arange(a.size(0), device=a.device))

@@ -4,6 +4,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from pyg_mmgef.nn.loss._checks import check_pairs, checked_negatives, negative_scores
+from pyg_mmgef.nn.unit_length import unit_length
 
 __all__ = ['SampledSoftmaxLoss']
 
@@ -69,11 +70,13 @@ class SampledSoftmaxLoss(Module):
                 "'user' holds one row and 'negative' no item, so there is nothing to compare with; "
                 "pass negatives, or leave out a last batch that isn't full (drop_last=True)"
             )
+        is_shared = negative.size(0) < user.size(0)
         if self.normalize:
-            user, item = F.normalize(user, dim=-1), F.normalize(item, dim=-1)
+            user, item = unit_length(user), unit_length(item)
+            negative = unit_length(negative) if is_shared else negative
         user = user / self.temperature
         negative_score = negative_scores(user, negative)
-        if self.normalize:  # Their lengths alone: the negatives, which may be many, aren't copied.
+        if self.normalize and not is_shared:  # Fewer numbers than all these negatives have.
             negative_score = negative_score / negative.norm(dim=-1).clamp(min=1e-12)
         if self.in_batch:
             score = torch.cat([user @ item.t(), negative_score], dim=1)

@@ -15,6 +15,7 @@ from pyg_mmgef.nn.models.distinct import distinct, restore, select
 from pyg_mmgef.nn.models.graph_cache import GraphCache
 from pyg_mmgef.nn.models.item_features import ItemFeatures, feature_channels
 from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.unit_length import unit_length
 from pyg_mmgef.schema import ITEM, USER, interaction_edges, interactions, num_users_items
 from pyg_mmgef.validate import check_positive
 
@@ -209,8 +210,8 @@ class GRCN(Recommender):
 
     def _propagate(self, graph: '_Graph', weight: Ends, rows: Rows) -> Ends:
         """Return the sum over the layers of the id embeddings, for some rows or for all."""
-        x_user = F.normalize(self.user_embedding.weight)
-        x_item = F.normalize(self.item_embedding.weight) * graph.is_warm
+        x_user = unit_length(self.user_embedding.weight)
+        x_item = unit_length(self.item_embedding.weight) * graph.is_warm
         z_user, z_item = select(x_user, rows[0]), select(x_item, rows[1])
         for layer in range(self.num_layers):
             is_last = layer == self.num_layers - 1
@@ -273,9 +274,9 @@ class _Prototypes(Module):
         torch.nn.init.xavier_normal_(self.lin.weight)
 
     def forward(self, graph: _Graph, x: Tensor, has: Tensor, num_routings: int) -> Ends:
-        p = F.normalize(self.preference.weight)
-        f = F.normalize(F.leaky_relu(self.lin(x))) * has
+        p = unit_length(self.preference.weight)
+        f = unit_length(F.leaky_relu(self.lin(x))) * has
         for _ in range(num_routings):
             alpha, _ = graph.attention(p, f)
-            p = F.normalize(p + graph.pair.t().matmul(f, alpha))
+            p = unit_length(p + graph.pair.t().matmul(f, alpha))
         return p, f

@@ -3,7 +3,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
@@ -11,6 +10,7 @@ from pyg_mmgef.nn.models.distinct import distinct, restore, select
 from pyg_mmgef.nn.models.latent_graphs import LatentGraphs
 from pyg_mmgef.nn.models.light_gcn import LightGCN
 from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.unit_length import unit_length
 from pyg_mmgef.schema import ITEM, USER, item_modalities, item_relations, num_users_items
 from pyg_mmgef.validate import check_positive
 
@@ -125,7 +125,7 @@ class LatentRecommender(Recommender):
     ) -> Tensor:
         """Add the unit vectors of the item part to LightGCN's embeddings of warm items."""
         is_warm = select(self.light_gcn.is_warm(data), items)
-        return torch.addcmul(F.normalize(h, dim=1), z_item, is_warm.to(z_item.dtype))
+        return torch.addcmul(unit_length(h), z_item, is_warm.to(z_item.dtype))
 
     def item_embedding(self, data: HeteroData) -> Tensor:
         """Return what propagates: the id embeddings, zero for cold items."""

@@ -14,6 +14,7 @@ from pyg_mmgef.nn.models.distinct import distinct, restore, select
 from pyg_mmgef.nn.models.graph_cache import GraphCache
 from pyg_mmgef.nn.models.item_features import ItemFeatures, feature_channels
 from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.unit_length import unit_length
 from pyg_mmgef.schema import ITEM, USER, interaction_edges, interactions, num_users_items
 from pyg_mmgef.validate import check_choice, check_positive
 
@@ -196,8 +197,8 @@ class _Branch(Module):
         embeddings: tuple[Tensor, Tensor],
         read: tuple[Tensor | None, Tensor | None],
     ) -> tuple[Tensor, Tensor]:
-        x_user = F.normalize(self.preference.weight)
-        x_item = F.normalize(self.lin(features)) * has
+        x_user = unit_length(self.preference.weight)
+        x_item = unit_length(self.lin(features)) * has
         for layer in self.layers:
             users, items = read if layer is self.layers[-1] else (None, None)
             x_user, x_item = (
