@@ -15,10 +15,9 @@ from torch_geometric import seed_everything
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.datasets import MMRecFolder
-from pyg_mmgef.graph import union_graphs
 from pyg_mmgef.nn import MMGEF, LightGCN
 from pyg_mmgef.ranking import evaluate_ranking
-from pyg_mmgef.transforms import AddCoInteractionGraph
+from pyg_mmgef.transforms import AddCoInteractionGraph, MergeItemGraphs
 
 GRAPHS = {
     'similar_image': 'image_knn10_symnorm.npz',
@@ -33,13 +32,7 @@ LIGHT_GCN_L2 = 1e-4
 def load() -> tuple[HeteroData, HeteroData, HeteroData]:
     """Return the splits; train has the graphs of each modality and their early fusion."""
     train, val, test = MMRecFolder(data_root('amazon_baby'), item_graphs=GRAPHS)
-    graphs = [
-        (train['item', name, 'item'].edge_index, train['item', name, 'item'].edge_weight)
-        for name in GRAPHS
-    ]
-    edge_index, edge_attr = union_graphs(graphs, train['item'].num_nodes)
-    train['item', 'similar', 'item'].edge_index = edge_index
-    train['item', 'similar', 'item'].edge_weight = edge_attr @ torch.tensor([0.1, 0.9])
+    train = MergeItemGraphs({'similar_image': 0.1, 'similar_text': 0.9}, 'similar')(train)
     return train, val, test
 
 

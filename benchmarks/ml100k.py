@@ -7,10 +7,12 @@ of them for validation, half for test. The epoch is chosen on warm validation, t
 """
 
 import csv
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import torch
 from common import INTERACTS, data_root, fit, parser, pyplot, save_plot, write_json
+from torch import Tensor
 from torch_geometric import seed_everything
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import Compose
@@ -27,11 +29,13 @@ from pyg_mmgef.transforms import (
     SplitInteractions,
 )
 
+EncodeTexts: TypeAlias = Callable[[Sequence[str | None]], tuple[Tensor, Tensor]]
 COLD = {'item_readout': 'mean', 'item_dropout': 0.5, 'cold_scale': 1.1}
 
 
-def load() -> HeteroData:
+def load(encode_texts: EncodeTexts | None = None) -> HeteroData:
     """Return users, films with encoded posters and plots, and interactions."""
+    encode_texts = TitleEncoder().encode_texts if encode_texts is None else encode_texts
     folder = data_root('ml100k_multimodal')
     data = MMRecFolder(folder)[0]
     liked = data[INTERACTS].rating >= 4
@@ -44,7 +48,7 @@ def load() -> HeteroData:
     posters = [folder / film['poster'] if film.get('poster') else None for film in films]
     texts = [f'{film.get("title", "")} {film.get("plot", "")}'.strip() or None for film in films]
     data['item'].x_image, data['item'].has_image = PixelEncoder().encode_images(posters)
-    data['item'].x_text, data['item'].has_text = TitleEncoder().encode_texts(texts)
+    data['item'].x_text, data['item'].has_text = encode_texts(texts)
     return data
 
 

@@ -1,6 +1,7 @@
 """Checks of what a caller hands in; each error names the argument, what came and what to do."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 
 import torch
@@ -11,6 +12,7 @@ __all__ = [
     'check_edge_index',
     'check_edge_weight',
     'check_finite',
+    'check_graph_weights',
     'check_ids',
     'check_increasing',
     'check_positive',
@@ -39,6 +41,15 @@ def check_finite(name: str, x: Tensor) -> None:
         f"'{name}' holds NaN or infinite values in {rows.numel()} of {x.size(0)} rows "
         f'(first: row {int(rows[0])}); repair them, or mark these items as missing'
     )
+
+
+def check_graph_weights(name: str, weights: Mapping[str, float]) -> None:
+    """Raise a :class:`ValueError` unless each graph, by its relation, has a positive weight."""
+    if not weights:
+        raise ValueError(f"'{name}' is empty; name at least one item graph and its weight")
+    for relation, weight in weights.items():
+        if not 0 < weight < math.inf:
+            raise ValueError(f"'{name}' must hold positive numbers (got {weight} for {relation!r})")
 
 
 def check_edge_index(

@@ -19,8 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # The other benchmarks lie b
 
 import torch
 from experiments.contestants import CONTESTANTS
-from experiments.runs import Run, write_run
-from experiments.search import best_options, search
+from experiments.runs import Run, best_options, write_run
 from experiments.shops import SHOPS, Shop, load
 from experiments.tables import write_tables
 
@@ -33,13 +32,15 @@ def main() -> None:
         return
     for condition in getattr(args, 'conditions', ['warm']):
         shop = load(args.data, condition)
-        print(f'{args.data}, {condition}: {shop.train}', flush=True)
+        print(f'{args.data}, {condition}')
         for name in args.models:
             contestant = CONTESTANTS[name]
             if not contestant.is_for(shop.train):
                 print(f'{name}: n/a, the data has no {contestant.needs}')
             elif args.command == 'search':
                 print(name, flush=True)
+                from experiments.search import search  # Optuna is for searches alone.
+
                 chosen = search(args.data, name, shop, args.trials, args.epochs, args.root)
                 print(f'  best: {chosen}', flush=True)
             else:
@@ -52,7 +53,7 @@ def run_all(name: str, condition: str, shop: Shop, args: argparse.Namespace) -> 
     if variants == ['all']:
         variants = ['', *contestant.variants]
     for variant in variants:
-        options = best_options(args.data, name, args.root)
+        options = best_options(args.root, args.data, name)
         options |= contestant.variants[variant] if variant else {}
         for seed in args.seeds:
             run = Run(args.data, condition, name, variant, seed, args.epochs, options)

@@ -17,7 +17,7 @@ Options = Mapping[str, Any]
 
 # Of every model, and as many trials for each: the budget is equal, not the spaces.
 COMMON: Space = {'lr': [5e-4, 1e-3, 5e-3], 'l2': [1e-5, 1e-4, 1e-3, 1e-2]}
-TRAINING = ('lr', 'l2', 'loss', 'temperature', 'num_negatives')
+TRAINING = ('lr', 'l2', 'loss', 'temperature', 'num_negatives', 'graphs')
 GRAPH_DROPOUT: Space = {'edge_dropout': [0.0, 0.5, 0.8]}
 
 
@@ -87,6 +87,13 @@ MMGEF_ABLATIONS: dict[str, Options] = {
     'depth-0': {'num_item_layers': 0},
     'depth-2': {'num_item_layers': 2},
     'depth-3': {'num_item_layers': 3},
+    'k-5': {'k': 5, 'graphs': {'k': 5}},
+    'k-20': {'k': 20, 'graphs': {'k': 20}},
+    'co-interacts-jaccard': {'graphs': {'weighting': 'jaccard'}},
+    'co-interacts-lift': {'graphs': {'weighting': 'lift'}},
+    'co-interacts-raw': {'graphs': {'weighting': 'raw'}},
+    'co-interacts-lightgcn': {'graphs': {'weighting': 'lightgcn'}},
+    'lambda-0': {'skip_weight': 0.0},
     'lambda-0.5': {'skip_weight': 0.5},
     'lambda-1': {'skip_weight': 1.0},
 }
@@ -117,26 +124,12 @@ CONTESTANTS: dict[str, Contestant] = {
     'BM3': Contestant('BM3', space=COMMON, needs='features', keeps=('l2',)),
     'FREEDOM': Contestant('FREEDOM', space={**COMMON, **GRAPH_DROPOUT}, needs='graphs'),
     'MGCN': Contestant('MGCN', space=COMMON, needs='features'),
-    # As in the paper, and what our parts can make of it.
+    # As in the paper.
     'MM-GEF': Contestant(
         'MMGEF',
         {'fusion': 'concat', 'item_graphs': BOTH},
         COMMON,
         needs='graphs',
         variants=MMGEF_ABLATIONS,
-    ),
-    'MM-GEF, tuned': Contestant(
-        'MMGEF',
-        {'fusion': 'concat', 'item_graphs': BOTH},
-        {
-            **COMMON,
-            **GRAPH_DROPOUT,
-            'normalize_item': [True, False],
-            'item_input': ['features', 'id', 'sum'],
-            'attention': ['graph', 'node', 'mean'],
-            'loss': ['bpr', 'softmax'],
-            'temperature': [0.15, 0.2],
-        },
-        needs='graphs',
     ),
 }

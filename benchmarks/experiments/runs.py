@@ -19,7 +19,16 @@ from torch_geometric import seed_everything
 
 from pyg_mmgef.ranking import per_user_metrics
 
-__all__ = ['Run', 'read_runs', 'train', 'write_run']
+__all__ = [
+    'Run',
+    'best_options',
+    'read_runs',
+    'read_search',
+    'search_path',
+    'train',
+    'write_json',
+    'write_run',
+]
 
 COLD_TASKS = ('cold among cold', 'cold among all')
 
@@ -39,24 +48,26 @@ class Run:
     def path(self, root: Path) -> Path:
         """Return where the run is kept."""
         parts = (self.data, self.condition, self.contestant, self.variant or 'plain')
-        names = [re.sub(r'[^\w.-]+', '_', part) for part in parts]
-        return root.joinpath(*names) / f'seed{self.seed}.json'
+        return root.joinpath(*map(_file_name, parts)) / f'seed{self.seed}.json'
 
 
 def train(run: Run, shop: Shop) -> Fit:
     """Train until validation stops improving; a model without parameters is only asked."""
     contestant = CONTESTANTS[run.contestant]
+    data = shop.train
+    if 'graphs' in run.options:
+        data = shop.with_graphs(**run.options['graphs'])
     seed_everything(run.seed)
-    model = contestant.build(shop.train, run.options)
+    model = contestant.build(data, run.options)
     if not any(parameter.requires_grad for parameter in model.parameters()):
-        z_user, z_item = model.eval()(shop.train)
+        z_user, z_item = model.eval()(data)
         _, metrics = per_user_metrics(
-            z_user, z_item, shop.val, exclude=shop.train[INTERACTS].edge_index, k=20
+            z_user, z_item, shop.val, exclude=data[INTERACTS].edge_index, k=20
         )
         return Fit(z_user, z_item, 0, float(metrics['recall@20'].mean()), [], 0.0)
     return fit(
         model,
-        shop.train,
+        data,
         shop.val,
         lr=run.options.get('lr', 1e-3),
         loss_fn=loss_of(run.options),
@@ -104,9 +115,7 @@ def write_run(run: Run, shop: Shop, root: Path) -> dict[str, Any]:
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(path.with_suffix('.npz'), **per_user)
-    temporary = path.with_suffix('.tmp')
-    temporary.write_text(json.dumps(result, indent=2))
-    os.replace(temporary, path)
+    write_json(path, result)
     return result
 
 
@@ -114,6 +123,34 @@ def read_runs(root: Path) -> list[dict[str, Any]]:
     """Return all runs there are, each with where it lies."""
     paths = sorted(root.glob('*/*/*/*/seed*.json'))
     return [{**json.loads(path.read_text()), 'path': path} for path in paths]
+
+
+def search_path(root: Path, data: str, contestant: str) -> Path:
+    """Return where the outcome of a search is kept."""
+    return root / data / 'search' / f'{_file_name(contestant)}.json'
+
+
+def read_search(root: Path, data: str, contestant: str) -> dict[str, Any]:
+    """Return the outcome of a search, or an empty one."""
+    path = search_path(root, data, contestant)
+    return json.loads(path.read_text()) if path.exists() else {'chosen': {}, 'trials': 0}
+
+
+def best_options(root: Path, data: str, contestant: str) -> dict[str, Any]:
+    """Return all options of a contestant, the chosen ones where there was a search."""
+    return {**CONTESTANTS[contestant].options, **read_search(root, data, contestant)['chosen']}
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a file as a whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix('.tmp')
+    temporary.write_text(json.dumps(content, indent=2))
+    os.replace(temporary, path)
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r'[^\w.-]+', '_', name)
 
 
 def _reset_peak() -> None:

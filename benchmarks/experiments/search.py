@@ -1,17 +1,16 @@
 """The search for each model's options: the same number of trials for all, on validation alone."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import optuna
 from experiments.contestants import CONTESTANTS
-from experiments.runs import Run, train
+from experiments.runs import Run, search_path, train, write_json
 from experiments.shops import Shop
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-__all__ = ['best_options', 'search']
+__all__ = ['search']
 
 
 def search(
@@ -46,14 +45,10 @@ def search(
     missing = num_trials - len(done) if space else 0
     if missing > 0:
         study.optimize(objective, n_trials=missing)
-    chosen = dict(study.best_params) if space else {}
-    path = folder / f'{contestant}.json'.replace(', ', '_')
-    path.write_text(json.dumps(chosen, indent=2))
-    return chosen
-
-
-def best_options(data: str, contestant: str, root: Path) -> dict[str, Any]:
-    """Return all options of a contestant, the chosen ones where there was a search."""
-    path = root / data / 'search' / f'{contestant}.json'.replace(', ', '_')
-    chosen = json.loads(path.read_text()) if path.exists() else {}
-    return {**CONTESTANTS[contestant].options, **chosen}
+    found: dict[str, Any] = {'chosen': {}, 'trials': 0, 'epochs': epochs}
+    if space:
+        best = study.best_trial
+        found |= {'chosen': best.params, 'trials': max(num_trials, len(done))}
+        found |= {'val_recall@20': best.value, 'epoch': best.user_attrs['epoch']}
+    write_json(search_path(root, data, contestant), found)
+    return found['chosen']

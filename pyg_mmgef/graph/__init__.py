@@ -8,6 +8,7 @@ from pyg_mmgef.graph.knn import knn_graph
 from pyg_mmgef.graph.layer_mean import layer_mean
 from pyg_mmgef.graph.weights import (
     bipartite_normalize,
+    merge_graphs,
     normalize_similarity,
     symmetric_normalize,
     symmetrize,
@@ -22,6 +23,7 @@ __all__ = [
     'edge_scores',
     'knn_graph',
     'layer_mean',
+    'merge_graphs',
     'normalize_similarity',
     'symmetric_normalize',
     'symmetrize',

@@ -11,6 +11,7 @@ from pyg_mmgef.validate import check_choice, check_edge_index, check_edge_weight
 
 __all__ = [
     'bipartite_normalize',
+    'merge_graphs',
     'normalize_similarity',
     'symmetric_normalize',
     'symmetrize',
@@ -179,3 +180,27 @@ def union_graphs(graphs: Sequence[WeightedGraph], num_nodes: int) -> WeightedGra
     edge_attr.index_add_(0, position * len(graphs) + column, weights)
     edge_index = torch.stack([keys % num_nodes, keys // num_nodes])
     return edge_index, edge_attr.view(-1, len(graphs))
+
+
+def merge_graphs(
+    graphs: Sequence[WeightedGraph], weights: Sequence[float], num_nodes: int
+) -> WeightedGraph:
+    r"""Merge weighted graphs with a fixed weight for each, :math:`\sum_g w_g \mathbf{A}^g`.
+
+    Args:
+        graphs: One ``(edge_index, edge_weight)`` pair per graph.
+        weights: One weight :math:`w_g` per graph; they need not sum to 1.
+        num_nodes: Number of nodes, the same for all graphs.
+
+    Returns:
+        The edges of the union (:func:`union_graphs`) and their weights.
+
+    Raises:
+        ValueError: As :func:`union_graphs` does, or if there is another number of weights.
+    """
+    if len(weights) != len(graphs):
+        raise ValueError(
+            f"'weights' must hold a weight for each of {len(graphs)} graphs (got {len(weights)})"
+        )
+    edge_index, edge_attr = union_graphs(graphs, num_nodes)
+    return edge_index, edge_attr @ edge_attr.new_tensor(weights)

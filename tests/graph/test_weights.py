@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pyg_mmgef.graph import (
     bipartite_normalize,
+    merge_graphs,
     normalize_similarity,
     symmetric_normalize,
     symmetrize,
@@ -294,3 +295,13 @@ class TestUnion:
         single = edge_index, torch.ones(1)
         double = edge_index, torch.ones(1, dtype=torch.double)
         assert union_graphs([single, double], 2)[1].tolist() == [[1.0, 1.0]]
+
+
+def test_merged_graphs() -> None:
+    parts = [random_graph(6, 6, 20, seed) for seed in range(3)]
+    weights = [0.5, 2.0, 0.0]
+    merged = dense_adjacency(*merge_graphs(parts, weights, 6), 6, 6)
+    expected = 0.5 * dense_adjacency(*parts[0], 6, 6) + 2 * dense_adjacency(*parts[1], 6, 6)
+    assert torch.allclose(merged, expected)
+    with pytest.raises(ValueError, match=r'a weight for each of 3 graphs \(got 2\)'):
+        merge_graphs(parts, [1.0, 1.0], 6)

@@ -9,7 +9,7 @@ from torch.nn import Module
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.graph.csr_pair import CSRPair
-from pyg_mmgef.graph.weights import union_graphs
+from pyg_mmgef.graph.weights import merge_graphs
 from pyg_mmgef.nn.loss._checks import negative_scores
 from pyg_mmgef.nn.models.distinct import distinct, restore, select
 from pyg_mmgef.nn.models.graph_cache import GraphCache
@@ -24,7 +24,7 @@ from pyg_mmgef.schema import (
     item_relations,
     num_users_items,
 )
-from pyg_mmgef.validate import check_positive
+from pyg_mmgef.validate import check_graph_weights, check_positive
 
 __all__ = ['FREEDOM']
 
@@ -99,7 +99,7 @@ class FREEDOM(Recommender):
         seed: int = 0,
     ) -> None:
         super().__init__(num_users, num_items)
-        _check_graph_weights(graph_weights)
+        check_graph_weights('graph_weights', graph_weights)
         check_positive('num_item_layers', num_item_layers)
         if not 0 <= feature_loss_weight < math.inf:
             raise ValueError(
@@ -154,9 +154,8 @@ class FREEDOM(Recommender):
         graphs = [item_graph(data, relation) for relation in self.graph_weights]
 
         def merge() -> CSRPair:
-            edge_index, edge_attr = union_graphs(graphs, self.num_items)
-            alpha = edge_attr.new_tensor(list(self.graph_weights.values()))
-            return CSRPair(edge_index, edge_attr @ alpha, (self.num_items, self.num_items))
+            graph = merge_graphs(graphs, list(self.graph_weights.values()), self.num_items)
+            return CSRPair(*graph, (self.num_items, self.num_items))
 
         pair: CSRPair = self._cache.get([tensor for graph in graphs for tensor in graph], merge)
         return pair
@@ -229,13 +228,3 @@ def _similar_relations(data: HeteroData) -> list[str]:
             f'{data.edge_types}); add one with AddItemKNNGraph, or name others in graph_weights'
         )
     return per_modality or [SIMILAR]
-
-
-def _check_graph_weights(graph_weights: Mapping[str, float]) -> None:
-    if not graph_weights:
-        raise ValueError("'graph_weights' is empty; name at least one item graph and its weight")
-    for relation, weight in graph_weights.items():
-        if not 0 < weight < math.inf:
-            raise ValueError(
-                f"'graph_weights' must hold positive numbers (got {weight} for {relation!r})"
-            )

@@ -8,7 +8,7 @@ from torch.nn import Linear
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.graph.csr_pair import CSRPair
-from pyg_mmgef.graph.weights import union_graphs
+from pyg_mmgef.graph.weights import merge_graphs, union_graphs
 from pyg_mmgef.nn.models.graph_cache import GraphCache
 from pyg_mmgef.schema import item_graph
 from pyg_mmgef.typing import WeightedGraph
@@ -141,10 +141,10 @@ class ItemGraphs:
         position = self.relations.index(self.mixed)
         device = graphs[position][0].device
         learned = self._learned[0].to(device), self._learned[1].to(device)
-        edge_index, parts = union_graphs([graphs[position], learned], self.num_items)
-        graphs[position] = (
-            edge_index,
-            self.skip_weight * parts[:, 0] + (1 - self.skip_weight) * parts[:, 1],
+        graphs[position] = merge_graphs(
+            [graphs[position], learned],
+            [self.skip_weight, 1 - self.skip_weight],
+            self.num_items,
         )
         return graphs
 

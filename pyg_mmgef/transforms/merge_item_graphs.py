@@ -1,0 +1,63 @@
+from collections.abc import Mapping
+
+from torch_geometric.data import HeteroData
+from torch_geometric.data.datapipes import functional_transform
+from torch_geometric.transforms import BaseTransform
+
+from pyg_mmgef.graph.weights import merge_graphs
+from pyg_mmgef.schema import ITEM, item_graph
+from pyg_mmgef.validate import check_graph_weights
+
+__all__ = ['MergeItemGraphs']
+
+
+@functional_transform('merge_item_graphs')
+class MergeItemGraphs(BaseTransform):
+    r"""Merge item graphs with a fixed weight for each.
+
+    .. math::
+        \mathbf{A} = \textstyle\sum_g w_g \mathbf{A}^g
+
+    What LATTICE and FREEDOM (`arXiv 2211.06924 <https://arxiv.org/abs/2211.06924>`_) do with the
+    graphs of the modalities. Attention learns such weights in training
+    (:class:`~pyg_mmgef.nn.SoftEdgeFusion`); fixed ones are chosen on validation, which tells how a
+    graph generalises, while training tells how well it fits.
+
+    Args:
+        weights: The weight :math:`w_g` of each graph ``data['item', relation, 'item']``, keyed by
+            its relation. They need not sum to 1.
+        relation: The graph becomes ``data['item', relation, 'item']``, in the place of one that
+            was there; it may be one of the merged. (default: ``'merged'``)
+
+    Raises:
+        ValueError: If :obj:`weights` is empty or holds numbers that aren't positive, or the data
+            lacks a graph.
+
+    Example:
+        >>> data = HeteroData()
+        >>> data['item'].num_nodes = 2
+        >>> for relation, edge in (('similar', (0, 1)), ('co_interacts', (1, 0))):
+        ...     data['item', relation, 'item'].edge_index = torch.tensor(edge)[:, None]
+        ...     data['item', relation, 'item'].edge_weight = torch.ones(1)
+        >>> merged = MergeItemGraphs({'similar': 1.0, 'co_interacts': 0.25})(data)
+        >>> merged['item', 'merged', 'item'].edge_weight
+        tensor([0.2500, 1.0000])
+    """
+
+    def __init__(self, weights: Mapping[str, float], relation: str = 'merged') -> None:
+        check_graph_weights('weights', weights)
+        self.weights = dict(weights)
+        self.relation = relation
+
+    def forward(self, data: HeteroData) -> HeteroData:
+        """Set ``data['item', relation, 'item']``."""
+        graphs = [item_graph(data, relation) for relation in self.weights]
+        edge_index, edge_weight = merge_graphs(
+            graphs, list(self.weights.values()), data[ITEM].num_nodes
+        )
+        data[ITEM, self.relation, ITEM].edge_index = edge_index
+        data[ITEM, self.relation, ITEM].edge_weight = edge_weight
+        return data
+
+    def __repr__(self) -> str:
+        return f'{self.__class__.__name__}({self.weights})'

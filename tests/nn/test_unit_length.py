@@ -1,0 +1,22 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from pyg_mmgef.nn.unit_length import unit_length
+
+
+@pytest.mark.parametrize('shape', [(5, 3), (2, 5, 3), (0, 3)])
+def test_is_normalize_with_its_gradient(shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.double)
+    x.requires_grad_()
+    ours, expected = unit_length(x), F.normalize(x, dim=-1)
+    torch.testing.assert_close(ours, expected)
+    torch.testing.assert_close(
+        torch.autograd.grad(ours.pow(3).sum(), x), torch.autograd.grad(expected.pow(3).sum(), x)
+    )
+
+
+def test_zeros_and_extremes() -> None:
+    x = torch.tensor([[0.0, 0.0], [3e-8, 4e-8], [3e15, 4e15]])
+    expected = torch.tensor([[0.0, 0.0], [0.6, 0.8], [0.6, 0.8]])
+    torch.testing.assert_close(unit_length(x), expected)
