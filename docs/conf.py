@@ -7,6 +7,7 @@ extensions = [
     'sphinx.ext.napoleon',
     'sphinx.ext.mathjax',
     'sphinx_gallery.gen_gallery',
+    'myst_parser',
 ]
 html_theme = 'furo'
 autodoc_member_order = 'bysource'

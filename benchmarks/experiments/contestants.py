@@ -8,6 +8,7 @@ from torch.nn import Module
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef import nn
+from pyg_mmgef.presets import MERGED
 from pyg_mmgef.schema import item_modalities
 
 __all__ = ['CONTESTANTS', 'Contestant', 'loader_options', 'loss_of']
@@ -98,6 +99,12 @@ MMGEF_ABLATIONS: dict[str, Options] = {
     'lambda-1': {'skip_weight': 1.0},
 }
 BOTH = ('similar', 'co_interacts')
+PRESET: Options = {
+    **MERGED.model,
+    'graphs': {'merge': dict(MERGED.graph_weights)},
+    'l2': MERGED.l2,
+    'lr': MERGED.lr,
+}
 
 CONTESTANTS: dict[str, Contestant] = {
     'Popularity': Contestant('Popularity'),
@@ -131,5 +138,19 @@ CONTESTANTS: dict[str, Contestant] = {
         COMMON,
         needs='graphs',
         variants=MMGEF_ABLATIONS,
+    ),
+    'MM-GEF, preset': Contestant(
+        'MMGEF',
+        PRESET,
+        COMMON,
+        needs='graphs',
+        variants={
+            'similar-only': {'graphs': {'merge': {'similar': 1.0}}},
+            'graph-attention': {'item_graphs': BOTH},
+            'one-item-layer': {'num_item_layers': 1},
+            'dim-64': {'embedding_dim': 64},
+            'no-edge-dropout': {'edge_dropout': 0.0},
+            'unit-length': {'normalize_item': True},
+        },
     ),
 }

@@ -1,7 +1,7 @@
 """The data sets, and the conditions under which the models meet on them."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ import torch
 from common import INTERACTS, data_root
 from torch import Tensor
 from torch_geometric.data import HeteroData
-from torch_geometric.transforms import Compose
+from torch_geometric.transforms import BaseTransform, Compose
 
 from pyg_mmgef.datasets import LightGCNFolder, MMRecFolder, SyntheticShop
 from pyg_mmgef.encoders import FeatureStore, SentenceTransformerEncoder
@@ -22,6 +22,7 @@ from pyg_mmgef.transforms import (
     AddCoInteractionGraph,
     AddItemKNNGraph,
     FuseModalities,
+    MergeItemGraphs,
     SplitColdItems,
     SplitInteractions,
 )
@@ -44,7 +45,12 @@ class Shop:
     min_count: int = 1
 
     def with_graphs(self, **options: Any) -> HeteroData:
-        """Return train with other item graphs, by their ``k``, ``weighting`` and ``min_count``."""
+        """Return train with other item graphs.
+
+        Args:
+            **options: Their ``k``, ``weighting`` and ``min_count``, and in ``merge`` the weights of
+                those that are merged.
+        """
         return _with_graphs(self.train, **{'min_count': self.min_count, **options})
 
 
@@ -120,17 +126,25 @@ def load(name: str, condition: str = 'warm') -> Shop:
 
 
 def _with_graphs(
-    train: HeteroData, k: int = K, weighting: str = 'cosine', min_count: int = 1
+    train: HeteroData,
+    k: int = K,
+    weighting: str = 'cosine',
+    min_count: int = 1,
+    merge: Mapping[str, float] | None = None,
 ) -> HeteroData:
     x, _ = item_modalities(train)
     if not x and k != K and 'similar' in {edge_type[1] for edge_type in train.edge_types}:
         raise ValueError(f'the item graphs are given with k={K}')
-    steps = [AddCoInteractionGraph(k, weighting=weighting, min_count=min_count)]
+    steps: list[BaseTransform] = [
+        AddCoInteractionGraph(k, weighting=weighting, min_count=min_count)
+    ]
     if x:
         per_modality = [
             AddItemKNNGraph(k, attr=f'x_{name}', relation=f'similar_{name}') for name in x
         ]
         steps = [FuseModalities('concat'), AddItemKNNGraph(k), *per_modality, *steps]
+    if merge:
+        steps.append(MergeItemGraphs(merge))
     return Compose(steps)(train)
 
 

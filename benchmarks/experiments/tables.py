@@ -1,6 +1,7 @@
 """Tables and plots of all runs there are, as pages of the documentation."""
 
 import statistics
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 from common import pyplot
 from experiments.contestants import CONTESTANTS
 from experiments.published import PUBLISHED, WHY_NOT_THE_SAME
-from experiments.runs import read_runs
+from experiments.runs import read_runs, read_search
 from scipy.stats import wilcoxon
 
 __all__ = ['write_tables']
@@ -30,6 +31,41 @@ TASKS = {
     'interaction.',
     'cold among all': "The same interactions, ranked among all items but the user's of train.",
 }
+MADE = '.. Made by benchmarks/experiments from the files of all runs; do not edit.'
+PROTOCOL = (
+    'Models under one protocol: the same splits, the same batches of 2,048 triplets, Adam, early '
+    'stopping on Recall@20 of validation, a search with as many trials for every model on '
+    'validation alone, and test read once for each seed. All of it is made by '
+    '``python benchmarks/experiments``.'
+)
+ABOUT_TABLES = (
+    'Mean ± standard deviation over the seeds. Options and the epoch were chosen on validation. '
+    f'*p*: Wilcoxon signed-rank test over users (NDCG@20, mean of the seeds) against {BASELINE}; '
+    'the sign tells who is better. *s* and *MB*: of a run on one thread, and the peak of the whole '
+    'process.'
+)
+LEVEL = 0.01
+ABOUT_CLAIMS = (
+    'Each claim of MM-GEF (arXiv 2308.07222) as a comparison of two rows, with the same options '
+    'and seeds: the difference of their means, and the Wilcoxon signed-rank test over users on '
+    'NDCG@20.'
+)
+SHOWN = ('recall@20', 'ndcg@20')
+ROW = tuple[str, str]
+FULL: ROW = ('MM-GEF', '')
+# A claim, the row that should win, the one that should lose, and where.
+CLAIMS: list[tuple[str, ROW, ROW, str, str]] = [
+    ('It beats LightGCN', FULL, ('LightGCN', ''), 'warm', 'warm'),
+    ('Early fusion beats late', FULL, ('MM-GEF', 'late-fusion'), 'warm', 'warm'),
+    ('The co-interaction graph helps', FULL, ('MM-GEF', 'similar-only'), 'warm', 'warm'),
+    ('The multimodal graph helps', FULL, ('MM-GEF', 'co-interacts-only'), 'warm', 'warm'),
+    ('Soft attention beats the average', FULL, ('MM-GEF', 'average'), 'warm', 'warm'),
+    ('Convolving beats depth 0', FULL, ('MM-GEF', 'depth-0'), 'warm', 'warm'),
+    *(
+        (f'Cold items gain over {name}', FULL, (name, ''), 'cold', 'cold among cold')
+        for name in ('LightGCN', 'VBPR', 'LATTICE', 'FREEDOM')
+    ),
+]
 Runs = list[dict[str, Any]]
 
 
@@ -42,22 +78,57 @@ def write_tables(root: Path, docs: Path) -> None:
     names = [name for name in TITLES if any(run['data'] == name for run in runs)]
     for name in names:
         own = [run for run in runs if run['data'] == name]
-        (docs / f'{name}.rst').write_text(page(name, own, docs))
+        (docs / f'{name}.rst').write_text(page(name, own, root, docs))
         print(f'Wrote {docs / name}.rst')
+    (docs / 'claims.rst').write_text(claims_page(runs))
+    (docs / 'index.rst').write_text(index_page(names))
 
 
-def page(data: str, runs: Runs, docs: Path) -> str:
+def index_page(names: Sequence[str]) -> str:
+    """Return the page that leads to the others."""
+    pages = ['reading', 'claims', *names]
+    tree = ['.. toctree::', '   :maxdepth: 1', '', *(f'   {name}' for name in pages), '']
+    return '\n'.join([MADE, '', *heading('Results', '='), *wrapped(PROTOCOL), *tree])
+
+
+def claims_page(runs: Runs) -> str:
+    """Return what the runs say of each claim of the paper."""
+    cells = []
+    for claim, ours, theirs, condition, task in CLAIMS:
+        for data, title in TITLES.items():
+            pair = [of(runs, data, condition, *side) for side in (ours, theirs)]
+            if not all(any(task in run['metrics'] for run in side) for side in pair):
+                continue
+            difference = [mean(pair[0], task, key) - mean(pair[1], task, key) for key in SHOWN]
+            p = p_of(pair[0], pair[1], task)
+            verdict = 'undecided'
+            if p < LEVEL:
+                verdict = 'confirmed' if difference[1] > 0 else 'refuted'
+            cells.append(
+                [claim, title, *(f'{value:+.4f}' for value in difference), p_text(p), verdict]
+            )
+    header = ['claim', 'data', 'Recall@20', 'NDCG@20', 'p', f'at p < {LEVEL}']
+    return '\n'.join(
+        [
+            MADE,
+            '',
+            *heading("The paper's claims", '='),
+            *wrapped(ABOUT_CLAIMS),
+            *list_table(header, cells),
+        ]
+    )
+
+
+def of(runs: Runs, data: str, condition: str, contestant: str, variant: str) -> Runs:
+    """Return the runs of one row of a table."""
+    row = (data, condition, contestant, variant)
+    keys = ('data', 'condition', 'contestant', 'variant')
+    return [run for run in runs if tuple(run[key] for key in keys) == row]
+
+
+def page(data: str, runs: Runs, root: Path, docs: Path) -> str:
     """Return the page of a data set."""
-    lines = heading(TITLES[data], '=')
-    lines += [
-        '.. Made by benchmarks/experiments from the files of all runs; do not edit.',
-        '',
-        'Mean ± standard deviation over the seeds. Options were chosen on validation, with as many '
-        'trials for every',
-        'model; the epoch too. *p*: Wilcoxon signed-rank test over users (NDCG@20, mean of the '
-        f'seeds) against {BASELINE}.',
-        '',
-    ]
+    lines = [MADE, '', *heading(TITLES[data], '='), *wrapped(ABOUT_TABLES)]
     for condition in dict.fromkeys(run['condition'] for run in sorted(runs, key=by_condition)):
         here = [run for run in runs if run['condition'] == condition]
         models = [run for run in here if not run['variant']]
@@ -68,8 +139,9 @@ def page(data: str, runs: Runs, docs: Path) -> str:
                 lines += [TASKS[task], '', *table(data, condition, task, rows)]
         if condition == 'warm':
             lines += [*plot(data, groups(models, 'contestant'), docs), *ablations(here)]
+    lines += searches(root, data, dict.fromkeys(run['contestant'] for run in runs))
     if data in WHY_NOT_THE_SAME:
-        lines += [WHY_NOT_THE_SAME[data], '']
+        lines += [*heading('Published numbers', '-'), *wrapped(WHY_NOT_THE_SAME[data])]
     return '\n'.join(lines) + '\n'
 
 
@@ -80,13 +152,14 @@ def by_condition(run: dict[str, Any]) -> tuple[int, str]:
 
 def title_of(condition: str, task: str) -> str:
     kind, _, value = condition.partition(':')
-    return {
-        'warm': 'All items',
-        'cold': f'A fifth of the items cold: {task}',
-        'only': f'Only {value} features',
-        'noise': f'{100 * float(value or 0):.0f} % of the items with features of another',
-        'fewer': f'{100 * float(value or 0):.0f} % of the train interactions removed',
-    }[kind]
+    if kind in ('warm', 'cold'):
+        return 'All items' if kind == 'warm' else f'A fifth of the items cold: {task}'
+    if kind == 'only':
+        return f'Only {value} features'
+    share = f'{100 * float(value):.0f} %'
+    if kind == 'noise':
+        return f'{share} of the items with features of another'
+    return f'{share} of the train interactions removed'
 
 
 def heading(text: str, line: str) -> list[str]:
@@ -173,6 +246,22 @@ def ablations(runs: Runs) -> list[str]:
     return lines
 
 
+def searches(root: Path, data: str, names: Iterable[str]) -> list[str]:
+    """Return a table of what the searches chose."""
+    cells = []
+    for name in names:
+        found = read_search(root, data, name)
+        if found['trials']:
+            chosen = ', '.join(f'{key} {value}' for key, value in found['chosen'].items())
+            cells.append([name, str(found['trials']), chosen, f'{found["val_recall@20"]:.4f}'])
+    header = ['', 'trials', 'chosen', 'validation Recall@20']
+    return [*heading('What the searches chose', '-'), *list_table(header, cells)] if cells else []
+
+
+def wrapped(text: str) -> list[str]:
+    return [*textwrap.wrap(text, 120), '']
+
+
 def mean(runs: Runs, task: str, metric: str) -> float:
     return statistics.mean(run['metrics'][task][metric] for run in runs)
 
@@ -187,15 +276,21 @@ def spread(runs: Runs, task: str, metric: str) -> str:
 
 
 def p_value(runs: Runs, baseline: Runs, task: str) -> str:
-    """Return how likely the two are equally good, as the ranks of the users' differences tell."""
+    """Return how likely the two are equally good, and which is better."""
     if not baseline or runs is baseline:
         return ''
+    better = mean(runs, task, 'ndcg@20') > mean(baseline, task, 'ndcg@20')
+    return f'{"+" if better else "-"} {p_text(p_of(runs, baseline, task))}'
+
+
+def p_of(runs: Runs, baseline: Runs, task: str) -> float:
+    """Return the p-value of the ranks of the users' differences."""
     ours, theirs = per_user(runs, task), per_user(baseline, task)
-    if not (ours - theirs).any():
-        return '1'
-    p = float(wilcoxon(ours, theirs).pvalue)
-    sign = '+' if ours.mean() > theirs.mean() else '-'
-    return f'{sign} {p:.3f}' if p >= 0.001 else f'{sign} < .001'
+    return float(wilcoxon(ours, theirs).pvalue) if (ours != theirs).any() else 1.0
+
+
+def p_text(p: float) -> str:
+    return f'{p:.3f}' if p >= 0.001 else '< .001'
 
 
 def per_user(runs: Runs, task: str) -> np.ndarray:

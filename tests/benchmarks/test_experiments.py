@@ -1,0 +1,86 @@
+"""The experiments from the command line: runs are kept, and tables hold what the runs say."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).parents[2] / 'benchmarks' / 'experiments'
+
+
+def experiments(folder: Path, *args: str) -> str:
+    command = [sys.executable, str(PROGRAM), '--threads', '1', *args]
+    env = {**os.environ, 'MPLBACKEND': 'Agg'}
+    out = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    assert out.returncode == 0, out.stderr
+    return out.stdout
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp('experiments')
+    run = ('run', '--epochs', '1', '--seeds', '0', '1', '--models')
+    experiments(folder, *run, 'ItemKNN', 'LightGCN', 'MM-GEF')
+    experiments(folder, *run, 'MM-GEF', '--variants', 'average', 'k-5')
+    experiments(
+        folder, *run, 'LightGCN', 'MM-GEF', '--conditions', 'cold', 'only:image', 'fewer:0.5'
+    )
+    return folder / 'results' / 'experiments' / 'shop'
+
+
+def result(path: Path) -> dict[str, dict[str, float]]:
+    return json.loads(path.read_text())['metrics']
+
+
+def test_runs_differ_where_they_should(folder: Path) -> None:
+    warm = [result(folder / 'warm' / 'LightGCN' / 'plain' / f'seed{n}.json') for n in (0, 1)]
+    assert warm[0] != warm[1]
+    variants = [
+        result(folder / 'warm' / 'MM-GEF' / name / 'seed0.json')['warm']['ndcg@20']
+        for name in ('plain', 'average', 'k-5')
+    ]
+    assert len(set(variants)) == 3
+    cold = result(folder / 'cold' / 'MM-GEF' / 'plain' / 'seed0.json')
+    assert set(cold) == {'warm', 'cold among cold', 'cold among all'}
+    by_chance = result(folder / 'cold' / 'LightGCN' / 'plain' / 'seed0.json')
+    # LightGCN ranks cold items by chance.
+    assert cold['cold among cold']['recall@20'] > by_chance['cold among cold']['recall@20'] + 0.05
+
+
+def test_a_run_is_not_repeated(folder: Path) -> None:
+    path = folder / 'warm' / 'LightGCN' / 'plain' / 'seed0.json'
+    before = path.stat().st_mtime_ns
+    run = ('run', '--epochs', '1', '--models', 'LightGCN', '--seeds', '0')
+    assert 'LightGCN' in experiments(folder.parents[2], *run)
+    assert path.stat().st_mtime_ns == before
+
+
+def test_tables_hold_what_the_runs_say(folder: Path) -> None:
+    pytest.importorskip('matplotlib')
+    experiments(folder.parents[2], 'tables', '--docs', 'docs')
+    page = (folder.parents[2] / 'docs' / 'shop.rst').read_text()
+    runs = [result(folder / 'warm' / 'MM-GEF' / 'plain' / f'seed{n}.json')['warm'] for n in (0, 1)]
+    mean = sum(run['recall@20'] for run in runs) / 2
+    assert f'{mean:.4f}'.lstrip('0') in page
+    for title in ('All items', 'cold among cold', 'Only image', '50 % of', 'Ablations of MM-GEF'):
+        assert title in page
+    claims = (folder.parents[2] / 'docs' / 'claims.rst').read_text()
+    assert 'Soft attention beats the average' in claims
+    assert 'Early fusion beats late' not in claims  # Nobody ran that variant.
+
+
+def test_a_search_goes_on_and_its_choice_is_used(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip('optuna')
+    search = ('search', '--epochs', '1', '--models', 'LightGCN', '--trials')
+    assert experiments(tmp_path, *search, '2').count('at epoch') == 2
+    assert experiments(tmp_path, *search, '3').count('at epoch') == 1
+    experiments(tmp_path, 'run', '--epochs', '1', '--models', 'LightGCN', '--seeds', '0')
+    shop = tmp_path / 'results' / 'experiments' / 'shop'
+    found = json.loads((shop / 'search' / 'LightGCN.json').read_text())
+    run = json.loads((shop / 'warm' / 'LightGCN' / 'plain' / 'seed0.json').read_text())
+    assert found['trials'] == 3
+    assert run['options'] == found['chosen']
+    assert run['val_recall@20'] == found['val_recall@20']
