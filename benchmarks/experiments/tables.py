@@ -224,7 +224,7 @@ def ablations(runs: Runs) -> list[str]:
         own = [run for run in runs if run['contestant'] == name]
         if not any(run['variant'] for run in own):
             continue
-        rows = groups(own, 'variant')
+        rows = groups(sorted(own, key=lambda run: run['variant'] != ''), 'variant')
         plain = rows.get('', [])
         cells = [
             [
@@ -249,7 +249,7 @@ def ablations(runs: Runs) -> list[str]:
 def searches(root: Path, data: str, names: Iterable[str]) -> list[str]:
     """Return a table of what the searches chose."""
     cells = []
-    for name in names:
+    for name in sorted(names, key=list(CONTESTANTS).index):
         found = read_search(root, data, name)
         if found['trials']:
             chosen = ', '.join(f'{key} {value}' for key, value in found['chosen'].items())
