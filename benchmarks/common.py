@@ -120,10 +120,15 @@ def fit(
     patience: int = 6,
     batch_size: int = 2048,
     seed: int = 0,
+    seen: Tensor | None = None,
     goal: float = float('inf'),
     max_seconds: float = float('inf'),
 ) -> Fit:
-    """Train until Recall@20 on validation has not improved for some evaluations, or is the goal."""
+    """Train until Recall@20 on validation has not improved for some evaluations, or is the goal.
+
+    What users have seen isn't ranked for them: the train interactions, or what is given as seen.
+    """
+    seen = train[INTERACTS].edge_index if seen is None else seen
     loader = TripletLoader(
         train,
         batch_size,
@@ -150,9 +155,7 @@ def fit(
         model.eval()
         with torch.inference_mode():
             z_user, z_item = model(train)
-            recall = evaluate_ranking(
-                z_user, z_item, val_target, exclude=train[INTERACTS].edge_index, k=20
-            )['recall@20']
+            recall = evaluate_ranking(z_user, z_item, val_target, exclude=seen, k=20)['recall@20']
         curve.append(recall)
         times.append(seconds)
         if best is None or recall > best.recall:

@@ -50,4 +50,4 @@ def test_trains() -> None:
 
 def test_bad_data_says_which_graph_is_missing() -> None:
     with pytest.raises(ValueError, match=r"no item graph .*'similar_audio'"):
-        Preset({'similar_audio': 1.0}).build(small_shop())
+        Preset({'similar_audio': 1.0}, {}, l2=0.0, lr=1e-3).build(small_shop())

@@ -9,7 +9,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_mmgef import nn
 from pyg_mmgef.presets import MERGED
-from pyg_mmgef.schema import item_modalities
+from pyg_mmgef.schema import item_modalities, item_relations
 
 __all__ = ['CONTESTANTS', 'Contestant', 'loader_options', 'loss_of']
 
@@ -19,6 +19,8 @@ Options = Mapping[str, Any]
 # Of every model, and as many trials for each: the budget is equal, not the spaces.
 COMMON: Space = {'lr': [5e-4, 1e-3, 5e-3], 'l2': [1e-5, 1e-4, 1e-3, 1e-2]}
 TRAINING = ('lr', 'l2', 'loss', 'temperature', 'num_negatives', 'graphs')
+FOR_FEATURES = {'fusion', 'item_input', 'skip_weight'}
+LATE = 'late'  # A graph per modality.
 GRAPH_DROPOUT: Space = {'edge_dropout': [0.0, 0.5, 0.8]}
 
 
@@ -55,8 +57,12 @@ class Contestant:
             key: value for key, value in options.items() if key not in TRAINING or key in self.keeps
         }
         if not item_modalities(data)[0]:
-            for key in ('fusion', 'item_input', 'skip_weight'):
-                own.pop(key, None)
+            for key in FOR_FEATURES & set(own):
+                if own.pop(key) != self.options.get(key):  # An ablation of what isn't there.
+                    raise ValueError(f'without item features there is no {key!r} to choose')
+        if own.get('item_graphs') == LATE:
+            per_modality = [name for name in item_relations(data) if name.startswith('similar_')]
+            own['item_graphs'] = (*per_modality, 'co_interacts')
         cls: Callable[..., nn.Recommender] = getattr(nn, self.model).from_data
         return cls(data, **own)
 
@@ -79,7 +85,7 @@ MMGEF_ABLATIONS: dict[str, Options] = {
     'fusion-mean': {'fusion': 'mean'},
     'fusion-weighted': {'fusion': 'weighted'},
     'fusion-gated': {'fusion': 'gated'},
-    'late-fusion': {'item_graphs': ('similar_image', 'similar_text', 'co_interacts')},
+    'late-fusion': {'item_graphs': LATE},
     'attention-node': {'attention': 'node'},
     'attention-edge': {'attention': 'edge'},
     'average': {'attention': 'mean'},
@@ -142,7 +148,6 @@ CONTESTANTS: dict[str, Contestant] = {
     'MM-GEF, preset': Contestant(
         'MMGEF',
         PRESET,
-        COMMON,
         needs='graphs',
         variants={
             'similar-only': {'graphs': {'merge': {'similar': 1.0}}},

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import INTERACTS, Fit, fit
+from common import Fit, fit
 from experiments.contestants import CONTESTANTS, loader_options, loss_of
 from experiments.shops import Shop
 from process import memory
@@ -54,21 +54,18 @@ class Run:
 def train(run: Run, shop: Shop) -> Fit:
     """Train until validation stops improving; a model without parameters is only asked."""
     contestant = CONTESTANTS[run.contestant]
-    data = shop.train
-    if 'graphs' in run.options:
-        data = shop.with_graphs(**run.options['graphs'])
+    data = shop.with_graphs(**run.options.get('graphs', {}))
     seed_everything(run.seed)
     model = contestant.build(data, run.options)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         z_user, z_item = model.eval()(data)
-        _, metrics = per_user_metrics(
-            z_user, z_item, shop.val, exclude=data[INTERACTS].edge_index, k=20
-        )
+        _, metrics = per_user_metrics(z_user, z_item, shop.val, exclude=shop.seen, k=20)
         return Fit(z_user, z_item, 0, float(metrics['recall@20'].mean()), [], 0.0)
     return fit(
         model,
         data,
         shop.val,
+        seen=shop.seen,
         lr=run.options.get('lr', 1e-3),
         loss_fn=loss_of(run.options),
         epochs=run.epochs,
@@ -78,20 +75,33 @@ def train(run: Run, shop: Shop) -> Fit:
 
 
 def write_run(run: Run, shop: Shop, root: Path) -> dict[str, Any]:
-    """Train, read test once, and write what came out; return what was there if it was."""
+    """Train, read test once, and write what came out; return what was there if it was.
+
+    Raises:
+        SystemExit: If what was there is of other options.
+    """
     path = run.path(root)
+    asked = json.loads(json.dumps(asdict(run)))
     if path.exists():
-        return json.loads(path.read_text())
+        found: dict[str, Any] = json.loads(path.read_text())
+        for key in ('options', 'epochs'):
+            if found[key] != asked[key]:
+                raise SystemExit(
+                    f'{path} was run with {key} {found[key]}, now asked for is {asked[key]}; '
+                    'delete it to run it anew'
+                )
+        return found
+    shop.with_graphs(**run.options.get('graphs', {}))  # Building them isn't training.
     _reset_peak()
     start = time.perf_counter()
     best = train(run, shop)
     seconds = time.perf_counter() - start
     peak = memory('VmHWM')
-    seen = torch.cat([shop.train[INTERACTS].edge_index, shop.val], dim=1)
+    seen = torch.cat([shop.seen, shop.val], dim=1)
     tasks: dict[str, dict[str, Any]] = {'warm': {'target': shop.test, 'exclude': seen}}
     if shop.cold_test is not None:
         among_cold = {'target': shop.cold_test, 'candidates': shop.cold_test[1].unique()}
-        among_all = {'target': shop.cold_test, 'exclude': shop.train[INTERACTS].edge_index}
+        among_all = {'target': shop.cold_test, 'exclude': shop.seen}
         tasks |= dict(zip(COLD_TASKS, (among_cold, among_all), strict=True))
     metrics: dict[str, dict[str, float]] = {}
     per_user: dict[str, Any] = {}
@@ -102,7 +112,7 @@ def write_run(run: Run, shop: Shop, root: Path) -> dict[str, Any]:
         for name in ('recall@20', 'ndcg@20'):
             per_user[f'{task}, {name}'] = values[name].numpy()
     result = {
-        **asdict(run),
+        **asked,
         'metrics': metrics,
         'val_recall@20': best.recall,
         'epoch': best.epoch,
@@ -111,6 +121,7 @@ def write_run(run: Run, shop: Shop, root: Path) -> dict[str, Any]:
         'MiB': peak,
         'alpha': best.alpha,
         'curve': best.curve,
+        'threads': torch.get_num_threads(),
         'torch': torch.__version__,
     }
     path.parent.mkdir(parents=True, exist_ok=True)

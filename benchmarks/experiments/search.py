@@ -1,5 +1,7 @@
 """The search for each model's options: the same number of trials for all, on validation alone."""
 
+import hashlib
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -21,15 +23,17 @@ def search(
 
     A trial trains with seed 0 at a random point of the grid of all options, none twice. With as few
     trials as a CPU allows, a sampler that learns would not get past its random start. Trials are
-    kept in a journal, so an interrupted search goes on; one that was broken off counts as none.
+    kept in a journal, so an interrupted search goes on; one that was broken off is left out.
     """
     space = CONTESTANTS[contestant].space
+    settings = json.dumps([CONTESTANTS[contestant].options, space], default=list)
+    digest = hashlib.sha256(settings.encode()).hexdigest()[:8]  # Of other settings, other trials.
     folder = root / data / 'search'
     folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(folder / 'journal.log'))),
-        study_name=f'{contestant}, {epochs} epochs',
+        study_name=f'{contestant}, {epochs} epochs, {digest}',
         direction='maximize',
         load_if_exists=True,
     )
@@ -51,7 +55,7 @@ def search(
     found: dict[str, Any] = {'chosen': {}, 'trials': 0, 'epochs': epochs}
     if space:
         best = study.best_trial
-        found |= {'chosen': best.params, 'trials': max(num_trials, len(done))}
+        found |= {'chosen': best.params, 'trials': len(done) + max(missing, 0)}
         found |= {'val_recall@20': best.value, 'epoch': best.user_attrs['epoch']}
     write_json(search_path(root, data, contestant), found)
     return found['chosen']

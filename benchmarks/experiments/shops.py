@@ -1,8 +1,9 @@
 """The data sets, and the conditions under which the models meet on them."""
 
 import copy
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,13 +37,15 @@ CONDITIONS = ('warm', 'cold', 'only', 'noise', 'fewer')
 
 @dataclass
 class Shop:
-    """Train with its item graphs, and the interactions to rank."""
+    """Train with its item graphs, the interactions to rank, and those that no ranking shows."""
 
     train: HeteroData
     val: Tensor
     test: Tensor
+    seen: Tensor
     cold_test: Tensor | None = None
     min_count: int = 1
+    _others: dict[str, HeteroData] = field(default_factory=dict)
 
     def with_graphs(self, **options: Any) -> HeteroData:
         """Return train with other item graphs.
@@ -51,7 +54,13 @@ class Shop:
             **options: Their ``k``, ``weighting`` and ``min_count``, and in ``merge`` the weights of
                 those that are merged.
         """
-        return _with_graphs(self.train, **{'min_count': self.min_count, **options})
+        if not options:
+            return self.train
+        key = json.dumps(options, sort_keys=True)
+        if key not in self._others:
+            options = {'min_count': self.min_count, **options}
+            self._others[key] = _with_graphs(self.train, **options)
+        return self._others[key]
 
 
 def _shop() -> list[HeteroData]:
@@ -95,8 +104,8 @@ def load(name: str, condition: str = 'warm') -> Shop:
         name: One of :data:`SHOPS`.
         condition: ``'warm'``; ``'cold'`` (a fifth of the items loses its interactions, half of
             them for test); ``'only:image'`` (no other modality); ``'noise:0.5'`` (that share of the
-            items gets the features of another item); ``'fewer:0.5'`` (that share of each user's
-            train interactions is removed).
+            items gets the features of another item); ``'fewer:0.5'`` (that share of the
+            train interactions is removed, but never a user's last).
     """
     kind, _, value = condition.partition(':')
     if kind not in CONDITIONS:
@@ -113,6 +122,7 @@ def load(name: str, condition: str = 'warm') -> Shop:
         warm, _, cold = SplitColdItems(0.2, seed=0)(parts[0])
         parts, cold_test = [warm], cold[INTERACTS].edge_label_index
     train, val, test = parts if len(parts) == 3 else SplitInteractions(seed=0)(parts[0])
+    seen = train[INTERACTS].edge_index
     if kind == 'fewer':
         train = _fewer(train, float(value))
     min_count = 3 if name == 'baby' else 1
@@ -120,6 +130,7 @@ def load(name: str, condition: str = 'warm') -> Shop:
         _with_graphs(train, min_count=min_count),
         val[INTERACTS].edge_label_index,
         test[INTERACTS].edge_label_index,
+        seen,
         cold_test,
         min_count,
     )
@@ -163,6 +174,8 @@ def _only(data: HeteroData, modality: str) -> HeteroData:
 
 def _shuffled(data: HeteroData, share: float) -> HeteroData:
     """Let a share of the items swap all their features among each other."""
+    if not item_modalities(data)[0]:
+        raise SystemExit('there are no item features to give noise to')
     out = copy.copy(data)
     generator = torch.Generator().manual_seed(0)
     chosen = torch.randperm(data[ITEM].num_nodes, generator=generator)

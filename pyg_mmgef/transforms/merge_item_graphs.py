@@ -5,7 +5,7 @@ from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
 from pyg_mmgef.graph.weights import merge_graphs
-from pyg_mmgef.schema import ITEM, item_graph
+from pyg_mmgef.schema import ITEM, item_graph, num_users_items
 from pyg_mmgef.validate import check_graph_weights
 
 __all__ = ['MergeItemGraphs']
@@ -18,10 +18,11 @@ class MergeItemGraphs(BaseTransform):
     .. math::
         \mathbf{A} = \textstyle\sum_g w_g \mathbf{A}^g
 
-    What LATTICE and FREEDOM (`arXiv 2211.06924 <https://arxiv.org/abs/2211.06924>`_) do with the
-    graphs of the modalities. Attention learns such weights in training
-    (:class:`~pyg_mmgef.nn.SoftEdgeFusion`); fixed ones are chosen on validation, which tells how a
-    graph generalises, while training tells how well it fits.
+    What FREEDOM (`arXiv 2211.06924 <https://arxiv.org/abs/2211.06924>`_) does with the graphs of
+    the modalities. Attention learns such weights in training
+    (:class:`~pyg_mmgef.nn.SoftEdgeFusion`); fixed ones can be chosen on validation. The merged
+    graphs stay in the data, so name the new one to a model:
+    ``MMGEF.from_data(data, item_graphs=('merged',))``.
 
     Args:
         weights: The weight :math:`w_g` of each graph ``data['item', relation, 'item']``, keyed by
@@ -35,7 +36,7 @@ class MergeItemGraphs(BaseTransform):
 
     Example:
         >>> data = HeteroData()
-        >>> data['item'].num_nodes = 2
+        >>> data['user'].num_nodes, data['item'].num_nodes = 1, 2
         >>> for relation, edge in (('similar', (0, 1)), ('co_interacts', (1, 0))):
         ...     data['item', relation, 'item'].edge_index = torch.tensor(edge)[:, None]
         ...     data['item', relation, 'item'].edge_weight = torch.ones(1)
@@ -51,13 +52,15 @@ class MergeItemGraphs(BaseTransform):
 
     def forward(self, data: HeteroData) -> HeteroData:
         """Set ``data['item', relation, 'item']``."""
+        _, num_items = num_users_items(data)
         graphs = [item_graph(data, relation) for relation in self.weights]
-        edge_index, edge_weight = merge_graphs(
-            graphs, list(self.weights.values()), data[ITEM].num_nodes
-        )
-        data[ITEM, self.relation, ITEM].edge_index = edge_index
-        data[ITEM, self.relation, ITEM].edge_weight = edge_weight
+        edge_index, edge_weight = merge_graphs(graphs, list(self.weights.values()), num_items)
+        edge_type = (ITEM, self.relation, ITEM)
+        if edge_type in data.edge_types:
+            del data[edge_type]
+        data[edge_type].edge_index = edge_index
+        data[edge_type].edge_weight = edge_weight
         return data
 
     def __repr__(self) -> str:
-        return f'{self.__class__.__name__}({self.weights})'
+        return f'{self.__class__.__name__}({self.weights} -> {self.relation!r})'

@@ -20,3 +20,14 @@ def test_zeros_and_extremes() -> None:
     x = torch.tensor([[0.0, 0.0], [3e-8, 4e-8], [3e15, 4e15]])
     expected = torch.tensor([[0.0, 0.0], [0.6, 0.8], [0.6, 0.8]])
     torch.testing.assert_close(unit_length(x), expected)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_precision_loses_nothing(dtype: torch.dtype) -> None:
+    x = torch.tensor([[0.0, 0.0], [300.0, 400.0], [3e-4, 4e-4]])
+    expected = F.normalize(x, dim=1)
+    with torch.autocast('cpu', dtype):
+        torch.testing.assert_close(unit_length(x), expected)
+    out = unit_length(x.to(dtype))
+    assert out.dtype == dtype
+    torch.testing.assert_close(out.float(), expected, atol=4e-3, rtol=0)

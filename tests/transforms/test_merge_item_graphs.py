@@ -35,9 +35,13 @@ def test_is_the_weighted_sum() -> None:
 
 def test_may_replace_one_of_the_merged() -> None:
     data = shop()
+    data['item', 'similar_text', 'item'].edge_attr = torch.ones(
+        data['item', 'similar_text', 'item'].num_edges
+    )
     out = MergeItemGraphs({'similar_text': 2.0, 'co_interacts': 1.0}, 'similar_text')(data)
     expected = 2 * dense(data, 'similar_text') + dense(data, 'co_interacts')
     torch.testing.assert_close(dense(out, 'similar_text'), expected)
+    assert set(out['item', 'similar_text', 'item'].keys()) == {'edge_index', 'edge_weight'}
 
 
 def test_bad_input() -> None:
@@ -51,4 +55,6 @@ def test_bad_input() -> None:
 
 
 def test_functional_name_and_repr() -> None:
-    assert repr(MergeItemGraphs({'similar': 1.0})) == "MergeItemGraphs({'similar': 1.0})"
+    assert (
+        repr(MergeItemGraphs({'similar': 1.0})) == "MergeItemGraphs({'similar': 1.0} -> 'merged')"
+    )

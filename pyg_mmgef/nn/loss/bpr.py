@@ -1,6 +1,5 @@
 import torch.nn.functional as F
 from torch import Tensor
-from torch.linalg import vecdot
 from torch.nn import Module
 
 from pyg_mmgef.nn.loss._checks import check_pairs, checked_negatives, negative_scores
@@ -51,13 +50,13 @@ class BPRLoss(Module):
         negative = checked_negatives(negative, user, at_least=1)
         if negative.size(0) == user.size(0):
             # One inner product with the difference, whose gradient costs as much as that of one.
-            margin = vecdot(user[:, None], negative - item[:, None])
+            margin = (user[:, None] * (negative - item[:, None])).sum(dim=-1)
         else:
-            margin = negative_scores(user, negative) - vecdot(user, item)[:, None]
+            margin = negative_scores(user, negative) - (user * item).sum(dim=-1, keepdim=True)
         loss = F.softplus(margin).mean()
         if self.l2 == 0:
             return loss
-        penalty = sum(vecdot(z, z).mean() for z in (user, item, negative))
+        penalty = sum((z * z).sum(dim=-1).mean() for z in (user, item, negative))
         return loss + self.l2 / 2 * penalty
 
     def __repr__(self) -> str:

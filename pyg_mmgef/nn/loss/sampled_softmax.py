@@ -70,13 +70,13 @@ class SampledSoftmaxLoss(Module):
                 "'user' holds one row and 'negative' no item, so there is nothing to compare with; "
                 "pass negatives, or leave out a last batch that isn't full (drop_last=True)"
             )
-        is_shared = negative.size(0) < user.size(0)
+        is_shared = negative.size(0) == 1
         if self.normalize:
             user, item = unit_length(user), unit_length(item)
             negative = unit_length(negative) if is_shared else negative
         user = user / self.temperature
         negative_score = negative_scores(user, negative)
-        if self.normalize and not is_shared:  # Fewer numbers than all these negatives have.
+        if self.normalize and not is_shared:  # B x N scores, not B x N x F numbers.
             negative_score = negative_score / negative.norm(dim=-1).clamp(min=1e-12)
         if self.in_batch:
             score = torch.cat([user @ item.t(), negative_score], dim=1)

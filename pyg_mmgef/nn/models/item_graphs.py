@@ -16,8 +16,8 @@ from pyg_mmgef.typing import WeightedGraph
 __all__ = ['ItemGraphs', 'Propagates', 'mix']
 
 
-ALIGNED = 16
-"""Channels to which rows are filled up, a line of the cache: products of others are slower."""
+_ALIGNED = 16
+"""Rows are filled up to a multiple of so many channels; products of uneven rows take longer."""
 
 
 class ItemGraphs:
@@ -107,8 +107,9 @@ class ItemGraphs:
 
         @torch.no_grad()
         def build() -> tuple[CSRPair, Tensor]:
-            x, pairs = F.pad(features(), (0, 1), value=1.0), self.pairs(data)
-            x = F.pad(x, (0, -x.size(1) % ALIGNED))
+            e, pairs = features(), self.pairs(data)
+            x = F.pad(e, (0, _ALIGNED - e.size(1) % _ALIGNED))  # At least one more channel.
+            x[:, e.size(1)] = 1
             fused = x.new_empty(self.num_items, len(pairs), x.size(1))
             for position, pair in enumerate(pairs):  # One at a time: they may be large.
                 fused[:, position] = pair.matmul(x)
