@@ -21,6 +21,7 @@ COMMON: Space = {'lr': [5e-4, 1e-3, 5e-3], 'l2': [1e-5, 1e-4, 1e-3, 1e-2]}
 TRAINING = ('lr', 'l2', 'loss', 'temperature', 'num_negatives', 'graphs')
 FOR_FEATURES = {'fusion', 'item_input', 'skip_weight'}
 LATE = 'late'  # A graph per modality.
+USUAL: Options = {'lr': 1e-3, 'l2': 1e-4}
 GRAPH_DROPOUT: Space = {'edge_dropout': [0.0, 0.5, 0.8]}
 
 
@@ -32,6 +33,7 @@ class Contestant:
         model: Its class in :mod:`pyg_mmgef.nn`.
         options: Arguments that are the same in every trial, of the model or of training.
         space: Those that the search chooses, and from what.
+        first: What the search tries first: settings as in the literature.
         needs: What the data must have: ``'features'``, ``'graphs'`` or nothing.
         variants: Options that replace others, by the name of an ablation.
         keeps: Options named as those of training that are the model's own.
@@ -40,6 +42,7 @@ class Contestant:
     model: str
     options: Options = field(default_factory=dict)
     space: Space = field(default_factory=dict)
+    first: Options = field(default_factory=dict)
     needs: str = ''
     variants: Mapping[str, Options] = field(default_factory=dict)
     keeps: tuple[str, ...] = ()
@@ -122,26 +125,39 @@ CONTESTANTS: dict[str, Contestant] = {
             'min_count': [1, 2, 3],
         },
     ),
-    'MF': Contestant('MF', space=COMMON),
-    'LightGCN': Contestant('LightGCN', space={**COMMON, 'num_layers': [1, 2, 3]}),
+    'MF': Contestant('MF', space=COMMON, first=USUAL),
+    'LightGCN': Contestant(
+        'LightGCN', space={**COMMON, 'num_layers': [1, 2, 3]}, first={**USUAL, 'num_layers': 3}
+    ),
     'LightGCN, softmax': Contestant(
         'LightGCN',
         {'loss': 'softmax'},
         {'lr': COMMON['lr'], 'temperature': [0.1, 0.15, 0.2, 0.3], 'num_layers': [1, 2, 3]},
     ),
-    'VBPR': Contestant('VBPR', space=COMMON, needs='features'),
-    'MMGCN': Contestant('MMGCN', space=COMMON, needs='features'),
-    'GRCN': Contestant('GRCN', space={**COMMON, 'num_routings': [0, 3]}, needs='features'),
-    'LATTICE': Contestant('LATTICE', space=COMMON, needs='graphs'),
-    'MICRO': Contestant('MICRO', space=COMMON, needs='graphs'),
-    'BM3': Contestant('BM3', space=COMMON, needs='features', keeps=('l2',)),
-    'FREEDOM': Contestant('FREEDOM', space={**COMMON, **GRAPH_DROPOUT}, needs='graphs'),
-    'MGCN': Contestant('MGCN', space=COMMON, needs='features'),
+    'VBPR': Contestant('VBPR', space=COMMON, first=USUAL, needs='features'),
+    'MMGCN': Contestant('MMGCN', space=COMMON, first=USUAL, needs='features'),
+    'GRCN': Contestant(
+        'GRCN',
+        space={**COMMON, 'num_routings': [0, 3]},
+        first={**USUAL, 'num_routings': 0},
+        needs='features',
+    ),
+    'LATTICE': Contestant('LATTICE', space=COMMON, first=USUAL, needs='graphs'),
+    'MICRO': Contestant('MICRO', space=COMMON, first=USUAL, needs='graphs'),
+    'BM3': Contestant('BM3', space=COMMON, first=USUAL, needs='features', keeps=('l2',)),
+    'FREEDOM': Contestant(
+        'FREEDOM',
+        space={**COMMON, **GRAPH_DROPOUT},
+        first={'lr': 1e-3, 'l2': 1e-3, 'edge_dropout': 0.8},
+        needs='graphs',
+    ),
+    'MGCN': Contestant('MGCN', space=COMMON, first=USUAL, needs='features'),
     # As in the paper.
     'MM-GEF': Contestant(
         'MMGEF',
         {'fusion': 'concat', 'item_graphs': BOTH},
         COMMON,
+        {'lr': 1e-3, 'l2': 1e-3},
         needs='graphs',
         variants=MMGEF_ABLATIONS,
     ),

@@ -21,12 +21,13 @@ def search(
 ) -> dict[str, Any]:
     """Return the best options, after as many trials as are still missing.
 
-    A trial trains with seed 0 at a random point of the grid of all options, none twice. With as few
+    A trial trains with seed 0, the first with settings of the literature where there are some, the
+    others at random points of the grid of all options, none of these twice. With as few
     trials as a CPU allows, a sampler that learns would not get past its random start. Trials are
     kept in a journal, so an interrupted search goes on; one that was broken off is left out.
     """
-    space = CONTESTANTS[contestant].space
-    settings = json.dumps([CONTESTANTS[contestant].options, space], default=list)
+    space, first = CONTESTANTS[contestant].space, CONTESTANTS[contestant].first
+    settings = json.dumps([CONTESTANTS[contestant].options, space, first], default=list)
     digest = hashlib.sha256(settings.encode()).hexdigest()[:8]  # Of other settings, other trials.
     folder = root / data / 'search'
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,6 +52,8 @@ def search(
 
     missing = num_trials - len(done) if space else 0
     if missing > 0:
+        if first and not done:
+            study.enqueue_trial(dict(first), skip_if_exists=True)
         study.optimize(objective, n_trials=missing)
     found: dict[str, Any] = {'chosen': {}, 'trials': 0, 'epochs': epochs}
     if space:

@@ -34,7 +34,8 @@ TASKS = {
 MADE = '.. Made by benchmarks/experiments from the files of all runs; do not edit.'
 PROTOCOL = (
     'Models under one protocol: the same splits, batches of 2,048 triplets, Adam, a search '
-    'on validation alone with as many trials for every model that has something to choose, '
+    'on validation alone with as many trials for every model that has something to choose, the '
+    'first with usual settings and the others at random, '
     'stopping when Recall@20 of validation has not improved for 30 epochs, and test read once for '
     'each seed. All of it is made by ``python benchmarks/experiments``. "MM-GEF" is as in the '
     'paper; "MM-GEF, preset" is ``pyg_mmgef.presets.MERGED`` as it is, which was chosen by hand on '
