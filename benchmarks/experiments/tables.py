@@ -34,8 +34,7 @@ TASKS = {
 MADE = '.. Made by benchmarks/experiments from the files of all runs; do not edit.'
 PROTOCOL = (
     'Models under one protocol: the same splits, batches of 2,048 triplets, Adam, a search '
-    'on validation alone with as many trials for every model that has something to choose, the '
-    'first with usual settings and the others at random, '
+    'on validation alone with as many trials for every model that has something to choose, '
     'stopping when Recall@20 of validation has not improved for 30 epochs, and test read once for '
     'each seed. All of it is made by ``python benchmarks/experiments``. "MM-GEF" is as in the '
     'paper; "MM-GEF, preset" is ``pyg_mmgef.presets.MERGED`` as it is, which was chosen by hand on '
@@ -234,7 +233,7 @@ def table(data: str, condition: str, task: str, rows: dict[str, Runs]) -> list[s
     for name in missing:
         blanks = [''] * (len(header) - 3)
         numbers = ' / '.join(f'{value:.4f}'.lstrip('0') for value in published[name])
-        cells.append([name, 'n/a', *blanks, numbers])
+        cells.append([name, 'not run', *blanks, numbers])
     return list_table(header, cells)
 
 
