@@ -63,6 +63,8 @@ class Contestant:
             for key in FOR_FEATURES & set(own):
                 if own.pop(key) != self.options.get(key):  # An ablation of what isn't there.
                     raise ValueError(f'without item features there is no {key!r} to choose')
+        if not set(own.get('graph_weights', ())) <= set(item_relations(data)):
+            del own['graph_weights']  # Then all modalities count alike.
         if own.get('item_graphs') == LATE:
             per_modality = [name for name in item_relations(data) if name.startswith('similar_')]
             own['item_graphs'] = (*per_modality, 'co_interacts')
@@ -147,6 +149,7 @@ CONTESTANTS: dict[str, Contestant] = {
     'BM3': Contestant('BM3', space=COMMON, first=USUAL, needs='features', keeps=('l2',)),
     'FREEDOM': Contestant(
         'FREEDOM',
+        {'graph_weights': {'similar_image': 0.1, 'similar_text': 0.9}},  # As its authors do.
         space={**COMMON, **GRAPH_DROPOUT},
         first={'lr': 1e-3, 'l2': 1e-3, 'edge_dropout': 0.8},
         needs='graphs',
