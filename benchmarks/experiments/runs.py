@@ -24,9 +24,9 @@ __all__ = [
     'best_options',
     'read_runs',
     'read_search',
+    'save_json',
     'search_path',
     'train',
-    'write_json',
     'write_run',
 ]
 
@@ -126,7 +126,7 @@ def write_run(run: Run, shop: Shop, root: Path) -> dict[str, Any]:
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(path.with_suffix('.npz'), **per_user)
-    write_json(path, result)
+    save_json(path, result)
     return result
 
 
@@ -152,7 +152,7 @@ def best_options(root: Path, data: str, contestant: str) -> dict[str, Any]:
     return {**CONTESTANTS[contestant].options, **read_search(root, data, contestant)['chosen']}
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
+def save_json(path: Path, content: dict[str, Any]) -> None:
     """Write a file as a whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix('.tmp')

@@ -8,7 +8,7 @@ from typing import Any
 
 import optuna
 from experiments.contestants import CONTESTANTS
-from experiments.runs import Run, search_path, train, write_json
+from experiments.runs import Run, save_json, search_path, train
 from experiments.shops import Shop
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -60,5 +60,5 @@ def search(
         best = study.best_trial
         found |= {'chosen': best.params, 'trials': len(done) + max(missing, 0)}
         found |= {'val_recall@20': best.value, 'epoch': best.user_attrs['epoch']}
-    write_json(search_path(root, data, contestant), found)
+    save_json(search_path(root, data, contestant), found)
     return found['chosen']
