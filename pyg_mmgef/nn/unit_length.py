@@ -17,7 +17,6 @@ def unit_length(x: Tensor) -> Tensor:
         Shape: that of :obj:`x`.
     """
     wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-    square = (wide * wide).sum(
-        dim=-1, keepdim=True
-    )  # Under autocast, vecdot would take it in half.
+    # Not vecdot, which autocast would compute in half precision.
+    square = (wide * wide).sum(dim=-1, keepdim=True)
     return (wide * square.clamp(min=1e-24).rsqrt()).to(x.dtype)

@@ -38,10 +38,12 @@ def test_may_replace_one_of_the_merged() -> None:
     data['item', 'similar_text', 'item'].edge_attr = torch.ones(
         data['item', 'similar_text', 'item'].num_edges
     )
+    before = snapshot(data)
     out = MergeItemGraphs({'similar_text': 2.0, 'co_interacts': 1.0}, 'similar_text')(data)
     expected = 2 * dense(data, 'similar_text') + dense(data, 'co_interacts')
     torch.testing.assert_close(dense(out, 'similar_text'), expected)
     assert set(out['item', 'similar_text', 'item'].keys()) == {'edge_index', 'edge_weight'}
+    assert_unchanged(data, before)
 
 
 def test_bad_input() -> None:
