@@ -1,7 +1,6 @@
 """One training run, as one JSON file: nothing is trained twice, and nothing is typed by hand."""
 
 import json
-import os
 import re
 import time
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from experiments.shops import Shop
 from process import memory
 from torch_geometric import seed_everything
 
+from pyg_mmgef.files import write_atomically
 from pyg_mmgef.ranking import per_user_metrics
 
 __all__ = [
@@ -155,9 +155,7 @@ def best_options(root: Path, data: str, contestant: str) -> dict[str, Any]:
 def save_json(path: Path, content: dict[str, Any]) -> None:
     """Write a file as a whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix('.tmp')
-    temporary.write_text(json.dumps(content, indent=2))
-    os.replace(temporary, path)
+    write_atomically(path, json.dumps(content, indent=2).encode())
 
 
 def _file_name(name: str) -> str:
