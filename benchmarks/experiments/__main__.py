@@ -30,7 +30,7 @@ def main() -> None:
     if args.command == 'tables':
         write_tables(args.root, args.docs)
         return
-    for condition in getattr(args, 'conditions', ['warm']):
+    for condition in args.conditions:
         shop = load(args.data, condition)
         print(f'{args.data}, {condition}')
         for name in args.models:
@@ -41,7 +41,8 @@ def main() -> None:
                 print(name, flush=True)
                 from experiments.search import search  # Optuna is for searches alone.
 
-                chosen = search(args.data, name, shop, args.trials, args.epochs, args.root)
+                limits = (args.trials, args.epochs)
+                chosen = search(args.data, condition, name, shop, *limits, args.root)
                 print(f'  best: {chosen}', flush=True)
             else:
                 run_all(name, condition, shop, args)
@@ -53,7 +54,7 @@ def run_all(name: str, condition: str, shop: Shop, args: argparse.Namespace) -> 
     if variants == ['all']:
         variants = ['', *contestant.variants]
     for variant in variants:
-        options = best_options(args.root, args.data, name)
+        options = best_options(args.root, args.data, condition, name)
         options |= contestant.variants[variant] if variant else {}
         for seed in args.seeds:
             run = Run(args.data, condition, name, variant, seed, args.epochs, options)
@@ -84,6 +85,13 @@ def parse_args() -> argparse.Namespace:
     shared.add_argument('--epochs', type=int, default=300, help='most epochs')
     parsed = commands.add_parser('search', parents=[shared], help='choose options on validation')
     parsed.add_argument('--trials', type=int, default=10, help='of every model')
+    parsed.add_argument(
+        '--conditions',
+        nargs='+',
+        choices=['warm', 'cold'],
+        default=['warm'],
+        help="all others take warm's options",
+    )
     parsed = commands.add_parser('run', parents=[shared], help='train, and read test once')
     parsed.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2, 3, 4])
     parsed.add_argument('--conditions', nargs='+', default=['warm'])

@@ -136,20 +136,29 @@ def read_runs(root: Path) -> list[dict[str, Any]]:
     return [{**json.loads(path.read_text()), 'path': path} for path in paths]
 
 
-def search_path(root: Path, data: str, contestant: str) -> Path:
-    """Return where the outcome of a search is kept."""
-    return root / data / 'search' / f'{_file_name(contestant)}.json'
+def search_path(root: Path, data: str, condition: str, contestant: str) -> Path:
+    """Return where the outcome of a search is kept: beside the runs that use it.
+
+    Cold items make another split, so that condition has its own searches. The others change only
+    what is trained on, and keep the options of ``'warm'``.
+    """
+    split = 'cold' if condition == 'cold' else 'warm'
+    return root / data / split / 'search' / f'{_file_name(contestant)}.json'
 
 
-def read_search(root: Path, data: str, contestant: str) -> dict[str, Any]:
-    """Return the outcome of a search, or an empty one."""
-    path = search_path(root, data, contestant)
-    return json.loads(path.read_text()) if path.exists() else {'chosen': {}, 'trials': 0}
+def read_search(root: Path, data: str, condition: str, contestant: str) -> dict[str, Any]:
+    """Return the outcome of a search; without one, the first settings and no trials."""
+    path = search_path(root, data, condition, contestant)
+    if path.exists():
+        found: dict[str, Any] = json.loads(path.read_text())
+        return found
+    return {'chosen': dict(CONTESTANTS[contestant].first), 'trials': 0}
 
 
-def best_options(root: Path, data: str, contestant: str) -> dict[str, Any]:
+def best_options(root: Path, data: str, condition: str, contestant: str) -> dict[str, Any]:
     """Return all options of a contestant, the chosen ones where there was a search."""
-    return {**CONTESTANTS[contestant].options, **read_search(root, data, contestant)['chosen']}
+    chosen = read_search(root, data, condition, contestant)['chosen']
+    return {**CONTESTANTS[contestant].options, **chosen}
 
 
 def save_json(path: Path, content: dict[str, Any]) -> None:

@@ -17,7 +17,13 @@ __all__ = ['search']
 
 
 def search(
-    data: str, contestant: str, shop: Shop, num_trials: int, epochs: int, root: Path
+    data: str,
+    condition: str,
+    contestant: str,
+    shop: Shop,
+    num_trials: int,
+    epochs: int,
+    root: Path,
 ) -> dict[str, Any]:
     """Return the best options, after as many trials as are still missing.
 
@@ -29,11 +35,11 @@ def search(
     space, first = CONTESTANTS[contestant].space, CONTESTANTS[contestant].first
     settings = json.dumps([CONTESTANTS[contestant].options, space, first], default=list)
     digest = hashlib.sha256(settings.encode()).hexdigest()[:8]  # Of other settings, other trials.
-    folder = root / data / 'search'
-    folder.mkdir(parents=True, exist_ok=True)
+    path = search_path(root, data, condition, contestant)
+    path.parent.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(folder / 'journal.log'))),
+        storage=JournalStorage(JournalFileBackend(str(path.with_name('journal.log')))),
         study_name=f'{contestant}, {epochs} epochs, {digest}',
         direction='maximize',
         load_if_exists=True,
@@ -45,7 +51,7 @@ def search(
     def objective(trial: optuna.Trial) -> float:
         chosen = {key: trial.suggest_categorical(key, values) for key, values in space.items()}
         options = {**CONTESTANTS[contestant].options, **chosen}
-        best = train(Run(data, 'warm', contestant, '', 0, epochs, options), shop)
+        best = train(Run(data, condition, contestant, '', 0, epochs, options), shop)
         trial.set_user_attr('epoch', best.epoch)
         print(f'  {best.recall:.4f} at epoch {best.epoch}: {chosen}', flush=True)
         return best.recall
@@ -60,5 +66,5 @@ def search(
         best = study.best_trial
         found |= {'chosen': best.params, 'trials': len(done) + max(missing, 0)}
         found |= {'val_recall@20': best.value, 'epoch': best.user_attrs['epoch']}
-    save_json(search_path(root, data, contestant), found)
+    save_json(path, found)
     return found['chosen']

@@ -1,17 +1,19 @@
 """Tables and plots of all runs there are, as pages of the documentation."""
 
+import itertools
 import statistics
-import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from common import pyplot
+from experiments.claims import claims_page
 from experiments.contestants import CONTESTANTS
 from experiments.published import PUBLISHED, WHY_NOT_THE_SAME
+from experiments.rst import MADE, heading, list_table, wrapped
 from experiments.runs import read_runs, read_search
-from scipy.stats import ttest_rel
+from experiments.stats import Runs, mean, mean_of, p_value, spread
 
 __all__ = ['write_tables']
 
@@ -31,7 +33,19 @@ TASKS = {
     'interaction.',
     'cold among all': "The same interactions, ranked among all items but the user's of train.",
 }
-MADE = '.. Made by benchmarks/experiments from the files of all runs; do not edit.'
+CHANGES = {
+    'only': ('Only some of the features', 'Test NDCG@20 with one modality alone.'),
+    'noise': (
+        'Items with the features of another',
+        'Test NDCG@20 where this share of the items swapped all their features among each other, '
+        'with the options of the search without noise.',
+    ),
+    'fewer': (
+        'Train interactions removed',
+        "Test NDCG@20 without this share of the train interactions, but never without a user's "
+        'last. What is removed is not ranked either.',
+    ),
+}
 PROTOCOL = (
     'Models under one protocol: the same splits, batches of 2,048 triplets, Adam, a search '
     'on validation alone with as many trials for every model that has something to choose, '
@@ -48,33 +62,6 @@ ABOUT_TABLES = (
     'cores. *MB*: peak of the whole process. *Epoch*: the best; with an asterisk, some run was '
     'stopped by the limit of epochs.'
 )
-LEVEL = 0.01
-ABOUT_CLAIMS = (
-    'Each claim of MM-GEF (arXiv 2308.07222) as a comparison of two rows over the same seeds: the '
-    'difference of their means, and a paired t-test over users on NDCG@20, corrected for the '
-    'number of rows on this page (Holm). A row is decided where the corrected p is below '
-    f'{LEVEL} and all seeds agree, at least three. Ablations change the one option and keep the '
-    'learning rate and penalty that were chosen for the whole model, which favours it. Cold items: '
-    'the options are those of the search on all items, whose validation part holds a tenth of the '
-    'interactions that the cold test ranks.'
-)
-SHOWN = ('recall@20', 'ndcg@20')
-Row: TypeAlias = tuple[str, str]
-FULL: Row = ('MM-GEF', '')
-# A claim, the row that should win, the one that should lose, and where.
-CLAIMS: list[tuple[str, Row, Row, str, str]] = [
-    ('It beats LightGCN', FULL, ('LightGCN', ''), 'warm', 'warm'),
-    ('Early fusion beats late', FULL, ('MM-GEF', 'late-fusion'), 'warm', 'warm'),
-    ('The co-interaction graph helps', FULL, ('MM-GEF', 'similar-only'), 'warm', 'warm'),
-    ('The multimodal graph helps', FULL, ('MM-GEF', 'co-interacts-only'), 'warm', 'warm'),
-    ('Soft attention beats the average', FULL, ('MM-GEF', 'average'), 'warm', 'warm'),
-    ('Convolving beats depth 0', FULL, ('MM-GEF', 'depth-0'), 'warm', 'warm'),
-    *(
-        (f'Cold items gain over {name}', FULL, (name, ''), 'cold', 'cold among cold')
-        for name in ('LightGCN', 'VBPR', 'LATTICE', 'FREEDOM')
-    ),
-]
-Runs = list[dict[str, Any]]
 
 
 def write_tables(root: Path, docs: Path) -> None:
@@ -88,7 +75,7 @@ def write_tables(root: Path, docs: Path) -> None:
         own = [run for run in runs if run['data'] == name]
         (docs / f'{name}.rst').write_text(page(name, own, root, docs))
         print(f'Wrote {docs / name}.rst')
-    (docs / 'claims.rst').write_text(claims_page(runs))
+    (docs / 'claims.rst').write_text(claims_page(runs, TITLES))
     pages = ['reading'] if any(docs.glob('reading.*')) else []
     (docs / 'index.rst').write_text(index_page([*pages, 'claims', *names]))
 
@@ -99,63 +86,10 @@ def index_page(names: Sequence[str]) -> str:
     return '\n'.join([MADE, '', *heading('Results', '='), *wrapped(PROTOCOL), *tree])
 
 
-def claims_page(runs: Runs) -> str:
-    """Return what the runs say of each claim of the paper."""
-    cells, p_values, decided = [], [], []
-    for claim, ours, theirs, condition, task in CLAIMS:
-        for data, title in TITLES.items():
-            pair = in_both(*(of(runs, data, condition, *side) for side in (ours, theirs)))
-            if not pair[0] or not all(task in run['metrics'] for side in pair for run in side):
-                continue
-            differences = [
-                [
-                    a['metrics'][task][key] - b['metrics'][task][key]
-                    for a, b in zip(*pair, strict=True)
-                ]
-                for key in SHOWN
-            ]
-            signs = {difference > 0 for difference in differences[1]}
-            cells.append([claim, title, *(f'{statistics.mean(d):+.4f}' for d in differences)])
-            p_values.append(p_of(pair[0], pair[1], task))
-            if len(signs) > 1 or len(differences[1]) < 3:
-                decided.append('')
-            else:
-                decided.append('confirmed' if signs == {True} else 'refuted')
-    for row, p, verdict in zip(cells, holm(p_values), decided, strict=True):
-        row += [p_text(p), (verdict if p < LEVEL else '') or 'undecided']
-    header = ['claim', 'data', 'Recall@20', 'NDCG@20', 'p', f'at p < {LEVEL}']
-    table = list_table(header, cells) if cells else []
-    return '\n'.join(
-        [MADE, '', *heading("The paper's claims", '='), *wrapped(ABOUT_CLAIMS), *table]
-    )
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return the p-values corrected for their number."""
-    order = np.argsort(p_values)
-    factors = np.arange(len(p_values), 0, -1)
-    corrected = np.maximum.accumulate(factors * np.asarray(p_values)[order]).clip(max=1.0)
-    return [float(p) for p in corrected[np.argsort(order)]]
-
-
-def in_both(ours: Runs, theirs: Runs) -> tuple[Runs, Runs]:
-    """Return the runs of the seeds that both have, in one order."""
-    by_seed = [{run['seed']: run for run in runs} for runs in (ours, theirs)]
-    seeds = sorted(by_seed[0].keys() & by_seed[1].keys())
-    return [by_seed[0][seed] for seed in seeds], [by_seed[1][seed] for seed in seeds]
-
-
-def of(runs: Runs, data: str, condition: str, contestant: str, variant: str) -> Runs:
-    """Return the runs of one row of a table."""
-    row = (data, condition, contestant, variant)
-    keys = ('data', 'condition', 'contestant', 'variant')
-    return [run for run in runs if tuple(run[key] for key in keys) == row]
-
-
 def page(data: str, runs: Runs, root: Path, docs: Path) -> str:
     """Return the page of a data set."""
     lines = [MADE, '', *heading(TITLES[data], '='), *wrapped(ABOUT_TABLES)]
-    for condition in dict.fromkeys(run['condition'] for run in sorted(runs, key=by_condition)):
+    for condition in ('warm', 'cold'):
         here = [run for run in runs if run['condition'] == condition]
         models = [run for run in here if not run['variant']]
         for task in TASKS:
@@ -165,31 +99,15 @@ def page(data: str, runs: Runs, root: Path, docs: Path) -> str:
                 lines += [TASKS[task], '', *table(data, condition, task, rows)]
         if condition == 'warm':
             lines += [*plot(data, groups(models, 'contestant'), docs), *ablations(here)]
+    lines += changes(data, runs, docs)
     lines += searches(root, data, dict.fromkeys(run['contestant'] for run in runs))
     if data in WHY_NOT_THE_SAME:
         lines += [*heading('Published numbers', '-'), *wrapped(WHY_NOT_THE_SAME[data])]
     return '\n'.join(lines) + '\n'
 
 
-def by_condition(run: dict[str, Any]) -> tuple[int, str]:
-    order = ('warm', 'cold', 'only', 'noise', 'fewer')
-    return order.index(run['condition'].partition(':')[0]), run['condition']
-
-
 def title_of(condition: str, task: str) -> str:
-    kind, _, value = condition.partition(':')
-    if kind in ('warm', 'cold'):
-        return 'All items' if kind == 'warm' else f'A fifth of the items cold: {task}'
-    if kind == 'only':
-        return f'Only {value} features'
-    share = f'{100 * float(value):.0f} %'
-    if kind == 'noise':
-        return f'{share} of the items with features of another'
-    return f'{share} of the train interactions removed'
-
-
-def heading(text: str, line: str) -> list[str]:
-    return [text, line * len(text), '']
+    return 'All items' if condition == 'warm' else f'A fifth of the items cold: {task}'
 
 
 def groups(runs: Iterable[dict[str, Any]], key: str) -> dict[str, Runs]:
@@ -237,11 +155,59 @@ def table(data: str, condition: str, task: str, rows: dict[str, Runs]) -> list[s
     return list_table(header, cells)
 
 
-def list_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = ['.. list-table::', '   :header-rows: 1', '']
-    for row in (header, *rows):
-        lines += [f'   {"* -" if n == 0 else "  -"} {cell}'.rstrip() for n, cell in enumerate(row)]
-    return [*lines, '']
+def changes(data: str, runs: Runs, docs: Path) -> list[str]:
+    """Return a table for each kind of change of what is trained on, and draw those by a share."""
+    lines: list[str] = []
+    for kind, (title, about) in CHANGES.items():
+        models = [run for run in runs if not run['variant']]
+        found = {run['condition'] for run in models if run['condition'].startswith(f'{kind}:')}
+        if not found:
+            continue
+        conditions = ['warm', *sorted(found)]
+        rows = {
+            name: [
+                [run for run in own if run['condition'] == condition] for condition in conditions
+            ]
+            for name, own in groups(models, 'contestant').items()
+            if found & {run['condition'] for run in own}
+        }
+        values = [condition.partition(':')[2] for condition in conditions[1:]]
+        columns = ['all', *values] if kind == 'only' else map(percent, ['0', *values])
+        cells = [[name, *(cell(own, 'ndcg@20') for own in row)] for name, row in rows.items()]
+        lines += [*heading(title, '-'), *wrapped(about), *list_table(['', *columns], cells)]
+        if kind != 'only':
+            lines += plot_shares(f'{data}_{kind}', [0.0, *map(float, values)], rows, title, docs)
+    return lines
+
+
+def percent(share: str) -> str:
+    return f'{100 * float(share):.0f} %'
+
+
+def cell(runs: Runs, metric: str) -> str:
+    """Return mean and spread, or nothing where there are no runs."""
+    if not runs:
+        return ''
+    return f'{mean(runs, "warm", metric):.4f} ± {spread(runs, "warm", metric)}'.lstrip('0')
+
+
+def plot_shares(
+    name: str, shares: Sequence[float], rows: dict[str, list[Runs]], title: str, docs: Path
+) -> list[str]:
+    """Draw NDCG@20 over the share that was changed, and return the lines that show it."""
+    figure, axis = pyplot().subplots(figsize=(6.5, 3.5), layout='constrained')
+    for label, row in rows.items():
+        points = [
+            (share, mean(own, 'warm', 'ndcg@20'))
+            for share, own in zip(shares, row, strict=True)
+            if own
+        ]
+        axis.plot(*zip(*points, strict=True), marker='o', label=label)
+    axis.set(xlabel=f'share ({title.lower()})', ylabel='test NDCG@20')
+    axis.legend(frameon=False)
+    figure.savefig(docs / f'{name}.png', dpi=120)
+    pyplot().close(figure)
+    return [f'.. image:: {name}.png', f'   :alt: NDCG@20, {title.lower()}', '']
 
 
 def ablations(runs: Runs) -> list[str]:
@@ -256,10 +222,7 @@ def ablations(runs: Runs) -> list[str]:
         cells = [
             [
                 variant or name,
-                *(
-                    f'{mean(r, "warm", metric):.4f} ± {spread(r, "warm", metric)}'.lstrip('0')
-                    for metric in METRICS
-                ),
+                *(cell(r, metric) for metric in METRICS),
                 f'{mean_of(r, "val_recall@20"):.4f}'.lstrip('0'),
                 p_value(r, plain, 'warm'),
                 ', '.join(f'{value:.2f}' for value in np.mean([run['alpha'] for run in r], axis=0))
@@ -277,62 +240,16 @@ def ablations(runs: Runs) -> list[str]:
 def searches(root: Path, data: str, names: Iterable[str]) -> list[str]:
     """Return a table of what the searches chose."""
     cells = []
-    for name in sorted(names, key=list(CONTESTANTS).index):
-        found = read_search(root, data, name)
+    for condition, name in itertools.product(
+        ('warm', 'cold'), sorted(names, key=list(CONTESTANTS).index)
+    ):
+        found = read_search(root, data, condition, name)
         if found['trials']:
             chosen = ', '.join(f'{key} {value}' for key, value in found['chosen'].items())
-            cells.append([name, str(found['trials']), chosen, f'{found["val_recall@20"]:.4f}'])
-    header = ['', 'trials', 'chosen', 'validation Recall@20']
+            best = f'{found["val_recall@20"]:.4f}'.lstrip('0')
+            cells.append([condition, name, str(found['trials']), chosen, best])
+    header = ['', '', 'trials', 'chosen', 'validation Recall@20']
     return [*heading('What the searches chose', '-'), *list_table(header, cells)] if cells else []
-
-
-def wrapped(text: str) -> list[str]:
-    return [*textwrap.wrap(text, 120), '']
-
-
-def mean(runs: Runs, task: str, metric: str) -> float:
-    return statistics.mean(run['metrics'][task][metric] for run in runs)
-
-
-def mean_of(runs: Runs, key: str) -> float:
-    return statistics.mean(run[key] for run in runs)
-
-
-def spread(runs: Runs, task: str, metric: str) -> str:
-    values = [run['metrics'][task][metric] for run in runs]
-    return f'{statistics.stdev(values):.4f}'.lstrip('0') if len(values) > 1 else '?'
-
-
-def p_value(runs: Runs, baseline: Runs, task: str) -> str:
-    """Return how likely the two are equally good, and which is better."""
-    if not baseline or runs is baseline:
-        return ''
-    runs, baseline = in_both(runs, baseline)
-    if not runs:
-        return ''
-    better = mean(runs, task, 'ndcg@20') > mean(baseline, task, 'ndcg@20')
-    return f'{"+" if better else "-"} {p_text(p_of(runs, baseline, task))}'
-
-
-def p_of(runs: Runs, baseline: Runs, task: str) -> float:
-    """Return the p-value of a paired t-test over users."""
-    ours, theirs = per_user(runs, task), per_user(baseline, task)
-    return float(ttest_rel(ours, theirs).pvalue) if (ours != theirs).any() else 1.0
-
-
-def p_text(p: float) -> str:
-    return f'{p:.3f}' if p >= 0.001 else '< .001'
-
-
-def per_user(runs: Runs, task: str) -> np.ndarray:
-    values, users = [], []
-    for run in runs:
-        with np.load(run['path'].with_suffix('.npz'), allow_pickle=False) as arrays:
-            values.append(arrays[f'{task}, ndcg@20'])
-            users.append(arrays[f'{task}, users'])
-    if not all(np.array_equal(ids, users[0]) for ids in users):
-        raise SystemExit(f'the runs beside {runs[0]["path"]} ranked for other users')
-    return np.mean(values, axis=0)
 
 
 def plot(data: str, rows: dict[str, Runs], docs: Path) -> list[str]:

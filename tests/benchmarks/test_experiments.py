@@ -65,8 +65,19 @@ def test_tables_hold_what_the_runs_say(folder: Path) -> None:
     runs = [result(folder / 'warm' / 'MM-GEF' / 'plain' / f'seed{n}.json')['warm'] for n in (0, 1)]
     mean = sum(run['recall@20'] for run in runs) / 2
     assert f'{mean:.4f}'.lstrip('0') in page
-    for title in ('All items', 'cold among cold', 'Only image', '50 % of', 'Ablations of MM-GEF'):
-        assert title in page
+    titles = (
+        'All items',
+        'cold among cold',
+        'Only some of',
+        'interactions removed',
+        'Ablations of',
+    )
+    assert all(title in page for title in titles)
+    fewer = [
+        result(folder / 'fewer_0.5' / 'MM-GEF' / 'plain' / f'seed{n}.json')['warm'] for n in (0, 1)
+    ]
+    assert f'{sum(run["ndcg@20"] for run in fewer) / 2:.4f}'.lstrip('0') in page
+    assert (folder.parents[2] / 'docs' / 'shop_fewer.png').exists()
     claims = (folder.parents[2] / 'docs' / 'claims.rst').read_text()
     assert 'Soft attention beats the average' in claims
     assert 'Early fusion beats late' not in claims  # Nobody ran that variant.
@@ -79,7 +90,7 @@ def test_a_search_goes_on_and_its_choice_is_used(folder: Path, tmp_path: Path) -
     assert experiments(tmp_path, *search, '3').count('at epoch') == 1
     experiments(tmp_path, 'run', '--epochs', '1', '--models', 'LightGCN', '--seeds', '0')
     shop = tmp_path / 'results' / 'experiments' / 'shop'
-    found = json.loads((shop / 'search' / 'LightGCN.json').read_text())
+    found = json.loads((shop / 'warm' / 'search' / 'LightGCN.json').read_text())
     run = json.loads((shop / 'warm' / 'LightGCN' / 'plain' / 'seed0.json').read_text())
     assert found['trials'] == 3
     assert run['options'] == found['chosen']

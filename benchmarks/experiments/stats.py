@@ -1,0 +1,90 @@
+"""Means over seeds, and tests over users."""
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import ttest_rel
+
+__all__ = [
+    'Runs',
+    'holm',
+    'in_both',
+    'mean',
+    'mean_of',
+    'of',
+    'p_of',
+    'p_text',
+    'p_value',
+    'spread',
+]
+
+Runs = list[dict[str, Any]]
+
+
+def of(runs: Runs, data: str, condition: str, contestant: str, variant: str) -> Runs:
+    """Return the runs of one row of a table."""
+    row = (data, condition, contestant, variant)
+    keys = ('data', 'condition', 'contestant', 'variant')
+    return [run for run in runs if tuple(run[key] for key in keys) == row]
+
+
+def in_both(ours: Runs, theirs: Runs) -> tuple[Runs, Runs]:
+    """Return the runs of the seeds that both have, in one order."""
+    by_seed = [{run['seed']: run for run in runs} for runs in (ours, theirs)]
+    seeds = sorted(by_seed[0].keys() & by_seed[1].keys())
+    return [by_seed[0][seed] for seed in seeds], [by_seed[1][seed] for seed in seeds]
+
+
+def mean(runs: Runs, task: str, metric: str) -> float:
+    return statistics.mean(run['metrics'][task][metric] for run in runs)
+
+
+def mean_of(runs: Runs, key: str) -> float:
+    return statistics.mean(run[key] for run in runs)
+
+
+def spread(runs: Runs, task: str, metric: str) -> str:
+    values = [run['metrics'][task][metric] for run in runs]
+    return f'{statistics.stdev(values):.4f}'.lstrip('0') if len(values) > 1 else '?'
+
+
+def p_value(runs: Runs, baseline: Runs, task: str) -> str:
+    """Return how likely the two are equally good, and which is better."""
+    if not baseline or runs is baseline:
+        return ''
+    runs, baseline = in_both(runs, baseline)
+    if not runs:
+        return ''
+    better = mean(runs, task, 'ndcg@20') > mean(baseline, task, 'ndcg@20')
+    return f'{"+" if better else "-"} {p_text(p_of(runs, baseline, task))}'
+
+
+def p_of(runs: Runs, baseline: Runs, task: str) -> float:
+    """Return the p-value of a paired t-test over users."""
+    ours, theirs = per_user(runs, task), per_user(baseline, task)
+    return float(ttest_rel(ours, theirs).pvalue) if (ours != theirs).any() else 1.0
+
+
+def p_text(p: float) -> str:
+    return f'{p:.3f}' if p >= 0.001 else '< .001'
+
+
+def per_user(runs: Runs, task: str) -> np.ndarray:
+    values, users = [], []
+    for run in runs:
+        with np.load(run['path'].with_suffix('.npz'), allow_pickle=False) as arrays:
+            values.append(arrays[f'{task}, ndcg@20'])
+            users.append(arrays[f'{task}, users'])
+    if not all(np.array_equal(ids, users[0]) for ids in users):
+        raise SystemExit(f'the runs beside {runs[0]["path"]} ranked for other users')
+    return np.mean(values, axis=0)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return the p-values corrected for their number."""
+    order = np.argsort(p_values)
+    factors = np.arange(len(p_values), 0, -1)
+    corrected = np.maximum.accumulate(factors * np.asarray(p_values)[order]).clip(max=1.0)
+    return [float(p) for p in corrected[np.argsort(order)]]
