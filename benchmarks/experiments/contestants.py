@@ -135,6 +135,7 @@ CONTESTANTS: dict[str, Contestant] = {
         'LightGCN',
         {'loss': 'softmax'},
         {'lr': COMMON['lr'], 'temperature': [0.1, 0.15, 0.2, 0.3], 'num_layers': [1, 2, 3]},
+        {'lr': 1e-3, 'temperature': 0.2, 'num_layers': 3},
     ),
     'VBPR': Contestant('VBPR', space=COMMON, first=USUAL, needs='features'),
     'MMGCN': Contestant('MMGCN', space=COMMON, first=USUAL, needs='features'),

@@ -28,7 +28,7 @@ from pyg_mmgef.transforms import (
     SplitInteractions,
 )
 
-__all__ = ['CONDITIONS', 'SHOPS', 'Shop', 'load']
+__all__ = ['CONDITIONS', 'LACKING', 'SHOPS', 'Shop', 'load']
 
 ITEM = 'item'
 K = 10
@@ -95,6 +95,9 @@ SHOPS: dict[str, Callable[[], list[HeteroData]]] = {
     'lfm2k': _lfm2k,
     'gowalla': _gowalla,
 }
+
+LACKING = {'baby': ('features',), 'gowalla': ('features', 'graphs')}
+"""What models may need and a data set doesn't have."""
 
 
 def load(name: str, condition: str = 'warm') -> Shop:

@@ -13,6 +13,7 @@ from experiments.contestants import CONTESTANTS
 from experiments.published import PUBLISHED, WHY_NOT_THE_SAME
 from experiments.rst import MADE, heading, list_table, wrapped
 from experiments.runs import read_runs, read_search
+from experiments.shops import LACKING
 from experiments.stats import Runs, mean, mean_of, p_value, spread
 
 __all__ = ['write_tables']
@@ -60,7 +61,7 @@ ABOUT_TABLES = (
     'who is better. It takes the trained models as given: their seeds show in ±. *s*: of training '
     'an epoch on one thread, median of the runs, two processes at a time on a machine of two '
     'cores. *MB*: peak of the whole process. *Epoch*: the best; with an asterisk, some run was '
-    'stopped by the limit of epochs.'
+    'stopped by the limit of epochs; n/a: the model needs what the data lacks.'
 )
 
 
@@ -151,7 +152,8 @@ def table(data: str, condition: str, task: str, rows: dict[str, Runs]) -> list[s
     for name in missing:
         blanks = [''] * (len(header) - 3)
         numbers = ' / '.join(f'{value:.4f}'.lstrip('0') for value in published[name])
-        cells.append([name, 'not run', *blanks, numbers])
+        why = 'n/a' if CONTESTANTS[name].needs in LACKING.get(data, ()) else 'not run'
+        cells.append([name, why, *blanks, numbers])
     return list_table(header, cells)
 
 
