@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-import math
+import random
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from experiments.runs import Run, save_json, search_path, train
 from experiments.shops import Shop
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
 
 __all__ = ['search']
 
@@ -28,9 +30,9 @@ def search(
     """Return the best options, after as many trials as are still missing.
 
     A trial trains with seed 0, the first with settings of the literature where there are some, the
-    others at random points of the grid of all options, none of these twice. With as few
+    others at random points of the grid of all options, none of them twice. With as few
     trials as a CPU allows, a sampler that learns would not get past its random start. Trials are
-    kept in a journal, so an interrupted search goes on; one that was broken off is left out.
+    kept in a journal, so an interrupted search goes on; one that was broken off is repeated.
     """
     space, first = CONTESTANTS[contestant].space, CONTESTANTS[contestant].first
     settings = json.dumps([CONTESTANTS[contestant].options, space, first], default=list)
@@ -44,9 +46,11 @@ def search(
         direction='maximize',
         load_if_exists=True,
     )
-    done = [trial for trial in study.trials if trial.state == optuna.trial.TrialState.COMPLETE]
-    study.sampler = optuna.samplers.GridSampler(space, seed=0)
-    num_trials = min(num_trials, math.prod(map(len, space.values())))
+    points = [dict(zip(space, values, strict=True)) for values in product(*space.values())]
+    random.Random(0).shuffle(points)
+    done = [trial.params for trial in study.get_trials(states=[TrialState.COMPLETE])]
+    points.sort(key=lambda point: (point not in done, point != first))  # Else in random order.
+    num_done = sum(point in done for point in points)
 
     def objective(trial: optuna.Trial) -> float:
         chosen = {key: trial.suggest_categorical(key, values) for key, values in space.items()}
@@ -56,15 +60,13 @@ def search(
         print(f'  {best.recall:.4f} at epoch {best.epoch}: {chosen}', flush=True)
         return best.recall
 
-    missing = num_trials - len(done) if space else 0
-    if missing > 0:
-        if first and not done:
-            study.enqueue_trial(dict(first), skip_if_exists=True)
-        study.optimize(objective, n_trials=missing)
     found: dict[str, Any] = {'chosen': {}, 'trials': 0, 'epochs': epochs}
     if space:
+        for point in points[num_done:num_trials]:
+            study.enqueue_trial(point)
+            study.optimize(objective, n_trials=1)
         best = study.best_trial
-        found |= {'chosen': best.params, 'trials': len(done) + max(missing, 0)}
+        found |= {'chosen': best.params, 'trials': max(num_done, len(points[:num_trials]))}
         found |= {'val_recall@20': best.value, 'epoch': best.user_attrs['epoch']}
     save_json(path, found)
     return found['chosen']

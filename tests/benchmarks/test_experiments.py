@@ -95,3 +95,11 @@ def test_a_search_goes_on_and_its_choice_is_used(folder: Path, tmp_path: Path) -
     assert found['trials'] == 3
     assert run['options'] == found['chosen']
     assert run['val_recall@20'] == found['val_recall@20']
+
+
+def test_a_search_tries_nothing_twice(tmp_path: Path) -> None:
+    pytest.importorskip('optuna')
+    search = ('search', '--epochs', '1', '--models', 'MF', '--trials', '20')
+    lines = [line for line in experiments(tmp_path, *search).splitlines() if 'at epoch' in line]
+    assert "{'lr': 0.001, 'l2': 0.0001}" in lines[0]  # The usual settings.
+    assert len({line.partition(': ')[2] for line in lines}) == len(lines) == 12  # The whole grid.
