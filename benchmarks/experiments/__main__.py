@@ -18,9 +18,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))  # The other benchmarks lie beside this folder.
 
 import torch
-from experiments.contestants import CONTESTANTS
+from experiments.contestants import CONTESTANTS, NotForThisDataError
 from experiments.runs import Run, best_options, write_run
-from experiments.shops import SHOPS, Shop, load
+from experiments.shops import SHOPS, Shop, load, parse_condition
 from experiments.tables import write_tables
 
 
@@ -50,17 +50,16 @@ def main() -> None:
 
 def run_all(name: str, condition: str, shop: Shop, args: argparse.Namespace) -> None:
     contestant = CONTESTANTS[name]
-    variants = args.variants or ['']
-    if variants == ['all']:
-        variants = ['', *contestant.variants]
-    for variant in variants:
-        options = best_options(args.root, args.data, condition, name)
+    known = ['', *contestant.variants]
+    variants = known if 'all' in args.variants else args.variants
+    for variant in [variant for variant in variants if variant in known]:
+        options = best_options(args.root, args.data, condition, name, args.epochs, args.untuned)
         options |= contestant.variants[variant] if variant else {}
         for seed in args.seeds:
             run = Run(args.data, condition, name, variant, seed, args.epochs, options)
             try:
                 result = write_run(run, shop, args.root)
-            except ValueError as error:  # An ablation that this data doesn't allow.
+            except NotForThisDataError as error:
                 print(f'{name}, {variant}: n/a, {error}')
                 break
             cells = ', '.join(
@@ -94,8 +93,18 @@ def parse_args() -> argparse.Namespace:
     )
     parsed = commands.add_parser('run', parents=[shared], help='train, and read test once')
     parsed.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2, 3, 4])
-    parsed.add_argument('--conditions', nargs='+', default=['warm'])
-    parsed.add_argument('--variants', nargs='+', help="ablations of a model, or 'all'")
+    parsed.add_argument('--conditions', nargs='+', type=parse_condition, default=['warm'])
+    parsed.add_argument(
+        '--variants',
+        nargs='+',
+        default=[''],
+        choices=['all', *dict.fromkeys(v for c in CONTESTANTS.values() for v in c.variants)],
+        metavar='VARIANT',
+        help="ablations of the models that have them, or 'all'",
+    )
+    parsed.add_argument(
+        '--untuned', action='store_true', help='without a search, take usual settings'
+    )
     parsed = commands.add_parser('tables', help='make tables and plots from all runs')
     parsed.add_argument('--docs', type=Path, default=Path('docs/results'))
     return parser.parse_args()

@@ -11,7 +11,7 @@ from pyg_mmgef import nn
 from pyg_mmgef.presets import MERGED
 from pyg_mmgef.schema import item_modalities, item_relations
 
-__all__ = ['CONTESTANTS', 'Contestant', 'loader_options', 'loss_of']
+__all__ = ['CONTESTANTS', 'Contestant', 'NotForThisDataError', 'loader_options', 'loss_of']
 
 Space = Mapping[str, list[Any]]
 Options = Mapping[str, Any]
@@ -20,9 +20,14 @@ Options = Mapping[str, Any]
 COMMON: Space = {'lr': [5e-4, 1e-3, 5e-3], 'l2': [1e-5, 1e-4, 1e-3, 1e-2]}
 TRAINING = ('lr', 'l2', 'loss', 'temperature', 'num_negatives', 'graphs')
 FOR_FEATURES = {'fusion', 'item_input', 'skip_weight'}
+WITHOUT_FEATURES: Options = {'skip_weight': 1.0}  # Then nothing is learned of them.
 LATE = 'late'  # A graph per modality.
 USUAL: Options = {'lr': 1e-3, 'l2': 1e-4}
 GRAPH_DROPOUT: Space = {'edge_dropout': [0.0, 0.5, 0.8]}
+
+
+class NotForThisDataError(ValueError):
+    """An ablation changes what the data doesn't have."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class Contestant:
         model: Its class in :mod:`pyg_mmgef.nn`.
         options: Arguments that are the same in every trial, of the model or of training.
         space: Those that the search chooses, and from what.
-        first: What the search tries first: settings as in the literature.
+        first: What the search tries first: usual settings.
         needs: What the data must have: ``'features'``, ``'graphs'`` or nothing.
         variants: Options that replace others, by the name of an ablation.
         keeps: Options named as those of training that are the model's own.
@@ -61,8 +66,10 @@ class Contestant:
         }
         if not item_modalities(data)[0]:
             for key in FOR_FEATURES & set(own):
-                if own.pop(key) != self.options.get(key):  # An ablation of what isn't there.
-                    raise ValueError(f'without item features there is no {key!r} to choose')
+                if own.pop(key) not in (self.options.get(key), WITHOUT_FEATURES.get(key)):
+                    raise NotForThisDataError(
+                        f'without item features there is no {key!r} to choose'
+                    )
         if not set(own.get('graph_weights', ())) <= set(item_relations(data)):
             del own['graph_weights']  # Then all modalities count alike.
         if own.get('item_graphs') == LATE:
@@ -95,7 +102,7 @@ MMGEF_ABLATIONS: dict[str, Options] = {
     'attention-edge': {'attention': 'edge'},
     'average': {'attention': 'mean'},
     'similar-only': {'item_graphs': ('similar',)},
-    'co-interacts-only': {'item_graphs': ('co_interacts',), 'skip_weight': 1.0},
+    'co-interacts-only': {'item_graphs': ('co_interacts',)},
     'depth-0': {'num_item_layers': 0},
     'depth-2': {'num_item_layers': 2},
     'depth-3': {'num_item_layers': 3},

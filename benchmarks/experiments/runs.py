@@ -30,8 +30,6 @@ __all__ = [
     'write_run',
 ]
 
-COLD_TASKS = ('cold among cold', 'cold among all')
-
 
 @dataclass(frozen=True)
 class Run:
@@ -97,12 +95,17 @@ def write_run(run: Run, shop: Shop, root: Path) -> dict[str, Any]:
     best = train(run, shop)
     seconds = time.perf_counter() - start
     peak = memory('VmHWM')
-    seen = torch.cat([shop.seen, shop.val], dim=1)
-    tasks: dict[str, dict[str, Any]] = {'warm': {'target': shop.test, 'exclude': seen}}
+    # What is known of a user from one part is no miss in the ranking of another.
+    cold = [part for part in (shop.cold_val, shop.cold_test) if part is not None]
+    known = torch.cat([shop.seen, shop.val, *cold], dim=1)
+    tasks: dict[str, dict[str, Any]] = {'warm': {'target': shop.test, 'exclude': known}}
     if shop.cold_test is not None:
-        among_cold = {'target': shop.cold_test, 'candidates': shop.cold_test[1].unique()}
-        among_all = {'target': shop.cold_test, 'exclude': shop.seen}
-        tasks |= dict(zip(COLD_TASKS, (among_cold, among_all), strict=True))
+        known = torch.cat([shop.seen, shop.val, shop.test, cold[0]], dim=1)
+        tasks['cold among cold'] = {
+            'target': shop.cold_test,
+            'candidates': shop.cold_test[1].unique(),
+        }
+        tasks['cold among all'] = {'target': shop.cold_test, 'exclude': known}
     metrics: dict[str, dict[str, float]] = {}
     per_user: dict[str, Any] = {}
     for task, kwargs in tasks.items():
@@ -152,13 +155,25 @@ def read_search(root: Path, data: str, condition: str, contestant: str) -> dict[
     if path.exists():
         found: dict[str, Any] = json.loads(path.read_text())
         return found
-    return {'chosen': dict(CONTESTANTS[contestant].first), 'trials': 0}
+    return {'chosen': dict(CONTESTANTS[contestant].first), 'trials': 0, 'epochs': None}
 
 
-def best_options(root: Path, data: str, condition: str, contestant: str) -> dict[str, Any]:
-    """Return all options of a contestant, the chosen ones where there was a search."""
-    chosen = read_search(root, data, condition, contestant)['chosen']
-    return {**CONTESTANTS[contestant].options, **chosen}
+def best_options(
+    root: Path, data: str, condition: str, contestant: str, epochs: int, untuned: bool
+) -> dict[str, Any]:
+    """Return all options of a contestant with those that a search chose.
+
+    Raises:
+        SystemExit: If there is something to choose, and no search with as many epochs did.
+    """
+    found = read_search(root, data, condition, contestant)
+    if CONTESTANTS[contestant].space and found['epochs'] != epochs and not untuned:
+        there = f'one of {found["epochs"]}' if found['trials'] else 'none'
+        raise SystemExit(
+            f'{contestant} on {data} needs a search with {epochs} epochs (there is {there}); make '
+            'it with "search", or run with --untuned'
+        )
+    return {**CONTESTANTS[contestant].options, **found['chosen']}
 
 
 def save_json(path: Path, content: dict[str, Any]) -> None:

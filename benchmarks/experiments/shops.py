@@ -2,6 +2,7 @@
 
 import copy
 import json
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,6 +13,7 @@ import amazon_baby
 import ml100k
 import torch
 from common import INTERACTS, data_root
+from experiments.contestants import NotForThisDataError
 from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform, Compose
@@ -28,21 +30,32 @@ from pyg_mmgef.transforms import (
     SplitInteractions,
 )
 
-__all__ = ['CONDITIONS', 'LACKING', 'SHOPS', 'Shop', 'load']
+__all__ = ['LACKING', 'SHOPS', 'Shop', 'load', 'parse_condition']
 
 ITEM = 'item'
 K = 10
-CONDITIONS = ('warm', 'cold', 'only', 'noise', 'fewer')
+SHARES = ('noise', 'fewer')
 
 
 @dataclass
 class Shop:
-    """Train with its item graphs, the interactions to rank, and those that no ranking shows."""
+    """Train with its item graphs, the interactions to rank, and those that no ranking shows.
+
+    Args:
+        train: The train graph.
+        val: Interactions to choose by.
+        test: Interactions to rank once.
+        seen: Interactions that were train before any were removed.
+        cold_val: With cold items, the half of their interactions that nothing ranks.
+        cold_test: The other half.
+        min_count: Users that two items must share to be connected.
+    """
 
     train: HeteroData
     val: Tensor
     test: Tensor
     seen: Tensor
+    cold_val: Tensor | None = None
     cold_test: Tensor | None = None
     min_count: int = 1
     _others: dict[str, HeteroData] = field(default_factory=dict)
@@ -100,6 +113,29 @@ LACKING = {'baby': ('features',), 'gowalla': ('features', 'graphs')}
 """What models may need and a data set doesn't have."""
 
 
+def parse_condition(text: str) -> str:
+    """Return a condition as it is spelled everywhere.
+
+    Raises:
+        ArgumentTypeError: If there is no such condition.
+    """
+    kind, colon, value = text.partition(':')
+    if kind in ('warm', 'cold') and not colon:
+        return text
+    if kind == 'only' and value:
+        return text
+    try:
+        share = float(value)
+    except ValueError:
+        share = 0.0
+    if kind in SHARES and 0 < share < 1:
+        return f'{kind}:{share:g}'
+    raise ArgumentTypeError(
+        "a condition is 'warm', 'cold', 'only:<modality>', 'noise:<share>' or 'fewer:<share>', "
+        f'with a share between 0 and 1 (got {text!r})'
+    )
+
+
 def load(name: str, condition: str = 'warm') -> Shop:
     """Return a data set under a condition.
 
@@ -111,19 +147,18 @@ def load(name: str, condition: str = 'warm') -> Shop:
             train interactions is removed, but never a user's last).
     """
     kind, _, value = condition.partition(':')
-    if kind not in CONDITIONS:
-        raise SystemExit(f'a condition is one of {CONDITIONS} (got {condition!r})')
     parts = SHOPS[name]()
     if kind == 'only':
         parts = [_only(part, value) for part in parts]
     elif kind == 'noise':
         parts = [_shuffled(part, float(value)) for part in parts]
-    cold_test = None
+    cold_val = cold_test = None
     if kind == 'cold':
         if len(parts) != 1:
             raise SystemExit(f'{name!r} comes split, so no items can be made cold')
-        warm, _, cold = SplitColdItems(0.2, seed=0)(parts[0])
-        parts, cold_test = [warm], cold[INTERACTS].edge_label_index
+        warm, *halves = SplitColdItems(0.2, seed=0)(parts[0])
+        parts = [warm]
+        cold_val, cold_test = (half[INTERACTS].edge_label_index for half in halves)
     train, val, test = parts if len(parts) == 3 else SplitInteractions(seed=0)(parts[0])
     seen = train[INTERACTS].edge_index
     if kind == 'fewer':
@@ -134,6 +169,7 @@ def load(name: str, condition: str = 'warm') -> Shop:
         val[INTERACTS].edge_label_index,
         test[INTERACTS].edge_label_index,
         seen,
+        cold_val,
         cold_test,
         min_count,
     )
@@ -148,7 +184,7 @@ def _with_graphs(
 ) -> HeteroData:
     x, _ = item_modalities(train)
     if not x and k != K and 'similar' in {edge_type[1] for edge_type in train.edge_types}:
-        raise ValueError(f'the item graphs are given with k={K}')
+        raise NotForThisDataError(f'the item graphs are given with k={K}')
     steps: list[BaseTransform] = [
         AddCoInteractionGraph(k, weighting=weighting, min_count=min_count)
     ]

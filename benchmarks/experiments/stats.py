@@ -5,22 +5,25 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import ttest_rel
+from scipy.stats import t, ttest_rel
 
 __all__ = [
     'Runs',
     'holm',
     'in_both',
+    'is_cut',
     'mean',
     'mean_of',
     'of',
     'p_of',
     'p_text',
     'p_value',
+    'p_with_seeds',
     'spread',
 ]
 
 Runs = list[dict[str, Any]]
+EVAL_EVERY = 5  # As common.fit does.
 
 
 def of(runs: Runs, data: str, condition: str, contestant: str, variant: str) -> Runs:
@@ -35,6 +38,11 @@ def in_both(ours: Runs, theirs: Runs) -> tuple[Runs, Runs]:
     by_seed = [{run['seed']: run for run in runs} for runs in (ours, theirs)]
     seeds = sorted(by_seed[0].keys() & by_seed[1].keys())
     return [by_seed[0][seed] for seed in seeds], [by_seed[1][seed] for seed in seeds]
+
+
+def is_cut(run: dict[str, Any]) -> bool:
+    """Return whether the limit of epochs stopped the run."""
+    return len(run['curve']) * EVAL_EVERY >= run['epochs']
 
 
 def mean(runs: Runs, task: str, metric: str) -> float:
@@ -67,8 +75,26 @@ def p_of(runs: Runs, baseline: Runs, task: str) -> float:
     return float(ttest_rel(ours, theirs).pvalue) if (ours != theirs).any() else 1.0
 
 
+def p_with_seeds(ours: Runs, theirs: Runs, task: str) -> float:
+    """Return the p-value of a difference with the spread over users and over seeds in its error.
+
+    Welch's test with a third variance: that of the users' paired differences, beside those of the
+    two models' means over seeds.
+    """
+    gains = per_user(ours, task) - per_user(theirs, task)
+    parts = [(gains.var(ddof=1) / gains.size, gains.size)]
+    for runs in (ours, theirs):
+        means = [run['metrics'][task]['ndcg@20'] for run in runs]
+        parts.append((np.var(means, ddof=1) / len(means), len(means)))
+    square = sum(part for part, _ in parts)
+    if square == 0:
+        return 0.0 if gains.mean() else 1.0
+    freedom = square**2 / sum(part**2 / (count - 1) for part, count in parts)
+    return float(2 * t.sf(abs(gains.mean()) / np.sqrt(square), freedom))
+
+
 def p_text(p: float) -> str:
-    return f'{p:.3f}' if p >= 0.001 else '< .001'
+    return '< .001' if p < 0.001 else f'{p:.3f}'
 
 
 def per_user(runs: Runs, task: str) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Tables and plots of all runs there are, as pages of the documentation."""
 
 import itertools
+import json
 import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from experiments.published import PUBLISHED, WHY_NOT_THE_SAME
 from experiments.rst import MADE, heading, list_table, wrapped
 from experiments.runs import read_runs, read_search
 from experiments.shops import LACKING
-from experiments.stats import Runs, mean, mean_of, p_value, spread
+from experiments.stats import Runs, is_cut, mean, mean_of, p_value, spread
 
 __all__ = ['write_tables']
 
@@ -31,8 +32,11 @@ TITLES = {
 TASKS = {
     'warm': 'Full ranking of the items that a user has not seen; users with a test interaction.',
     'cold among cold': 'Cold items of test, ranked among each other; users with such an '
-    'interaction.',
-    'cold among all': "The same interactions, ranked among all items but the user's of train.",
+    'interaction. Options and epoch are those that rank warm items best, as validation holds no '
+    'others. Equal scores rank by number: a model that knows nothing of cold items shows what '
+    'chance and numbering give.',
+    'cold among all': 'The same interactions, ranked among all items but those that the user is '
+    'known to have from other parts.',
 }
 CHANGES = {
     'only': ('Only some of the features', 'Test NDCG@20 with one modality alone.'),
@@ -50,24 +54,26 @@ CHANGES = {
 PROTOCOL = (
     'Models under one protocol: the same splits, batches of 2,048 triplets, Adam, a search '
     'on validation alone with as many trials for every model that has something to choose, '
-    'stopping when Recall@20 of validation has not improved for 30 epochs, and test read once for '
-    'each seed. All of it is made by ``python benchmarks/experiments``. "MM-GEF" is as in the '
-    'paper; "MM-GEF, preset" is ``pyg_mmgef.presets.MERGED`` as it is, which was chosen by hand on '
-    'the validation part of Amazon Baby and on no other data.'
+    'stopping when Recall@20 of validation has not improved for 30 epochs or at a limit that the '
+    'page names, and test read once for each seed. All of it is made by '
+    '``python benchmarks/experiments``. "MM-GEF" is as in the paper; "MM-GEF, preset" is '
+    '``pyg_mmgef.presets.MERGED`` as it is, which was chosen by hand on the validation part of '
+    'Amazon Baby and on no other data. It has 128 channels, all others 64.'
 )
 ABOUT_TABLES = (
-    'Mean ± standard deviation over the seeds; options and epoch by validation. *p*: paired t-test '
-    f'over users on NDCG@20, mean of the seeds that both have, against {BASELINE}; the sign tells '
-    'who is better. It takes the trained models as given: their seeds show in ±. *s*: of training '
-    'an epoch on one thread, median of the runs, two processes at a time on a machine of two '
-    'cores. *MB*: peak of the whole process. *Epoch*: the best; with an asterisk, some run was '
-    'stopped by the limit of epochs; n/a: the model needs what the data lacks.'
+    'Mean ± standard deviation over the seeds; options and epoch by validation, at most {epochs} '
+    'epochs. *p*: paired t-test over users on NDCG@20, mean of the seeds that both have, against '
+    '{baseline}, not corrected for the number of rows; the sign tells who is better. It takes the '
+    'trained models as given: their seeds show in ±. *s*: of training an epoch on {threads}, '
+    'median of the runs. *MB*: peak of the whole process. *Epoch*: the best; with an asterisk, '
+    'some run was stopped by the limit of epochs. n/a: the model needs what the data lacks.'
 )
 
 
 def write_tables(root: Path, docs: Path) -> None:
     """Write a page for each data set."""
-    runs = read_runs(root)
+    runs = [run for run in read_runs(root) if run['contestant'] in CONTESTANTS]
+    check_alike(runs)
     if not runs:
         raise SystemExit(f'there are no runs in {root}; make some with "run"')
     docs.mkdir(parents=True, exist_ok=True)
@@ -81,6 +87,25 @@ def write_tables(root: Path, docs: Path) -> None:
     (docs / 'index.rst').write_text(index_page([*pages, 'claims', *names]))
 
 
+def check_alike(runs: Runs) -> None:
+    """Raise SystemExit where a row would mix options, or a variant change more than it says."""
+    rows: dict[tuple[str, ...], dict[str, Any]] = {}
+    for run in sorted(runs, key=lambda run: run['variant']):  # The plain runs first.
+        row = (run['data'], run['condition'], run['contestant'])
+        first = rows.setdefault((*row, run['variant']), run)
+        expected = first['options']
+        plain = rows.get((*row, ''))
+        if plain and run['variant']:
+            change = CONTESTANTS[run['contestant']].variants.get(run['variant'], {})
+            expected = json.loads(json.dumps({**plain['options'], **change}))
+        if (run['options'], run['epochs']) != (expected, (plain or first)['epochs']):
+            raise SystemExit(
+                f'{run["path"]} was run with options {run["options"]} and {run["epochs"]} epochs, '
+                f'and not with {expected} and {(plain or first)["epochs"]} as the row that it '
+                'belongs to; delete it to run it anew'
+            )
+
+
 def index_page(names: Sequence[str]) -> str:
     """Return the page that leads to the others."""
     tree = ['.. toctree::', '   :maxdepth: 1', '', *(f'   {name}' for name in names), '']
@@ -89,7 +114,13 @@ def index_page(names: Sequence[str]) -> str:
 
 def page(data: str, runs: Runs, root: Path, docs: Path) -> str:
     """Return the page of a data set."""
-    lines = [MADE, '', *heading(TITLES[data], '='), *wrapped(ABOUT_TABLES)]
+    threads = ' or '.join(f'{n} threads' for n in sorted({run.get('threads', 1) for run in runs}))
+    about = ABOUT_TABLES.format(
+        epochs=' or '.join(str(n) for n in sorted({run['epochs'] for run in runs})),
+        baseline=BASELINE,
+        threads=threads.replace('1 threads', 'one thread'),
+    )
+    lines = [MADE, '', *heading(TITLES[data], '='), *wrapped(about)]
     for condition in ('warm', 'cold'):
         here = [run for run in runs if run['condition'] == condition]
         models = [run for run in here if not run['variant']]
@@ -97,7 +128,7 @@ def page(data: str, runs: Runs, root: Path, docs: Path) -> str:
             rows = groups((run for run in models if task in run['metrics']), 'contestant')
             if rows:
                 lines += heading(title_of(condition, task), '-')
-                lines += [TASKS[task], '', *table(data, condition, task, rows)]
+                lines += [*wrapped(TASKS[task]), *table(data, condition, task, rows)]
         if condition == 'warm':
             lines += [*plot(data, groups(models, 'contestant'), docs), *ablations(here)]
     lines += changes(data, runs, docs)
@@ -140,8 +171,7 @@ def table(data: str, condition: str, task: str, rows: dict[str, Runs]) -> list[s
         row += [
             p_value(runs, rows.get(BASELINE, []), task),
             str(len(runs)),
-            f'{statistics.mean(run["epoch"] for run in runs):.0f}'
-            + '*' * any(len(run['curve']) * 5 >= run['epochs'] for run in runs),
+            f'{statistics.mean(run["epoch"] for run in runs):.0f}' + '*' * any(map(is_cut, runs)),
             f'{statistics.median(run["seconds_per_epoch"] for run in runs):.2f}',
             f'{statistics.mean(run["MiB"] for run in runs) * 1.048576:.0f}',
         ]
@@ -165,7 +195,7 @@ def changes(data: str, runs: Runs, docs: Path) -> list[str]:
         found = {run['condition'] for run in models if run['condition'].startswith(f'{kind}:')}
         if not found:
             continue
-        conditions = ['warm', *sorted(found)]
+        conditions = ['warm', *sorted(found)]  # As text: all shares begin with '0.'.
         rows = {
             name: [
                 [run for run in own if run['condition'] == condition] for condition in conditions

@@ -22,7 +22,7 @@ def experiments(folder: Path, *args: str) -> str:
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp('experiments')
-    run = ('run', '--epochs', '1', '--seeds', '0', '1', '--models')
+    run = ('run', '--untuned', '--epochs', '1', '--seeds', '0', '1', '--models')
     experiments(folder, *run, 'ItemKNN', 'LightGCN', 'MM-GEF')
     experiments(folder, *run, 'MM-GEF', '--variants', 'average', 'k-5')
     experiments(
@@ -53,7 +53,7 @@ def test_runs_differ_where_they_should(folder: Path) -> None:
 def test_a_run_is_not_repeated(folder: Path) -> None:
     path = folder / 'warm' / 'LightGCN' / 'plain' / 'seed0.json'
     before = path.stat().st_mtime_ns
-    run = ('run', '--epochs', '1', '--models', 'LightGCN', '--seeds', '0')
+    run = ('run', '--untuned', '--epochs', '1', '--models', 'LightGCN', '--seeds', '0')
     assert 'LightGCN' in experiments(folder.parents[2], *run)
     assert path.stat().st_mtime_ns == before
 
