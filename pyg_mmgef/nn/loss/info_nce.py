@@ -7,7 +7,7 @@ from pyg_mmgef.nn.unit_length import unit_length
 __all__ = ['info_nce']
 
 
-def info_nce(a: Tensor, b: Tensor, temperature: float) -> Tensor:
+def info_nce(a: Tensor, b: Tensor, temperature: float, count: Tensor | None = None) -> Tensor:
     r"""Tell by direction which row of one matrix belongs to a row of the other.
 
     .. math::
@@ -21,11 +21,21 @@ def info_nce(a: Tensor, b: Tensor, temperature: float) -> Tensor:
     loss isn't symmetric; ``(info_nce(a, b, t) + info_nce(b, a, t)) / 2`` is. A row of zeros has
     the cosine 0 to every other.
 
+    Where things occur repeatedly, each is compared once: with :obj:`count`, the loss is that of a
+    batch in which the row :math:`i` occurs :math:`c_i` times,
+
+    .. math::
+        \mathcal{L} = -\frac{1}{\sum_i c_i} \sum_i c_i \ln \frac
+        {\exp(\cos(\mathbf{a}_i, \mathbf{b}_i) / \tau)}
+        {\sum_j c_j \exp(\cos(\mathbf{a}_i, \mathbf{b}_j) / \tau)}
+
     Args:
         a: One view of each thing. Shape: ``[B, channels]``.
-        b: Another, in the same order; things should differ, as two equal ones would be negatives
-            of each other. Shape: ``[B, channels]``.
+        b: Another, in the same order; things that occur twice are negatives of each other. Shape:
+            ``[B, channels]``.
         temperature: The temperature :math:`\tau`.
+        count: How often each thing occurs, :math:`c_i`; :obj:`None` means once. Shape: ``[B]``.
+            (default: :obj:`None`)
 
     Returns:
         A scalar; the memory that it needs grows with :math:`B^2`.
@@ -47,5 +57,12 @@ def info_nce(a: Tensor, b: Tensor, temperature: float) -> Tensor:
         raise ValueError("'a' and 'b' hold no row; the mean over an empty batch is undefined")
     if not 0 < temperature < float('inf'):
         raise ValueError(f"'temperature' must be positive and finite (got {temperature})")
-    score = (unit_length(a) / temperature) @ unit_length(b).t()
-    return F.cross_entropy(score, torch.arange(a.size(0), device=a.device))
+    a, b = unit_length(a) / temperature, unit_length(b)
+    score = a @ b.t()
+    if count is None:
+        return F.cross_entropy(score, torch.arange(a.size(0), device=a.device))
+    if count.shape != a.shape[:1]:
+        raise ValueError(f"'count' must have shape [{a.size(0)}] (got {list(count.shape)})")
+    weight = count.to(score.dtype)
+    term = (score + weight.log()).logsumexp(dim=1) - (a * b).sum(dim=1)
+    return (weight * term).sum() / weight.sum()

@@ -147,29 +147,42 @@ class MGCN(Recommender):
             ``z_user`` of shape ``[num_users, embedding_dim]`` or ``[*users.shape,
             embedding_dim]``, and ``z_item`` likewise.
         """
+        users, place_of_user = distinct('users', users, self.num_users, USER)
+        items, place_of_item = distinct('items', items, self.num_items, ITEM)
         content_user, fused_user, content_item, fused_item = self._views(data, users, items)
-        return content_user + fused_user, content_item + fused_item
+        z_user, z_item = content_user + fused_user, content_item + fused_item
+        return restore(z_user, place_of_user), restore(z_item, place_of_item)
 
     def loss(
         self, data: HeteroData, users: Tensor, items: Tensor, negatives: Tensor, loss_fn: Module
     ) -> Tensor:
         """Return :obj:`loss_fn` of a batch plus the contrast; see :meth:`Recommender.loss`."""
-        asked = torch.cat([items, negatives.flatten()])
-        content_user, fused_user, content_item, fused_item = self._views(data, users, asked)
-        z_user = content_user + fused_user
-        z_item, z_negative = (content_item + fused_item).split([items.numel(), negatives.numel()])
+        batch = torch.cat([items, negatives.flatten()])
+        user_rows, place_of_user = distinct('users', users, self.num_users, USER)
+        item_rows, place_of_item = distinct('items', batch, self.num_items, ITEM)
+        views = self._views(data, user_rows, item_rows)
+        content_user, fused_user, content_item, fused_item = views
+        z_user = restore(content_user + fused_user, place_of_user)
+        z_item = restore(content_item + fused_item, place_of_item)
+        z_item, z_negative = z_item.split([items.numel(), negatives.numel()])
         loss = loss_fn(z_user, z_item, z_negative.view(*negatives.shape, z_user.size(1)))
-        taken = slice(items.numel())
-        contrast = info_nce(fused_user, content_user, self.temperature)
-        contrast = contrast + info_nce(fused_item[taken], content_item[taken], self.temperature)
+        # The batch repeats ids; comparing each once takes a fraction of the time.
+        often_user = select(users.bincount(minlength=self.num_users), user_rows)
+        often_item = select(items.bincount(minlength=self.num_items), item_rows)
+        contrast = self._contrast(fused_user, content_user, often_user)
+        contrast = contrast + self._contrast(fused_item, content_item, often_item)
         return loss + self.contrast_weight * contrast
+
+    def _contrast(self, fused: Tensor, content: Tensor, count: Tensor) -> Tensor:
+        """Return the added loss of a batch in which the rows occur so often, or not at all."""
+        rows = count.nonzero().view(-1)
+        fused, content, count = (select(x, rows) for x in (fused, content, count))
+        return info_nce(fused, content, self.temperature, count)
 
     def _views(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         r"""Return :math:`\mathbf{c}` and :math:`\mathbf{f}` of users, then of items."""
-        users, place_of_user = distinct('users', users, self.num_users, USER)
-        items, place_of_item = distinct('items', items, self.num_items, ITEM)
         is_warm = self.light_gcn.is_warm(data)
         content_user, content_item = self.light_gcn.embed(data, users, items)
         content_item = torch.where(select(is_warm, items), content_item, 0.0)
@@ -178,12 +191,7 @@ class MGCN(Recommender):
         to_users = self.light_gcn.interaction_graph(data).t()
         fused_user = self._fuse([to_users.matmul(h, rows=users) for h in views], content_user)
         fused_item = self._fuse([select(h, items) for h in views], content_item)
-        return (
-            restore(content_user, place_of_user),
-            restore(fused_user, place_of_user),
-            restore(content_item, place_of_item),
-            restore(fused_item, place_of_item),
-        )
+        return content_user, fused_user, content_item, fused_item
 
     def _modality_views(self, data: HeteroData, embedding: Tensor) -> list[Tensor]:
         r"""Return :math:`\mathbf{H}^m` of all items for each modality."""

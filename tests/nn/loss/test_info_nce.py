@@ -35,6 +35,21 @@ def test_equals_the_formula(num_rows: int, temperature: float) -> None:
     torch.testing.assert_close(grads, torch.autograd.grad(expected, batch))
 
 
+@pytest.mark.parametrize('temperature', [0.05, 1.0])
+def test_counts_stand_for_repeated_rows(temperature: float) -> None:
+    batch, count = views(), torch.tensor([3, 1, 2, 1, 5])
+    loss = info_nce(*batch, temperature, count)
+    a, b = (view.repeat_interleave(count, dim=0) for view in batch)
+    repeated = info_nce(a, b, temperature)
+    torch.testing.assert_close(loss, repeated)
+    grads = torch.autograd.grad(loss, batch)
+    torch.testing.assert_close(grads, torch.autograd.grad(repeated, batch))
+    once = info_nce(*batch, temperature, torch.ones(5, dtype=torch.long))
+    torch.testing.assert_close(once, info_nce(*batch, temperature))
+    with pytest.raises(ValueError, match=re.escape("'count' must have shape [5] (got [4])")):
+        info_nce(*batch, temperature, count[:4])
+
+
 def test_gradcheck() -> None:
     assert torch.autograd.gradcheck(lambda a, b: info_nce(a, b, 0.5), views())
 
