@@ -35,12 +35,13 @@ class LATTICE(LatentRecommender):
     **Deviations.** With the authors' code the weights of the learned graph have a gradient in the
     first batch after a rebuild and are constants until the next; here neighbours stay until the
     next rebuild, but the weights of the edges to them follow the projection in every step, with
-    gradient. Their code normalises the sum of the modalities' learned graphs, ours each of them,
-    as the paper does. Their LightGCN propagates over :math:`\mathbf{D}^{-1} (\mathbf{A} +
+    gradient. Their code normalises the sum of the modalities' learned graphs, ours each of them, as
+    the paper does. Their LightGCN propagates over :math:`\mathbf{D}^{-1} (\mathbf{A} +
     \mathbf{I})`, ours as in :class:`LightGCN`, which the paper cites. Their features are
-    fine-tuned, ours are fixed. An item that lacks a modality has no neighbours in it. A cold item, one without train interactions, takes no part with its
-    id embedding, neither in its LightGCN part nor in what it sends to its neighbours, so its
-    :math:`\mathbf{h}_i` comes from the embeddings of warm neighbours alone.
+    fine-tuned, ours are fixed. An item that lacks a modality has no neighbours in it. A cold item,
+    one without train interactions, takes no part with its id embedding, neither in its LightGCN
+    part nor in what it sends to its neighbours, so its :math:`\mathbf{h}_i` comes from the
+    embeddings of warm neighbours alone.
 
     Args:
         num_users: Number of users.
