@@ -64,7 +64,11 @@ class Contestant:
         own = {
             key: value for key, value in options.items() if key not in TRAINING or key in self.keeps
         }
-        if not item_modalities(data)[0]:
+        x, _ = item_modalities(data)
+        widths = {features.size(1) for features in x.values()}
+        if len(widths) > 1 and own.get('fusion', 'concat') != 'concat':
+            raise NotForThisDataError('its modalities have different widths; they have no mean')
+        if not x:
             for key in FOR_FEATURES & set(own):
                 if own.pop(key) not in (self.options.get(key), WITHOUT_FEATURES.get(key)):
                     raise NotForThisDataError(

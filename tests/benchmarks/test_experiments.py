@@ -50,6 +50,12 @@ def test_runs_differ_where_they_should(folder: Path) -> None:
     assert cold['cold among cold']['recall@20'] > by_chance['cold among cold']['recall@20'] + 0.05
 
 
+def test_what_the_data_cannot_have_is_told(folder: Path) -> None:
+    run = ('run', '--untuned', '--epochs', '1', '--models', 'MM-GEF', '--seeds', '0')
+    out = experiments(folder.parents[2], *run, '--variants', 'fusion-mean')
+    assert 'fusion-mean: n/a, its modalities have different widths' in out
+
+
 def test_a_run_is_not_repeated(folder: Path) -> None:
     path = folder / 'warm' / 'LightGCN' / 'plain' / 'seed0.json'
     before = path.stat().st_mtime_ns
