@@ -4,8 +4,9 @@ from torch import Tensor
 from torch.nn import Linear, Module, ModuleDict
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.nn.models.distinct import select
+from pyg_mmgef.nn.models.distinct import distinct, restore, select
 from pyg_mmgef.nn.models.item_features import ItemFeatures
+from pyg_mmgef.schema import ITEM
 
 __all__ = ['ModalityLinear']
 
@@ -69,7 +70,9 @@ class ModalityLinear(Module):
         """
         dtype = self.layer(next(iter(self.in_channels))).weight.dtype
         features = self._features.get(data, dtype)
+        rows, place = distinct('items', items, features[0][0].size(0), ITEM)
         return {
-            name: (self.layer(name)(select(x, items)), select(has, items)[:, 0])
+            # Wide features are read and multiplied once for each item, however often it is asked.
+            name: (restore(self.layer(name)(select(x, rows)), place), select(has, items)[:, 0])
             for name, (x, has) in zip(self.in_channels, features, strict=True)
         }
