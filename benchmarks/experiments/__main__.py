@@ -41,8 +41,9 @@ def main() -> None:
                 print(name, flush=True)
                 from experiments.search import search  # Optuna is for searches alone.
 
-                limits = (args.trials, args.epochs)
-                chosen = search(args.data, condition, name, shop, *limits, args.root)
+                chosen = search(
+                    args.data, condition, name, shop, args.trials, args.epochs, args.root
+                )
                 print(f'  best: {chosen}', flush=True)
             else:
                 run_all(name, condition, shop, args)
