@@ -20,6 +20,10 @@ from pyg_mmgef.nn import MMGEF, BPRLoss, Recommender
 from pyg_mmgef.ranking import evaluate_ranking
 
 INTERACTS = ('user', 'interacts', 'item')
+EVAL_EVERY = 5
+"""Epochs between two looks at validation."""
+PATIENCE = 6
+"""Looks without an improvement before training stops."""
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -116,8 +120,8 @@ def fit(
     num_negatives: int = 1,
     shared_negatives: bool = False,
     epochs: int = 300,
-    eval_every: int = 5,
-    patience: int = 6,
+    eval_every: int = EVAL_EVERY,
+    patience: int = PATIENCE,
     batch_size: int = 2048,
     seed: int = 0,
     seen: Tensor | None = None,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from common import EVAL_EVERY, PATIENCE
 from scipy.stats import t, ttest_rel
 
 __all__ = [
@@ -23,7 +24,6 @@ __all__ = [
 ]
 
 Runs = list[dict[str, Any]]
-EVAL_EVERY = 5  # As common.fit does.
 
 
 def of(runs: Runs, data: str, condition: str, contestant: str, variant: str) -> Runs:
@@ -41,8 +41,9 @@ def in_both(ours: Runs, theirs: Runs) -> tuple[Runs, Runs]:
 
 
 def is_cut(run: dict[str, Any]) -> bool:
-    """Return whether the limit of epochs stopped the run."""
-    return len(run['curve']) * EVAL_EVERY >= run['epochs']
+    """Return whether the limit of epochs stopped the run while it might still have improved."""
+    left = run['epochs'] - run['epoch']
+    return bool(run['curve']) and left < PATIENCE * EVAL_EVERY
 
 
 def mean(runs: Runs, task: str, metric: str) -> float:

@@ -66,7 +66,8 @@ ABOUT_TABLES = (
     '{baseline}, not corrected for the number of rows; the sign tells who is better. It takes the '
     'trained models as given: their seeds show in ±. *s*: of training an epoch on {threads}, '
     'median of the runs. *MB*: peak of the whole process. *Epoch*: the best; with an asterisk, '
-    'some run was stopped by the limit of epochs. n/a: the model needs what the data lacks.'
+    'some run was stopped by the limit of epochs while it might still have improved. n/a: the '
+    'model needs what the data lacks.'
 )
 
 
@@ -237,9 +238,7 @@ def plot_shares(
         axis.plot(*zip(*points, strict=True), marker='o', label=label)
     axis.set(xlabel=f'share ({title.lower()})', ylabel='test NDCG@20')
     axis.legend(frameon=False)
-    figure.savefig(docs / f'{name}.png', dpi=120)
-    pyplot().close(figure)
-    return [f'.. image:: {name}.png', f'   :alt: NDCG@20, {title.lower()}', '']
+    return image(figure, docs / f'{name}.png', f'NDCG@20, {title.lower()}')
 
 
 def ablations(runs: Runs) -> list[str]:
@@ -293,6 +292,11 @@ def plot(data: str, rows: dict[str, Runs], docs: Path) -> list[str]:
     axis.barh(list(rows), means, xerr=errors)
     axis.invert_yaxis()
     axis.set(xlabel='test Recall@20')
-    figure.savefig(docs / f'{data}.png', dpi=120)
+    return image(figure, docs / f'{data}.png', 'Recall@20 of all models')
+
+
+def image(figure: Any, path: Path, alt: str) -> list[str]:
+    """Write a figure, and return the lines that show it."""
+    figure.savefig(path, dpi=120)
     pyplot().close(figure)
-    return [f'.. image:: {data}.png', '   :alt: Recall@20 of all models', '']
+    return [f'.. image:: {path.name}', f'   :alt: {alt}', '']

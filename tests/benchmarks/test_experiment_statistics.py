@@ -96,6 +96,16 @@ def test_a_claim_needs_seeds_that_agree(tmp_path: Path) -> None:
     assert 'undecided' in page
 
 
+def test_nothing_is_decided_where_the_loser_was_cut(tmp_path: Path) -> None:
+    ours = made_up(tmp_path, 'MM-GEF', '', 0.02, 0.001)
+    theirs = made_up(tmp_path, 'LightGCN', '', 0.0, 0.001)
+    cut = [[{**run, 'epoch': 100} for run in runs] for runs in (ours, theirs)]
+    assert 'undecided: cut' in claims_page(ours + cut[1], {'shop': 'A shop'})
+    page = claims_page(cut[0] + theirs, {'shop': 'A shop'})  # More epochs would help the winner.
+    assert 'confirmed' in page
+    assert 'It beats LightGCN*' in page
+
+
 def test_rows_do_not_mix_options(tmp_path: Path) -> None:
     plain = made_up(tmp_path, 'MM-GEF', '', 0.0, 0.0)
     check_alike(plain + made_up(tmp_path, 'MM-GEF', 'average', 0.0, 0.0))
@@ -111,8 +121,10 @@ def test_a_page_says_what_was_cut_and_on_how_many_threads(tmp_path: Path) -> Non
     assert '100 epochs' in text
     assert 'on one thread' in text
     assert '30*' not in text
-    text = page('shop', [{**run, 'curve': [0.1] * 20} for run in runs], tmp_path, tmp_path)
-    assert '30*' in text
+    text = page('shop', [{**run, 'epoch': 71} for run in runs], tmp_path, tmp_path)
+    assert '71*' in text
+    text = page('shop', [{**run, 'epoch': 70} for run in runs], tmp_path, tmp_path)
+    assert '70*' not in text  # Its patience had run out.
 
 
 def test_p_text() -> None:
