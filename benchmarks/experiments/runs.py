@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import Fit, fit
+from common import EVAL_EVERY, PATIENCE, Fit, fit
 from experiments.contestants import CONTESTANTS, loader_options, loss_of
 from experiments.shops import Shop
 from process import memory
@@ -22,6 +22,7 @@ from pyg_mmgef.ranking import per_user_metrics
 __all__ = [
     'Run',
     'best_options',
+    'ends_alike',
     'read_runs',
     'read_search',
     'save_json',
@@ -75,19 +76,26 @@ def train(run: Run, shop: Shop) -> Fit:
 def write_run(run: Run, shop: Shop, root: Path) -> dict[str, Any]:
     """Train, read test once, and write what came out; return what was there if it was.
 
+    A run that stopped before the limit of epochs serves another limit too.
+
     Raises:
         SystemExit: If what was there is of other options.
     """
     path = run.path(root)
     asked = json.loads(json.dumps(asdict(run)))
     if path.exists():
-        found: dict[str, Any] = json.loads(path.read_text())
+        kept: dict[str, Any] = json.loads(path.read_text())
+        found = kept
+        if ends_alike(kept['epoch'], kept['epochs'], run.epochs):
+            found = {**kept, 'epochs': run.epochs}
         for key in ('options', 'epochs'):
             if found[key] != asked[key]:
                 raise SystemExit(
                     f'{path} was run with {key} {found[key]}, now asked for is {asked[key]}; '
                     'delete it to run it anew'
                 )
+        if found != kept:
+            save_json(path, found)
         return found
     shop.with_graphs(**run.options.get('graphs', {}))  # Building them isn't training.
     _reset_peak()
@@ -131,6 +139,11 @@ def write_run(run: Run, shop: Shop, root: Path) -> dict[str, Any]:
     np.savez_compressed(path.with_suffix('.npz'), **per_user)
     save_json(path, result)
     return result
+
+
+def ends_alike(best_epoch: int, *limits: int) -> bool:
+    """Return whether training ends the same under all these limits of epochs."""
+    return len(set(limits)) == 1 or best_epoch + PATIENCE * EVAL_EVERY <= min(limits)
 
 
 def read_runs(root: Path) -> list[dict[str, Any]]:

@@ -9,11 +9,11 @@ from typing import Any
 
 import optuna
 from experiments.contestants import CONTESTANTS
-from experiments.runs import Run, save_json, search_path, train
+from experiments.runs import Run, ends_alike, save_json, search_path, train
 from experiments.shops import Shop
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 __all__ = ['search']
 
@@ -32,7 +32,8 @@ def search(
     A trial trains with seed 0, the first with settings of the literature where there are some, the
     others at random points of the grid of all options, none of them twice. With as few
     trials as a CPU allows, a sampler that learns would not get past its random start. Trials are
-    kept in a journal, so an interrupted search goes on; one that was broken off is repeated.
+    kept in a journal, so an interrupted search goes on; one that was broken off is repeated, and
+    so is one that another limit of epochs would have ended elsewhere.
     """
     space, first = CONTESTANTS[contestant].space, CONTESTANTS[contestant].first
     settings = json.dumps([CONTESTANTS[contestant].options, space, first], default=list)
@@ -42,13 +43,13 @@ def search(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(path.with_name('journal.log')))),
-        study_name=f'{contestant}, {epochs} epochs, {digest}',
+        study_name=f'{contestant}, {digest}',
         direction='maximize',
         load_if_exists=True,
     )
     points = [dict(zip(space, values, strict=True)) for values in product(*space.values())]
     random.Random(0).shuffle(points)
-    done = [trial.params for trial in study.get_trials(states=[TrialState.COMPLETE])]
+    done = [trial.params for trial in finished(study, epochs)]
     points.sort(key=lambda point: (point not in done, point != first))  # Else in random order.
     num_done = sum(point in done for point in points)
 
@@ -57,6 +58,7 @@ def search(
         options = {**CONTESTANTS[contestant].options, **chosen}
         best = train(Run(data, condition, contestant, '', 0, epochs, options), shop)
         trial.set_user_attr('epoch', best.epoch)
+        trial.set_user_attr('epochs', epochs)
         print(f'  {best.recall:.4f} at epoch {best.epoch}: {chosen}', flush=True)
         return best.recall
 
@@ -65,8 +67,17 @@ def search(
         for point in points[num_done:num_trials]:
             study.enqueue_trial(point)
             study.optimize(objective, n_trials=1)
-        best = study.best_trial
+        best = max(finished(study, epochs), key=lambda trial: trial.value or 0.0)
         found |= {'chosen': best.params, 'trials': max(num_done, len(points[:num_trials]))}
         found |= {'val_recall@20': best.value, 'epoch': best.user_attrs['epoch']}
     save_json(path, found)
     return found['chosen']
+
+
+def finished(study: optuna.Study, epochs: int) -> list[FrozenTrial]:
+    """Return the trials that this limit of epochs would have ended as they ended."""
+    return [
+        trial
+        for trial in study.get_trials(states=[TrialState.COMPLETE])
+        if ends_alike(trial.user_attrs['epoch'], trial.user_attrs['epochs'], epochs)
+    ]

@@ -11,12 +11,22 @@ import pytest
 PROGRAM = Path(__file__).parents[2] / 'benchmarks' / 'experiments'
 
 
-def experiments(folder: Path, *args: str) -> str:
+def call(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(PROGRAM), '--threads', '1', *args]
     env = {**os.environ, 'MPLBACKEND': 'Agg'}
-    out = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+
+
+def experiments(folder: Path, *args: str) -> str:
+    out = call(folder, *args)
     assert out.returncode == 0, out.stderr
     return out.stdout
+
+
+def refused(folder: Path, *args: str) -> str:
+    out = call(folder, *args)
+    assert out.returncode != 0, out.stdout
+    return out.stderr
 
 
 @pytest.fixture(scope='module')
@@ -64,6 +74,22 @@ def test_a_run_is_not_repeated(folder: Path) -> None:
     assert path.stat().st_mtime_ns == before
 
 
+def test_a_run_that_stopped_by_itself_serves_another_limit(folder: Path) -> None:
+    path = folder / 'warm' / 'ItemKNN' / 'plain' / 'seed0.json'
+    text = path.read_text()
+    run = ('run', '--untuned', '--models', 'ItemKNN', '--seeds', '0', '--epochs')
+    path.write_text(text.replace('"epochs": 1,', '"epochs": 40,'))
+    experiments(folder.parents[2], *run, '50')
+    assert json.loads(path.read_text())['epochs'] == 50
+    assert result(path) == json.loads(text)['metrics']
+    # With the best epoch 30 epochs before the limit, it stopped there, and no sooner.
+    path.write_text(
+        text.replace('"epochs": 1,', '"epochs": 40,').replace('"epoch": 0', '"epoch": 11')
+    )
+    assert 'was run with epochs 40' in refused(folder.parents[2], *run, '50')
+    path.write_text(text)
+
+
 def test_tables_hold_what_the_runs_say(folder: Path) -> None:
     pytest.importorskip('matplotlib')
     experiments(folder.parents[2], 'tables', '--docs', 'docs')
@@ -109,3 +135,16 @@ def test_a_search_tries_nothing_twice(tmp_path: Path) -> None:
     lines = [line for line in experiments(tmp_path, *search).splitlines() if 'at epoch' in line]
     assert "{'lr': 0.001, 'l2': 0.0001}" in lines[0]  # The usual settings.
     assert len({line.partition(': ')[2] for line in lines}) == len(lines) == 12  # The whole grid.
+
+
+def test_a_search_with_another_limit_repeats_what_was_cut(tmp_path: Path) -> None:
+    pytest.importorskip('optuna')
+    search = ('search', '--models', 'MF', '--trials', '1', '--epochs')
+    experiments(tmp_path, *search, '1')
+    assert experiments(tmp_path, *search, '2').count('at epoch') == 1
+    assert experiments(tmp_path, *search, '2').count('at epoch') == 0
+    path = tmp_path / 'results' / 'experiments' / 'shop' / 'warm' / 'search' / 'MF.json'
+    assert (json.loads(path.read_text())['epochs'], json.loads(path.read_text())['trials']) == (
+        2,
+        1,
+    )
