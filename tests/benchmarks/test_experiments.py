@@ -134,6 +134,7 @@ def test_a_search_tries_nothing_twice(tmp_path: Path) -> None:
     search = ('search', '--epochs', '1', '--models', 'MF', '--trials', '20')
     lines = [line for line in experiments(tmp_path, *search).splitlines() if 'at epoch' in line]
     assert "{'lr': 0.001, 'l2': 0.0001}" in lines[0]  # The usual settings.
+    assert "{'lr': 0.005, 'l2': 0.0001}" in lines[1]
     assert len({line.partition(': ')[2] for line in lines}) == len(lines) == 12  # The whole grid.
 
 
