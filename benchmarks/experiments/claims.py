@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from experiments.rst import MADE, heading, list_table, wrapped
 from experiments.shops import LACKING
-from experiments.stats import Runs, holm, in_both, is_cut, mean, of, p_of, p_text, p_with_seeds
+from experiments.stats import Runs, holm, is_cut, mean, of, p_of, p_text, p_with_seeds
 
 __all__ = ['claims_page']
 
@@ -59,7 +59,7 @@ def claims_page(runs: Runs, titles: Mapping[str, str]) -> str:
             if all(len(own) > 1 and task in own[0]['metrics'] for own in pair):
                 named.append((claim, title))
                 pairs.append((*pair, task))
-    over_users = holm([p_of(*in_both(*pair[:2]), pair[2]) for pair in pairs])
+    over_users = holm([p_of(*pair) for pair in pairs])
     with_seeds = holm([p_with_seeds(*pair) for pair in pairs])
     cells = []
     for (claim, title), (left, right, task), p_users, p in zip(

@@ -11,7 +11,6 @@ from scipy.stats import t, ttest_rel
 __all__ = [
     'Runs',
     'holm',
-    'in_both',
     'is_cut',
     'mean',
     'mean_of',
@@ -31,13 +30,6 @@ def of(runs: Runs, data: str, condition: str, contestant: str, variant: str) -> 
     row = (data, condition, contestant, variant)
     keys = ('data', 'condition', 'contestant', 'variant')
     return [run for run in runs if tuple(run[key] for key in keys) == row]
-
-
-def in_both(ours: Runs, theirs: Runs) -> tuple[Runs, Runs]:
-    """Return the runs of the seeds that both have, in one order."""
-    by_seed = [{run['seed']: run for run in runs} for runs in (ours, theirs)]
-    seeds = sorted(by_seed[0].keys() & by_seed[1].keys())
-    return [by_seed[0][seed] for seed in seeds], [by_seed[1][seed] for seed in seeds]
 
 
 def is_cut(run: dict[str, Any]) -> bool:
@@ -63,15 +55,12 @@ def p_value(runs: Runs, baseline: Runs, task: str) -> str:
     """Return how likely the two are equally good, and which is better."""
     if not baseline or runs is baseline:
         return ''
-    runs, baseline = in_both(runs, baseline)
-    if not runs:
-        return ''
     better = mean(runs, task, 'ndcg@20') > mean(baseline, task, 'ndcg@20')
     return f'{"+" if better else "-"} {p_text(p_of(runs, baseline, task))}'
 
 
 def p_of(runs: Runs, baseline: Runs, task: str) -> float:
-    """Return the p-value of a paired t-test over users."""
+    """Return the p-value of a paired t-test over users, each with its mean over a row's seeds."""
     ours, theirs = per_user(runs, task), per_user(baseline, task)
     return float(ttest_rel(ours, theirs).pvalue) if (ours != theirs).any() else 1.0
 

@@ -62,7 +62,7 @@ PROTOCOL = (
 )
 ABOUT_TABLES = (
     'Mean ± standard deviation over the seeds; options and epoch by validation, at most {epochs} '
-    'epochs. *p*: paired t-test over users on NDCG@20, mean of the seeds that both have, against '
+    'epochs. *p*: paired t-test over users on NDCG@20, mean over the seeds, against '
     '{baseline}, not corrected for the number of rows; the sign tells who is better. It takes the '
     'trained models as given: their seeds show in ±. *s*: of training an epoch on {threads}, '
     'median of the runs. *MB*: peak of the whole process. *Epoch*: the best; with an asterisk, '

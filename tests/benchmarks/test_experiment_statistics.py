@@ -69,6 +69,11 @@ def test_p_over_users_is_the_paired_test(tmp_path: Path) -> None:
         np.load(runs[0]['path'].with_suffix('.npz'))['warm, ndcg@20'] for runs in (ours, theirs)
     ]
     assert p_of(ours, theirs, 'warm') == pytest.approx(ttest_rel(*arrays).pvalue)
+    # A row may have other seeds; each user's mean over them counts.
+    more = made_up(tmp_path, 'LightGCN', '', 0.0, 0.0, seeds=3)
+    files = [np.load(run['path'].with_suffix('.npz'))['warm, ndcg@20'] for run in more]
+    expected = ttest_rel(arrays[0], np.mean(files, axis=0)).pvalue
+    assert p_of(ours, more, 'warm') == pytest.approx(expected)
 
 
 def test_p_with_seeds_is_welch_where_users_do_not_differ(tmp_path: Path) -> None:
