@@ -121,12 +121,8 @@ MMGEF_ABLATIONS: dict[str, Options] = {
     'lambda-1': {'skip_weight': 1.0},
 }
 BOTH = ('similar', 'co_interacts')
-PRESET: Options = {
-    **MERGED.model,
-    'graphs': {'merge': dict(MERGED.graph_weights)},
-    'l2': MERGED.l2,
-    'lr': MERGED.lr,
-}
+MERGED_GRAPH: Options = {**MERGED.model, 'graphs': {'merge': dict(MERGED.graph_weights)}}
+PRESET: Options = {**MERGED_GRAPH, 'lr': MERGED.lr, 'l2': MERGED.l2}
 
 CONTESTANTS: dict[str, Contestant] = {
     'Popularity': Contestant('Popularity'),
@@ -175,6 +171,13 @@ CONTESTANTS: dict[str, Contestant] = {
         {'lr': 1e-3, 'l2': 1e-3},
         needs='graphs',
         variants=MMGEF_ABLATIONS,
+    ),
+    'MM-GEF, merged': Contestant(
+        'MMGEF',
+        {key: value for key, value in MERGED_GRAPH.items() if key != 'edge_dropout'},
+        {**COMMON, **GRAPH_DROPOUT},
+        {'lr': MERGED.lr, 'l2': MERGED.l2, 'edge_dropout': MERGED.model['edge_dropout']},
+        needs='graphs',
     ),
     'MM-GEF, preset': Contestant(
         'MMGEF',
