@@ -27,6 +27,10 @@ class SampledSoftmaxLoss(Module):
     A cosine doesn't depend on lengths, so there is no L2 on the embeddings here. Where scores are
     inner products, the optimiser's weight decay is the place for it.
 
+    Trained on cosines, embeddings may be ranked by cosines (pass ``F.normalize(z_item, dim=-1)`` as
+    the items) or by inner products, where an item's length counts too, and with it its popularity.
+    Try both on validation: inner products were better on Amazon Baby.
+
     Args:
         temperature: The temperature :math:`\tau`; the lower, the more the hardest negatives count.
             Worth tuning. (default: ``0.2``)
