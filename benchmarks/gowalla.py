@@ -51,7 +51,9 @@ def main() -> None:
     # Smaller than xavier's, as the authors draw them.
     for table in (model.user_embedding, model.item_embedding):
         torch.nn.init.normal_(table.weight, std=0.1)
-    loss_fn = BPRLoss(1e-4) if args.loss == 'bpr' else SampledSoftmaxLoss(0.1, in_batch=False)
+    # Inner products, not cosines: an item's length learns how popular it is.
+    softmax = SampledSoftmaxLoss(0.1, normalize=False, in_batch=False)
+    loss_fn = BPRLoss(1e-4) if args.loss == 'bpr' else softmax
     loader = TripletLoader(
         train,
         args.batch_size,

@@ -27,9 +27,11 @@ class SampledSoftmaxLoss(Module):
     A cosine doesn't depend on lengths, so there is no L2 on the embeddings here. Where scores are
     inner products, the optimiser's weight decay is the place for it.
 
-    Trained on cosines, embeddings may be ranked by cosines (pass ``F.normalize(z_item, dim=-1)`` as
-    the items) or by inner products, where an item's length counts too, and with it its popularity.
-    Try both on validation: inner products were better on Amazon Baby.
+    Cosines or inner products is a matter of the data. Inner products let an item's length say how
+    popular it is, and overfit sooner. With LightGCN, cosines were better on Amazon Baby (Recall@20
+    of validation .086 against .075) and inner products on Gowalla (.180 against .167). Embeddings
+    that were trained on cosines may still be ranked by inner products, which was better on
+    Baby, or by cosines, with ``F.normalize(z_item, dim=-1)`` as the items.
 
     Args:
         temperature: The temperature :math:`\tau`; the lower, the more the hardest negatives count.
