@@ -154,7 +154,13 @@ CONTESTANTS: dict[str, Contestant] = {
     ),
     'LATTICE': Contestant('LATTICE', space=COMMON, first=USUAL, needs='graphs'),
     'MICRO': Contestant('MICRO', space=COMMON, first=USUAL, needs='graphs'),
-    'BM3': Contestant('BM3', space=COMMON, first=USUAL, needs='features', keeps=('l2',)),
+    'BM3': Contestant(
+        'BM3',
+        space={**COMMON, 'num_layers': [1, 2]},
+        first={**USUAL, 'num_layers': 2},
+        needs='features',
+        keeps=('l2',),
+    ),
     'FREEDOM': Contestant(
         'FREEDOM',
         {'graph_weights': {'similar_image': 0.1, 'similar_text': 0.9}},  # As its authors do.
