@@ -180,7 +180,7 @@ CONTESTANTS: dict[str, Contestant] = {
     ),
     'MM-GEF, merged': Contestant(
         'MMGEF',
-        {key: value for key, value in MERGED_GRAPH.items() if key != 'edge_dropout'},
+        MERGED_GRAPH,
         {**COMMON, **GRAPH_DROPOUT},
         {'lr': MERGED.lr, 'l2': MERGED.l2, 'edge_dropout': MERGED.model['edge_dropout']},
         needs='graphs',

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from common import EVAL_EVERY, PATIENCE
+from experiments.runs import ends_alike
 from scipy.stats import t, ttest_rel
 
 __all__ = [
@@ -34,8 +34,7 @@ def of(runs: Runs, data: str, condition: str, contestant: str, variant: str) -> 
 
 def is_cut(run: dict[str, Any]) -> bool:
     """Return whether the limit of epochs stopped the run while it might still have improved."""
-    left = run['epochs'] - run['epoch']
-    return bool(run['curve']) and left < PATIENCE * EVAL_EVERY
+    return bool(run['curve']) and not ends_alike(run['epoch'], run['epochs'], run['epochs'] + 1)
 
 
 def mean(runs: Runs, task: str, metric: str) -> float:
