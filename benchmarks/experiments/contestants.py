@@ -135,8 +135,12 @@ CONTESTANTS: dict[str, Contestant] = {
         },
     ),
     'MF': Contestant('MF', space=COMMON, first=USUAL),
+    # As in the paper: the penalty is on the embeddings of layer 0.
     'LightGCN': Contestant(
-        'LightGCN', space={**COMMON, 'num_layers': [1, 2, 3]}, first={**USUAL, 'num_layers': 3}
+        'LightGCN',
+        {'l2': 0.0},
+        {'lr': COMMON['lr'], 'embedding_l2': COMMON['l2'], 'num_layers': [1, 2, 3]},
+        {'lr': 1e-3, 'embedding_l2': 1e-4, 'num_layers': 3},
     ),
     'LightGCN, softmax': Contestant(
         'LightGCN',

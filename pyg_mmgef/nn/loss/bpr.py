@@ -18,8 +18,8 @@ class BPRLoss(Module):
 
     from `"BPR: Bayesian Personalized Ranking from Implicit Feedback"
     <https://arxiv.org/abs/1205.2618>`_. With several negatives per positive, their terms are
-    averaged. The penalty falls on what is passed in, usually the final embeddings; LightGCN
-    penalises those of layer 0, so its :math:`\lambda` doesn't carry over.
+    averaged. The penalty falls on what is passed in, usually the final embeddings; LightGCN's paper
+    penalises those of layer 0, which is ``LightGCN(embedding_l2=...)`` with ``BPRLoss(l2=0)``.
 
     Args:
         l2: The weight :math:`\lambda`. (default: ``1e-4``)

@@ -1,8 +1,9 @@
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Embedding
+from torch.nn import Embedding, Module
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.graph.csr_pair import CSRPair
@@ -46,9 +47,12 @@ class LightGCN(Recommender):
             FREEDOM (`arXiv 2211.06924 <https://arxiv.org/abs/2211.06924>`_, Sec. 3.2).
             (default: ``0.0``)
         seed: Seed of the edge dropout. (default: ``0``)
+        embedding_l2: Weight :math:`\lambda` of the penalty on the embeddings of layer 0 that
+            :meth:`loss` adds. The paper has it (Eq. 15) in place of one on the final embeddings,
+            so the loss function that goes with it is ``BPRLoss(l2=0)``. (default: ``0.0``)
 
     Raises:
-        ValueError: If a size isn't positive, or the data passed to :meth:`forward` has other
+        ValueError: If a number is out of range, or the data passed to :meth:`forward` has other
             numbers of users and items.
 
     Example:
@@ -68,6 +72,7 @@ class LightGCN(Recommender):
         num_layers: int = 2,
         edge_dropout: float = 0.0,
         seed: int = 0,
+        embedding_l2: float = 0.0,
     ) -> None:
         super().__init__(num_users, num_items)
         check_positive('embedding_dim', embedding_dim)
@@ -75,10 +80,13 @@ class LightGCN(Recommender):
             raise ValueError(f"'num_layers' must not be negative (got {num_layers})")
         if not 0 <= edge_dropout < 1:
             raise ValueError(f"'edge_dropout' must lie in [0, 1) (got {edge_dropout})")
+        if not 0 <= embedding_l2 < math.inf:
+            raise ValueError(f"'embedding_l2' must be finite and not negative (got {embedding_l2})")
         self.embedding_dim = embedding_dim
         self.num_layers = num_layers
         self.edge_dropout = edge_dropout
         self.seed = seed
+        self.embedding_l2 = embedding_l2
         self.user_embedding = Embedding(num_users, embedding_dim)
         self.item_embedding = Embedding(num_items, embedding_dim)
         self._cache = GraphCache()
@@ -184,6 +192,36 @@ class LightGCN(Recommender):
             sources=users,
             destinations=items,
         )
+
+    def loss(
+        self, data: HeteroData, users: Tensor, items: Tensor, negatives: Tensor, loss_fn: Module
+    ) -> Tensor:
+        r"""Return the loss of a batch of triplets, with the penalty on layer 0 if there is one.
+
+        .. math::
+            \frac{\lambda}{2 B} \sum_{(u, i, n)} \left( \lVert \mathbf{z}^{(0)}_u \rVert^2 +
+            \lVert \mathbf{z}^{(0)}_i \rVert^2 + \lVert \mathbf{z}^{(0)}_n \rVert^2 \right)
+
+        With several negatives per positive, their terms are averaged.
+
+        Args:
+            data: The train graph.
+            users: User ids. Shape: ``[B]``.
+            items: Items they have taken. Shape: ``[B]``.
+            negatives: Items they have not. Shape: ``[B]``, ``[B, N]``, or, shared by all users,
+                ``[1, N]``.
+            loss_fn: As in :meth:`Recommender.loss`.
+
+        Returns:
+            A scalar.
+        """
+        loss = super().loss(data, users, items, negatives, loss_fn)
+        if self.embedding_l2 == 0:
+            return loss
+        x_user, x_item = self.user_embedding, self.item_embedding
+        pairs = ((x_user, users), (x_item, items), (x_item, negatives))
+        penalty = sum(x(ids).square().sum() / ids.numel() for x, ids in pairs if ids.numel())
+        return loss + self.embedding_l2 / 2 * penalty
 
     def __repr__(self) -> str:
         return (

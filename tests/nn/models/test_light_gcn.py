@@ -2,6 +2,7 @@ import copy
 import io
 import pickle
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.nn import LightGCN as PyGLightGCN
 
 from pyg_mmgef.loader import TripletLoader
-from pyg_mmgef.nn import BPRLoss, LightGCN
+from pyg_mmgef.nn import BPRLoss, LightGCN, SampledSoftmaxLoss
 from pyg_mmgef.schema import INTERACTS, ITEM, USER
 from tests.nn.models.shops import COLD, interacting, interaction_matrix, planted_shop, small_shop
 from tests.references import light_gcn
@@ -339,6 +340,46 @@ def test_constructor_errors() -> None:
             LightGCN(3, 4, edge_dropout=edge_dropout)
     with pytest.raises(ValueError, match=r"'num_layers' must not be negative \(got -1\)"):
         LightGCN(3, 4, num_layers=-1)
+    for embedding_l2 in (-1e-4, float('nan'), float('inf')):
+        with pytest.raises(ValueError, match="'embedding_l2' must be"):
+            LightGCN(3, 4, embedding_l2=embedding_l2)
+
+
+@pytest.mark.parametrize(
+    'negatives', [[7, 0, 7], [[7, 0], [1, 1], [0, 7]], [[7, 0, 1, 7]]], ids=str
+)
+def test_the_penalty_is_on_layer_0(negatives: list[Any]) -> None:
+    data = small_shop()
+    model, plain = model_of(data), model_of(data)
+    model.embedding_l2 = 0.3
+    users, items, chosen = torch.tensor([4, 1, 4]), torch.tensor([2, 0, 3]), torch.tensor(negatives)
+    loss = model.loss(data, users, items, chosen, BPRLoss(l2=0.1))
+    x_user, x_item = model.user_embedding.weight, model.item_embedding.weight
+    rows = x_user[users], x_item[items], x_item[chosen]
+    penalty = sum(x.norm(dim=-1).pow(2).mean() for x in rows)
+    expected = plain.loss(data, users, items, chosen, BPRLoss(l2=0.1)) + 0.3 / 2 * penalty
+    close(loss, expected)
+
+
+def test_the_penalty_is_that_of_bpr_without_layers() -> None:
+    data = small_shop()
+    model = model_of(data, num_layers=0)
+    batch = torch.tensor([4, 1]), torch.tensor([2, 0]), torch.tensor([1, 7])
+    expected = model.loss(data, *batch, BPRLoss(l2=0.3))
+    model.embedding_l2 = 0.3
+    close(model.loss(data, *batch, BPRLoss(l2=0)), expected)
+
+
+def test_a_loss_without_negatives_has_the_penalty_of_the_others() -> None:
+    data = small_shop()
+    model = model_of(data)
+    users, items, none = torch.tensor([4, 1]), torch.tensor([2, 0]), torch.empty(2, 0).long()
+    loss_fn = SampledSoftmaxLoss()
+    plain = model.loss(data, users, items, none, loss_fn)
+    model.embedding_l2 = 0.3
+    rows = model.user_embedding.weight[users], model.item_embedding.weight[items]
+    penalty = sum(x.square().sum(dim=1).mean() for x in rows)
+    close(model.loss(data, users, items, none, loss_fn), plain + 0.3 / 2 * penalty)
 
 
 def test_data_that_does_not_fit_is_refused() -> None:
