@@ -8,6 +8,8 @@
 
 A search tries options with one seed, as many trials for every model, and looks at validation alone.
 A run trains with the chosen options and reads test once. Both go on where they were interrupted.
+The runs behind the pages in docs/results are kept in docs/results/runs: with "--root
+docs/results/runs", new ones join them, and "tables" makes the pages anew.
 The real data sets are read from the folder that PYG_MMGEF_DATA names.
 """
 
@@ -76,7 +78,9 @@ def run_all(name: str, condition: str, shop: Shop, args: argparse.Namespace) -> 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog='experiments', description=__doc__.splitlines()[0])
-    parser.add_argument('--root', type=Path, default=Path('results/experiments'))
+    parser.add_argument(
+        '--root', type=Path, default=Path('results/experiments'), help='folder of searches and runs'
+    )
     parser.add_argument('--threads', type=int, default=torch.get_num_threads())
     commands = parser.add_subparsers(dest='command', required=True)
     shared = argparse.ArgumentParser(add_help=False)

@@ -119,9 +119,8 @@ def write_run(run: Run, shop: Shop, root: Path) -> dict[str, Any]:
     for task, kwargs in tasks.items():
         users, values = per_user_metrics(best.z_user, best.z_item, k=(10, 20), **kwargs)
         metrics[task] = {name: float(value.double().mean()) for name, value in values.items()}
-        per_user[f'{task}, users'] = users.numpy()
-        for name in ('recall@20', 'ndcg@20'):
-            per_user[f'{task}, {name}'] = values[name].numpy()
+        per_user[task] = np.full(best.z_user.size(0), np.nan, np.float32)
+        per_user[task][users.numpy()] = values['ndcg@20'].numpy()
     result = {
         **asked,
         'metrics': metrics,

@@ -87,14 +87,15 @@ def p_text(p: float) -> str:
 
 
 def per_user(runs: Runs, task: str) -> np.ndarray:
-    values, users = [], []
+    """Return each user's NDCG@20, the mean over the runs; users without test interactions aside."""
+    values = []
     for run in runs:
         with np.load(run['path'].with_suffix('.npz'), allow_pickle=False) as arrays:
-            values.append(arrays[f'{task}, ndcg@20'])
-            users.append(arrays[f'{task}, users'])
-    if not all(np.array_equal(ids, users[0]) for ids in users):
+            values.append(arrays[task].astype(np.float64))
+    ranked = ~np.isnan(values)
+    if not (ranked == ranked[0]).all():
         raise SystemExit(f'the runs beside {runs[0]["path"]} ranked for other users')
-    return np.mean(values, axis=0)
+    return np.mean(values, axis=0)[ranked[0]]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

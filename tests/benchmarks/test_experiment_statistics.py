@@ -32,8 +32,8 @@ def made_up(
         shift = gain + spread * (seed - (seeds - 1) / 2)
         ndcg = difficulty + shift + 0.01 * noise.standard_normal(NUM_USERS)
         path = folder / f'{contestant}-{variant}-{seed}.json'
-        arrays: dict[str, Any] = {'warm, ndcg@20': ndcg, 'warm, users': np.arange(NUM_USERS)}
-        np.savez(path.with_suffix('.npz'), **arrays)
+        # The last user has nothing to rank.
+        np.savez(path.with_suffix('.npz'), warm=np.append(ndcg, np.nan))
         metrics = dict.fromkeys(('recall@10', 'recall@20', 'ndcg@10', 'ndcg@20'), ndcg.mean())
         run: dict[str, Any] = {
             'data': 'shop',
@@ -65,13 +65,11 @@ def test_holm_is_that_of_the_textbook() -> None:
 def test_p_over_users_is_the_paired_test(tmp_path: Path) -> None:
     ours = made_up(tmp_path, 'MM-GEF', '', 0.001, 0.0, seeds=1)
     theirs = made_up(tmp_path, 'LightGCN', '', 0.0, 0.0, seeds=1)
-    arrays = [
-        np.load(runs[0]['path'].with_suffix('.npz'))['warm, ndcg@20'] for runs in (ours, theirs)
-    ]
+    arrays = [np.load(runs[0]['path'].with_suffix('.npz'))['warm'][:-1] for runs in (ours, theirs)]
     assert p_of(ours, theirs, 'warm') == pytest.approx(ttest_rel(*arrays).pvalue)
     # A row may have other seeds; each user's mean over them counts.
     more = made_up(tmp_path, 'LightGCN', '', 0.0, 0.0, seeds=3)
-    files = [np.load(run['path'].with_suffix('.npz'))['warm, ndcg@20'] for run in more]
+    files = [np.load(run['path'].with_suffix('.npz'))['warm'][:-1] for run in more]
     expected = ttest_rel(arrays[0], np.mean(files, axis=0)).pvalue
     assert p_of(ours, more, 'warm') == pytest.approx(expected)
 
@@ -130,6 +128,14 @@ def test_a_page_says_what_was_cut_and_on_how_many_threads(tmp_path: Path) -> Non
     assert '71*' in text
     text = page('shop', [{**run, 'epoch': 70} for run in runs], tmp_path, tmp_path)
     assert '70*' not in text  # Its patience had run out.
+
+
+def test_a_page_without_the_baseline_compares_nothing_with_it(tmp_path: Path) -> None:
+    runs = made_up(tmp_path, 'MF', '', 0.0, 0.0)
+    assert '     - p\n' not in page('gowalla', runs, tmp_path, tmp_path)
+    assert 'MM-GEF' not in page('gowalla', runs, tmp_path, tmp_path)
+    runs += made_up(tmp_path, 'MM-GEF', '', 0.0, 0.0)
+    assert '     - p\n' in page('gowalla', runs, tmp_path, tmp_path)
 
 
 def test_p_text() -> None:
