@@ -56,20 +56,22 @@ PROTOCOL = (
     'on validation alone with as many trials for every model that has something to choose, '
     'stopping when Recall@20 of validation has not improved for 30 epochs or at a limit that the '
     'page names, and test read once for each seed. All of it is made by '
-    '``python benchmarks/experiments``. "MM-GEF" is as in the paper; "MM-GEF, preset" is '
-    '``pyg_mmgef.presets.MERGED`` as it is, which was chosen by hand on the validation part of '
-    'Amazon Baby and on no other data; "MM-GEF, merged" is the same model with a search like all '
-    'others, for learning rate, penalty and edge dropout. These two have 128 channels, all others '
-    '64.'
+    '``python benchmarks/experiments``, from the runs in ``docs/results/runs``. "MM-GEF" is as '
+    'in the paper; "MM-GEF, preset" is ``pyg_mmgef.presets.MERGED`` as it is, which was '
+    'chosen by hand on the validation part of Amazon Baby and on no other data; "MM-GEF, merged" '
+    'is the same model with a search like all others, for learning rate, penalty and edge dropout. '
+    'These two have 128 channels, all others 64.'
 )
 ABOUT_TABLES = (
     'Mean ± standard deviation over the seeds; options and epoch by validation, at most {epochs} '
-    'epochs. *p*: paired t-test over users on NDCG@20, mean over the seeds, against '
-    '{baseline}, not corrected for the number of rows; the sign tells who is better. It takes the '
-    'trained models as given: their seeds show in ±. *s*: of training an epoch on {threads}, '
-    'median of the runs. *MB*: peak of the whole process. *Epoch*: the best; with an asterisk, '
-    'some run was stopped by the limit of epochs while it might still have improved. n/a: the '
-    'model needs what the data lacks.'
+    'epochs. {p}*s*: of training an epoch on {threads}, median of the runs. *MB*: peak of the '
+    'whole process. *Epoch*: the best; with an asterisk, some run was stopped by the limit of '
+    'epochs while it might still have improved. n/a: the model needs what the data lacks.'
+)
+ABOUT_P = (
+    f'*p*: paired t-test over users on NDCG@20, mean over the seeds, against {BASELINE}, not '
+    'corrected for the number of rows; the sign tells who is better. It takes the trained models '
+    'as given: their seeds show in ±. '
 )
 
 
@@ -120,7 +122,7 @@ def page(data: str, runs: Runs, root: Path, docs: Path) -> str:
     threads = ' or '.join(f'{n} threads' for n in sorted({run.get('threads', 1) for run in runs}))
     about = ABOUT_TABLES.format(
         epochs=' or '.join(str(n) for n in sorted({run['epochs'] for run in runs})),
-        baseline=BASELINE,
+        p=ABOUT_P if any(run['contestant'] == BASELINE for run in runs) else '',
         threads=threads.replace('1 threads', 'one thread'),
     )
     lines = [MADE, '', *heading(TITLES[data], '='), *wrapped(about)]
@@ -156,7 +158,8 @@ def groups(runs: Iterable[dict[str, Any]], key: str) -> dict[str, Runs]:
 
 def table(data: str, condition: str, task: str, rows: dict[str, Runs]) -> list[str]:
     published = PUBLISHED.get(data, {}) if (condition, task) == ('warm', 'warm') else {}
-    header = ['', *METRICS, 'p', 'seeds', 'epoch', 's', 'MB']
+    baseline = rows.get(BASELINE)
+    header = ['', *METRICS, *(['p'] if baseline else []), 'seeds', 'epoch', 's', 'MB']
     if published:
         header.append('published')
     best = {metric: max(mean(runs, task, metric) for runs in rows.values()) for metric in METRICS}
@@ -171,8 +174,9 @@ def table(data: str, condition: str, task: str, rows: dict[str, Runs]) -> list[s
                 if bold
                 else f'{text} ± {spread(runs, task, metric)}'
             )
+        if baseline:
+            row.append(p_value(runs, baseline, task))
         row += [
-            p_value(runs, rows.get(BASELINE, []), task),
             str(len(runs)),
             f'{statistics.mean(run["epoch"] for run in runs):.0f}' + '*' * any(map(is_cut, runs)),
             f'{statistics.median(run["seconds_per_epoch"] for run in runs):.2f}',
