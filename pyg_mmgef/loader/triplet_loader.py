@@ -34,6 +34,12 @@ class TripletLoader(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
     one matrix product and a batch reads far fewer items, so there can be many more negatives. They
     are drawn without regard to users, so a negative may be an item that a user has.
 
+    With :obj:`uniform_users`, an epoch has as many triplets, but each has a user drawn uniformly
+    from those with an interaction, and one of this user's interactions, also drawn uniformly. The
+    loss is then a mean over users, as Recall and NDCG are, in place of one over interactions, most
+    of which are those of active users. The published code of LightGCN samples like this
+    (`arXiv 2002.02126 <https://arxiv.org/abs/2002.02126>`_).
+
     With :obj:`num_replicas` processes, each builds the loader with the same data and arguments and
     its own :obj:`rank`. All draw the same batches and each yields the rows ``[rank::num_replicas]``
     of them, so together they see what one process sees. Where the last batch has fewer rows than
@@ -56,6 +62,9 @@ class TripletLoader(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
         popularity: The exponent :math:`\beta`. Zero draws all items alike; word2vec has ``0.75``
             (`arXiv 1310.4546 <https://arxiv.org/abs/1310.4546>`_). Above zero, an item without
             interactions is never drawn. (default: ``0.0``)
+        uniform_users: Draw the users of the triplets uniformly, with replacement, rather than visit
+            every interaction once. The order is random then, whatever :obj:`shuffle` is.
+            (default: :obj:`False`)
         drop_last: Leave out a last batch that isn't full. (default: :obj:`False`)
         generator: Source of all random numbers, a CPU generator; :obj:`None` makes one seeded
             with 0, never torch's global one. Build the loader once, not once per epoch, or every
@@ -92,6 +101,7 @@ class TripletLoader(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
         shared_negatives: bool = False,
         negatives_from: str = 'warm',
         popularity: float = 0.0,
+        uniform_users: bool = False,
         drop_last: bool = False,
         generator: torch.Generator | None = None,
         num_replicas: int = 1,
@@ -122,10 +132,12 @@ class TripletLoader(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
         self.shared_negatives = shared_negatives
         self.negatives_from = negatives_from
         self.popularity = popularity
+        self.uniform_users = uniform_users
         self.drop_last = drop_last
         self.generator = torch.Generator().manual_seed(0) if generator is None else generator
         self.num_replicas = num_replicas
         self.rank = rank
+        self._user_sampler = _UserSampler(self.edge_index[0]) if uniform_users else None
         self._sampler: _NegativeSampler | None = None
         if num_negatives > 0:
             positives = known if label is known else torch.cat([known, self.edge_index], dim=1)
@@ -156,10 +168,7 @@ class TripletLoader(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
         worker = get_worker_info()
         if worker is not None:
             self._seed_worker(worker.seed - worker.id)
-        num_interactions = self.edge_index.size(1)
-        order = torch.arange(num_interactions)
-        if self.shuffle:
-            order = torch.randperm(num_interactions, generator=self.generator)
+        order = self._order()
         batches = range(len(self))
         draws = self.batch_size * (1 if self.shared_negatives else max(1, self.num_negatives))
         group = max(1, DRAWS_AT_ONCE // max(draws, self.num_negatives))
@@ -171,6 +180,16 @@ class TripletLoader(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
                 own = slice((worker.id - first) % worker.num_workers, None, worker.num_workers)
                 rows, draw = rows[own], draw[own] if self.shared_negatives else draw
             yield from self._shares(rows, order, draw, start)
+
+    def _order(self) -> Tensor:
+        """Return which interactions an epoch visits, in order."""
+        size = self.edge_index.size(1)
+        order = torch.arange(size)
+        if self._user_sampler is not None:
+            order = self._user_sampler(size, self.generator)
+        if self.shuffle:
+            order = order[torch.randperm(size, generator=self.generator)]
+        return order
 
     def _seed_worker(self, seed: int) -> None:
         """Mix DataLoader's seed, new whenever it starts its workers, into a worker's generator.
@@ -243,6 +262,22 @@ class TripletLoader(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
             f'{self.__class__.__name__}({self.edge_index.size(1)} interactions, '
             f'batch_size={self.batch_size})'
         )
+
+
+class _UserSampler:
+    """Interactions of users that are drawn uniformly, each user's uniformly too."""
+
+    def __init__(self, users: Tensor) -> None:
+        users, self.by_user = users.cpu().sort(stable=True)
+        _, self.degree = users.unique_consecutive(return_counts=True)
+        self.start = cumsum(self.degree)[:-1]
+
+    def __call__(self, size: int, generator: torch.Generator) -> Tensor:
+        """Return the positions of this many interactions, drawn with replacement."""
+        row = torch.randint(self.degree.numel(), (size,), generator=generator)
+        draw = torch.rand(size, generator=generator, dtype=torch.double)
+        degree = self.degree[row]
+        return self.by_user[self.start[row] + (draw * degree).long().clamp(max=degree - 1)]
 
 
 class _NegativeSampler:

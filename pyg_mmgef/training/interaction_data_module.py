@@ -31,6 +31,8 @@ class InteractionDataModule(LightningDataModule):
         negatives_from: ``'warm'`` or ``'all'`` items. (default: ``'warm'``)
         popularity: The exponent of an item's popularity in the draw of negatives.
             (default: ``0.0``)
+        uniform_users: Draw the users of the triplets uniformly, rather than visit every interaction
+            once. (default: :obj:`False`)
         seed: Seed of the order and the negatives. (default: ``0``)
 
     Raises:
@@ -48,6 +50,7 @@ class InteractionDataModule(LightningDataModule):
         shared_negatives: bool = False,
         negatives_from: str = 'warm',
         popularity: float = 0.0,
+        uniform_users: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -64,6 +67,7 @@ class InteractionDataModule(LightningDataModule):
         self.shared_negatives = shared_negatives
         self.negatives_from = negatives_from
         self.popularity = popularity
+        self.uniform_users = uniform_users
         self.seed = seed
         self._loader: TripletLoader | None = None
 
@@ -84,6 +88,7 @@ class InteractionDataModule(LightningDataModule):
                 shared_negatives=self.shared_negatives,
                 negatives_from=self.negatives_from,
                 popularity=self.popularity,
+                uniform_users=self.uniform_users,
                 generator=torch.Generator().manual_seed(self.seed),
                 num_replicas=self.trainer.world_size,
                 rank=self.trainer.global_rank,

@@ -108,6 +108,30 @@ def test_negatives_are_never_positives(
             assert not {(user, item) for item in row.tolist()} & known
 
 
+@pytest.mark.parametrize('shuffle', [False, True])
+def test_users_drawn_uniformly(shuffle: bool) -> None:
+    # User 0 has nothing, user 1 eight items, users 2 and 4 one, user 3 two; in no order.
+    pairs = torch.tensor(
+        [[1, 3, 1, 1, 2, 1, 1, 4, 1, 1, 3, 1], [0, 8, 2, 4, 5, 1, 3, 5, 6, 7, 5, 5]]
+    )
+    data = shop(pairs, 5, 10)
+    generator = torch.Generator().manual_seed(0)
+    loader = TripletLoader(data, 5, shuffle=shuffle, uniform_users=True, generator=generator)
+    counts = torch.zeros(5, 10)
+    num_epochs = 2_000
+    for _ in range(num_epochs):
+        batches = list(loader)
+        assert [users.numel() for users, _, _ in batches] == [5, 5, 2]
+        users, items, negatives = map(torch.cat, zip(*batches, strict=True))
+        counts.index_put_((users, items), torch.ones(users.numel()), accumulate=True)
+        assert not as_set(torch.stack([users, negatives])) & as_set(pairs)
+    share = counts / (12 * num_epochs)
+    owned = torch.zeros(5, 10).index_put_((pairs[0], pairs[1]), torch.ones(12))
+    expected = owned / owned.sum(dim=1, keepdim=True).clamp(min=1) / 4
+    error = (expected * (1 - expected) / (12 * num_epochs)).sqrt()
+    assert bool(((share - expected).abs() <= 4.5 * error).all())
+
+
 def test_user_with_all_but_one_item() -> None:
     for missing in range(6):
         items = torch.tensor([item for item in range(6) if item != missing])
@@ -310,8 +334,9 @@ def test_drop_last_and_len(num_edges: int, batch_size: int, drop_last: bool) -> 
 @pytest.mark.parametrize('num_negatives', [0, 1, 3])
 @pytest.mark.parametrize('num_replicas', [2, 3, 5])
 @pytest.mark.parametrize('num_edges', [80, 81, 82, 84, 85])
+@pytest.mark.parametrize('uniform_users', [False, True])
 def test_replicas_share_every_batch(
-    num_edges: int, num_replicas: int, num_negatives: int, shuffle: bool
+    uniform_users: bool, num_edges: int, num_replicas: int, num_negatives: int, shuffle: bool
 ) -> None:
     data = shop(random_pairs()[:, :num_edges], 20, 12)
 
@@ -321,6 +346,7 @@ def test_replicas_share_every_batch(
             20,
             shuffle=shuffle,
             num_negatives=num_negatives,
+            uniform_users=uniform_users,
             num_replicas=num_replicas,
             rank=rank,
         )

@@ -34,6 +34,7 @@ def drawn(loader: TripletLoader) -> list[Tensor]:
 
 def test_loaders(parts: Parts, tmp_path: Path) -> None:
     options: dict[str, Any] = {'num_negatives': 3, 'negatives_from': 'all', 'popularity': 0.5}
+    options['uniform_users'] = True
     data = attached(tmp_path, InteractionDataModule(*parts, batch_size=50, seed=3, **options))
     generator = torch.Generator().manual_seed(3)
     expected = TripletLoader(parts[0], 50, shuffle=True, generator=generator, **options)
