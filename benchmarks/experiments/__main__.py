@@ -30,7 +30,7 @@ def main() -> None:
     args = parse_args()
     torch.set_num_threads(args.threads)
     if args.command == 'tables':
-        write_tables(args.root, args.docs)
+        write_tables(args.root, args.docs, args.data)
         return
     for condition in args.conditions:
         shop = load(args.data, condition)
@@ -112,6 +112,9 @@ def parse_args() -> argparse.Namespace:
     )
     parsed = commands.add_parser('tables', help='make tables and plots from all runs')
     parsed.add_argument('--docs', type=Path, default=Path('docs/results'))
+    parsed.add_argument(
+        '--data', nargs='+', choices=list(SHOPS), default=list(SHOPS), help='pages to write'
+    )
     return parser.parse_args()
 
 

@@ -3,7 +3,7 @@
 import itertools
 import json
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,19 +75,20 @@ ABOUT_P = (
 )
 
 
-def write_tables(root: Path, docs: Path) -> None:
-    """Write a page for each data set."""
+def write_tables(root: Path, docs: Path, only: Collection[str]) -> None:
+    """Write a page for each of these data sets that there are runs of, and those on all data."""
     runs = [run for run in read_runs(root) if run['contestant'] in CONTESTANTS]
     check_alike(runs)
     if not runs:
         raise SystemExit(f'there are no runs in {root}; make some with "run"')
     docs.mkdir(parents=True, exist_ok=True)
-    names = [name for name in TITLES if any(run['data'] == name for run in runs)]
-    for name in names:
+    for name in TITLES:
         own = [run for run in runs if run['data'] == name]
-        (docs / f'{name}.rst').write_text(page(name, own, root, docs))
-        print(f'Wrote {docs / name}.rst')
+        if own and name in only:
+            (docs / f'{name}.rst').write_text(page(name, own, root, docs))
+            print(f'Wrote {docs / name}.rst')
     (docs / 'claims.rst').write_text(claims_page(runs, TITLES))
+    names = [name for name in TITLES if (docs / f'{name}.rst').exists()]
     pages = ['reading'] if any(docs.glob('reading.*')) else []
     (docs / 'index.rst').write_text(index_page([*pages, 'claims', *names]))
 
