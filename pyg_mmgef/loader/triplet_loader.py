@@ -35,10 +35,11 @@ class TripletLoader(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
     are drawn without regard to users, so a negative may be an item that a user has.
 
     With :obj:`uniform_users`, an epoch has as many triplets, but each has a user drawn uniformly
-    from those with an interaction, and one of this user's interactions, also drawn uniformly. The
-    loss is then a mean over users, as Recall and NDCG are, in place of one over interactions, most
-    of which are those of active users. The published code of LightGCN samples like this
-    (`arXiv 2002.02126 <https://arxiv.org/abs/2002.02126>`_).
+    from those that have some, and one of this user's interactions, also drawn uniformly, both of
+    the triplets' edges. The loss is then in expectation a mean over users, as Recall and NDCG are,
+    in place of one over interactions, most of which are those of active users. The code that the
+    authors of LightGCN published samples like this (``UniformSample_original_python`` in
+    `LightGCN-PyTorch <https://github.com/gusye1234/LightGCN-PyTorch>`_).
 
     With :obj:`num_replicas` processes, each builds the loader with the same data and arguments and
     its own :obj:`rank`. All draw the same batches and each yields the rows ``[rank::num_replicas]``

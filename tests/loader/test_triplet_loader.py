@@ -418,12 +418,20 @@ def test_replicas_and_drop_last(num_replicas: int) -> None:
 
 @pytest.mark.parametrize('num_epochs', [1, 2])
 @pytest.mark.parametrize('drop_last', [False, True])
-def test_goes_on_from_a_saved_state(num_epochs: int, drop_last: bool) -> None:
+@pytest.mark.parametrize('uniform_users', [False, True])
+def test_goes_on_from_a_saved_state(uniform_users: bool, num_epochs: int, drop_last: bool) -> None:
     data = shop(random_pairs(), 20, 12)
 
     def loader(seed: int) -> TripletLoader:
         generator = torch.Generator().manual_seed(seed)
-        return TripletLoader(data, 16, shuffle=True, drop_last=drop_last, generator=generator)
+        return TripletLoader(
+            data,
+            16,
+            shuffle=True,
+            uniform_users=uniform_users,
+            drop_last=drop_last,
+            generator=generator,
+        )
 
     first = loader(1)
     for _ in range(num_epochs):
@@ -446,13 +454,38 @@ def test_a_state_is_a_copy() -> None:
     assert all(map(torch.equal, first, epoch(loader)))
 
 
-def test_copies_draw_the_same() -> None:
-    loader = TripletLoader(shop(random_pairs(), 20, 12), 16, shuffle=True, popularity=0.75)
+@pytest.mark.parametrize('uniform_users', [False, True])
+def test_copies_draw_the_same(uniform_users: bool) -> None:
+    data = shop(random_pairs(), 20, 12)
+    loader = TripletLoader(data, 16, shuffle=True, popularity=0.75, uniform_users=uniform_users)
     epoch(loader)
     copies = copy.deepcopy(loader), pickle.loads(pickle.dumps(loader))
     expected = [*epoch(loader), *epoch(loader)]
     for other in copies:
         assert all(map(torch.equal, expected, [*epoch(other), *epoch(other)]))
+
+
+@pytest.mark.parametrize('num_workers', [1, 2])
+def test_workers_draw_the_same_users(num_workers: int) -> None:
+    data = shop(random_pairs(), 20, 12)
+
+    def users(num_workers: int) -> Tensor:
+        generator = torch.Generator().manual_seed(0)
+        loader = TripletLoader(data, 16, uniform_users=True)
+        batches = DataLoader(loader, batch_size=None, num_workers=num_workers, generator=generator)
+        return epoch(batches)[0]
+
+    assert torch.equal(users(num_workers), users(3 - num_workers))
+
+
+@pytest.mark.parametrize('dtype', [torch.int32, torch.long])
+def test_users_drawn_uniformly_are_those_of_label_edges(dtype: torch.dtype) -> None:
+    label = torch.tensor([[3, 1, 3], [2, 0, 4]], dtype=dtype)
+    data = shop(torch.tensor([[0, 2], [1, 1]], dtype=dtype), 4, 6, label)
+    users, items, negatives = epoch(TripletLoader(data, 2, uniform_users=True))
+    assert users.numel() == 3
+    assert as_set(torch.stack([users, items])) <= as_set(label)
+    assert negatives.numel() == 3
 
 
 def test_in_a_data_loader() -> None:

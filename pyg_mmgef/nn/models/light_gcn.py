@@ -48,8 +48,10 @@ class LightGCN(Recommender):
             (default: ``0.0``)
         seed: Seed of the edge dropout. (default: ``0``)
         embedding_l2: Weight :math:`\lambda` of the penalty on the embeddings of layer 0 that
-            :meth:`loss` adds. The paper has it (Eq. 15) in place of one on the final embeddings,
-            so the loss function that goes with it is ``BPRLoss(l2=0)``. (default: ``0.0``)
+            :meth:`loss` adds. The paper has it (Eq. 15, there on all rows; here, as in the authors'
+            code, on those of the batch) in place of one on the final embeddings, so the loss
+            function that goes with it is ``BPRLoss(l2=0)``; ``BPRLoss()`` has a penalty of its
+            own. (default: ``0.0``)
 
     Raises:
         ValueError: If a number is out of range, or the data passed to :meth:`forward` has other

@@ -19,9 +19,9 @@ from tests.references import light_gcn
 close = partial(torch.testing.assert_close, rtol=1e-6, atol=1e-6)  # Weights are made in float32.
 
 
-def model_of(data: HeteroData, num_layers: int = 2, seed: int = 0) -> LightGCN:
+def model_of(data: HeteroData, num_layers: int = 2, seed: int = 0, **kwargs: Any) -> LightGCN:
     torch.manual_seed(seed)
-    return LightGCN.from_data(data, embedding_dim=4, num_layers=num_layers).double()
+    return LightGCN.from_data(data, embedding_dim=4, num_layers=num_layers, **kwargs).double()
 
 
 def expected_of(model: LightGCN, data: HeteroData) -> tuple[Tensor, Tensor]:
@@ -350,8 +350,7 @@ def test_constructor_errors() -> None:
 )
 def test_the_penalty_is_on_layer_0(negatives: list[Any]) -> None:
     data = small_shop()
-    model, plain = model_of(data), model_of(data)
-    model.embedding_l2 = 0.3
+    model, plain = model_of(data, embedding_l2=0.3), model_of(data)
     users, items, chosen = torch.tensor([4, 1, 4]), torch.tensor([2, 0, 3]), torch.tensor(negatives)
     loss = model.loss(data, users, items, chosen, BPRLoss(l2=0.1))
     x_user, x_item = model.user_embedding.weight, model.item_embedding.weight
@@ -363,20 +362,25 @@ def test_the_penalty_is_on_layer_0(negatives: list[Any]) -> None:
 
 def test_the_penalty_is_that_of_bpr_without_layers() -> None:
     data = small_shop()
-    model = model_of(data, num_layers=0)
+    model, plain = model_of(data, 0, embedding_l2=0.3), model_of(data, 0)
     batch = torch.tensor([4, 1]), torch.tensor([2, 0]), torch.tensor([1, 7])
-    expected = model.loss(data, *batch, BPRLoss(l2=0.3))
-    model.embedding_l2 = 0.3
-    close(model.loss(data, *batch, BPRLoss(l2=0)), expected)
+    loss = model.loss(data, *batch, BPRLoss(l2=0))
+    expected = plain.loss(data, *batch, BPRLoss(l2=0.3))
+    close(loss, expected)
+    loss.backward()
+    expected.backward()
+    for ours, theirs in zip(model.parameters(), plain.parameters(), strict=True):
+        assert ours.grad is not None
+        assert theirs.grad is not None
+        close(ours.grad, theirs.grad)
 
 
 def test_a_loss_without_negatives_has_the_penalty_of_the_others() -> None:
     data = small_shop()
-    model = model_of(data)
+    model = model_of(data, embedding_l2=0.3)
     users, items, none = torch.tensor([4, 1]), torch.tensor([2, 0]), torch.empty(2, 0).long()
     loss_fn = SampledSoftmaxLoss()
-    plain = model.loss(data, users, items, none, loss_fn)
-    model.embedding_l2 = 0.3
+    plain = model_of(data).loss(data, users, items, none, loss_fn)
     rows = model.user_embedding.weight[users], model.item_embedding.weight[items]
     penalty = sum(x.square().sum(dim=1).mean() for x in rows)
     close(model.loss(data, users, items, none, loss_fn), plain + 0.3 / 2 * penalty)
