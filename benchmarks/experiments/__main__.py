@@ -4,7 +4,7 @@
     python benchmarks/experiments run --data shop --models LightGCN MM-GEF --seeds 0 1 2 3 4
     python benchmarks/experiments run --data shop --models MM-GEF --variants all
     python benchmarks/experiments run --data shop --conditions cold only:image noise:0.5 fewer:0.5
-    python benchmarks/experiments tables --docs docs/results
+    python benchmarks/experiments tables --docs docs/tables
 
 A search tries options with one seed, as many trials for every model, and looks at validation alone.
 A run trains with the chosen options and reads test once. Both go on where they were interrupted.
@@ -112,9 +112,7 @@ def parse_args() -> argparse.Namespace:
     )
     parsed = commands.add_parser('tables', help='make tables and plots from all runs')
     parsed.add_argument('--docs', type=Path, default=Path('docs/results'))
-    parsed.add_argument(
-        '--data', nargs='+', choices=list(SHOPS), default=list(SHOPS), help='pages to write'
-    )
+    parsed.add_argument('--data', nargs='+', choices=list(SHOPS), help='write these pages alone')
     return parser.parse_args()
 
 

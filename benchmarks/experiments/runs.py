@@ -176,10 +176,17 @@ def best_options(
     """Return all options of a contestant with those that a search chose.
 
     Raises:
-        SystemExit: If there is something to choose, and no search with as many epochs did.
+        SystemExit: If there is something to choose, and no search with as many epochs did, or one
+            of other options.
     """
     found = read_search(root, data, condition, contestant)
-    if CONTESTANTS[contestant].space and found['epochs'] != epochs and not untuned:
+    space = CONTESTANTS[contestant].space
+    if found['trials'] and set(found['chosen']) != set(space):
+        raise SystemExit(
+            f'the search for {contestant} on {data} chose {", ".join(found["chosen"])}, now '
+            f'{", ".join(space)} are to be chosen; make it anew with "search"'
+        )
+    if space and found['epochs'] != epochs and not untuned:
         there = f'one of {found["epochs"]}' if found['trials'] else 'none'
         raise SystemExit(
             f'{contestant} on {data} needs a search with {epochs} epochs (there is {there}); make '

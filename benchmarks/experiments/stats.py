@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,7 @@ def p_value(runs: Runs, baseline: Runs, task: str) -> str:
 
 def p_of(runs: Runs, baseline: Runs, task: str) -> float:
     """Return the p-value of a paired t-test over users, each with its mean over a row's seeds."""
-    ours, theirs = per_user(runs, task), per_user(baseline, task)
+    ours, theirs = paired(runs, baseline, task)
     return float(ttest_rel(ours, theirs).pvalue) if (ours != theirs).any() else 1.0
 
 
@@ -70,7 +71,7 @@ def p_with_seeds(ours: Runs, theirs: Runs, task: str) -> float:
     Welch's test with a third variance: that of the users' paired differences, beside those of the
     two models' means over seeds.
     """
-    gains = per_user(ours, task) - per_user(theirs, task)
+    gains = np.subtract(*paired(ours, theirs, task))
     parts = [(gains.var(ddof=1) / gains.size, gains.size)]
     for runs in (ours, theirs):
         means = [run['metrics'][task]['ndcg@20'] for run in runs]
@@ -86,16 +87,25 @@ def p_text(p: float) -> str:
     return '< .001' if p < 0.001 else f'{p:.3f}'
 
 
-def per_user(runs: Runs, task: str) -> np.ndarray:
-    """Return each user's NDCG@20, the mean over the runs; users without test interactions aside."""
-    values = []
-    for run in runs:
-        with np.load(run['path'].with_suffix('.npz'), allow_pickle=False) as arrays:
-            values.append(arrays[task].astype(np.float64))
-    ranked = ~np.isnan(values)
-    if not (ranked == ranked[0]).all():
-        raise SystemExit(f'the runs beside {runs[0]["path"]} ranked for other users')
-    return np.mean(values, axis=0)[ranked[0]]
+def paired(ours: Runs, theirs: Runs, task: str) -> np.ndarray:
+    """Return NDCG@20 of each user with test interactions in two rows, each the mean over its runs.
+
+    Raises:
+        SystemExit: If they ranked for different users.
+    """
+    values = [[per_user(run['path'], task) for run in runs] for runs in (ours, theirs)]
+    ranked = [~np.isnan(value) for value in values[0] + values[1]]
+    if not all(np.array_equal(ranked[0], other) for other in ranked):
+        raise SystemExit(
+            f'the runs beside {ours[0]["path"]} and {theirs[0]["path"]} ranked for different users'
+        )
+    return np.stack([np.mean(value, axis=0)[ranked[0]] for value in values])
+
+
+def per_user(path: Path, task: str) -> np.ndarray:
+    """Return each user's NDCG@20 in a run, not a number for those without test interactions."""
+    with np.load(path.with_suffix('.npz'), allow_pickle=False) as arrays:
+        return np.asarray(arrays[task], dtype=np.float64)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

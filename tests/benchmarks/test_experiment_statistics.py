@@ -86,6 +86,20 @@ def test_p_with_seeds_is_welch_where_users_do_not_differ(tmp_path: Path) -> None
     assert p_with_seeds(ours, ours, 'warm') == pytest.approx(1.0)
 
 
+def test_only_the_same_users_are_compared(tmp_path: Path) -> None:
+    ours = made_up(tmp_path, 'MM-GEF', '', 0.001, 0.0)
+    theirs = made_up(tmp_path, 'LightGCN', '', 0.0, 0.0)
+    path = theirs[1]['path'].with_suffix('.npz')
+    values = np.load(path)['warm']
+    for other in (np.roll(values, 1), values[:-1]):  # As many users, but others; and fewer.
+        np.savez(path, warm=other)
+        for pair in ((ours, theirs), (theirs, ours)):
+            with pytest.raises(SystemExit, match='ranked for different users'):
+                p_of(*pair, 'warm')
+            with pytest.raises(SystemExit, match='ranked for different users'):
+                p_with_seeds(*pair, 'warm')
+
+
 def test_a_claim_needs_seeds_that_agree(tmp_path: Path) -> None:
     theirs = made_up(tmp_path, 'LightGCN', '', 0.0, 0.001)
     page = claims_page(made_up(tmp_path, 'MM-GEF', '', 0.02, 0.001) + theirs, {'shop': 'A shop'})

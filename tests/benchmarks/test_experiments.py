@@ -115,6 +115,19 @@ def test_tables_hold_what_the_runs_say(folder: Path) -> None:
     assert 'Early fusion beats late' not in claims  # Nobody ran that variant.
 
 
+def test_a_page_of_other_runs_stays_and_the_claims_with_it(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip('matplotlib')
+    (tmp_path / 'baby.rst').write_text('made elsewhere')
+    (tmp_path / 'claims.rst').write_text('made elsewhere')
+    tables = ('tables', '--docs', str(tmp_path), '--data')
+    assert 'no runs of baby' in refused(folder.parents[2], *tables, 'baby')
+    assert 'claims.rst stays' in experiments(folder.parents[2], *tables, 'shop')
+    assert (tmp_path / 'shop.rst').exists()
+    for name in ('baby', 'claims'):
+        assert (tmp_path / f'{name}.rst').read_text() == 'made elsewhere'
+    assert '   baby' in (tmp_path / 'index.rst').read_text()
+
+
 def test_a_search_goes_on_and_its_choice_is_used(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip('optuna')
     search = ('search', '--epochs', '1', '--models', 'LightGCN', '--trials')
@@ -125,8 +138,17 @@ def test_a_search_goes_on_and_its_choice_is_used(folder: Path, tmp_path: Path) -
     found = json.loads((shop / 'warm' / 'search' / 'LightGCN.json').read_text())
     run = json.loads((shop / 'warm' / 'LightGCN' / 'plain' / 'seed0.json').read_text())
     assert found['trials'] == 3
-    assert run['options'] == found['chosen']
+    assert run['options'] == {'l2': 0.0, **found['chosen']}  # Its penalty is on layer 0 alone.
     assert run['val_recall@20'] == found['val_recall@20']
+
+
+def test_a_search_of_other_options_is_not_used(tmp_path: Path) -> None:
+    path = tmp_path / 'results' / 'experiments' / 'shop' / 'warm' / 'search' / 'LightGCN.json'
+    path.parent.mkdir(parents=True)
+    old = {'chosen': {'lr': 0.001, 'l2': 0.01, 'num_layers': 3}, 'trials': 5, 'epochs': 1}
+    path.write_text(json.dumps(old))
+    run = ('run', '--epochs', '1', '--models', 'LightGCN', '--seeds', '0')
+    assert 'chose lr, l2, num_layers, now lr, embedding_l2' in refused(tmp_path, *run)
 
 
 def test_a_search_tries_nothing_twice(tmp_path: Path) -> None:
