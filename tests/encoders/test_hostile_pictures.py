@@ -58,7 +58,8 @@ def test_suffixes_and_links_do_not_matter(pictures: list[Path]) -> None:
     names = ['jpeg.jpg', 'jpeg_named.txt', 'without_suffix', 'link.jpg', 'junk_behind.jpg']
     x, has = PixelEncoder().encode_images([by_name[name] for name in names])
     assert has.all()
-    assert (x == x[0]).all()
+    # Some processors round the last row of a product differently.
+    torch.testing.assert_close(x, x[:1].expand_as(x))
 
 
 def test_an_animation_is_its_first_frame(pictures: list[Path], tmp_path: Path) -> None:
