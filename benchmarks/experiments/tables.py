@@ -56,11 +56,11 @@ PROTOCOL = (
     'on validation alone with as many trials for every model that has something to choose, '
     'stopping when Recall@20 of validation has not improved for 30 epochs or at a limit that the '
     'page names, and test read once for each seed. All of it is made by '
-    '``python benchmarks/experiments``, from the runs in ``docs/results/runs``. "MM-GEF" is as '
-    'in the paper; "MM-GEF, preset" is ``pyg_mmgef.presets.MERGED`` as it is, which was '
-    'chosen by hand on the validation part of Amazon Baby and on no other data; "MM-GEF, merged" '
-    'is the same model with a search like all others, for learning rate, penalty and edge dropout. '
-    'These two have 128 channels, all others 64.'
+    '``python benchmarks/experiments``. "MM-GEF" is as in the paper; "MM-GEF, preset" is '
+    '``pyg_mmgef.presets.MERGED`` as it is, which was chosen by hand on the validation part of '
+    'Amazon Baby and on no other data; "MM-GEF, merged" is the same model with a search like all '
+    'others, for learning rate, penalty and edge dropout. These two have 128 channels, all others '
+    '64.'
 )
 ABOUT_TABLES = (
     'Mean ± standard deviation over the seeds; options and epoch by validation, at most {epochs} '
