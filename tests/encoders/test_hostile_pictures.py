@@ -56,10 +56,10 @@ def test_every_encoder_agrees(
 def test_suffixes_and_links_do_not_matter(pictures: list[Path]) -> None:
     by_name = {path.name: path for path in pictures}
     names = ['jpeg.jpg', 'jpeg_named.txt', 'without_suffix', 'link.jpg', 'junk_behind.jpg']
-    x, has = PixelEncoder().encode_images([by_name[name] for name in names])
+    # One by one: some processors round the last row of a product differently.
+    x, has = PixelEncoder(batch_size=1).encode_images([by_name[name] for name in names])
     assert has.all()
-    # Some processors round the last row of a product differently.
-    torch.testing.assert_close(x, x[:1].expand_as(x))
+    assert (x == x[0]).all()
 
 
 def test_an_animation_is_its_first_frame(pictures: list[Path], tmp_path: Path) -> None:
