@@ -185,12 +185,12 @@ class TripletLoader(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
     def _order(self) -> Tensor:
         """Return which interactions an epoch visits, in order."""
         size = self.edge_index.size(1)
-        order = torch.arange(size)
-        if self._user_sampler is not None:
-            order = self._user_sampler(size, self.generator)
+        drawn = None if self._user_sampler is None else self._user_sampler(size, self.generator)
         if self.shuffle:
-            order = order[torch.randperm(size, generator=self.generator)]
-        return order
+            order = torch.randperm(size, generator=self.generator)
+        else:
+            order = torch.arange(size)
+        return order if drawn is None else drawn[order]
 
     def _seed_worker(self, seed: int) -> None:
         """Mix DataLoader's seed, new whenever it starts its workers, into a worker's generator.
