@@ -75,7 +75,7 @@ ABOUT_P = (
 )
 
 
-def write_tables(root: Path, docs: Path, only: Collection[str] | None = None) -> None:
+def write_tables(root: Path, docs: Path, only: Collection[str] | None) -> None:
     """Write a page for each data set that there are runs of, or for some, and those on all data.
 
     The claims stay as they are where a page is from runs that aren't there.
@@ -84,8 +84,7 @@ def write_tables(root: Path, docs: Path, only: Collection[str] | None = None) ->
     check_alike(runs)
     if not runs:
         raise SystemExit(f'there are no runs in {root}; make some with "run"')
-    there = {name: [run for run in runs if run['data'] == name] for name in TITLES}
-    there = {name: own for name, own in there.items() if own}
+    there = {name: own for name in TITLES if (own := [run for run in runs if run['data'] == name])}
     lacking = set(only or ()) - set(there)
     if lacking:
         raise SystemExit(f'there are no runs of {", ".join(sorted(lacking))} in {root}')
