@@ -198,6 +198,7 @@ CONTESTANTS: dict[str, Contestant] = {
             'graph-attention': {'item_graphs': BOTH},
             'one-item-layer': {'num_item_layers': 1},
             'dim-64': {'embedding_dim': 64},
+            'dim-256': {'embedding_dim': 256},
             'no-edge-dropout': {'edge_dropout': 0.0},
             'unit-length': {'normalize_item': True},
         },
