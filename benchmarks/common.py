@@ -15,6 +15,7 @@ from torch.nn import Module
 from torch.optim import Optimizer
 from torch_geometric.data import HeteroData
 
+from pyg_mmgef.files import write_atomically
 from pyg_mmgef.loader import TripletLoader
 from pyg_mmgef.nn import MMGEF, BPRLoss, Recommender
 from pyg_mmgef.ranking import evaluate_ranking
@@ -57,9 +58,8 @@ def write_json(path: Path, results: Any) -> None:
         'processor': platform.machine(),
         'threads': torch.get_num_threads(),
     }
-    temporary = path.with_suffix('.tmp')
-    temporary.write_text(json.dumps({'machine': machine, 'results': results}, indent=2))
-    temporary.replace(path)
+    content = json.dumps({'machine': machine, 'results': results}, indent=2)
+    write_atomically(path, content.encode())
     print(f'Wrote {path}')
 
 
