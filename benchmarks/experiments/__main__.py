@@ -4,10 +4,11 @@
     python benchmarks/experiments run --data shop --models LightGCN MM-GEF --seeds 0 1 2 3 4
     python benchmarks/experiments run --data shop --models MM-GEF --variants all
     python benchmarks/experiments run --data shop --conditions cold only:image noise:0.5 fewer:0.5
-    python benchmarks/experiments tables --docs docs/tables
+    python benchmarks/experiments tables
 
 A search tries options with one seed, as many trials for every model, and looks at validation alone.
 A run trains with the chosen options and reads test once. Both go on where they were interrupted.
+The tables lie beside the folder of the runs, which is results/experiments if none is given.
 The runs behind the pages in docs/results are kept in docs/results/runs: with "--root
 docs/results/runs", new ones join them, and "tables" makes the pages anew.
 The real data sets are read from the folder that PYG_MMGEF_DATA names.
@@ -30,7 +31,7 @@ def main() -> None:
     args = parse_args()
     torch.set_num_threads(args.threads)
     if args.command == 'tables':
-        write_tables(args.root, args.docs, args.data)
+        write_tables(args.root, args.docs or args.root.parent)
         return
     for condition in args.conditions:
         shop = load(args.data, condition)
@@ -111,8 +112,7 @@ def parse_args() -> argparse.Namespace:
         '--untuned', action='store_true', help='without a search, take usual settings'
     )
     parsed = commands.add_parser('tables', help='make tables and plots from all runs')
-    parsed.add_argument('--docs', type=Path, default=Path('docs/results'))
-    parsed.add_argument('--data', nargs='+', choices=list(SHOPS), help='write these pages alone')
+    parsed.add_argument('--docs', type=Path, help='folder for the pages; default: beside --root')
     return parser.parse_args()
 
 

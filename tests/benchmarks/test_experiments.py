@@ -93,8 +93,9 @@ def test_a_run_that_stopped_by_itself_serves_another_limit(folder: Path) -> None
 
 def test_tables_hold_what_the_runs_say(folder: Path) -> None:
     pytest.importorskip('matplotlib')
-    experiments(folder.parents[2], 'tables', '--docs', 'docs')
-    page = (folder.parents[2] / 'docs' / 'shop.rst').read_text()
+    experiments(folder.parents[2], 'tables')
+    docs = folder.parents[2] / 'results'
+    page = (docs / 'shop.rst').read_text()
     runs = [result(folder / 'warm' / 'MM-GEF' / 'plain' / f'seed{n}.json')['warm'] for n in (0, 1)]
     mean = sum(run['recall@20'] for run in runs) / 2
     assert f'{mean:.4f}'.lstrip('0') in page
@@ -110,23 +111,10 @@ def test_tables_hold_what_the_runs_say(folder: Path) -> None:
         result(folder / 'fewer_0.5' / 'MM-GEF' / 'plain' / f'seed{n}.json')['warm'] for n in (0, 1)
     ]
     assert f'{sum(run["ndcg@20"] for run in fewer) / 2:.4f}'.lstrip('0') in page
-    assert (folder.parents[2] / 'docs' / 'shop_fewer.png').exists()
-    claims = (folder.parents[2] / 'docs' / 'claims.rst').read_text()
+    assert (docs / 'shop_fewer.png').exists()
+    claims = (docs / 'claims.rst').read_text()
     assert 'Soft attention beats the average' in claims
     assert 'Early fusion beats late' not in claims  # Nobody ran that variant.
-
-
-def test_a_page_of_other_runs_stays_and_the_claims_with_it(folder: Path, tmp_path: Path) -> None:
-    pytest.importorskip('matplotlib')
-    (tmp_path / 'baby.rst').write_text('made elsewhere')
-    (tmp_path / 'claims.rst').write_text('made elsewhere')
-    tables = ('tables', '--docs', str(tmp_path), '--data')
-    assert 'no runs of baby' in refused(folder.parents[2], *tables, 'baby')
-    assert 'claims.rst stays' in experiments(folder.parents[2], *tables, 'shop')
-    assert (tmp_path / 'shop.rst').exists()
-    for name in ('baby', 'claims'):
-        assert (tmp_path / f'{name}.rst').read_text() == 'made elsewhere'
-    assert '   baby' in (tmp_path / 'index.rst').read_text()
 
 
 def test_a_search_goes_on_and_its_choice_is_used(folder: Path, tmp_path: Path) -> None:
@@ -180,8 +168,6 @@ def test_the_published_pages_are_what_the_kept_runs_say(tmp_path: Path) -> None:
     names = [path.name for path in published.glob('*.*') if path.suffix in ('.rst', '.md')]
     for name in names:
         shutil.copy(published / name, tmp_path)
-    # Of the shop and TikTok, not all runs are kept yet.
-    tables = ('tables', '--docs', str(tmp_path), '--data', 'ml100k', 'baby', 'lfm2k', 'gowalla')
-    experiments(tmp_path, '--root', str(published / 'runs'), *tables)
+    experiments(tmp_path, '--root', str(published / 'runs'), 'tables', '--docs', str(tmp_path))
     for name in names:
         assert (tmp_path / name).read_text() == (published / name).read_text(), name
