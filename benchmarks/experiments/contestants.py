@@ -41,7 +41,6 @@ class Contestant:
         first: What the search tries first: usual settings.
         needs: What the data must have: ``'features'``, ``'graphs'`` or nothing.
         variants: Options that replace others, by the name of an ablation.
-        keeps: Options named as those of training that are the model's own.
     """
 
     model: str
@@ -50,7 +49,6 @@ class Contestant:
     first: Options = field(default_factory=dict)
     needs: str = ''
     variants: Mapping[str, Options] = field(default_factory=dict)
-    keeps: tuple[str, ...] = ()
 
     def is_for(self, data: HeteroData) -> bool:
         """Return whether the data has what the model needs."""
@@ -61,9 +59,7 @@ class Contestant:
 
     def build(self, data: HeteroData, options: Options) -> nn.Recommender:
         """Return the model, with parameters drawn from torch's generator."""
-        own = {
-            key: value for key, value in options.items() if key not in TRAINING or key in self.keeps
-        }
+        own = {key: value for key, value in options.items() if key not in TRAINING}
         x, _ = item_modalities(data)
         widths = {features.size(1) for features in x.values()}
         if len(widths) > 1 and own.get('fusion', 'concat') != 'concat':
@@ -160,10 +156,9 @@ CONTESTANTS: dict[str, Contestant] = {
     'MICRO': Contestant('MICRO', space=COMMON, first=USUAL, needs='graphs'),
     'BM3': Contestant(
         'BM3',
-        space={**COMMON, 'num_layers': [1, 2]},
-        first={**USUAL, 'num_layers': 2},
+        space={'lr': COMMON['lr'], 'norm_weight': [0.01, 0.1], 'num_layers': [1, 2]},
+        first={'lr': 1e-3, 'norm_weight': 0.1, 'num_layers': 1},
         needs='features',
-        keeps=('l2',),
     ),
     'FREEDOM': Contestant(
         'FREEDOM',
