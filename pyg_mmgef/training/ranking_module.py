@@ -18,11 +18,11 @@ __all__ = ['RankingModule']
 class RankingModule(LightningModule):
     r"""Any model of this package as a Lightning module, trained on triplets, judged by ranking.
 
-    A step computes the embeddings of its batch alone. Validation and test compute all embeddings
-    once and rank all items for every user with a held-out item, without those of train (in a test
-    also without those of validation). They log ``val_recall@20``, ``test_ndcg@10`` and so on, names
-    that a callback can monitor; ``train_loss`` is the mean loss of the steps since it was last
-    logged, usually of the epoch.
+    A step computes the embeddings of its batch alone, where the model's loss reads no others.
+    Validation and test compute all embeddings once and rank all items for every user with a
+    held-out item, without those of train (in a test also without those of validation). They log
+    ``val_recall@20``, ``test_ndcg@10`` and so on, names that a callback can monitor; ``train_loss``
+    is the mean loss of the steps since it was last logged, usually of the epoch.
 
     With :math:`R` devices, device :math:`r` computes the mean loss :math:`\mathcal{L}_r` over its
     :math:`B_r` triplets of a batch of :math:`B`. Its gradient is weighted by

@@ -266,6 +266,19 @@ def test_ids_that_there_are_not(build: Build, ids: Tensor) -> None:
         model(data, None, ids)
 
 
+@pytest.mark.parametrize('ids', [torch.tensor([99]), torch.tensor([-1]), torch.tensor([0.5])])
+def test_the_loss_refuses_ids_that_there_are_not(build: Build, ids: Tensor) -> None:
+    data = small_shop()
+    model = built(build, data).train()
+    if not list(model.parameters()):
+        pytest.skip('there is nothing to train')
+    there = torch.tensor([0])
+    with pytest.raises(ValueError, match="'users'"):
+        model.loss(data, ids, there, there[:, None], BPRLoss())
+    with pytest.raises(ValueError, match="'items'"):
+        model.loss(data, there, ids, there[:, None], BPRLoss())
+
+
 def test_recommends(build: Build) -> None:
     data = small_shop()
     z_user, z_item = built(build, data).eval()(data)
