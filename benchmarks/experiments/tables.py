@@ -53,9 +53,9 @@ CHANGES = {
 }
 PROTOCOL = (
     'Models under one protocol: the same splits, batches of 2,048 triplets, Adam, a search '
-    'on validation alone with as many trials for every model that has something to choose, '
-    'stopping when Recall@20 of validation has not improved for 30 epochs or at a limit that the '
-    'page names, and test read once for each seed. All of it is made by '
+    'on validation alone for every model that has something to choose, with the number of trials '
+    'that the page names, stopping when Recall@20 of validation has not improved for 30 epochs or '
+    'at a limit that the page names, and test read once for each seed. All of it is made by '
     '``python benchmarks/experiments``. "MM-GEF" is as in the paper; "MM-GEF, preset" is '
     '``pyg_mmgef.presets.MERGED`` as it is, which was chosen by hand on the validation part of '
     'Amazon Baby and on no other data; "MM-GEF, merged" is the same model with a search like all '
@@ -84,23 +84,40 @@ def write_tables(root: Path, docs: Path) -> None:
     there = {name: own for name in TITLES if (own := [run for run in runs if run['data'] == name])}
     docs.mkdir(parents=True, exist_ok=True)
     for name, own in there.items():
-        (docs / f'{name}.rst').write_text(page(name, own, root, docs))
-        print(f'Wrote {docs / name}.rst')
-    (docs / 'claims.rst').write_text(claims_page(runs, TITLES))
+        write_page(docs / f'{name}.rst', page(name, own, root, docs))
+    write_page(docs / 'claims.rst', claims_page(runs, TITLES))
     pages = ['reading'] if any(docs.glob('reading.*')) else []
-    (docs / 'index.rst').write_text(index_page([*pages, 'claims', *there]))
+    write_page(docs / 'index.rst', index_page([*pages, 'claims', *there]))
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write a page, but not over one that was made otherwise."""
+    if path.exists() and not path.read_text().startswith(MADE):
+        raise SystemExit(f'{path} is no page of results; give another folder with --docs')
+    path.write_text(text)
+    print(f'Wrote {path}')
 
 
 def check_alike(runs: Runs) -> None:
-    """Raise SystemExit where a row would mix options, or a variant change more than it says."""
+    """Raise SystemExit where a row would mix options, or a variant change more than it says.
+
+    Nor may a run have options that there aren't any more.
+    """
     rows: dict[tuple[str, ...], dict[str, Any]] = {}
     for run in sorted(runs, key=lambda run: run['variant']):  # The plain runs first.
+        contestant = CONTESTANTS[run['contestant']]
+        change = contestant.variants.get(run['variant'], {})
+        old = set(run['options']) - {*contestant.options, *contestant.space, *change}
+        if old:
+            raise SystemExit(
+                f'{run["path"]} was run with {", ".join(sorted(old))}, which {run["contestant"]} '
+                'no longer takes; delete it to run it anew'
+            )
         row = (run['data'], run['condition'], run['contestant'])
         first = rows.setdefault((*row, run['variant']), run)
         expected = first['options']
         plain = rows.get((*row, ''))
         if plain and run['variant']:
-            change = CONTESTANTS[run['contestant']].variants.get(run['variant'], {})
             expected = json.loads(json.dumps({**plain['options'], **change}))
         if (run['options'], run['epochs']) != (expected, (plain or first)['epochs']):
             raise SystemExit(

@@ -117,6 +117,20 @@ def test_tables_hold_what_the_runs_say(folder: Path) -> None:
     assert 'Early fusion beats late' not in claims  # Nobody ran that variant.
 
 
+def test_tables_are_not_made_of_what_they_should_not(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip('matplotlib')
+    assert 'there are no runs in' in refused(tmp_path, 'tables')
+    (tmp_path / 'index.rst').write_text('Written by hand')
+    tables = ('tables', '--docs', str(tmp_path))
+    assert 'is no page of results' in refused(folder.parents[2], *tables)
+    path = folder / 'warm' / 'LightGCN' / 'plain' / 'seed0.json'
+    text = path.read_text()
+    run = json.loads(text)
+    path.write_text(json.dumps({**run, 'options': {**run['options'], 'shape': 1}}))
+    assert 'with shape, which LightGCN no longer takes' in refused(folder.parents[2], *tables)
+    path.write_text(text)
+
+
 def test_a_search_goes_on_and_its_choice_is_used(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip('optuna')
     search = ('search', '--epochs', '1', '--models', 'LightGCN', '--trials')
