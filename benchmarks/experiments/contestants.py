@@ -157,7 +157,7 @@ CONTESTANTS: dict[str, Contestant] = {
     'BM3': Contestant(
         'BM3',
         space={'lr': COMMON['lr'], 'norm_weight': [0.01, 0.1], 'num_layers': [1, 2]},
-        first={'lr': 1e-3, 'norm_weight': 0.1, 'num_layers': 1},
+        first={'lr': 1e-3, 'norm_weight': 0.1, 'num_layers': 2},
         needs='features',
     ),
     'FREEDOM': Contestant(
