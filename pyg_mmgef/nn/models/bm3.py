@@ -54,10 +54,10 @@ class BM3(Recommender):
 
     **Deviations.** The authors' code draws one dropout mask per node and step, here each
     interaction has its own; it fine-tunes the features, which are fixed here; and it draws the
-    weights of its linear maps with other deviations, here they are those of
-    :class:`torch.nn.Linear`. An item that lacks a modality is left out of that modality's terms. A
-    cold item, one without train interactions, has :math:`\mathbf{h}_i = \mathbf{0}`, since its id
-    embedding is random; all cold items score alike.
+    weights of its linear maps wider than :class:`torch.nn.Linear`, which draws them here. An item
+    that lacks a modality is left out of that modality's terms. A cold item, one without train
+    interactions, has :math:`\mathbf{h}_i = \mathbf{0}`, since its id embedding is random; all cold
+    items score alike.
 
     Args:
         num_users: Number of users.
