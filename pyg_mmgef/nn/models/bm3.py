@@ -14,6 +14,7 @@ from pyg_mmgef.nn.models.light_gcn import LightGCN
 from pyg_mmgef.nn.models.modality_linear import ModalityLinear
 from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.schema import ITEM, USER, num_users_items
+from pyg_mmgef.validate import check_ids
 
 __all__ = ['BM3']
 
@@ -165,11 +166,10 @@ class BM3(Recommender):
         Returns:
             A scalar.
         """
+        check_ids('users', users, self.num_users, USER)
+        check_ids('items', items, self.num_items, ITEM)
         h_users, h_items = self._backbone(data, None, None)
-        rows, place = distinct('users', users, self.num_users, USER)
-        h_user = restore(select(h_users, rows), place)
-        rows, place = distinct('items', items, self.num_items, ITEM)
-        h_item = restore(select(h_items, rows), place)
+        h_user, h_item = select(h_users, users), select(h_items, items)
         target_user, target_item = self._target(h_user), self._target(h_item)
         loss = (
             _distance(self.predictor(h_user), target_item).mean()
