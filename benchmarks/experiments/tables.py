@@ -17,6 +17,8 @@ from experiments.runs import read_runs, read_search
 from experiments.shops import LACKING
 from experiments.stats import Runs, is_cut, mean, mean_of, p_value, spread
 
+from pyg_mmgef.files import write_atomically
+
 __all__ = ['write_tables']
 
 BASELINE = 'MM-GEF'
@@ -94,7 +96,7 @@ def write_page(path: Path, text: str) -> None:
     """Write a page, but not over one that was made otherwise."""
     if path.exists() and not path.read_text().startswith(MADE):
         raise SystemExit(f'{path} is no page of results; give another folder with --docs')
-    path.write_text(text)
+    write_atomically(path, text.encode())
     print(f'Wrote {path}')
 
 
