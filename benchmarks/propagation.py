@@ -20,7 +20,9 @@ from torch_geometric.typing import WITH_TORCH_SPARSE
 from torch_geometric.utils import scatter
 from train_step import CHANNELS, NUM_ITEMS, NUM_USERS, shop_of_baby_size
 
-from pyg_mmgef.graph import CSRPair, bipartite_normalize, layer_mean, products, union_graphs
+from pyg_mmgef.graph import bipartite_normalize, union_graphs
+from pyg_mmgef.sparse import CSRPair, layer_mean
+from pyg_mmgef.sparse import _matmul as products
 
 REPEATS = 5  # Of a contestant in a row.
 Contestants = dict[str, tuple[Callable[[], Tensor], list[Tensor]]]

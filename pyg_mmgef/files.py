@@ -1,17 +1,52 @@
-"""Writing files so that a reader never sees half of one."""
+"""Atomic writes: a reader finds the old file or the whole new one, never half of one."""
 
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
-__all__ = ['write_atomically']
+__all__ = ['open_atomically', 'write_atomically']
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write to a temporary name in the same folder, then rename."""
+@contextmanager
+def open_atomically(path: str | os.PathLike) -> Iterator[BinaryIO]:
+    """Open a temporary file beside :obj:`path` that takes its name when the block ends.
+
+    The content and the new name are synced to the disk, so the file also survives a power failure.
+    If the block raises, the temporary file is deleted and :obj:`path` stays as it was.
+
+    Args:
+        path: The file to write. Its folder must exist.
+
+    Yields:
+        The temporary file, open for writing bytes.
+    """
+    path = Path(path)
     temporary = path.with_name(f'.{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp')
     try:
-        temporary.write_bytes(content)
+        with temporary.open('wb') as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def write_atomically(path: str | os.PathLike, content: bytes) -> None:
+    """Write :obj:`content` to :obj:`path` as a whole, see :func:`open_atomically`."""
+    with open_atomically(path) as file:
+        file.write(content)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != 'posix':  # Elsewhere a folder can't be opened.
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

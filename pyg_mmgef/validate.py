@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from numbers import Integral
+from numbers import Integral, Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,9 +13,11 @@ __all__ = [
     'check_edge_index',
     'check_edge_weight',
     'check_finite',
+    'check_fraction',
     'check_graph_weights',
     'check_ids',
     'check_increasing',
+    'check_not_negative',
     'check_positive',
 ]
 
@@ -25,10 +28,50 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
         raise ValueError(f"'{name}' must be one of {', '.join(map(repr, choices))} (got {value!r})")
 
 
-def check_positive(name: str, value: object) -> None:
-    """Raise a :class:`ValueError` unless :obj:`value` is an integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+def check_positive(name: str, value: Any, *, integer: bool = True) -> None:
+    """Raise a :class:`ValueError` unless :obj:`value` is a positive number.
+
+    Args:
+        name: The argument's name, for the message.
+        value: The number to check.
+        integer: Ask for an integer; otherwise any finite number will do. (default: :obj:`True`)
+    """
+    if integer and not (_is_number(value, Integral) and value >= 1):
         raise ValueError(f"'{name}' must be a positive integer (got {value!r})")
+    if not integer and not (_is_number(value, Real) and 0 < value < math.inf):
+        raise ValueError(f"'{name}' must be positive and finite (got {value!r})")
+
+
+def check_not_negative(name: str, value: Any, *, integer: bool = False) -> None:
+    """Raise a :class:`ValueError` unless :obj:`value` is zero or a positive number.
+
+    Args:
+        name: The argument's name, for the message.
+        value: The number to check.
+        integer: Ask for an integer; otherwise any finite number will do. (default: :obj:`False`)
+    """
+    if integer and not (_is_number(value, Integral) and value >= 0):
+        raise ValueError(f"'{name}' must be an integer that is not negative (got {value!r})")
+    if not integer and not (_is_number(value, Real) and 0 <= value < math.inf):
+        raise ValueError(f"'{name}' must be finite and not negative (got {value!r})")
+
+
+def check_fraction(name: str, value: Any, interval: str = '[0, 1]') -> None:
+    """Raise a :class:`ValueError` unless :obj:`value` lies between 0 and 1.
+
+    Args:
+        name: The argument's name, for the message.
+        value: The number to check.
+        interval: A round bracket excludes its end, as in ``'[0, 1)'``. (default: ``'[0, 1]'``)
+    """
+    lies_inside = _is_number(value, Real) and 0 <= value <= 1
+    is_excluded = (interval[0] == '(' and value == 0) or (interval[-1] == ')' and value == 1)
+    if not lies_inside or is_excluded:
+        raise ValueError(f"'{name}' must lie in {interval} (got {value!r})")
+
+
+def _is_number(value: object, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def check_finite(name: str, x: Tensor) -> None:

@@ -1,8 +1,10 @@
+import os
+import stat
 from pathlib import Path
 
 import pytest
 
-from pyg_mmgef.files import write_atomically
+from pyg_mmgef.files import open_atomically, write_atomically
 
 
 def test_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -13,16 +15,38 @@ def test_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_failure_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / 'plain').write_bytes(b'')
+    write_atomically(tmp_path / 'atomic', b'')
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ('plain', 'atomic')]
+    assert modes[0] == modes[1]
+
+
+def test_a_failing_block_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / 'table.json'
     write_atomically(path, b'old')
 
-    def full(self: Path, content: bytes) -> int:
-        with open(self, 'wb') as file:
-            file.write(content[:2])
+    def write_half() -> None:
+        with open_atomically(path) as file:
+            file.write(b'ne')
+            raise OSError('no space left')
+
+    with pytest.raises(OSError, match='no space left'):
+        write_half()
+    assert path.read_bytes() == b'old'
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failing_sync_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / 'table.json'
+    write_atomically(path, b'old')
+
+    def fail(descriptor: int) -> None:
         raise OSError('no space left')
 
-    monkeypatch.setattr(Path, 'write_bytes', full)
+    monkeypatch.setattr(os, 'fsync', fail)
     with pytest.raises(OSError, match='no space left'):
         write_atomically(path, b'new')
     assert path.read_bytes() == b'old'

@@ -2,8 +2,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.graph import layer_mean
 from pyg_mmgef.nn import MMGEF, LightGCN
+from pyg_mmgef.sparse import layer_mean
 
 __all__ = ['shares_of_scores']
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from pyg_mmgef.cli.run_folder import LoadedRun
 from pyg_mmgef.datasets import IdMap
 from pyg_mmgef.files import write_atomically
-from pyg_mmgef.graph import ItemIndex
 from pyg_mmgef.ranking import recommend
+from pyg_mmgef.search import ItemIndex
 
 __all__ = ['check_suffix', 'find_rows', 'recommendations', 'similar_items', 'write_table']
 

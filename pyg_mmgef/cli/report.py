@@ -13,9 +13,9 @@ from pyg_mmgef.cli.plots import curves
 from pyg_mmgef.cli.run_folder import LoadedRun, RunFolder
 from pyg_mmgef.encoders._pictures import UnreadablePictureError, read_picture
 from pyg_mmgef.files import write_atomically
-from pyg_mmgef.graph import ItemIndex
 from pyg_mmgef.nn import MMGEF
 from pyg_mmgef.ranking import recommend
+from pyg_mmgef.search import ItemIndex
 
 __all__ = ['write_report']
 

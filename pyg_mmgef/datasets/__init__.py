@@ -1,12 +1,12 @@
 """Data sets with the library's schema: one that is drawn here, and readers of common layouts."""
 
 from pyg_mmgef.datasets.amazon_reviews import AmazonReviews as AmazonReviews
-from pyg_mmgef.datasets.id_map import IdMap as IdMap
-from pyg_mmgef.datasets.interaction_tables import InteractionTables as InteractionTables
 from pyg_mmgef.datasets.light_gcn_folder import LightGCNFolder as LightGCNFolder
 from pyg_mmgef.datasets.mmrec_folder import MMRecFolder as MMRecFolder
 from pyg_mmgef.datasets.movie_lens import MovieLens as MovieLens
-from pyg_mmgef.datasets.synthetic_shop import SyntheticShop as SyntheticShop
+from pyg_mmgef.datasets.shop.synthetic_shop import SyntheticShop as SyntheticShop
+from pyg_mmgef.datasets.tables.id_map import IdMap as IdMap
+from pyg_mmgef.datasets.tables.interaction_tables import InteractionTables as InteractionTables
 
 __all__ = [
     'AmazonReviews',

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pyg_mmgef.datasets._table_source import (
+from pyg_mmgef.datasets.tables._source import (
     Batch,
     Record,
     TableSource,

@@ -1,14 +1,12 @@
 """Fetching a file once, and knowing it again."""
 
 import hashlib
-import os
 import urllib.request
-import uuid
 from pathlib import Path
 
 from tqdm import tqdm
 
-from pyg_mmgef.files import write_atomically
+from pyg_mmgef.files import open_atomically, write_atomically
 
 __all__ = ['check_digest', 'fetch']
 
@@ -22,25 +20,20 @@ def fetch(url: str, path: Path, verbose: bool = False) -> None:
         OSError: If the file can't be had, or comes incompletely.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp')
     digest, size = hashlib.sha256(), 0
-    try:
-        with urllib.request.urlopen(url, timeout=60) as response, open(temporary, 'wb') as file:
-            promised = response.headers.get('Content-Length')
-            total = None if promised is None else int(promised)
-            bar = tqdm(desc=path.name, total=total, unit='B', unit_scale=True, disable=not verbose)
-            with bar:
-                while chunk := response.read(_CHUNK):
-                    file.write(chunk)
-                    digest.update(chunk)
-                    size += len(chunk)
-                    bar.update(len(chunk))
+    with urllib.request.urlopen(url, timeout=60) as response, open_atomically(path) as file:
+        promised = response.headers.get('Content-Length')
+        total = None if promised is None else int(promised)
+        bar = tqdm(desc=path.name, total=total, unit='B', unit_scale=True, disable=not verbose)
+        with bar:
+            while chunk := response.read(_CHUNK):
+                file.write(chunk)
+                digest.update(chunk)
+                size += len(chunk)
+                bar.update(len(chunk))
         if total is not None and size != total:
             raise OSError(f'{url} broke off after {size} of {total} bytes; try again')
         write_atomically(_digest_path(path), f'{digest.hexdigest()}\n'.encode())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def check_digest(path: Path) -> None:

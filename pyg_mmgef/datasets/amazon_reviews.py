@@ -15,7 +15,7 @@ from pyg_mmgef.datasets._amazon_files import (
     read_image_features,
 )
 from pyg_mmgef.datasets._download import check_digest, fetch
-from pyg_mmgef.datasets.interaction_tables import InteractionTables
+from pyg_mmgef.datasets.tables.interaction_tables import InteractionTables
 from pyg_mmgef.validate import check_choice
 
 __all__ = ['AmazonReviews']

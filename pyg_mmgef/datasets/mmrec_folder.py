@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import Dataset, HeteroData
 
-from pyg_mmgef.datasets._interaction_table import (
+from pyg_mmgef.datasets.tables._interaction_table import (
     Ids,
     InteractionTable,
     read_interaction_table,

@@ -8,15 +8,15 @@ from typing import Any
 
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.datasets._arrow import arrow
-from pyg_mmgef.datasets._table_source import (
+from pyg_mmgef.datasets.tables._arrow import arrow
+from pyg_mmgef.datasets.tables._source import (
     Batch,
     Record,
     TableSource,
     open_table,
     records_to_batches,
 )
-from pyg_mmgef.datasets.interaction_tables import InteractionTables
+from pyg_mmgef.datasets.tables.interaction_tables import InteractionTables
 
 __all__ = ['MovieLens']
 

@@ -9,7 +9,7 @@ from pyg_mmgef.encoders.protocol import TextEncoder as TextEncoder
 from pyg_mmgef.encoders.sentence_transformer_encoder import (
     SentenceTransformerEncoder as SentenceTransformerEncoder,
 )
-from pyg_mmgef.encoders.store import FeatureStore as FeatureStore
+from pyg_mmgef.encoders.store.feature_store import FeatureStore as FeatureStore
 from pyg_mmgef.encoders.title_encoder import TitleEncoder as TitleEncoder
 from pyg_mmgef.encoders.torchvision_compat import import_torchvision as import_torchvision
 

@@ -2,7 +2,7 @@
 // array, which stays in the cache, and only the best ends are kept. The product of all items with all
 // items, of which a block is many times larger than what is kept of it, is never made.
 
-#include "_extension.h"
+#include "../_extension.h"
 
 #include <algorithm>
 #include <cstdint>

@@ -6,7 +6,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from pyg_mmgef.graph.threads import limit_threads, run_jobs
+from pyg_mmgef._threads import limit_threads, run_jobs
 from pyg_mmgef.typing import WeightedGraph
 from pyg_mmgef.validate import check_choice, check_edge_index, check_positive
 

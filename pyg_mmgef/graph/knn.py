@@ -2,12 +2,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyg_mmgef.graph.exact import exact_search
-from pyg_mmgef.graph.faiss import faiss_search
-from pyg_mmgef.graph.features import ItemFeatures
-from pyg_mmgef.graph.item_index import ItemIndex, check_recall
-from pyg_mmgef.graph.threads import limit_threads
+from pyg_mmgef._threads import limit_threads
 from pyg_mmgef.graph.weights import symmetrize
+from pyg_mmgef.search._exact import exact_search
+from pyg_mmgef.search._faiss import faiss_search
+from pyg_mmgef.search._rows import SearchRows
+from pyg_mmgef.search.item_index import ItemIndex, check_recall
 from pyg_mmgef.typing import WeightedGraph
 from pyg_mmgef.validate import check_choice, check_positive
 
@@ -49,7 +49,7 @@ def knn_graph(
 
     The result is exact unless :obj:`recall` allows less. With ``recall=0.95``, parameters are
     settled on a sample of items whose exact neighbours are computed, such that 95 % of the
-    neighbours are found (see :class:`~pyg_mmgef.graph.ItemIndex`, which also keeps the index and
+    neighbours are found (see :class:`~pyg_mmgef.search.ItemIndex`, which also keeps the index and
     tells the measured recall).
 
     Rows of zeros (items without content) have no direction: under ``'cosine'`` they neither
@@ -64,7 +64,7 @@ def knn_graph(
             weight is the *negative squared* distance, so larger is always closer).
             (default: ``'cosine'``)
         backend: ``'exact'`` (blocked products in torch, on the device of :obj:`x`), ``'cluster'``
-            (:class:`~pyg_mmgef.graph.ItemIndex`, approximate, on the CPU), ``'faiss_flat'``
+            (:class:`~pyg_mmgef.search.ItemIndex`, approximate, on the CPU), ``'faiss_flat'``
             (FAISS's exact flat index, on the CPU, the reference) or ``'auto'``: ``'cluster'`` if
             :obj:`recall` is below 1 and there are at least 10,000 rows on the CPU, else
             ``'exact'``. (default: ``'auto'``)
@@ -102,7 +102,7 @@ def knn_graph(
     check_choice('backend', backend, BACKENDS)
     if recall is not None:
         check_recall(recall)
-    features = ItemFeatures(x, metric)
+    features = SearchRows(x, metric)
     num_items = features.num_items
     check_positive('k', k)
     if k >= num_items + (not exclude_self):
@@ -139,7 +139,7 @@ def knn_graph(
 
 
 def _graph(
-    features: ItemFeatures,
+    features: SearchRows,
     k: int,
     backend: str,
     recall: float | None,
@@ -173,7 +173,7 @@ def _graph(
 
 
 def _search(
-    features: ItemFeatures,
+    features: SearchRows,
     k: int,
     backend: str,
     recall: float | None,

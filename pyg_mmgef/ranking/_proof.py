@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyg_mmgef.graph.candidates import CandidateLists, candidate_lists
-from pyg_mmgef.graph.exact import HALF_SPACING, float32_rounding, product_dtype
-from pyg_mmgef.graph.features import ItemFeatures
-from pyg_mmgef.graph.threads import run_jobs
+from pyg_mmgef._threads import run_jobs
 from pyg_mmgef.ranking._user_items import UserItems
+from pyg_mmgef.search._exact import HALF_SPACING, float32_rounding, product_dtype
+from pyg_mmgef.search._rows import SearchRows
+from pyg_mmgef.search._top_lists import CandidateLists, candidate_lists
 
 __all__ = ['ProvenRanking']
 
@@ -58,7 +58,7 @@ class ProvenRanking:
         wanted: Tensor | None = None,
     ) -> None:
         self.k = k
-        self._users, self._items = ItemFeatures(z_user, 'ip'), ItemFeatures(z_item, 'ip')
+        self._users, self._items = SearchRows(z_user, 'ip'), SearchRows(z_item, 'ip')
         dtype = product_dtype(z_item.device)
         low = z_item.to(dtype)
         norm, error = _lengths(z_item, low)

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from pyg_mmgef.graph.candidates import candidate_lists
 from pyg_mmgef.ranking._proof import ProvenRanking
 from pyg_mmgef.ranking._sparse_scores import SparseScores
 from pyg_mmgef.ranking._user_items import UserItems
+from pyg_mmgef.search._top_lists import candidate_lists
 from pyg_mmgef.validate import check_positive
 
 __all__ = ['top_items']

@@ -1,9 +1,10 @@
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from pyg_mmgef.files import open_atomically
 
 __all__ = ['AtomicCheckpointIO']
 
@@ -12,8 +13,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint beside its place and renames it, so that a kill leaves the old one whole.
 
     Lightning's own plugin writes to the folder for temporary files and moves the result. Where that
-    folder is on another file system, moving is copying over the previous checkpoint. This plugin
-    leaves at most a ``.tmp`` file behind, which the next checkpoint overwrites. Pass it to a
+    folder is on another file system, moving is copying over the previous checkpoint. Pass it to a
     trainer as ``Trainer(plugins=AtomicCheckpointIO())``; :func:`make_trainer` does.
     """
 
@@ -27,7 +27,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         if storage_options is not None or '://' in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
-        temporary = Path(f'{path}.tmp')
-        temporary.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(checkpoint, temporary)
-        os.replace(temporary, path)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with open_atomically(path) as file:
+            torch.save(checkpoint, file)

@@ -3,11 +3,11 @@ from torch_geometric.data import HeteroData
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
-from pyg_mmgef.graph.features import METRICS
-from pyg_mmgef.graph.item_index import check_recall
 from pyg_mmgef.graph.knn import BACKENDS, knn_graph
 from pyg_mmgef.graph.weights import normalize_similarity
 from pyg_mmgef.schema import ITEM
+from pyg_mmgef.search._rows import METRICS
+from pyg_mmgef.search.item_index import check_recall
 from pyg_mmgef.validate import check_choice, check_positive
 
 __all__ = ['AddItemKNNGraph']

@@ -9,8 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pyg_mmgef.graph import ItemIndex, candidates, exact, faiss, knn, knn_graph
-from pyg_mmgef.graph import features as item_features
+from pyg_mmgef.graph import knn, knn_graph
+from pyg_mmgef.search import ItemIndex
+from pyg_mmgef.search import _exact as exact
+from pyg_mmgef.search import _faiss as faiss
+from pyg_mmgef.search import _rows as item_features
+from pyg_mmgef.search import _top_lists as candidates
 from tests.references import similarity
 
 BACKENDS = ['exact', 'faiss_flat']
@@ -420,7 +424,7 @@ class TestCandidatesAndProof:
         plain = exact._plain_search
 
         def spy(
-            some: item_features.ItemFeatures, rows: Tensor, k: int, verbose: bool
+            some: item_features.SearchRows, rows: Tensor, k: int, verbose: bool
         ) -> tuple[Tensor, Tensor]:
             searched.extend(rows.tolist())
             return plain(some, rows, k, verbose)

@@ -1,8 +1,8 @@
 import torch
 from torch_geometric.nn import HeteroConv, SAGEConv
 
-from pyg_mmgef.graph import CSRPair
 from pyg_mmgef.nn import BipartiteLGConv, ItemGraphConv
+from pyg_mmgef.sparse import CSRPair
 from tests.references import bipartite_normalized, dense_adjacency
 
 USER_ITEM = ('user', 'interacts', 'item')

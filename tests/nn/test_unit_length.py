@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pyg_mmgef.nn.unit_length import unit_length
+from pyg_mmgef.nn._unit_length import unit_length
 
 
 @pytest.mark.parametrize('shape', [(5, 3), (2, 5, 3), (0, 3)])

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from pyg_mmgef.graph import candidates as candidate_lists
 from pyg_mmgef.ranking import _proof, recommend, scoring
+from pyg_mmgef.search import _top_lists as candidate_lists
 
 NUM_USERS, NUM_ITEMS = 11, 17
 

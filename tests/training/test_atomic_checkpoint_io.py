@@ -24,7 +24,7 @@ def test_a_failure_leaves_the_previous_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(state: object, file: Any) -> None:
-        Path(file).write_bytes(b'half')
+        file.write(b'half')
         raise OSError('no space left on device')
 
     plugin, path = AtomicCheckpointIO(), tmp_path / 'last.ckpt'

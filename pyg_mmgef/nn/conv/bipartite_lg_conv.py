@@ -21,7 +21,7 @@ class BipartiteLGConv(WeightedSumConv):
     are counted on their own sides of the graph. On an undirected homogeneous graph it equals
     :class:`torch_geometric.nn.LGConv`, which doesn't take bipartite inputs.
 
-    For training, pass the graph as a :class:`~pyg_mmgef.graph.CSRPair` with normalised weights
+    For training, pass the graph as a :class:`~pyg_mmgef.sparse.CSRPair` with normalised weights
     and ``normalize=False``: normalisation and sorting are then done once.
 
     Args:

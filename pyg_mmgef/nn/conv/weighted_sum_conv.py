@@ -8,7 +8,7 @@ from torch_geometric.typing import OptTensor, SparseTensor
 from torch_geometric.utils import is_sparse, spmm, to_edge_index
 from torch_geometric.utils.sparse import set_sparse_value
 
-from pyg_mmgef.graph.csr_pair import CSRPair
+from pyg_mmgef.sparse.csr_pair import CSRPair
 from pyg_mmgef.validate import check_edge_index, check_edge_weight
 
 __all__ = ['WeightedSumConv']
@@ -19,7 +19,7 @@ class WeightedSumConv(MessagePassing):
 
     Subclasses say how weights are normalised (:meth:`normalize_weight`); all that depends on the
     layout of the graph is here. A sorted :class:`~torch_geometric.EdgeIndex` and a
-    :class:`~pyg_mmgef.graph.CSRPair` take the fast path, one sparse product forward and one with
+    :class:`~pyg_mmgef.sparse.CSRPair` take the fast path, one sparse product forward and one with
     the kept transpose backward.
 
     Args:
@@ -59,11 +59,11 @@ class WeightedSumConv(MessagePassing):
             x: Node features, or a pair of source and destination features of which the second
                 may be :obj:`None`. Shape: ``[N, channels]``.
             edge_index: The graph, as an ``edge_index`` tensor of shape ``[2, E]``, an
-                :class:`~torch_geometric.EdgeIndex`, a :class:`~pyg_mmgef.graph.CSRPair`, or the
+                :class:`~torch_geometric.EdgeIndex`, a :class:`~pyg_mmgef.sparse.CSRPair`, or the
                 *transposed* adjacency matrix (a row per destination) as a
                 :class:`torch_sparse.SparseTensor` or a sparse :class:`torch.Tensor`.
             edge_weight: Edge weights, for layouts without values of their own; for a
-                :class:`~pyg_mmgef.graph.CSRPair` they replace its weights. Shape: ``[E]``.
+                :class:`~pyg_mmgef.sparse.CSRPair` they replace its weights. Shape: ``[E]``.
             size: Number of source and destination nodes; needed only for a plain
                 :obj:`edge_index` when the destination features are left out.
 

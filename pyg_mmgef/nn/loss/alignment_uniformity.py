@@ -1,8 +1,8 @@
 from torch import Tensor
 from torch.nn import Module
 
+from pyg_mmgef.nn._unit_length import unit_length
 from pyg_mmgef.nn.loss._checks import check_pairs
-from pyg_mmgef.nn.unit_length import unit_length
 
 __all__ = ['AlignmentUniformityLoss']
 

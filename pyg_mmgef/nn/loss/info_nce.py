@@ -2,7 +2,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pyg_mmgef.nn.unit_length import unit_length
+from pyg_mmgef.nn._unit_length import unit_length
 
 __all__ = ['info_nce']
 

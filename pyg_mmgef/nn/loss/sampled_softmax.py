@@ -3,8 +3,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Module
 
+from pyg_mmgef.nn._unit_length import unit_length
 from pyg_mmgef.nn.loss._checks import check_pairs, checked_negatives, negative_scores
-from pyg_mmgef.nn.unit_length import unit_length
 
 __all__ = ['SampledSoftmaxLoss']
 

@@ -8,11 +8,11 @@ from torch import Tensor
 from torch.nn import Linear, Module
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.nn.models.distinct import distinct, restore, select
-from pyg_mmgef.nn.models.item_features import feature_channels
 from pyg_mmgef.nn.models.light_gcn import LightGCN
-from pyg_mmgef.nn.models.modality_linear import ModalityLinear
 from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.parts._distinct import distinct, restore, select
+from pyg_mmgef.nn.parts.modality_features import feature_channels
+from pyg_mmgef.nn.parts.modality_linear import ModalityLinear
 from pyg_mmgef.schema import ITEM, USER, num_users_items
 from pyg_mmgef.validate import check_ids
 

@@ -8,14 +8,13 @@ from torch import Tensor
 from torch.nn import Module
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.graph.csr_pair import CSRPair
 from pyg_mmgef.graph.weights import merge_graphs
 from pyg_mmgef.nn.loss._checks import negative_scores
-from pyg_mmgef.nn.models.distinct import distinct, restore, select
-from pyg_mmgef.nn.models.graph_cache import GraphCache
 from pyg_mmgef.nn.models.light_gcn import LightGCN
-from pyg_mmgef.nn.models.modality_linear import ModalityLinear
 from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.parts._distinct import distinct, restore, select
+from pyg_mmgef.nn.parts.modality_linear import ModalityLinear
+from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.schema import (
     ITEM,
     USER,
@@ -24,6 +23,7 @@ from pyg_mmgef.schema import (
     item_relations,
     num_users_items,
 )
+from pyg_mmgef.sparse.csr_pair import CSRPair
 from pyg_mmgef.validate import check_graph_weights, check_positive
 
 __all__ = ['FREEDOM']
@@ -114,7 +114,7 @@ class FREEDOM(Recommender):
         self.lin: ModalityLinear | None = None
         if in_channels and feature_loss_weight > 0:
             self.lin = ModalityLinear(in_channels, embedding_dim, bias=False)
-        self._cache = GraphCache()
+        self._cache = TensorCache()
         self.reset_parameters()
 
     @classmethod

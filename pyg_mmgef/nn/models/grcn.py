@@ -9,14 +9,14 @@ from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 from torch_geometric.utils import softmax
 
-from pyg_mmgef.graph.csr_pair import CSRPair
-from pyg_mmgef.graph.edge_scores import edge_scores
-from pyg_mmgef.nn.models.distinct import distinct, restore, select
-from pyg_mmgef.nn.models.graph_cache import GraphCache
-from pyg_mmgef.nn.models.item_features import ItemFeatures, feature_channels
+from pyg_mmgef.nn._unit_length import unit_length
 from pyg_mmgef.nn.models.recommender import Recommender
-from pyg_mmgef.nn.unit_length import unit_length
+from pyg_mmgef.nn.parts._distinct import distinct, restore, select
+from pyg_mmgef.nn.parts.modality_features import ItemFeatures, feature_channels
+from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.schema import ITEM, USER, interaction_edges, interactions, num_users_items
+from pyg_mmgef.sparse.csr_pair import CSRPair
+from pyg_mmgef.sparse.edge_scores import edge_scores
 from pyg_mmgef.validate import check_positive
 
 __all__ = ['GRCN']
@@ -121,7 +121,7 @@ class GRCN(Recommender):
         )
         self.user_confidence = Parameter(torch.empty(num_users, len(in_channels)))
         self.item_confidence = Parameter(torch.empty(num_items, len(in_channels)))
-        self._cache = GraphCache()
+        self._cache = TensorCache()
         self.reset_parameters()
 
     @classmethod

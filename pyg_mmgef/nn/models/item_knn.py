@@ -6,9 +6,9 @@ from torch_geometric.data import HeteroData
 from torch_geometric.utils import cumsum
 
 from pyg_mmgef.graph.co_interaction import WEIGHTINGS, co_interaction_graph
-from pyg_mmgef.graph.csr_pair import CSRPair
 from pyg_mmgef.nn.models.parameter_free import ParameterFree
 from pyg_mmgef.schema import ITEM, USER, interaction_edges, num_users_items
+from pyg_mmgef.sparse.csr_pair import CSRPair
 from pyg_mmgef.validate import check_choice, check_ids, check_positive
 
 __all__ = ['ItemKNN']

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.nn.models.distinct import distinct, restore, select
-from pyg_mmgef.nn.models.latent_graphs import LatentGraphs
+from pyg_mmgef.nn._unit_length import unit_length
 from pyg_mmgef.nn.models.light_gcn import LightGCN
 from pyg_mmgef.nn.models.recommender import Recommender
-from pyg_mmgef.nn.unit_length import unit_length
+from pyg_mmgef.nn.parts._distinct import distinct, restore, select
+from pyg_mmgef.nn.parts.latent_graphs import LatentGraphs
 from pyg_mmgef.schema import ITEM, USER, item_modalities, item_relations, num_users_items
 from pyg_mmgef.validate import check_positive
 

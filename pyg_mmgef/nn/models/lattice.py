@@ -4,8 +4,8 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn.fusion.soft_edge_fusion import SoftEdgeFusion
-from pyg_mmgef.nn.models.item_graphs import mix
 from pyg_mmgef.nn.models.latent_recommender import LatentRecommender
+from pyg_mmgef.nn.parts.item_graphs import mix
 
 __all__ = ['LATTICE']
 

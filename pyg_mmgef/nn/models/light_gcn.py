@@ -6,13 +6,13 @@ from torch import Tensor
 from torch.nn import Embedding, Module
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.graph.csr_pair import CSRPair
-from pyg_mmgef.graph.layer_mean import layer_mean
 from pyg_mmgef.graph.weights import bipartite_normalize
-from pyg_mmgef.nn.models.distinct import distinct, restore
-from pyg_mmgef.nn.models.graph_cache import GraphCache
 from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.parts._distinct import distinct, restore
+from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.schema import ITEM, USER, interaction_edges, interactions, num_users_items
+from pyg_mmgef.sparse.csr_pair import CSRPair
+from pyg_mmgef.sparse.layer_mean import layer_mean
 from pyg_mmgef.validate import check_positive
 
 __all__ = ['LightGCN']
@@ -33,7 +33,7 @@ class LightGCN(Recommender):
     :math:`\mathbf{z}^{(0)}`. The score of an item for a user is the inner product of their
     embeddings. Against :class:`torch_geometric.nn.LightGCN` the graph is bipartite, so users and
     items keep their own ids, and it is sorted and normalised once, not in every step. All layers
-    together are one operation, :func:`~pyg_mmgef.graph.layer_mean`, with the numbers of stacked
+    together are one operation, :func:`~pyg_mmgef.sparse.layer_mean`, with the numbers of stacked
     :class:`~pyg_mmgef.nn.BipartiteLGConv`.
 
     Args:
@@ -91,9 +91,9 @@ class LightGCN(Recommender):
         self.embedding_l2 = embedding_l2
         self.user_embedding = Embedding(num_users, embedding_dim)
         self.item_embedding = Embedding(num_items, embedding_dim)
-        self._cache = GraphCache()
+        self._cache = TensorCache()
         self._epoch = 0
-        self._epoch_cache = GraphCache()
+        self._epoch_cache = TensorCache()
         self.reset_parameters()
 
     @classmethod

@@ -5,8 +5,8 @@ from torch import Tensor
 from torch.nn import Embedding
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.nn.models.distinct import distinct, restore, select
 from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.parts._distinct import distinct, restore, select
 from pyg_mmgef.schema import ITEM, USER, num_users_items
 from pyg_mmgef.validate import check_positive
 

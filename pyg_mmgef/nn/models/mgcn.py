@@ -8,12 +8,12 @@ from torch.nn import Linear, Module, ModuleList, Sequential, Tanh
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn.loss.info_nce import info_nce
-from pyg_mmgef.nn.models.distinct import distinct, restore, select
-from pyg_mmgef.nn.models.item_features import feature_channels
-from pyg_mmgef.nn.models.item_graphs import ItemGraphs
 from pyg_mmgef.nn.models.light_gcn import LightGCN
-from pyg_mmgef.nn.models.modality_linear import ModalityLinear
 from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.parts._distinct import distinct, restore, select
+from pyg_mmgef.nn.parts.item_graphs import ItemGraphs
+from pyg_mmgef.nn.parts.modality_features import feature_channels
+from pyg_mmgef.nn.parts.modality_linear import ModalityLinear
 from pyg_mmgef.schema import ITEM, USER, item_graph, num_users_items
 from pyg_mmgef.validate import check_positive
 

@@ -6,8 +6,8 @@ from torch.nn import Linear, Module
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn.loss.info_nce import info_nce
-from pyg_mmgef.nn.models.distinct import distinct, restore
 from pyg_mmgef.nn.models.latent_recommender import LatentRecommender
+from pyg_mmgef.nn.parts._distinct import distinct, restore
 from pyg_mmgef.schema import ITEM, USER
 
 __all__ = ['MICRO']

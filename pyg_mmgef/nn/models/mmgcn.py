@@ -9,13 +9,13 @@ from torch.nn import Embedding, Linear, Module, ModuleList
 from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 
-from pyg_mmgef.graph.csr_pair import CSRPair
-from pyg_mmgef.nn.models.distinct import distinct, restore, select
-from pyg_mmgef.nn.models.graph_cache import GraphCache
-from pyg_mmgef.nn.models.item_features import ItemFeatures, feature_channels
+from pyg_mmgef.nn._unit_length import unit_length
 from pyg_mmgef.nn.models.recommender import Recommender
-from pyg_mmgef.nn.unit_length import unit_length
+from pyg_mmgef.nn.parts._distinct import distinct, restore, select
+from pyg_mmgef.nn.parts.modality_features import ItemFeatures, feature_channels
+from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.schema import ITEM, USER, interaction_edges, interactions, num_users_items
+from pyg_mmgef.sparse.csr_pair import CSRPair
 from pyg_mmgef.validate import check_choice, check_positive
 
 __all__ = ['MMGCN']
@@ -105,7 +105,7 @@ class MMGCN(Recommender):
         self.branches = ModuleList(
             [_Branch(num_users, channels, widths, combination) for channels in in_channels.values()]
         )
-        self._cache = GraphCache()
+        self._cache = TensorCache()
         self.reset_parameters()
 
     @classmethod

@@ -7,15 +7,15 @@ from torch.nn import Linear
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.graph.weights import normalize_similarity
+from pyg_mmgef.nn._unit_length import unit_length
 from pyg_mmgef.nn.fusion.early_fusion import EarlyFusion
 from pyg_mmgef.nn.fusion.soft_edge_fusion import SoftEdgeFusion
-from pyg_mmgef.nn.models.content_neighbors import content_neighbors
-from pyg_mmgef.nn.models.distinct import distinct, restore, select
-from pyg_mmgef.nn.models.graph_cache import GraphCache
-from pyg_mmgef.nn.models.item_graphs import ItemGraphs, mix
 from pyg_mmgef.nn.models.light_gcn import LightGCN
 from pyg_mmgef.nn.models.recommender import Recommender
-from pyg_mmgef.nn.unit_length import unit_length
+from pyg_mmgef.nn.parts._content_neighbors import content_neighbors
+from pyg_mmgef.nn.parts._distinct import distinct, restore, select
+from pyg_mmgef.nn.parts.item_graphs import ItemGraphs, mix
+from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.schema import ITEM, USER, item_modalities, item_relations, num_users_items
 from pyg_mmgef.validate import check_choice, check_positive
 
@@ -167,7 +167,7 @@ class MMGEF(Recommender):
         if self.item_graphs and num_item_layers > 0:
             self.edge_fusion = SoftEdgeFusion(len(self.item_graphs), attention, embedding_dim)
         self._graphs = ItemGraphs(self.item_graphs, num_items, SIMILAR, skip_weight)
-        self._fused_cache = GraphCache()
+        self._fused_cache = TensorCache()
         self.reset_parameters()
 
     @classmethod

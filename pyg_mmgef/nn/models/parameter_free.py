@@ -3,8 +3,8 @@ from torch import Tensor
 from torch.nn import Module
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.nn.models.graph_cache import GraphCache
 from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.schema import interactions
 
 __all__ = ['ParameterFree']
@@ -26,7 +26,7 @@ class ParameterFree(Recommender):
     def __init__(self, num_users: int, num_items: int) -> None:
         super().__init__(num_users, num_items)
         self.register_buffer('_empty', torch.empty(0), persistent=False)
-        self._cache = GraphCache()
+        self._cache = TensorCache()
 
     @property
     def dtype(self) -> torch.dtype:

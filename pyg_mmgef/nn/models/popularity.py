@@ -1,8 +1,8 @@
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.nn.models.distinct import distinct, restore, select
 from pyg_mmgef.nn.models.parameter_free import ParameterFree
+from pyg_mmgef.nn.parts._distinct import distinct, restore, select
 from pyg_mmgef.schema import ITEM, USER, interaction_edges, num_users_items
 
 __all__ = ['Popularity']

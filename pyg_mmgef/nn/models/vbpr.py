@@ -7,9 +7,9 @@ from torch.nn import Embedding, Linear
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn.fusion.early_fusion import EarlyFusion
-from pyg_mmgef.nn.models.distinct import distinct, restore, select
-from pyg_mmgef.nn.models.graph_cache import GraphCache
 from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.parts._distinct import distinct, restore, select
+from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.schema import (
     ITEM,
     USER,
@@ -94,7 +94,7 @@ class VBPR(Recommender):
         self.lin = Linear(self.fusion.out_channels, content_dim, bias=False)
         self.item_bias = Embedding(num_items, 1) if bias else None
         self.content_bias = Linear(self.fusion.out_channels, 1, bias=False) if bias else None
-        self._features_cache, self._warm_cache = GraphCache(), GraphCache()
+        self._features_cache, self._warm_cache = TensorCache(), TensorCache()
         self.reset_parameters()
 
     @classmethod

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch_geometric import EdgeIndex
 
-from pyg_mmgef.graph import CSRPair
 from pyg_mmgef.nn.conv.weighted_sum_conv import WeightedSumConv
+from pyg_mmgef.sparse import CSRPair
 from tests.references import dense_adjacency
 
 LAYOUTS = ['edge_index', 'csr', 'csc', 'coo', 'sorted by row', 'sorted by col', 'unsorted']

@@ -6,8 +6,9 @@ from torch import Tensor
 from torch_geometric.nn import LGConv
 from torch_geometric.utils import to_undirected
 
-from pyg_mmgef.graph import CSRPair, bipartite_normalize
+from pyg_mmgef.graph import bipartite_normalize
 from pyg_mmgef.nn import BipartiteLGConv
+from pyg_mmgef.sparse import CSRPair
 from tests.nn.conv.layouts import ConvContract, random_graph
 from tests.references import bipartite_normalized
 

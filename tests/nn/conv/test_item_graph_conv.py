@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from pyg_mmgef.graph import CSRPair, union_graphs
+from pyg_mmgef.graph import union_graphs
 from pyg_mmgef.nn import ItemGraphConv
+from pyg_mmgef.sparse import CSRPair
 from tests.nn.conv.layouts import ConvContract, random_graph
 from tests.references import dense_adjacency, symmetric_normalized
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from pyg_mmgef.graph import CSRPair, union_graphs
+from pyg_mmgef.graph import union_graphs
 from pyg_mmgef.nn import ItemGraphConv, SoftEdgeFusion
+from pyg_mmgef.sparse import CSRPair
 from pyg_mmgef.typing import WeightedGraph
 from tests.references import dense_adjacency, soft_attention, soft_fusion
 

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import Linear
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.nn.models.latent_graphs import LatentGraphs
 from pyg_mmgef.nn.models.latent_recommender import LatentRecommender
+from pyg_mmgef.nn.parts.latent_graphs import LatentGraphs
 from pyg_mmgef.schema import ITEM
 from tests.nn.models.shops import NUM_ITEMS, interaction_matrix
 from tests.references import light_gcn, top_k_rows

@@ -1,0 +1,355 @@
+"""A shop that is drawn: pictures, titles and interactions with planted tastes."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch_geometric.data import HeteroData, InMemoryDataset
+
+from pyg_mmgef.datasets.shop._catalogue import (
+    ATTRIBUTES,
+    attribute_one_hot,
+    draw_attributes,
+    write_title,
+)
+from pyg_mmgef.datasets.shop._drawing import draw_product
+from pyg_mmgef.datasets.shop._shoppers import Interactions, draw_interactions, draw_taste
+from pyg_mmgef.encoders import ImageEncoder, PixelEncoder, TextEncoder, TitleEncoder
+from pyg_mmgef.files import write_atomically
+from pyg_mmgef.validate import check_positive
+
+__all__ = ['SyntheticShop']
+
+_FORMAT = 1
+
+
+class SyntheticShop(InMemoryDataset):
+    r"""A shop that is drawn on the spot: product pictures, titles, and users with planted tastes.
+
+    Nothing is downloaded. Every item has a shape, a colour and a pattern, which its *picture*
+    shows, and a category, a material and a style, of which its *title* tells; titles name what the
+    picture shows only now and then. Every user likes a few values of the attributes they care
+    about. The utility of item :math:`i` for user :math:`u` is
+
+    .. math::
+        v_{ui} = \sum_{a} t_{u, a(i)} + p_i,
+
+    with taste :math:`t_u` and popularity :math:`p_i`, and a user takes the items with the largest
+    :math:`v_{ui} + \epsilon_{ui}`, where :math:`\epsilon` is standard Gumbel noise. So both
+    modalities matter, also for items that nobody has taken yet, and :meth:`true_utility` tells how
+    good a ranking can get.
+
+    The single graph has the library's schema: ``x_image``, ``has_image``, ``x_text`` and
+    ``has_text`` of the items, and ``edge_index`` and ``time`` (Unix seconds) of the interactions.
+    In addition ``data['user'].taste``, ``data['item'].attributes`` (one-hot) and
+    ``data['item'].popularity`` hold the *ground truth*. They explain the data; a model that reads
+    them cheats.
+
+    Folders: ``raw/`` holds ``images/00042.png``, ``items.csv``, ``attributes.csv``,
+    ``interactions.csv``, ``ground_truth.npz`` and a ``manifest.json`` of the arguments it was
+    drawn with; ``processed/`` holds one file per pair of encoders, so that another encoder encodes
+    the same shop again without drawing it anew. Every aspect has its own random stream: another
+    ``num_users`` leaves pictures and titles as they are.
+
+    Needs Pillow and, for the default encoders, scikit-learn (``pip install "pyg-mmgef[demo]"``).
+
+    Args:
+        root: Folder to draw into.
+        num_users: Number of users. (default: ``3000``)
+        num_items: Number of items. (default: ``1000``)
+        image_encoder: Turns pictures into vectors, :obj:`None` for
+            :class:`~pyg_mmgef.encoders.PixelEncoder`. (default: :obj:`None`)
+        text_encoder: Turns titles into vectors, :obj:`None` for
+            :class:`~pyg_mmgef.encoders.TitleEncoder`. (default: :obj:`None`)
+        seed: Seed of everything that is drawn. (default: ``0``)
+        image_size: Height and width of the pictures. (default: ``64``)
+        mean_interactions: Rough mean number of interactions of a user; the numbers are long-tailed
+            between about a third and three times that. (default: ``14.0``)
+        taste_strength: How strongly users prefer what they like to the rest. (default: ``1.2``)
+        popularity_strength: Standard deviation of the items' popularity. (default: ``0.5``)
+        missing_image_share: Share of items without a picture. (default: ``0.05``)
+        missing_title_share: Share of items without a title. (default: ``0.05``)
+        new_item_share: Share of new arrivals, which have no interaction. (default: ``0.04``)
+        transform: Applied to the graph at every access. (default: :obj:`None`)
+        force_reload: Whether to draw and encode again what is there already.
+            (default: :obj:`False`)
+
+    Raises:
+        ImportError: If Pillow, or what an encoder needs, is not installed.
+        ValueError: If an argument is out of range, or ``root`` holds a shop that was drawn with
+            other arguments.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        num_users: int = 3000,
+        num_items: int = 1000,
+        image_encoder: ImageEncoder | None = None,
+        text_encoder: TextEncoder | None = None,
+        seed: int = 0,
+        image_size: int = 64,
+        mean_interactions: float = 14.0,
+        taste_strength: float = 1.2,
+        popularity_strength: float = 0.5,
+        missing_image_share: float = 0.05,
+        missing_title_share: float = 0.05,
+        new_item_share: float = 0.04,
+        transform: Callable[[HeteroData], HeteroData] | None = None,
+        force_reload: bool = False,
+    ) -> None:
+        self._manifest: dict[str, Any] = {
+            'format': _FORMAT,
+            'num_users': num_users,
+            'num_items': num_items,
+            'seed': seed,
+            'image_size': image_size,
+            'mean_interactions': float(mean_interactions),
+            'taste_strength': float(taste_strength),
+            'popularity_strength': float(popularity_strength),
+            'missing_image_share': float(missing_image_share),
+            'missing_title_share': float(missing_title_share),
+            'new_item_share': float(new_item_share),
+        }
+        _check_arguments(self._manifest)
+        self.image_encoder = PixelEncoder() if image_encoder is None else image_encoder
+        self.text_encoder = TitleEncoder() if text_encoder is None else text_encoder
+        self._manifest_path = Path(root).expanduser() / 'raw' / 'manifest.json'
+        self._check_manifest(force_reload)
+        super().__init__(str(root), transform=transform, log=False, force_reload=force_reload)
+        self._items = _read_items(Path(self.raw_dir))
+        path = self.processed_paths[0]
+        self._data = HeteroData.from_dict(torch.load(path, weights_only=True))
+
+    def _check_manifest(self, force_reload: bool) -> None:
+        if not self._manifest_path.exists():
+            return
+        if force_reload:
+            self._manifest_path.unlink()  # without its manifest a raw folder counts as not drawn
+            return
+        found = json.loads(self._manifest_path.read_text(encoding='utf-8'))
+        if found == self._manifest:
+            return
+        names = [n for n in self._manifest if found.get(n) != self._manifest[n]]
+        differences = ', '.join(f'{n}={found.get(n)!r} not {self._manifest[n]!r}' for n in names)
+        raise ValueError(
+            f"'root' holds a shop that was drawn with other arguments ({differences}); use "
+            'another root, or pass force_reload=True to draw it anew'
+        )
+
+    @property
+    def raw_file_names(self) -> list[str]:
+        """The files of a shop, without its pictures; the manifest is written last."""
+        names = ['items.csv', 'attributes.csv', 'interactions.csv', 'ground_truth.npz']
+        return [*names, 'manifest.json']
+
+    @property
+    def processed_file_names(self) -> list[str]:
+        """The encoded graph, named after the arguments and both encoders."""
+        key = [self._manifest, self.image_encoder.fingerprint, self.text_encoder.fingerprint]
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        return [f'shop_{digest[:16]}.pt']
+
+    @property
+    def titles(self) -> list[str | None]:
+        """The title of each item, :obj:`None` where it has none."""
+        return [title for title, _ in self._items]
+
+    @property
+    def image_paths(self) -> list[Path | None]:
+        """The picture of each item, :obj:`None` where it has none."""
+        return [path for _, path in self._items]
+
+    def true_utility(self) -> Tensor:
+        """Return the planted utility of every item for every user, without the noise.
+
+        It is the ground truth behind the interactions, for an oracle row in a table of results;
+        never an input of a model.
+
+        Returns:
+            Utilities of shape ``[num_users, num_items]``.
+        """
+        user, item = self._data['user'], self._data['item']
+        return user.taste @ item.attributes.t() + item.popularity
+
+    def download(self) -> None:
+        """Draw the shop: PyG's name for making the raw files, although nothing is downloaded."""
+        arguments = self._manifest
+        seed, num_users, num_items = (arguments[n] for n in ('seed', 'num_users', 'num_items'))
+        streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(7)]
+        kinds, pictures, titles, gaps, appeal, tastes, purchases = streams
+
+        attributes = draw_attributes(num_items, kinds)
+        has_picture = _all_but(arguments['missing_image_share'], num_items, gaps)
+        has_title = _all_but(arguments['missing_title_share'], num_items, gaps)
+        on_sale = _all_but(arguments['new_item_share'], num_items, gaps)
+        popularity = appeal.normal(0, arguments['popularity_strength'], num_items)
+        truth = {
+            'taste': draw_taste(num_users, arguments['taste_strength'], tastes),
+            'attributes': attribute_one_hot(attributes),
+            'popularity': popularity.astype(np.float32),
+        }
+        interactions = draw_interactions(
+            **truth,
+            on_sale=on_sale,
+            mean_interactions=arguments['mean_interactions'],
+            rng=purchases,
+        )
+
+        raw = Path(self.raw_dir)
+        values = [_named(row) for row in attributes.tolist()]
+        _write_pictures(raw / 'images', values, has_picture, arguments['image_size'], pictures)
+        _write_items(raw, values, has_picture, has_title, titles)
+        _write_csv(raw / 'interactions.csv', Interactions._fields, zip(*interactions, strict=True))
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **truth)
+        write_atomically(raw / 'ground_truth.npz', buffer.getvalue())
+        write_atomically(self._manifest_path, json.dumps(arguments, indent=2).encode())
+
+    def process(self) -> None:
+        """Encode pictures and titles and write the graph."""
+        raw = Path(self.raw_dir)
+        titles, paths = zip(*_read_items(raw), strict=True)
+        data = HeteroData()
+        data['user'].num_nodes = self._manifest['num_users']
+        data['item'].num_nodes = len(titles)
+        data['item'].x_image, data['item'].has_image = self.image_encoder.encode_images(paths)
+        data['item'].x_text, data['item'].has_text = self.text_encoder.encode_texts(titles)
+        with np.load(raw / 'ground_truth.npz', allow_pickle=False) as truth:
+            data['user'].taste = torch.from_numpy(truth['taste'])
+            data['item'].attributes = torch.from_numpy(truth['attributes'])
+            data['item'].popularity = torch.from_numpy(truth['popularity'])
+        table = np.loadtxt(raw / 'interactions.csv', np.int64, delimiter=',', skiprows=1, ndmin=2)
+        interacts = data['user', 'interacts', 'item']
+        interacts.edge_index = torch.from_numpy(table[:, :2].T.copy())
+        interacts.time = torch.from_numpy(table[:, 2].copy())
+        buffer = io.BytesIO()
+        torch.save(data.to_dict(), buffer)
+        write_atomically(Path(self.processed_paths[0]), buffer.getvalue())
+
+    def _process(self) -> None:
+        # PyG's own version keeps pickles about 'pre_transform' and 'pre_filter' beside the data
+        # and unpickles them without restriction; this data set has neither.
+        path = Path(self.processed_paths[0])
+        if self.force_reload or not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.process()
+
+    def __repr__(self) -> str:
+        return (
+            f'{self.__class__.__name__}(num_users={self._manifest["num_users"]}, '
+            f'num_items={self._manifest["num_items"]}, seed={self._manifest["seed"]})'
+        )
+
+
+def _check_arguments(arguments: dict[str, Any]) -> None:
+    for name in ('num_users', 'num_items', 'image_size'):
+        check_positive(name, arguments[name])
+    seed = arguments['seed']
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"'seed' must be an integer of at least 0 (got {seed!r})")
+    if not 1 <= arguments['mean_interactions'] < float('inf'):
+        raise ValueError(
+            "'mean_interactions' must be a finite number of at least 1 "
+            f'(got {arguments["mean_interactions"]!r})'
+        )
+    for name in ('taste_strength', 'popularity_strength'):
+        if not 0 <= arguments[name] < float('inf'):
+            raise ValueError(f"'{name}' must be finite and not negative (got {arguments[name]!r})")
+    for name in ('missing_image_share', 'missing_title_share', 'new_item_share'):
+        if not 0 <= arguments[name] <= 1:
+            raise ValueError(f"'{name}' must lie between 0 and 1 (got {arguments[name]!r})")
+    if round(arguments['new_item_share'] * arguments['num_items']) >= arguments['num_items']:
+        raise ValueError(
+            f"'new_item_share' leaves no item that could be taken (got "
+            f'{arguments["new_item_share"]!r} of {arguments["num_items"]} items); lower it'
+        )
+
+
+def _all_but(share: float, num_items: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    kept = np.ones(num_items, dtype=bool)
+    kept[rng.permutation(num_items)[: round(share * num_items)]] = False
+    return kept
+
+
+def _named(row: Sequence[int]) -> dict[str, str]:
+    columns = zip(row, ATTRIBUTES.items(), strict=True)
+    return {name: values[index] for index, (name, values) in columns}
+
+
+def _picture_name(item: int) -> str:
+    return f'{item:05d}.png'
+
+
+def _write_pictures(
+    folder: Path,
+    values: list[dict[str, str]],
+    has_picture: NDArray[np.bool_],
+    size: int,
+    rng: np.random.Generator,
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.glob('[0-9][0-9][0-9][0-9][0-9]*.png'):
+        stale.unlink()
+    for item, (of_item, stream) in enumerate(zip(values, rng.spawn(len(values)), strict=True)):
+        if not has_picture[item]:
+            continue
+        picture = draw_product(
+            of_item['shape'], of_item['colour'], of_item['pattern'], size, stream
+        )
+        buffer = io.BytesIO()
+        picture.save(buffer, format='PNG', compress_level=1)
+        write_atomically(folder / _picture_name(item), buffer.getvalue())
+
+
+def _write_items(
+    raw: Path,
+    values: list[dict[str, str]],
+    has_picture: NDArray[np.bool_],
+    has_title: NDArray[np.bool_],
+    rng: np.random.Generator,
+) -> None:
+    titles = [write_title(of_item, stream) for of_item, stream in _each(values, rng)]
+    rows = [
+        (
+            item,
+            title if has_title[item] else '',
+            f'images/{_picture_name(item)}' if has_picture[item] else '',
+        )
+        for item, title in enumerate(titles)
+    ]
+    _write_csv(raw / 'items.csv', ('item', 'title', 'image'), rows)
+    attribute_rows = [(item, *of_item.values()) for item, of_item in enumerate(values)]
+    _write_csv(raw / 'attributes.csv', ('item', *ATTRIBUTES), attribute_rows)
+
+
+def _each(
+    values: list[dict[str, str]], rng: np.random.Generator
+) -> list[tuple[dict[str, str], np.random.Generator]]:
+    return list(zip(values, rng.spawn(len(values)), strict=True))
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Any) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode())
+
+
+def _read_items(raw: Path) -> list[tuple[str | None, Path | None]]:
+    with open(raw / 'items.csv', encoding='utf-8', newline='') as file:
+        return [
+            (row['title'] or None, raw / row['image'] if row['image'] else None)
+            for row in csv.DictReader(file)
+        ]

@@ -1,0 +1,234 @@
+"""What the cells of a column mean: ids, numbers, times, texts. Each tells which it can't read."""
+
+import math
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyg_mmgef.datasets.tables._arrow import arrow
+
+__all__ = ['MISSING', 'read_ids', 'read_numbers', 'read_texts', 'read_times']
+
+MISSING = ('', 'nan', 'NaN', 'NAN', 'None', 'null', 'NULL', '<NA>', 'NaT')
+"""How programs write that there is no value, besides leaving the cell empty."""
+
+_SECONDS_PER_UNIT = {'s': 1, 'ms': 10**3, 'us': 10**6, 'ns': 10**9}
+_EXACT = 2**53  # beyond, floating point skips integers
+_LATEST = 2**62  # of times: far beyond nanoseconds, well inside of int64
+
+
+def read_ids(array: Any, where: str) -> tuple[NDArray[np.int32], Any]:
+    """Return the ids of a column as indices into distinct strings, ``-1`` where there is none.
+
+    Blanks around an id don't belong to it. What isn't UTF-8 is no id.
+
+    Raises:
+        ValueError: If the column holds what can't be an id.
+    """
+    pa, pc = arrow(), arrow('compute')
+    if pa.types.is_nested(array.type) or pa.types.is_boolean(array.type):
+        raise ValueError(f'{where} holds {array.type}; ids must be strings or integers')
+    if not pa.types.is_dictionary(array.type):
+        array = _decoded(array).dictionary_encode()
+    values = array.dictionary
+    if pa.types.is_floating(values.type):
+        values = _whole_numbers(values, where)
+    strings, _ = _strings(values, None)
+    strings = pc.utf8_trim_whitespace(strings)
+    is_missing = pc.or_kleene(pc.is_null(strings), pc.is_in(strings, pa.array(MISSING)))
+    indices = np.asarray(pc.fill_null(array.indices, -1)).astype(np.int32)
+    has_none = np.append(np.asarray(is_missing), True)  # the last, for index -1
+    return np.where(has_none[indices], np.int32(-1), indices), pc.fill_null(strings, '')
+
+
+def read_numbers(array: Any, where: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the numbers of a column, and which cells hold a finite one.
+
+    Raises:
+        ValueError: If the column holds what can't be a number, such as dates.
+    """
+    pa = arrow()
+    array = _decoded(array)
+    kind = array.type
+    if pa.types.is_string(kind):
+        numbers = _try_cast(array, pa.float64())
+        if numbers is None:
+            return _parse_each(array, float, np.float64)
+    elif pa.types.is_temporal(kind) or pa.types.is_nested(kind):
+        raise ValueError(f'{where} holds {kind}, not numbers')
+    else:
+        if pa.types.is_boolean(kind):
+            array = array.cast(pa.int8())
+        numbers = array.cast(pa.float64(), safe=False)
+    out = _to_numpy(numbers, np.nan)
+    return out, np.isfinite(out)
+
+
+def read_times(array: Any, where: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the times of a column, and which cells hold one.
+
+    Numbers stay as they are (a fraction is cut off), dates and ISO 8601 strings become seconds
+    since 1970, in UTC where they name no zone.
+
+    Raises:
+        ValueError: If the column holds what can't be a time.
+    """
+    pa = arrow()
+    array = _decoded(array)
+    kind = array.type
+    if pa.types.is_string(kind):
+        for target in (pa.int64(), pa.float64(), pa.timestamp('us'), pa.timestamp('us', tz='UTC')):
+            parsed = _try_cast(array, target)
+            if parsed is not None and not _loses_digits(parsed):
+                return read_times(parsed, where)
+        return _parse_each(array, _parse_time, np.int64)
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        if pa.types.is_date(kind):
+            array = array.cast(pa.timestamp('ms'))
+        valid = _is_valid(array)
+        ticks = _to_numpy(array.cast(pa.int64()), 0)
+        return ticks // _SECONDS_PER_UNIT[array.type.unit], valid
+    if pa.types.is_integer(kind):
+        integers = _to_numpy(array, 0)
+        return integers.astype(np.int64), _is_valid(array) & (integers <= _LATEST)
+    if pa.types.is_boolean(kind):
+        raise ValueError(f'{where} holds {kind}, not times')
+    numbers, valid = read_numbers(array, where)
+    valid &= np.abs(np.where(valid, numbers, 0)) < _LATEST
+    return np.floor(np.where(valid, numbers, 0)).astype(np.int64), valid
+
+
+def read_texts(array: Any) -> tuple[list[str | None], int]:
+    """Return the texts of a column without needless blanks, and how many weren't UTF-8.
+
+    A cell that says no more than ``nan``, ``None`` or the like has no text.
+    """
+    pa = arrow()
+    array = _decoded(array)
+    if pa.types.is_nested(array.type):
+        texts, num_broken = [_flatten(value) for value in array.to_pylist()], 0
+    else:
+        strings, num_broken = _strings(array, 'replace')
+        texts = strings.to_pylist()
+    return [_tidy(text) for text in texts], num_broken
+
+
+def _tidy(text: str | None) -> str | None:
+    if text is None:
+        return None
+    text = ' '.join(text.split())
+    return None if text in MISSING else text
+
+
+def _flatten(value: Any) -> str | None:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        parts = (_tidy(_flatten(part)) for part in value)
+        return ' '.join(part for part in parts if part)
+    return None if value is None else str(value)
+
+
+def _whole_numbers(values: Any, where: str) -> Any:
+    """Turn the floating point numbers that pandas makes of ids in a column with gaps back."""
+    pa = arrow()
+    numbers = _to_numpy(values.cast(pa.float64()), np.nan)
+    odd = numbers[np.isinf(numbers) | (np.abs(numbers) >= _EXACT) | (numbers % 1 > 0)]
+    if len(odd) > 0:
+        raise ValueError(
+            f'{where} holds the id {odd[0]!r} as a floating point number; that is no integer, or '
+            'its digits are lost already: read the column as integers or strings'
+        )
+    is_missing = np.isnan(numbers)
+    return pa.array(np.where(is_missing, 0, numbers).astype(np.int64), mask=is_missing)
+
+
+def _strings(array: Any, errors: str | None) -> tuple[Any, int]:
+    """Return Arrow strings, all of them UTF-8: the others are repaired or (``None``) missing."""
+    pa = arrow()
+    strings = array.cast(pa.string(), safe=False) if array.type != pa.string() else array
+    try:
+        strings.validate(full=True)
+        return strings, 0
+    except ValueError:
+        cells = strings.cast(pa.binary()).to_pylist()
+    whole = [None if cell is None else cell.decode('utf-8', 'replace') for cell in cells]
+    # What comes back as other bytes held something that is no UTF-8.
+    broken = [t is not None and t.encode() != c for t, c in zip(whole, cells, strict=True)]
+    if errors is None:
+        whole = [None if b else t for t, b in zip(whole, broken, strict=True)]
+    return pa.array(whole, pa.string()), sum(broken)
+
+
+def _decoded(array: Any) -> Any:
+    """Undo a dictionary encoding, and read bytes and every kind of string as plain strings."""
+    pa = arrow()
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    kind = array.type
+    if pa.types.is_null(kind):
+        return array.cast(pa.string())
+    textual = ('string', 'large_string', 'string_view', 'binary', 'large_binary', 'binary_view')
+    if any(getattr(pa.types, f'is_{name}')(kind) for name in textual):
+        return array.cast(pa.string(), safe=False) if kind != pa.string() else array
+    return array
+
+
+def _loses_digits(array: Any) -> bool:
+    if not arrow().types.is_floating(array.type):
+        return False
+    numbers = _to_numpy(array, np.nan)
+    return bool((np.abs(numbers[np.isfinite(numbers)]) >= _EXACT).any())
+
+
+def _try_cast(array: Any, target: Any) -> Any:
+    pa = arrow()
+    try:
+        return array.cast(target)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return None
+
+
+def _parse_each(
+    array: Any, parse: Callable[[str], float], dtype: type[np.generic]
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Parse the distinct cells one by one: the way when one of them stops Arrow's cast."""
+    encoded = array.dictionary_encode()
+    cells = _strings(encoded.dictionary, None)[0].to_pylist()
+    values = np.zeros(len(cells) + 1, dtype)
+    valid = np.zeros(len(cells) + 1, bool)  # the last, for index -1
+    for index, cell in enumerate(cells):
+        try:
+            number = parse((cell or '').strip())
+        except (ValueError, OverflowError):
+            continue
+        if math.isfinite(number):
+            values[index], valid[index] = number, True
+    indices = np.asarray(encoded.indices.fill_null(-1))
+    return values[indices], valid[indices]
+
+
+def _parse_time(text: str) -> int:
+    try:
+        time = int(text)
+    except ValueError:
+        try:
+            time = math.floor(float(text))
+        except ValueError:
+            date = datetime.fromisoformat(text.replace('Z', '+00:00'))
+            zoned = date if date.tzinfo is not None else date.replace(tzinfo=timezone.utc)
+            return math.floor(zoned.timestamp())
+    if abs(time) > _LATEST:
+        raise OverflowError('no time')
+    return time
+
+
+def _is_valid(array: Any) -> NDArray[np.bool_]:
+    return np.asarray(array.is_valid())
+
+
+def _to_numpy(array: Any, missing: float) -> NDArray[Any]:
+    return np.asarray(array.fill_null(missing) if array.null_count else array)

@@ -1,0 +1,395 @@
+"""A data set from anybody's own tables of interactions and items."""
+
+import copy
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch_geometric.data import Dataset, HeteroData
+
+from pyg_mmgef.datasets.tables._ids import DistinctIds, IdEncoder, take_ids
+from pyg_mmgef.datasets.tables._item_table import (
+    align,
+    find_named_pictures,
+    find_pictures_of_ids,
+    read_item_rows,
+)
+from pyg_mmgef.datasets.tables._rows import InteractionRows, filter_rows, read_values
+from pyg_mmgef.datasets.tables._source import TableSource, find_column, open_table
+from pyg_mmgef.datasets.tables.id_map import IdMap
+from pyg_mmgef.validate import check_choice, check_finite, check_positive
+
+__all__ = ['InteractionTables']
+
+
+class InteractionTables(Dataset):
+    r"""Makes a graph of your own tables: who took what, and what the items are.
+
+    .. code-block:: python
+
+        dataset = InteractionTables(
+            'orders.parquet', 'products.csv',
+            user='customer', item='sku', time='ordered_at', text=('title', 'description'),
+            image_folder='photos', k_core=5,
+        )
+        dataset.add_features('text', *encoder.encode_texts(dataset.item_texts))
+        train, val, test = SplitInteractions()(dataset[0])
+
+    A table is a path, an Arrow table, a pandas data frame, or anything else that speaks Arrow's
+    ``__arrow_c_stream__`` (Polars, DuckDB). Of files, the suffix tells the kind: Parquet (also a
+    folder of such files), CSV (``.csv``), tab-separated (``.tsv``, and RecBole's ``.inter`` and
+    ``.item``, in which ``user_id:token`` answers to ``user_id``) and JSON Lines (``.jsonl``,
+    ``.ndjson``, ``.json``); text files may be compressed (``.gz``). Files are read in batches, so
+    memory is needed for the ids and numbers of the interactions, not for the file.
+
+    The only graph has ``edge_index`` of the interactions in the order of the table, with ``time``
+    (int64) and ``rating`` (float32) if asked for.
+
+    **Ids** may be strings or integers. A user's or an item's row is the rank of its id among all of
+    them, whatever the order of the table: by value if all are integers of up to 18 digits (as
+    numbers or as text), else by code points. :attr:`user_ids` and :attr:`item_ids` translate;
+    ``data['user'].id`` and ``data['item'].id`` hold the ids unless they are ``0 ... n-1``. Blanks
+    around an id don't count.
+
+    **Items** of the table ``items`` that nobody interacts with stay, as cold items. Items that it
+    doesn't know have no text and no picture. Of several rows with one id the first counts.
+
+    **Rows that can't be used** are left out, and :attr:`report` says how many for which reason;
+    every row read is counted once:
+
+    * the row has more or fewer fields than the header, or isn't JSON;
+    * an id is empty, blank, no UTF-8, or a word for nothing (``nan``, ``None``, ``null``,
+      ``<NA>``);
+    * the rating is no finite number, the time is neither a number nor an ISO 8601 date, or they are
+      missing: only if these columns are asked for.
+
+    A file without the columns asked for, one that can't be decompressed or ends inside of a quoted
+    value, and a table of which no row is left are errors. So is a name of a picture that leads out
+    of the folder: the item has no picture, and the report counts it.
+
+    Filters come in this order: ``duplicates``, ``min_rating``, ``k_core``.
+
+    Needs pyarrow (``pip install "pyg-mmgef[tables]"``). Nothing is written.
+
+    Args:
+        interactions: The table of interactions.
+        items: The table of items. (default: :obj:`None`)
+        user: Column of the users' ids. (default: ``'user_id'``)
+        item: Column of the items' ids. (default: ``'item_id'``)
+        rating: Column of ratings. (default: :obj:`None`)
+        time: Column of times. Numbers stay as they are, dates become seconds since 1970.
+            (default: :obj:`None`)
+        item_id: Column of ids in ``items``, :obj:`None` for the name in ``item``.
+            (default: :obj:`None`)
+        text: Column or columns of ``items`` that make up an item's text. (default: ``()``)
+        image: Column of ``items`` with names of picture files. (default: :obj:`None`)
+        image_folder: Folder of the pictures. Without ``image``, those that are called as the item's
+            id (``<id>.jpg``, ``.jpeg``, ``.png``, ``.webp``, ``.gif``, ``.bmp``); with it,
+            :obj:`None` for the folder of the file ``items``. (default: :obj:`None`)
+        min_rating: Least rating of an interaction that counts. (default: :obj:`None`)
+        k_core: Least number of interactions of a user and of an item; what has fewer is removed
+            until nothing has. Cold items are not concerned. (default: ``0``)
+        duplicates: Which of the rows of a user-item pair stays: ``'last'`` (the latest, or without
+            times the last row), ``'first'`` (the first row) or ``'max'`` (the best rating, then the
+            latest). (default: ``'last'``)
+        keep_cold: Whether items of ``items`` without interactions stay. (default: :obj:`True`)
+        delimiter: What separates the columns of the interactions in a text file; :obj:`None` goes
+            by its suffix. (default: :obj:`None`)
+        item_delimiter: Likewise for the items. (default: :obj:`None`)
+        encoding: Encoding of text files. (default: ``'utf-8'``)
+        transform: Applied to the graph at every access. (default: :obj:`None`)
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ImportError: If pyarrow isn't installed.
+        ValueError: If arguments don't fit each other or the tables, or no interaction is left.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> orders = pa.table({'user_id': ['anna', 'bert', 'anna'], 'item_id': [7, 5, 5]})
+        >>> dataset = InteractionTables(orders)
+        >>> dataset
+        InteractionTables(num_users=2, num_items=2, num_interactions=3)
+        >>> dataset[0]['user', 'interacts', 'item'].edge_index
+        tensor([[0, 1, 0],
+                [1, 0, 0]])
+        >>> dataset.item_ids.to_ids(torch.tensor([1]))
+        [7]
+    """
+
+    user_ids: IdMap
+    """The users' ids in the order of their rows."""
+    item_ids: IdMap
+    """The items' ids in the order of their rows."""
+    item_texts: list[str | None]
+    """The text of each item, :obj:`None` where it has none."""
+    item_images: list[Path | None]
+    """The picture of each item, :obj:`None` where it has none."""
+    report: dict[str, int]
+    """What was read, left out and kept, in words."""
+
+    _extra_columns: ClassVar[Mapping[str, str]] = {}
+    """More columns of the items that a subclass wants kept, by the name of the field."""
+
+    def __init__(
+        self,
+        interactions: Any,
+        items: Any = None,
+        *,
+        user: str = 'user_id',
+        item: str = 'item_id',
+        rating: str | None = None,
+        time: str | None = None,
+        item_id: str | None = None,
+        text: str | Sequence[str] = (),
+        image: str | None = None,
+        image_folder: str | os.PathLike[str] | None = None,
+        min_rating: float | None = None,
+        k_core: int = 0,
+        duplicates: str = 'last',
+        keep_cold: bool = True,
+        delimiter: str | None = None,
+        item_delimiter: str | None = None,
+        encoding: str = 'utf-8',
+        transform: Callable[[HeteroData], HeteroData] | None = None,
+    ) -> None:
+        super().__init__(None, transform=transform)
+        text = (text,) if isinstance(text, str) else tuple(text)
+        _check_arguments(items, rating, text, image, min_rating, k_core, duplicates)
+        table = open_table('interactions', interactions, delimiter, encoding)
+        named = {'user': user, 'item': item, 'rating': rating, 'time': time}
+        columns = {k: find_column(table, k, v) for k, v in named.items() if v is not None}
+        item_table, item_column, fields = None, '', {}
+        if items is not None:
+            item_table = open_table('items', items, item_delimiter, encoding)
+            item_column = find_column(item_table, 'item_id', item if item_id is None else item_id)
+            fields = {'text': [find_column(item_table, 'text', name) for name in text]}
+            if image is not None:
+                fields['image'] = [find_column(item_table, 'image', image)]
+            fields |= {field: [column] for field, column in self._extra_columns.items()}
+        folder = _picture_folder(image_folder, image, item_table)
+
+        users, items_seen = IdEncoder(), IdEncoder()
+        values = read_values(table, columns, users, items_seen)
+        item_rows = None
+        if item_table is not None:
+            item_rows = read_item_rows(item_table, item_column, fields, items_seen)
+        user_ranks, all_users = users.finish()
+        item_ranks, all_items = items_seen.finish()
+        num_read = len(user_ranks)
+        listed = item_ranks[num_read:]
+        rows, removed, filtered = filter_rows(
+            InteractionRows(user_ranks, item_ranks[:num_read], values.rating, values.time),
+            len(all_users),
+            len(all_items),
+            duplicates,
+            min_rating,
+            k_core,
+        )
+        report = values.report | filtered | {'interactions': len(rows.user)}
+        if len(rows.user) == 0:
+            raise ValueError(f'no interaction of {table.name} is left: {_worded(report)}')
+
+        interacts_with = np.bincount(rows.item, minlength=len(all_items)) > 0
+        in_table = np.zeros(len(all_items), bool)
+        in_table[listed] = True
+        stays = interacts_with | (in_table & ~removed) if keep_cold else interacts_with
+        user_row, user_ids = _compress(np.bincount(rows.user, minlength=len(all_users)) > 0)
+        item_row, item_ids = _compress(stays)
+        self.user_ids = IdMap(_as_ids(take_ids(all_users, user_ids)))
+        self.item_ids = IdMap(_as_ids(take_ids(all_items, item_ids)))
+        report |= {'users': len(self.user_ids), 'items': len(self.item_ids)}
+        self.item_texts = [None] * len(self.item_ids)
+        self._fields: dict[str, list[str | None]] = {}
+        if item_rows is not None:
+            row_of_listed, num_repeated = item_row[listed], 0
+            for field, texts in item_rows.fields.items():
+                self._fields[field], num_repeated = align(texts, row_of_listed, len(self.item_ids))
+            self.item_texts = self._fields['text']
+            report |= item_rows.report | {'repeated item rows': num_repeated}
+            report['items without interactions'] = int((stays & ~interacts_with).sum())
+            report['items that the item table lacks'] = int((stays & ~in_table).sum())
+            if text:
+                report['items without a text'] = sum(t is None for t in self.item_texts)
+        self.item_images = [None] * len(self.item_ids)
+        if folder is not None and image is not None:
+            self.item_images, counted = find_named_pictures(self._fields['image'], folder)
+            report |= counted
+        elif folder is not None:
+            self.item_images = find_pictures_of_ids(list(self.item_ids), folder)
+        if folder is not None:
+            report['items without a picture'] = sum(p is None for p in self.item_images)
+        self.report = report
+        self._data = _graph(rows, user_row, item_row, self.user_ids, self.item_ids)
+
+    def len(self) -> int:
+        """Return the number of graphs, one."""
+        return 1
+
+    def get(self, idx: int) -> HeteroData:
+        """Return a shallow copy of the graph."""
+        return copy.copy(self._data)
+
+    def add_features(
+        self,
+        modality: str,
+        x: Tensor,
+        has: Tensor | None = None,
+        *,
+        ids: Sequence[int] | Sequence[str] | Tensor | None = None,
+    ) -> 'InteractionTables':
+        """Give the items features, ``x_<modality>`` and ``has_<modality>`` of the graph.
+
+        Args:
+            modality: What the features are of, such as ``'image'``.
+            x: One row per item, as an encoder makes of :attr:`item_texts`, or one row per id.
+                Shape: ``[num_items, channels]``.
+            has: Which rows belong to something, :obj:`None` for those that aren't zero.
+                (default: :obj:`None`)
+            ids: The items' own ids of the rows of ``x``. Items that aren't among them have no
+                features of this modality, ids that aren't among the items are ignored.
+                :obj:`None` if the rows are those of the items. (default: :obj:`None`)
+
+        Returns:
+            The data set.
+
+        Raises:
+            ValueError: If shapes or names don't fit, features aren't finite, or no id is known.
+        """
+        if not modality.isidentifier():
+            raise ValueError(
+                f"'modality' must be made of letters, digits and underscores (got {modality!r})"
+            )
+        num_rows = len(self.item_ids) if ids is None else len(ids)
+        if x.dim() != 2 or len(x) != num_rows or not x.is_floating_point():
+            raise ValueError(
+                f"'x' must be floating point of shape [{num_rows}, channels] (got "
+                f'{list(x.shape)}, {x.dtype})'
+            )
+        has = (x != 0).any(dim=1) if has is None else has
+        if has.dtype != torch.bool or has.shape != x.shape[:1]:
+            raise ValueError(
+                f"'has' must be torch.bool of shape [{num_rows}] (got {list(has.shape)}, "
+                f'{has.dtype})'
+            )
+        x = torch.where(has[:, None], x, 0).float()
+        check_finite('x', x)
+        if ids is not None:
+            x, has = self._by_id(x, has, ids)
+        self._data['item'][f'x_{modality}'] = x
+        self._data['item'][f'has_{modality}'] = has
+        return self
+
+    def save_ids(self, folder: str | os.PathLike[str]) -> None:
+        """Write ``user_ids.jsonl`` and ``item_ids.jsonl``, which :meth:`IdMap.load` reads.
+
+        Args:
+            folder: Where to write them; it is made if it doesn't exist.
+        """
+        path = Path(folder).expanduser()
+        path.mkdir(parents=True, exist_ok=True)
+        self.user_ids.save(path / 'user_ids.jsonl')
+        self.item_ids.save(path / 'item_ids.jsonl')
+
+    def _by_id(
+        self, x: Tensor, has: Tensor, ids: Sequence[int] | Sequence[str] | Tensor
+    ) -> tuple[Tensor, Tensor]:
+        given = IdMap(ids)  # refuses repeated ids
+        known = {i: row for row, i in enumerate(given)}
+        pairs = [(row, known[i]) for row, i in enumerate(self.item_ids) if i in known]
+        if not pairs:
+            raise ValueError(
+                f"none of the {len(given)} 'ids' (such as {next(iter(given), None)!r}) is an id of "
+                f'an item (such as {self.item_ids[0]!r})'
+            )
+        rows, given_rows = torch.tensor(pairs).t()
+        out = x.new_zeros(len(self.item_ids), x.size(1))
+        out[rows] = x[given_rows]
+        out_has = torch.zeros(len(self.item_ids), dtype=torch.bool)
+        out_has[rows] = has[given_rows]
+        return out, out_has
+
+    def __repr__(self) -> str:
+        return (
+            f'{self.__class__.__name__}(num_users={len(self.user_ids)}, '
+            f'num_items={len(self.item_ids)}, num_interactions={self.report["interactions"]})'
+        )
+
+
+def _check_arguments(
+    items: Any,
+    rating: str | None,
+    text: tuple[str, ...],
+    image: str | None,
+    min_rating: float | None,
+    k_core: int,
+    duplicates: str,
+) -> None:
+    check_choice('duplicates', duplicates, ('last', 'first', 'max'))
+    if k_core != 0:
+        check_positive('k_core', k_core)
+    for name, needs in (('min_rating', min_rating is not None), ("'max'", duplicates == 'max')):
+        if needs and rating is None:
+            raise ValueError(f"{name} needs ratings; name their column with 'rating'")
+    if items is None and (text or image is not None):
+        raise ValueError("'text' and 'image' are columns of 'items', which is None; pass the table")
+
+
+def _picture_folder(
+    image_folder: str | os.PathLike[str] | None, image: str | None, items: TableSource | None
+) -> Path | None:
+    if image_folder is None:
+        if image is None:
+            return None
+        if items is None or items.folder is None:
+            raise ValueError(
+                "'image' names files, but 'items' is no file in whose folder they could be; pass "
+                "their folder as 'image_folder'"
+            )
+        return items.folder
+    folder = Path(image_folder).expanduser()
+    if not folder.is_dir():
+        raise FileNotFoundError(f"'image_folder' must be an existing folder (got {str(folder)!r})")
+    return folder
+
+
+def _worded(report: dict[str, int]) -> str:
+    return ', '.join(f'{name}: {number}' for name, number in report.items())
+
+
+def _compress(stays: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return the new row of each old one, ``-1`` for those that don't stay, and those that do."""
+    row = np.where(stays, np.cumsum(stays) - 1, -1).astype(np.int32)
+    return row, np.flatnonzero(stays)
+
+
+def _as_ids(ids: DistinctIds) -> Tensor | list[str]:
+    return torch.from_numpy(ids) if isinstance(ids, np.ndarray) else ids.to_pylist()
+
+
+def _graph(
+    rows: InteractionRows,
+    user_row: NDArray[np.int32],
+    item_row: NDArray[np.int32],
+    user_ids: IdMap,
+    item_ids: IdMap,
+) -> HeteroData:
+    data = HeteroData()
+    for node_type, ids in (('user', user_ids), ('item', item_ids)):
+        data[node_type].num_nodes = len(ids)
+        if not ids.are_rows:
+            data[node_type].id = ids.ids
+    interacts = data['user', 'interacts', 'item']
+    interacts.edge_index = torch.empty(2, len(rows.user), dtype=torch.int64)
+    interacts.edge_index[0] = torch.from_numpy(user_row[rows.user])
+    interacts.edge_index[1] = torch.from_numpy(item_row[rows.item])
+    if rows.time is not None:
+        interacts.time = torch.from_numpy(rows.time)
+    if rows.rating is not None:
+        interacts.rating = torch.from_numpy(rows.rating)
+    return data

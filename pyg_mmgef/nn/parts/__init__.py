@@ -1,0 +1,1 @@
+"""Parts of models, for models of one's own."""

@@ -1,0 +1,244 @@
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn import Linear, Module, ModuleList
+from torch_geometric.data import HeteroData
+
+from pyg_mmgef.graph.weights import normalize_similarity, symmetric_normalize
+from pyg_mmgef.nn.parts._content_neighbors import content_neighbors
+from pyg_mmgef.nn.parts.modality_features import ItemFeatures
+from pyg_mmgef.nn.parts.tensor_cache import TensorCache
+from pyg_mmgef.schema import item_graph
+from pyg_mmgef.sparse.csr_pair import CSRPair
+from pyg_mmgef.sparse.edge_scores import edge_scores
+from pyg_mmgef.typing import WeightedGraph
+from pyg_mmgef.validate import check_positive
+
+__all__ = ['LatentGraph', 'LatentGraphs']
+
+Features: TypeAlias = list[tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class LatentGraph:
+    """An item graph with a fixed part and, beside it or not, one whose weights are learned."""
+
+    frozen: CSRPair
+    learned: CSRPair | None = None
+    edge_weight: Tensor | None = None
+
+    def matmul(self, x: Tensor, *, rows: Tensor | None = None) -> Tensor:
+        """Propagate over both parts, see :meth:`~pyg_mmgef.sparse.CSRPair.matmul`."""
+        out = self.frozen.matmul(x, rows=rows)
+        if self.learned is None:
+            return out
+        return out + self.learned.matmul(x, self.edge_weight, rows)
+
+
+class LatentGraphs(Module):
+    r"""For each modality, an item graph that is frozen in part and learned in part.
+
+    .. math::
+        \mathbf{A}^m = \lambda \, \mathbf{A}^m_{\mathrm{frozen}} +
+        (1 - \lambda) \, \mathbf{A}^m_{\mathrm{learned}}
+
+    Both are normalised kNN graphs, of the features :math:`\mathbf{x}^m_i` and of their projection
+    :math:`\mathbf{W}^m \mathbf{x}^m_i + \mathbf{b}^m`, from
+    `"Mining Latent Structures for Multimedia Recommendation"
+    <https://arxiv.org/abs/2104.09036>`_ (Eqs. 3-5). :meth:`rebuild` chooses the neighbours; the
+    weights of the edges to them are computed whenever they are needed, with gradient. As with the
+    authors, an item is one of its own :math:`k` neighbours.
+
+    Args:
+        num_items: Number of items.
+        in_channels: Channels of each modality; :obj:`None` where the features aren't read.
+        item_graphs: The relations of the frozen graphs, in the order of :obj:`in_channels`;
+            :obj:`None` builds them from the features.
+        out_channels: Channels of the projected features.
+        skip_weight: The weight :math:`\lambda`. At 1 nothing is learned.
+        k: Neighbours per item in what is built here.
+
+    Raises:
+        ValueError: If an argument is out of range or doesn't fit another.
+    """
+
+    def __init__(
+        self,
+        num_items: int,
+        in_channels: Mapping[str, int] | None,
+        item_graphs: Sequence[str] | None,
+        out_channels: int,
+        skip_weight: float,
+        k: int,
+    ) -> None:
+        super().__init__()
+        check_positive('k', k)
+        if not 0 <= skip_weight <= 1:
+            raise ValueError(f"'skip_weight' must lie in [0, 1] (got {skip_weight})")
+        _check_modalities(in_channels, item_graphs, skip_weight)
+        self.num_items = num_items
+        self.item_graphs = None if item_graphs is None else tuple(item_graphs)
+        self.skip_weight = skip_weight
+        self.k = k
+        reads = in_channels is not None and (item_graphs is None or skip_weight < 1)
+        self.features = ItemFeatures(in_channels or {}) if reads else None
+        self.lins = ModuleList()
+        if in_channels and skip_weight < 1:
+            self.lins.extend(Linear(width, out_channels) for width in in_channels.values())
+        self._neighbors: list[Tensor] | None = None
+        self._frozen, self._learned, self._weights = TensorCache(), TensorCache(), TensorCache()
+        self.reset_parameters()
+
+    def __len__(self) -> int:
+        if self.item_graphs is not None:
+            return len(self.item_graphs)
+        assert self.features is not None
+        return len(self.features.in_channels)
+
+    def reset_parameters(self) -> None:
+        """Draw new projections; forget the neighbours and what was built."""
+        for lin in self.lins:
+            assert isinstance(lin, Linear)
+            lin.reset_parameters()
+        if self.features is not None:
+            self.features.clear()
+        self._forget_neighbors()
+        self._frozen.clear()
+
+    def _forget_neighbors(self) -> None:
+        self._neighbors = None
+        self._learned.clear()
+        self._weights.clear()
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def rebuild(self, data: HeteroData) -> None:
+        """Choose the neighbours of the learned graphs anew; nothing to do where none is learned."""
+        self._forget_neighbors()
+        if self.skip_weight < 1:
+            graphs = self._nearest(self._projected(self._features_of(data)))
+            self._neighbors = [edge_index[:, similarity > 0] for edge_index, similarity in graphs]
+
+    def forward(self, data: HeteroData) -> list[LatentGraph]:
+        """Return the graph of each modality.
+
+        Args:
+            data: The train graph, with the features or the item graphs.
+
+        Raises:
+            ValueError: If the data lacks features or graphs, or has features of other channels.
+        """
+        features = self._features_of(data)
+        frozen = self._frozen_graphs(data, features)
+        if self.skip_weight == 1:
+            return [LatentGraph(pair) for pair in frozen]
+        if self._neighbors is None:
+            self.rebuild(data)
+        learned = self._learned_graphs(features)
+        weights = self._learned_weights(features, learned)
+        return [
+            LatentGraph(pair, neighbors, weight)
+            for pair, (_, neighbors), weight in zip(frozen, learned, weights, strict=True)
+        ]
+
+    def _features_of(self, data: HeteroData) -> Features:
+        """Return the features that are read; their masks are made anew when the data changes."""
+        if self.features is None:
+            return []
+        dtypes = [parameter.dtype for parameter in self.parameters()]
+        return self.features.get(data, dtypes[0] if dtypes else torch.float)
+
+    def _projected(self, features: Features) -> Features:
+        return [(lin(x), present) for lin, (x, present) in zip(self.lins, features, strict=True)]
+
+    def _nearest(self, features: Features) -> list[WeightedGraph]:
+        return [content_neighbors(*pair, self.k, exclude_self=False) for pair in features]
+
+    def _frozen_graphs(self, data: HeteroData, features: Features) -> list[CSRPair]:
+        size = self.num_items, self.num_items
+        given = [item_graph(data, relation) for relation in self.item_graphs or ()]
+
+        def build() -> list[CSRPair]:
+            graphs = given or [
+                normalize_similarity(*graph, self.num_items) for graph in self._nearest(features)
+            ]
+            return [CSRPair(index, self.skip_weight * weight, size) for index, weight in graphs]
+
+        made_from = [tensor for graph in given for tensor in graph] or _masks(features)
+        graphs: list[CSRPair] = self._frozen.get(made_from, build)
+        return graphs
+
+    def _learned_graphs(self, features: Features) -> list[tuple[Tensor, CSRPair]]:
+        """Return the edges from the neighbours, on the device of the features, in two forms."""
+        assert self._neighbors is not None
+        neighbors, size = self._neighbors, (self.num_items, self.num_items)
+
+        def build() -> list[tuple[Tensor, CSRPair]]:
+            edges = [index.to(features[0][0].device) for index in neighbors]
+            return [(index, CSRPair(index, size=size)) for index in edges]
+
+        graphs: list[tuple[Tensor, CSRPair]] = self._learned.get(_masks(features), build)
+        return graphs
+
+    def _learned_weights(
+        self, features: Features, learned: Sequence[tuple[Tensor, CSRPair]]
+    ) -> list[Tensor]:
+        def build() -> list[Tensor]:
+            weights = []
+            for (x, _), (edge_index, graph) in zip(self._projected(features), learned, strict=True):
+                x = F.normalize(x, dim=1)
+                similarity = edge_scores(graph, x, x).clamp(min=0)  # They may have moved apart.
+                weight = symmetric_normalize(edge_index, similarity, self.num_items)
+                weights.append((1 - self.skip_weight) * weight)
+            return weights
+
+        if torch.is_grad_enabled():
+            return build()
+        made_from = [*_masks(features), *self.parameters()]
+        weights: list[Tensor] = self._weights.get(made_from, torch.no_grad()(build))
+        return weights
+
+    def get_extra_state(self) -> dict[str, Tensor]:
+        """Return the neighbours, so that a checkpoint scores the same."""
+        return {str(place): index for place, index in enumerate(self._neighbors or [])}
+
+    def set_extra_state(self, state: dict[str, Tensor]) -> None:
+        """Take the neighbours from a checkpoint."""
+        self._forget_neighbors()
+        if len(state) not in (0, len(self.lins)):
+            raise ValueError(
+                f'the checkpoint holds learned item graphs of {len(state)} modalities, but the '
+                f'model learns {len(self.lins)}'
+            )
+        if state:
+            self._neighbors = [state[str(place)] for place in range(len(state))]
+
+    def __repr__(self) -> str:
+        return f'{self.__class__.__name__}({len(self)}, skip_weight={self.skip_weight}, k={self.k})'
+
+
+def _masks(features: Features) -> list[Tensor]:
+    return [present for _, present in features]
+
+
+def _check_modalities(
+    in_channels: Mapping[str, int] | None, item_graphs: Sequence[str] | None, skip_weight: float
+) -> None:
+    if isinstance(item_graphs, str) or (item_graphs is not None and len(item_graphs) == 0):
+        raise ValueError(f"'item_graphs' must name relations or be None (got {item_graphs!r})")
+    if item_graphs is None and not in_channels:
+        raise ValueError("'in_channels' is needed to build item graphs, or name 'item_graphs'")
+    if skip_weight < 1 and not in_channels:
+        raise ValueError(
+            f"'in_channels' is needed to learn item graphs (got skip_weight={skip_weight}); data "
+            'without item features uses skip_weight=1'
+        )
+    if item_graphs is not None and in_channels and len(item_graphs) != len(in_channels):
+        raise ValueError(
+            f"'item_graphs' must name one relation for each modality {list(in_channels)} "
+            f'(got {tuple(item_graphs)})'
+        )

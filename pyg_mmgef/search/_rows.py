@@ -1,0 +1,215 @@
+"""Item features as the searches read them: checked, float32, compared by one metric."""
+
+import hashlib
+import warnings
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyg_mmgef.validate import check_choice, check_finite
+
+__all__ = ['METRICS', 'SearchRows']
+
+METRICS = ('cosine', 'ip', 'l2')
+SAFE_NORM = (1e-15, 1e15)  # Squares of float32 rows neither under- nor overflow in between.
+FINGERPRINT_ROWS = 2**14
+DIFFERENCE_ENTRIES = 2**20  # Coordinates of differences held at a time: 4 MiB stay in the cache.
+
+
+class SearchRows:
+    r"""A matrix of item features and the metric that compares its rows.
+
+    Features in float32, a memory-mapped array among them, are read where they are and never
+    copied for the cosine metric: a row is scaled by its inverse length when it is used. Other
+    precisions are converted to float32 once; for L2 distances a copy is centred once, which
+    keeps distances and the digits that carry them.
+
+    Args:
+        x: Item features, a tensor or an array, floating point. Shape: ``[N, channels]``.
+        metric: ``'cosine'``, ``'ip'`` or ``'l2'``. (default: ``'cosine'``)
+
+    Raises:
+        ValueError: If :obj:`x` isn't a non-empty floating point matrix of finite values, or the
+            metric is unknown.
+    """
+
+    def __init__(self, x: Tensor | np.ndarray, metric: str = 'cosine') -> None:
+        check_choice('metric', metric, METRICS)
+        x = _as_tensor(x).detach().float()
+        norm = torch.linalg.vector_norm(x, dim=1)
+        if not bool(torch.isfinite(norm).all()):  # Not finite, or just very long.
+            check_finite('x', x)
+        _meet_csr_warning()
+        self.metric = metric
+        self.x = x
+        self.scale: Tensor | None = None
+        self.has_content = torch.ones_like(norm, dtype=torch.bool)
+        if metric == 'cosine':
+            usual = ((norm == 0) | ((norm > SAFE_NORM[0]) & (norm < SAFE_NORM[1]))).all()
+            if not bool(usual):
+                length = x.abs().amax(dim=1, keepdim=True)
+                self.x = x / torch.where(length > 0, length, 1.0)
+                norm = torch.linalg.vector_norm(self.x, dim=1)
+            self.has_content = norm > 0
+            self.scale = torch.where(self.has_content, 1 / norm, 0.0)
+        self.center: Tensor | None = None
+        if metric == 'l2':
+            self.center = x.mean(dim=0, dtype=torch.float64).float()
+
+    @property
+    def num_items(self) -> int:
+        """Number of rows."""
+        return self.x.size(0)
+
+    @property
+    def channels(self) -> int:
+        """Number of columns."""
+        return self.x.size(1)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the features are."""
+        return self.x.device
+
+    def __getitem__(self, index: slice | Tensor) -> Tensor:
+        """Return rows as a search reads them: cosine, of length one; L2, centred."""
+        rows = self.x[index] if isinstance(index, slice) else self.x.index_select(0, index)
+        if self.center is not None:
+            return rows - self.center
+        return rows if self.scale is None else rows * self.scale[index, None]
+
+    def select(self, index: Tensor) -> 'SearchRows':
+        """Return the features of some of the items (a copy)."""
+        out = object.__new__(SearchRows)
+        out.metric = self.metric
+        out.center = self.center
+        out.x = self.x[index]
+        out.scale = None if self.scale is None else self.scale[index]
+        out.has_content = self.has_content[index]
+        return out
+
+    def queries(self, x: Tensor | np.ndarray) -> 'SearchRows':
+        """Return features of other items, to be compared with these.
+
+        Args:
+            x: Features of other items. Shape: ``[Q, channels]``.
+
+        Raises:
+            ValueError: If they are no finite matrix, or have other channels.
+        """
+        other = SearchRows(x, self.metric)
+        if other.channels != self.channels:
+            raise ValueError(
+                f"'x' must have the {self.channels} channels of the index (got {other.channels})"
+            )
+        other.center = self.center
+        return other
+
+    def append(self, x: Tensor | np.ndarray) -> 'SearchRows':
+        """Return the features with those of other items appended (a copy)."""
+        other = self.queries(x)
+        out = object.__new__(SearchRows)
+        out.metric, out.center = self.metric, self.center
+        out.x = torch.cat([self.x, other.x])
+        out.has_content = torch.cat([self.has_content, other.has_content])
+        out.scale = None
+        if self.scale is not None and other.scale is not None:
+            out.scale = torch.cat([self.scale, other.scale])
+        return out
+
+    def fingerprint(self) -> str:
+        """Return a checksum of metric, shape and values."""
+        digest = hashlib.blake2b(f'{self.metric} {list(self.x.shape)}'.encode(), digest_size=16)
+        for rows in self.x.split(FINGERPRINT_ROWS):
+            digest.update(rows.cpu().contiguous().numpy().data)
+        return digest.hexdigest()
+
+    def score(self, query: 'SearchRows', row: Tensor, candidate: Tensor) -> Tensor:
+        r"""Return the float32 similarity of some queries and their candidate items.
+
+        Inner products are read straight from the rows (PyTorch's
+        :func:`~torch.sparse.sampled_addmm`, a fused gather and dot product: nothing of the size
+        ``[Q, C, channels]`` is held); L2 distances come from differences.
+
+        Args:
+            query: The queries; these features themselves, or others by :meth:`queries`.
+            row: Which of them. Shape: ``[Q]``.
+            candidate: Ids of items, -1 for none. Shape: ``[Q, C]``.
+
+        Returns:
+            Cosines, inner products or negative squared distances, :math:`-\infty` where there is
+            no candidate. Shape: ``[Q, C]``.
+        """
+        chosen = candidate >= 0
+        item = candidate[chosen]
+        count = chosen.sum(dim=1)
+        rows = query.x.index_select(0, row)
+        if self.metric == 'l2':
+            score = self._distance(rows, item, count)
+        else:
+            end = count.cumsum(0)
+            shape = (len(rows), self.num_items)
+            pattern = torch.sparse_csr_tensor(
+                torch.cat([end.new_zeros(1), end]),
+                item,
+                rows.new_zeros(len(item)),
+                shape,
+                check_invariants=False,
+            )
+            score = torch.sparse.sampled_addmm(pattern, rows, self.x.t(), beta=0.0).values()
+            if self.scale is not None and query.scale is not None:
+                score = score * self.scale[item] * query.scale[row].repeat_interleave(count)
+        out = rows.new_full(candidate.shape, float('-inf'))
+        out[chosen] = score
+        return out
+
+    def _distance(self, rows: Tensor, item: Tensor, count: Tensor) -> Tensor:
+        owner = torch.arange(len(rows), device=self.device).repeat_interleave(count)
+        size = max(1, DIFFERENCE_ENTRIES // self.channels)
+        parts = []
+        for one, other in zip(owner.split(size), item.split(size), strict=True):
+            difference = self.x.index_select(0, other).sub_(rows.index_select(0, one))
+            parts.append(difference.square_().sum(dim=1).neg_())
+        return torch.cat(parts)
+
+    def best(self, item: Tensor, candidate: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        r"""Return the :obj:`k` most similar candidates of each item, best first, itself excluded.
+
+        Args:
+            item: Item ids. Shape: ``[Q]``.
+            candidate: Ids of different items, -1 for none. Shape: ``[Q, C]``, ``C`` at least
+                :obj:`k`. With fewer than :obj:`k` others among them, the last scores are
+                :math:`-\infty`.
+            k: Number kept.
+        """
+        score = self.score(self, item, candidate)
+        score = score.masked_fill(candidate == item[:, None], float('-inf'))
+        score, index = score.topk(k, dim=1)
+        return score, candidate.gather(1, index)
+
+
+@cache
+def _meet_csr_warning() -> None:
+    """Let torch say here that CSR is in beta: once per process, so not in one of many threads."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='Sparse CSR tensor support is in beta')
+        torch.eye(1).to_sparse_csr()
+
+
+def _as_tensor(x: Tensor | np.ndarray) -> Tensor:
+    if isinstance(x, np.ndarray):
+        if x.dtype.byteorder not in '=|' or any(step < 0 for step in x.strides):
+            x = np.ascontiguousarray(x, dtype=x.dtype.newbyteorder('='))
+        with warnings.catch_warnings():
+            # torch warns of a read-only array, such as a memory map; nobody writes to it here.
+            warnings.filterwarnings('ignore', 'The given NumPy array is not writable')
+            x = torch.from_numpy(x)
+    if not isinstance(x, Tensor):
+        raise ValueError(f"'x' must be a tensor or a NumPy array (got {type(x).__name__})")
+    if x.dim() != 2 or x.size(0) == 0 or x.size(1) == 0:
+        raise ValueError(f"'x' must be a non-empty [N, channels] matrix (got {list(x.shape)})")
+    if not x.is_floating_point():
+        raise ValueError(f"'x' must be floating point (got {x.dtype}); convert with '.float()'")
+    return x

@@ -1,0 +1,231 @@
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch_geometric import EdgeIndex
+from torch_geometric.utils import cumsum
+
+from pyg_mmgef.sparse._matmul import HALF, multiply, sample, with_values
+from pyg_mmgef.sparse._row_sparse import RowSparse
+from pyg_mmgef.validate import check_edge_index, check_edge_weight, check_increasing
+
+__all__ = ['CSRPair']
+
+
+class CSRPair:
+    r"""A sparse matrix in CSR form together with its transpose.
+
+    The matrix :math:`\mathbf{A}` has a row per destination and a column per source node, so that
+    ``pair.matmul(x)`` is one step of weighted message passing,
+
+    .. math::
+        \mathbf{x}^{\prime}_i = \sum_{j \in \mathcal{N}(i)} w_{j \to i} \, \mathbf{x}_j .
+
+    Both orders are sorted once, here. The backward multiplies by the kept transpose, where
+    autograd's own backward of a sparse product transposes anew in every step; the gradient of
+    learnable edge weights is a sampled product that never materialises one row per edge. On the
+    CPU the products are compiled code, where there was a compiler, and torch's elsewhere. The
+    convolutions of :mod:`pyg_mmgef.nn`, built with ``normalize=False``, take a :class:`CSRPair` in
+    place of an ``edge_index``.
+
+    Args:
+        edge_index: Edges, source → destination. Shape: ``[2, E]``. An
+            :class:`~torch_geometric.EdgeIndex` contributes the orders it has cached.
+        edge_weight: Fixed edge weights, or :obj:`None` for ones. Shape: ``[E]``.
+        size: Number of source and of destination nodes. May be :obj:`None` only for an
+            :class:`~torch_geometric.EdgeIndex` that knows its sparse size.
+
+    Raises:
+        ValueError: If ids are out of range, :obj:`edge_weight` has another length, or
+            :obj:`size` is missing.
+
+    Example:
+        >>> edge_index = torch.tensor([[0, 1, 1], [0, 0, 2]])
+        >>> pair = CSRPair(edge_index, size=(2, 3))
+        >>> pair.matmul(torch.tensor([[1.0], [10.0]])).view(-1)
+        tensor([11.,  0., 10.])
+    """
+
+    def __init__(
+        self,
+        edge_index: Tensor,
+        edge_weight: Tensor | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        if isinstance(edge_index, EdgeIndex) and size is None:
+            num_rows, num_cols = edge_index.get_sparse_size()
+            size = (num_rows, num_cols)
+        if size is None:
+            raise ValueError("'size' is missing; pass (num_source_nodes, num_destination_nodes)")
+        check_edge_index('edge_index', edge_index, size, ('source node', 'destination node'))
+        if edge_weight is None:
+            edge_weight = torch.ones(edge_index.size(1), device=edge_index.device)
+        check_edge_weight('edge_weight', edge_weight, edge_index)
+        self.size = size
+        (ptr, index), (ptr_t, index_t), self._perm, self._perm_t = _both_orders(edge_index, size)
+        edge_weight = edge_weight.detach()
+        with warnings.catch_warnings():  # torch says once per process that CSR is in beta.
+            warnings.filterwarnings('ignore', message='Sparse CSR tensor support is in beta')
+            self._matrix = _csr(ptr, index, edge_weight[self._perm], (size[1], size[0]))
+        self._transpose = _csr(ptr_t, index_t, edge_weight[self._perm_t], size)
+
+    @property
+    def num_edges(self) -> int:
+        """Number of edges."""
+        return self._perm.numel()
+
+    @property
+    def num_incoming(self) -> Tensor:
+        """Number of edges that each destination receives. Shape: ``[num_destination_nodes]``."""
+        return self._matrix.crow_indices().diff()
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the matrices."""
+        return self._perm.device
+
+    def t(self) -> 'CSRPair':
+        """Return the pair of the reversed graph, destination → source; nothing is copied."""
+        out = object.__new__(CSRPair)
+        out.size = (self.size[1], self.size[0])
+        out._matrix, out._transpose = self._transpose, self._matrix
+        out._perm, out._perm_t = self._perm_t, self._perm
+        return out
+
+    def to(self, device: torch.device | str) -> 'CSRPair':
+        """Return the pair on another device."""
+        out = object.__new__(CSRPair)
+        out.size = self.size
+        out._matrix, out._transpose = self._matrix.to(device), self._transpose.to(device)
+        out._perm, out._perm_t = self._perm.to(device), self._perm_t.to(device)
+        return out
+
+    def matrix(self, dtype: torch.dtype, edge_weight: Tensor | None = None) -> Tensor:
+        r"""Return :math:`\mathbf{A}` as a sparse CSR tensor, without gradient.
+
+        Args:
+            dtype: The type of its values.
+            edge_weight: Weights that replace the fixed ones, in the order of the edges the pair
+                was made from. Shape: ``[E]``. (default: :obj:`None`)
+        """
+        if edge_weight is not None:
+            return with_values(self._matrix, edge_weight.detach()[self._perm].to(dtype))
+        return self._matrix if self._matrix.dtype == dtype else self._matrix.to(dtype)
+
+    def matmul(
+        self, x: Tensor, edge_weight: Tensor | None = None, rows: Tensor | None = None
+    ) -> Tensor:
+        r"""Return :math:`\mathbf{A} \mathbf{x}`, or some of its rows.
+
+        Args:
+            x: Source features. Shape: ``[num_source_nodes, channels]``.
+            edge_weight: Weights that replace the fixed ones, in the order of the edges the pair
+                was made from. They may require a gradient. Shape: ``[E]``. (default: :obj:`None`)
+            rows: The increasing ids of the destinations that somebody reads, where the others
+                need not be computed; :obj:`None` means all. Shape: ``[R]``.
+                (default: :obj:`None`)
+
+        Returns:
+            Shape: ``[num_destination_nodes, channels]`` or ``[R, channels]``.
+
+        Raises:
+            ValueError: If :obj:`x` or :obj:`edge_weight` has another number of rows, or
+                :obj:`rows` are out of range or don't increase.
+        """
+        if x.dim() != 2 or x.size(0) != self.size[0]:
+            raise ValueError(
+                f"'x' must have shape [{self.size[0]}, channels], one row per source node "
+                f'(got {list(x.shape)})'
+            )
+        if edge_weight is not None and edge_weight.shape != self._perm.shape:
+            raise ValueError(
+                f"'edge_weight' must have shape [{self.num_edges}], one weight an edge "
+                f'(got {list(edge_weight.shape)})'
+            )
+        if rows is not None:
+            check_increasing('rows', rows, self.size[1], 'destination node')
+        if x.dtype in HALF:
+            return _CSRMatmul.apply(x.float(), edge_weight, rows, self).to(x.dtype)
+        return _CSRMatmul.apply(x, edge_weight, rows, self)
+
+    def check_ends(self, x_source: Tensor, x_destination: Tensor) -> None:
+        """Raise a :class:`ValueError` unless features of both ends fit the graph and each other."""
+        sizes = x_source.size(0), x_destination.size(0)
+        if sizes != self.size or x_source.shape[1:] != x_destination.shape[1:]:
+            raise ValueError(
+                f"'x_source' and 'x_destination' must have {self.size[0]} and {self.size[1]} rows "
+                f'of the same width (got {list(x_source.shape)} and {list(x_destination.shape)})'
+            )
+        if x_source.dtype != x_destination.dtype:
+            raise ValueError(
+                f"'x_source' and 'x_destination' must have one type (got {x_source.dtype} and "
+                f'{x_destination.dtype})'
+            )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> 'CSRPair':
+        return self  # It never changes, and torch cannot deep-copy sparse CSR tensors.
+
+    def __repr__(self) -> str:
+        return f'{self.__class__.__name__}(size={self.size}, num_edges={self.num_edges})'
+
+
+def _both_orders(
+    edge_index: Tensor, size: tuple[int, int]
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Tensor, Tensor]:
+    """Return both compressed forms and the permutations from edge order into each."""
+    if isinstance(edge_index, EdgeIndex) and edge_index.is_sorted:
+        identity = torch.arange(edge_index.size(1), device=edge_index.device)
+        (ptr, index), perm = edge_index.get_csc()
+        (ptr_t, index_t), perm_t = edge_index.get_csr()
+        perm = identity if perm is None else perm
+        perm_t = identity if perm_t is None else perm_t
+        form = (_extended(ptr, size[1]), index.long())
+        form_t = (_extended(ptr_t, size[0]), index_t.long())
+        return form, form_t, perm, perm_t
+    source, destination = edge_index.as_subclass(Tensor).long()
+    perm = (destination * size[0] + source).argsort(stable=True)
+    perm_t = (source * size[1] + destination).argsort(stable=True)
+    form = (_pointer(destination, size[1]), source[perm])
+    form_t = (_pointer(source, size[0]), destination[perm_t])
+    return form, form_t, perm, perm_t
+
+
+def _extended(pointer: Tensor, num_rows: int) -> Tensor:
+    """Return the row pointer of an EdgeIndex for all rows; it may end at the last with an edge."""
+    missing = num_rows + 1 - pointer.numel()
+    return torch.cat([pointer, pointer[-1:].expand(missing)]).long()
+
+
+def _pointer(index: Tensor, num_rows: int) -> Tensor:
+    return cumsum(torch.bincount(index, minlength=num_rows))
+
+
+def _csr(pointer: Tensor, index: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+    return torch.sparse_csr_tensor(pointer, index, values, shape, check_invariants=False)
+
+
+class _CSRMatmul(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, edge_weight: Tensor | None, rows: Tensor | None, pair: CSRPair
+    ) -> Tensor:
+        ctx.pair, ctx.rows = pair, rows
+        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, edge_weight)
+        return multiply(pair.matrix(x.dtype, edge_weight), x, rows=rows)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        pair: CSRPair = ctx.pair
+        x, edge_weight = ctx.saved_tensors
+        grad_x = grad_weight = None
+        if ctx.needs_input_grad[0]:
+            transpose = pair.t().matrix(grad.dtype, edge_weight)
+            grad_x = multiply(transpose, RowSparse(grad, ctx.rows, pair.size[1]))
+        if ctx.needs_input_grad[1]:
+            grad_weight = torch.empty_like(edge_weight)
+            by_entry = sample(pair.matrix(grad.dtype), grad, x, rows=ctx.rows)
+            grad_weight[pair._perm] = by_entry.to(edge_weight.dtype)
+        return grad_x, grad_weight, None, None

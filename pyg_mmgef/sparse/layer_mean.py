@@ -1,0 +1,135 @@
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from pyg_mmgef.sparse._matmul import HALF, multiply
+from pyg_mmgef.sparse._row_sparse import RowSparse
+from pyg_mmgef.sparse.csr_pair import CSRPair
+from pyg_mmgef.validate import check_increasing
+
+__all__ = ['layer_mean']
+
+
+def layer_mean(
+    pair: CSRPair,
+    x_source: Tensor,
+    x_destination: Tensor,
+    num_layers: int,
+    *,
+    sources: Tensor | None = None,
+    destinations: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    r"""Propagate both sides of a bipartite graph to each other, and average over the layers.
+
+    .. math::
+        \mathbf{z}_d = \frac{1}{L + 1} \sum_{l=0}^{L} \mathbf{x}^{(l)}_d, \qquad
+        \mathbf{x}^{(l+1)}_d = \mathbf{A} \mathbf{x}^{(l)}_s, \qquad
+        \mathbf{x}^{(l+1)}_s = \mathbf{A}^{\top} \mathbf{x}^{(l)}_d
+
+    and likewise :math:`\mathbf{z}_s`: LightGCN's propagation
+    (`arXiv 2002.02126 <https://arxiv.org/abs/2002.02126>`_, Eqs. 3-4 and 8) over the whole graph.
+    The operator is linear and symmetric, so the backward is the operator itself and no layer is
+    kept for it. Of the last layer only the nodes that are read are computed, and the first
+    product of the backward leaves out the others.
+
+    Args:
+        pair: The normalised graph.
+        x_source: Shape: ``[num_source_nodes, channels]``.
+        x_destination: Shape: ``[num_destination_nodes, channels]``.
+        num_layers: Number of layers :math:`L`.
+        sources: The increasing ids of the source nodes that somebody reads; :obj:`None` means
+            all. Shape: ``[S]``. (default: :obj:`None`)
+        destinations: Those of the destination nodes. Shape: ``[D]``. (default: :obj:`None`)
+
+    Returns:
+        :math:`\mathbf{z}_s` and :math:`\mathbf{z}_d`, with a row per node that is read.
+
+    Raises:
+        ValueError: If features don't fit the graph or each other, or ids are out of range or
+            don't increase.
+
+    Example:
+        >>> pair = CSRPair(torch.tensor([[0, 1], [0, 0]]), size=(2, 1))
+        >>> z_source, z_destination = layer_mean(pair, torch.ones(2, 1), torch.ones(1, 1), 1)
+        >>> z_source.view(-1), z_destination.view(-1)
+        (tensor([1., 1.]), tensor([1.5000]))
+    """
+    pair.check_ends(x_source, x_destination)
+    if sources is not None:
+        check_increasing('sources', sources, pair.size[0], 'source node')
+    if destinations is not None:
+        check_increasing('destinations', destinations, pair.size[1], 'destination node')
+    graph = sources, destinations, pair, num_layers
+    if x_source.dtype in HALF:
+        z_source, z_destination = _LayerMean.apply(x_source.float(), x_destination.float(), *graph)
+        return z_source.to(x_source.dtype), z_destination.to(x_source.dtype)
+    return _LayerMean.apply(x_source, x_destination, *graph)
+
+
+class _LayerMean(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x_source: Tensor,
+        x_destination: Tensor,
+        sources: Tensor | None,
+        destinations: Tensor | None,
+        pair: CSRPair,
+        num_layers: int,
+    ) -> tuple[Tensor, Tensor]:
+        ctx.graph = sources, destinations, pair, num_layers
+        z_source, z_destination = _sum_layers(
+            pair,
+            RowSparse(x_source, None, pair.size[0]),
+            RowSparse(x_destination, None, pair.size[1]),
+            num_layers,
+            sources,
+            destinations,
+        )
+        scale = 1 / (num_layers + 1)
+        return z_source.mul_(scale), z_destination.mul_(scale)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_source: Tensor, grad_destination: Tensor) -> tuple[Any, ...]:
+        sources, destinations, pair, num_layers = ctx.graph
+        scale = 1 / (num_layers + 1)
+        x_source, x_destination = _sum_layers(
+            pair,
+            RowSparse(grad_source * scale, sources, pair.size[0]),
+            RowSparse(grad_destination * scale, destinations, pair.size[1]),
+            num_layers,
+        )
+        return x_source, x_destination, None, None, None, None
+
+
+def _sum_layers(
+    pair: CSRPair,
+    source: RowSparse,
+    destination: RowSparse,
+    num_layers: int,
+    sources: Tensor | None = None,
+    destinations: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return new tensors with the sum over the layers, for some nodes of each side or for all.
+
+    By Horner's rule it is x + A (x + A (x + ...)), so no layer is kept but the last.
+    """
+    dtype = source.x.dtype
+    forth, back = pair.matrix(dtype), pair.t().matrix(dtype)
+    h_source, h_destination = source, destination
+    for _ in range(num_layers - 1):
+        h_source, h_destination = (
+            RowSparse(multiply(back, h_destination, add=source), None, pair.size[0]),
+            RowSparse(multiply(forth, h_source, add=destination), None, pair.size[1]),
+        )
+    if num_layers == 0:
+        return source.take(sources), destination.take(destinations)
+    add_to_source = source if sources is None else source.take(sources)
+    add_to_destination = destination if destinations is None else destination.take(destinations)
+    return (
+        multiply(back, h_destination, rows=sources, add=add_to_source),
+        multiply(forth, h_source, rows=destinations, add=add_to_destination),
+    )

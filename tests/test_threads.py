@@ -1,0 +1,99 @@
+import time
+from threading import Thread, get_ident
+
+import faiss
+import pytest
+import torch
+
+from pyg_mmgef._threads import limit_threads, run_jobs
+
+
+def test_limits_and_restores_even_after_an_error() -> None:
+    before = torch.get_num_threads(), faiss.omp_get_max_threads()
+
+    def work() -> None:
+        with limit_threads(1):
+            assert torch.get_num_threads() == 1
+            assert faiss.omp_get_max_threads() == 1
+            raise RuntimeError('inside')
+
+    with pytest.raises(RuntimeError, match='inside'):
+        work()
+    assert (torch.get_num_threads(), faiss.omp_get_max_threads()) == before
+
+
+def test_none_changes_nothing() -> None:
+    before = torch.get_num_threads()
+    with limit_threads(None):
+        assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize('num_threads', [0, -1, 1.5, True])
+def test_must_be_a_positive_integer(num_threads: int) -> None:
+    with (
+        pytest.raises(ValueError, match="'num_threads' must be a positive integer"),
+        limit_threads(num_threads),
+    ):
+        pass
+
+
+class TestJobs:
+    @pytest.mark.parametrize('concurrent', [True, False])
+    def test_results_in_order(self, concurrent: bool) -> None:
+        def wait(number: int) -> int:
+            time.sleep(0.002 * (number % 3))
+            return number
+
+        assert run_jobs(wait, range(40), concurrent=concurrent) == list(range(40))
+        assert run_jobs(wait, []) == []
+
+    def test_each_computes_with_one_thread_and_all_are_given_back(self) -> None:
+        with limit_threads(3):
+            found = run_jobs(lambda job: (torch.get_num_threads(), get_ident()), range(50))
+            assert torch.get_num_threads() == 3
+            inherited: list[int] = []
+            thread = Thread(target=lambda: inherited.append(torch.get_num_threads()))
+            thread.start()
+            thread.join()
+            assert inherited == [3]
+        assert {threads for threads, _ in found} == {1}
+        assert get_ident() not in {ident for _, ident in found}
+
+    def test_one_after_the_other_in_this_thread(self) -> None:
+        with limit_threads(3):
+            found = run_jobs(
+                lambda job: (torch.get_num_threads(), get_ident()), range(5), concurrent=False
+            )
+        assert set(found) == {(3, get_ident())}
+
+    @pytest.mark.parametrize('num_threads', [1, 2])
+    def test_they_meet_the_inference_mode_of_the_caller(self, num_threads: int) -> None:
+        def add(job: int) -> bool:
+            total[job] += 1
+            return torch.is_inference_mode_enabled()
+
+        with limit_threads(num_threads):
+            total = torch.zeros(4)
+            assert not any(run_jobs(add, range(4)))
+            with torch.inference_mode():
+                total = torch.zeros(4)
+                assert all(run_jobs(add, range(4)))
+
+    def test_an_error_ends_the_rest(self) -> None:
+        started = []
+
+        def work(number: int) -> None:
+            started.append(number)
+            time.sleep(0.001)
+            if number == 3:
+                raise RuntimeError('job 3')
+
+        with limit_threads(2), pytest.raises(RuntimeError, match='job 3'):
+            run_jobs(work, range(5000))
+        assert len(started) < 4000
+
+    def test_progress_only_when_asked(self, capsys: pytest.CaptureFixture[str]) -> None:
+        run_jobs(abs, range(3), desc='counting')
+        assert capsys.readouterr() == ('', '')
+        run_jobs(abs, range(3), desc='counting', verbose=True)
+        assert 'counting: 100%' in capsys.readouterr().err
