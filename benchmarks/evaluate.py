@@ -133,8 +133,7 @@ def dense(case: Case) -> dict[str, float]:
 
 def our_items(case: Case) -> tuple[Tensor, Tensor]:
     users = torch.arange(int(case.target[0].max()) + 1)
-    items, scores = recommend(case.z_user, case.z_item, users, k=K, exclude=case.exclude)
-    return scores, items
+    return recommend(case.z_user, case.z_item, users, k=K, exclude=case.exclude)
 
 
 def pyg_items(case: Case, batch_size: int) -> tuple[Tensor, Tensor]:

@@ -271,7 +271,7 @@ def print_recommendations(
         return title + (' (new)' if bool(is_new[item]) else '')
 
     users = edge_index[0].unique()[:3]
-    items, _ = recommend(*z, users, k=10, exclude=edge_index)
+    _, items = recommend(*z, users, k=10, exclude=edge_index)
     for user, row in zip(users.tolist(), items.tolist(), strict=True):
         liked = edge_index[1, edge_index[0] == user][:5].tolist()
         print(f'User {user} bought: ' + '; '.join(map(describe, liked)))

@@ -89,7 +89,7 @@ trainer.test(module, interactions, ckpt_path='best', weights_only=True)
 with torch.inference_mode():
     z_user, z_item = module.model.eval()(train)
 taken = dataset[0][INTERACTS].edge_index
-items, scores = recommend(z_user, z_item, k=10, exclude=taken)
+scores, items = recommend(z_user, z_item, k=10, exclude=taken)
 users = torch.arange(items.size(0))[:, None].expand_as(items)
 found = items >= 0  # A user who has nearly everything gets fewer.
 columns = {

@@ -104,8 +104,8 @@ def listed_names(module: Path) -> list[str]:
     """The names in ``__all__`` of a module."""
     for node in ast.parse((PACKAGE / module).read_text()).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == '__all__':
-            names: list[str] = ast.literal_eval(node.value)
-            return names
+            assert isinstance(node.value, ast.List)
+            return [name.value for name in node.value.elts if isinstance(name, ast.Constant)]
     return []
 
 

@@ -199,7 +199,7 @@ for name, value in evaluate_ranking(
 
 user = dataset.user_ids.to_rows([7])
 taken = data[INTERACTS].edge_index
-items, scores = recommend(z_user, z_item, user, k=6, exclude=taken)
+scores, items = recommend(z_user, z_item, user, k=6, exclude=taken)
 print(dict(zip(dataset.item_ids.to_ids(items[0]), scores[0].tolist(), strict=True)))
 show(taken[1, taken[0] == user][:6].tolist(), ['has'] * 6)
 

@@ -41,7 +41,7 @@ def recommendations(run: LoadedRun, users: Tensor | None, k: int) -> dict[str, l
     Nothing that a user has, in train, validation or test, is recommended again.
     """
     exclude = run.seen('val', 'test')
-    items, scores = recommend(run.z_user, run.z_item, users, k=k, exclude=exclude)
+    scores, items = recommend(run.z_user, run.z_item, users, k=k, exclude=exclude)
     users = torch.arange(run.z_user.size(0)) if users is None else users
     rank = torch.arange(1, k + 1).expand_as(items)
     is_item = items >= 0  # A user may have fewer items left.

@@ -108,7 +108,7 @@ def _attention(loaded: LoadedRun) -> list[tuple[str, float, float]]:
 
 
 def _user(loaded: LoadedRun, cards: _Cards, user: int) -> dict[str, Any]:
-    items, scores = recommend(
+    scores, items = recommend(
         loaded.z_user, loaded.z_item, torch.tensor([user]), k=SHOWN, exclude=loaded.seen('val')
     )
     shown = items[0][items[0] >= 0]

@@ -1,3 +1,5 @@
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -6,7 +8,16 @@ from pyg_mmgef.ranking._inputs import candidate_items, check_embeddings, pair_ke
 from pyg_mmgef.ranking.scoring import top_items
 from pyg_mmgef.validate import check_ids, check_positive
 
-__all__ = ['recommend']
+__all__ = ['Recommendations', 'recommend']
+
+
+class Recommendations(NamedTuple):
+    """The best items of each user, best first. Shape of both: ``[N, k]``."""
+
+    scores: Tensor
+    """Scores; ``-inf`` where there is no item."""
+    items: Tensor
+    """Item ids; -1 where there is no item."""
 
 
 @torch.no_grad()
@@ -19,7 +30,7 @@ def recommend(
     exclude: Tensor | None = None,
     candidates: Tensor | None = None,
     batch_size: int = 2048,
-) -> tuple[Tensor, Tensor]:
+) -> Recommendations:
     r"""Return the :obj:`k` items with the largest :math:`\mathbf{z}_u^{\top} \mathbf{z}_i`.
 
     Args:
@@ -36,7 +47,7 @@ def recommend(
             their scores would take more than 128 MiB. (default: ``2048``)
 
     Returns:
-        Item ids and scores, best first, of equal scores the lower id first, both of shape
+        A named tuple (scores, items), best first, of equal scores the lower id first, both of shape
         ``[N, k]``. Scores of half precision embeddings are float32. A user with fewer than
         :obj:`k` items left has the id -1 and the score ``-inf`` in the remaining places.
 
@@ -46,8 +57,7 @@ def recommend(
 
     Example:
         >>> z_user, z_item = torch.eye(2), torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.2]])
-        >>> items, _ = recommend(z_user, z_item, k=2, exclude=torch.tensor([[1], [1]]))
-        >>> items
+        >>> recommend(z_user, z_item, k=2, exclude=torch.tensor([[1], [1]])).items
         tensor([[0, 2],
                 [2, 0]])
     """
@@ -62,4 +72,6 @@ def recommend(
     shown = min(k, candidates.numel())
     score, item = top_items(z_user, z_item, users, shown, excluded, candidates, batch_size)
     missing = (0, k - shown)
-    return F.pad(item, missing, value=-1), F.pad(score, missing, value=float('-inf'))
+    return Recommendations(
+        F.pad(score, missing, value=float('-inf')), F.pad(item, missing, value=-1)
+    )

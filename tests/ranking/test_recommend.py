@@ -43,7 +43,7 @@ def test_equals_the_oracle(
     z_user, z_item, exclude = random_case()
     candidates = torch.tensor([12, 3, 9, 9, 0, 16, 3])
     users = torch.tensor([5, 0, 10, 4, 0])  # In any order, one twice.
-    items, scores = recommend(
+    scores, items = recommend(
         z_user,
         z_item,
         users if with_users else None,
@@ -66,7 +66,7 @@ def test_equals_the_oracle(
 @pytest.mark.usefixtures('way')
 def test_places_without_an_item() -> None:
     z_user, z_item, exclude = random_case()
-    items, scores = recommend(z_user, z_item, torch.tensor([4, 5]), k=3, exclude=exclude)
+    scores, items = recommend(z_user, z_item, torch.tensor([4, 5]), k=3, exclude=exclude)
     assert set(items[0, :2].tolist()) == {3, 12}
     assert items[0, 2] == -1
     assert items[1].tolist() == [-1, -1, -1]
@@ -77,27 +77,27 @@ def test_places_without_an_item() -> None:
 def test_no_users() -> None:
     z_user, z_item, exclude = random_case()
     users = torch.empty(0, dtype=torch.long)
-    items, scores = recommend(z_user, z_item, users, k=3, exclude=exclude)
+    scores, items = recommend(z_user, z_item, users, k=3, exclude=exclude)
     assert items.shape == scores.shape == (0, 3)
 
 
 @pytest.mark.usefixtures('way')
 def test_repeated_exclusions_and_int32_ids() -> None:
     z_user, z_item, exclude = random_case()
-    items, scores = recommend(z_user, z_item, torch.tensor([1, 2]), exclude=exclude)
+    scores, items = recommend(z_user, z_item, torch.tensor([1, 2]), exclude=exclude)
     again = recommend(
         z_user,
         z_item,
         torch.tensor([1, 2], dtype=torch.int32),
         exclude=torch.cat([exclude, exclude.flip(1)], dim=1).int(),
     )
-    assert torch.equal(items, again[0])
-    assert torch.equal(scores, again[1])
+    assert torch.equal(items, again.items)
+    assert torch.equal(scores, again.scores)
 
 
 def test_takes_no_gradient() -> None:
     z_user, z_item, _ = random_case()
-    assert not recommend(z_user.requires_grad_(), z_item)[1].requires_grad
+    assert not recommend(z_user.requires_grad_(), z_item).scores.requires_grad
 
 
 def long_tailed_case(num_users: int = 300, num_items: int = 3000) -> tuple[Tensor, Tensor, Tensor]:
@@ -130,7 +130,7 @@ def assert_best(
 @pytest.mark.parametrize('k', [1, 20, 100, 1100, 2900])
 def test_long_tails(k: int) -> None:
     z_user, z_item, exclude = long_tailed_case()
-    items, scores = recommend(z_user, z_item, k=k, exclude=exclude)
+    scores, items = recommend(z_user, z_item, k=k, exclude=exclude)
     assert_best(z_user, z_item, exclude, items, scores)
 
 
@@ -153,7 +153,7 @@ def test_proof_succeeds_where_scores_differ(k: int, monkeypatch: pytest.MonkeyPa
     assert sum(left) <= 0.05 * len(z_user)
     # Scores closer than low precision can tell: nothing is proven, and the result is right.
     close = z_item[:1] + 1e-4 * z_item
-    items, scores = recommend(z_user, close, k=k, exclude=exclude)
+    scores, items = recommend(z_user, close, k=k, exclude=exclude)
     assert left[-1] >= 0.9 * len(z_user)
     assert_best(z_user, close, exclude, items, scores)
 
@@ -169,7 +169,7 @@ def test_proof_allows_for_low_precision_inside_of_products(
     before = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision(precision)
-        items, scores = recommend(z_user, z_item, k=20, exclude=exclude)
+        scores, items = recommend(z_user, z_item, k=20, exclude=exclude)
     finally:
         torch.set_float32_matmul_precision(before)
     assert_best(z_user, z_item, exclude, items, scores)
@@ -185,7 +185,7 @@ def test_lower_id_first_among_equal_scores() -> None:
     score = (z_user @ z_item.t()).float()
     score[exclude[0], exclude[1]] = -math.inf
     for k in (1, 4, 10, 60, 89):
-        items, scores = recommend(z_user.float(), z_item.float(), k=k, exclude=exclude)
+        scores, items = recommend(z_user.float(), z_item.float(), k=k, exclude=exclude)
         expected = score.sort(dim=1, descending=True, stable=True)
         missing = expected.values[:, :k].isneginf()
         assert torch.equal(items, expected.indices[:, :k].masked_fill(missing, -1))
@@ -195,7 +195,7 @@ def test_lower_id_first_among_equal_scores() -> None:
 def test_equal_items_stay_in_order() -> None:
     z_user, z_item, _ = long_tailed_case(num_items=500)
     z_item = torch.cat([z_item, z_item.flip(0)])  # Not integers: their sums are rounded.
-    items, scores = recommend(z_user, z_item, k=20)
+    scores, items = recommend(z_user, z_item, k=20)
     assert torch.equal(scores[:, ::2], scores[:, 1::2])
     assert torch.equal(999 - items[:, ::2], items[:, 1::2])
     assert bool((items[:, ::2] < 500).all())
@@ -206,7 +206,7 @@ def test_batches_and_threads_do_not_matter(compiled: bool, monkeypatch: pytest.M
     if not compiled:
         monkeypatch.setattr(candidate_lists, '_tiles', None)
     z_user, z_item, exclude = long_tailed_case()
-    items, scores = recommend(z_user, z_item, k=20, exclude=exclude)
+    scores, items = recommend(z_user, z_item, k=20, exclude=exclude)
     assert_best(z_user, z_item, exclude, items, scores)
     before = torch.get_num_threads()
     for threads, batch_size in ((1, 2048), (2, 50), (3, 7)):
@@ -216,8 +216,8 @@ def test_batches_and_threads_do_not_matter(compiled: bool, monkeypatch: pytest.M
             assert torch.get_num_threads() == threads
         finally:
             torch.set_num_threads(before)
-        assert torch.equal(items, again[0])
-        torch.testing.assert_close(scores, again[1])
+        assert torch.equal(items, again.items)
+        torch.testing.assert_close(scores, again.scores)
 
 
 @pytest.mark.usefixtures('way')
@@ -225,18 +225,18 @@ def test_batches_and_threads_do_not_matter(compiled: bool, monkeypatch: pytest.M
 def test_other_precisions(dtype: torch.dtype) -> None:
     z_user, z_item, exclude = random_case()
     z_user, z_item = z_user.to(dtype), z_item.to(dtype)
-    items, scores = recommend(z_user, z_item, k=9, exclude=exclude)
+    scores, items = recommend(z_user, z_item, k=9, exclude=exclude)
     wide = torch.float64 if dtype == torch.float64 else torch.float32
     expected = recommend(z_user.to(wide), z_item.to(wide), k=9, exclude=exclude)
-    assert torch.equal(items, expected[0])
-    assert torch.equal(scores, expected[1])
+    assert torch.equal(items, expected.items)
+    assert torch.equal(scores, expected.scores)
     assert scores.dtype == wide
     exact = (z_user.double() @ z_item.double().t()).gather(1, items.clamp(min=0))
     torch.testing.assert_close(scores.double()[items >= 0], exact[items >= 0])
     # One of each.
     mixed = recommend(z_user, z_item.double(), k=9, exclude=exclude)
-    assert torch.equal(mixed[0], items)
-    assert mixed[1].dtype == torch.float64
+    assert torch.equal(mixed.items, items)
+    assert mixed.scores.dtype == torch.float64
 
 
 @pytest.mark.usefixtures('way')
@@ -253,9 +253,9 @@ def test_whatever_modes_torch_is_in() -> None:
         out.append(recommend(z_user, z_item, k=9, exclude=exclude))
     with torch.inference_mode():
         out.append(recommend(z_user.clone(), z_item.clone(), k=9, exclude=exclude))
-    for items, scores in out:
-        assert torch.equal(items, expected[0])
-        assert torch.equal(scores, expected[1])
+    for scores, items in out:
+        assert torch.equal(items, expected.items)
+        assert torch.equal(scores, expected.scores)
 
 
 def test_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,21 +273,21 @@ def test_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scoring, 'BLOCK_SCORES', 10_000)
     out = recommend(z_user, z_item, k=20, exclude=exclude)
     assert max(sizes) <= 10_000
-    assert torch.equal(out[0], expected[0])
+    assert torch.equal(out.items, expected.items)
     monkeypatch.setattr(scoring, 'BLOCK_SCORES', 10)  # Less than one user's.
     out = recommend(z_user, z_item, k=20, exclude=exclude)
-    assert torch.equal(out[0], expected[0])
+    assert torch.equal(out.items, expected.items)
 
 
 def test_no_items() -> None:
-    items, scores = recommend(torch.ones(40, 3), torch.ones(0, 3), k=2)
+    scores, items = recommend(torch.ones(40, 3), torch.ones(0, 3), k=2)
     assert items.tolist() == [[-1, -1]] * 40
     assert scores.tolist() == [[-math.inf, -math.inf]] * 40
 
 
 @pytest.mark.usefixtures('way')
 def test_no_channels() -> None:
-    items, scores = recommend(torch.ones(40, 0), torch.ones(9, 0), k=2)
+    scores, items = recommend(torch.ones(40, 0), torch.ones(9, 0), k=2)
     assert items.tolist() == [[0, 1]] * 40
     assert scores.tolist() == [[0, 0]] * 40
 

@@ -81,7 +81,7 @@ def test_recommendations(
 ) -> None:
     """Whole numbers have many equal scores, which the lower id must win."""
     dense, sparse = case
-    items, scores = recommend(
+    scores, items = recommend(
         sparse['z_user'],
         sparse['z_item'],
         users,
@@ -106,7 +106,7 @@ def test_recommendations(
 def test_nobody(case: Case) -> None:
     _, sparse = case
     users = torch.empty(0, dtype=torch.long)
-    items, scores = recommend(sparse['z_user'], sparse['z_item'], users, k=3)
+    scores, items = recommend(sparse['z_user'], sparse['z_item'], users, k=3)
     assert items.shape == scores.shape == (0, 3)
 
 
@@ -115,13 +115,13 @@ def test_other_precisions(dtype: torch.dtype) -> None:
     case = random_case()
     z_user, z_item = case['z_user'].to(dtype), case['z_item'].to(dtype)
     exact = z_user.double() @ z_item.double().t()
-    items, scores = recommend(z_user.to_sparse_csr(), z_item.to_sparse_csr(), k=9)
+    scores, items = recommend(z_user.to_sparse_csr(), z_item.to_sparse_csr(), k=9)
     assert scores.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
     expected = exact.topk(9, dim=1).values
     torch.testing.assert_close(scores.double(), expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(exact.gather(1, items), expected, rtol=1e-5, atol=1e-5)
     # One of each.
-    _, mixed = recommend(z_user.to_sparse_csr(), z_item.double(), k=9)
+    mixed, _ = recommend(z_user.to_sparse_csr(), z_item.double(), k=9)
     assert mixed.dtype == torch.float64
     torch.testing.assert_close(mixed, expected)
 
@@ -134,14 +134,14 @@ def test_order_of_entries_and_type_of_indices_do_not_matter() -> None:
         (2, 4),
         check_invariants=False,
     )
-    items, scores = recommend(z_user, torch.eye(4).to_sparse_csr(), k=4)
+    scores, items = recommend(z_user, torch.eye(4).to_sparse_csr(), k=4)
     assert items.tolist() == [[0, 1, 2, 3], [3, 1, 0, 2]]
     assert scores.tolist() == [[0, 0, 0, 0], [5, 2, 1, 0]]
 
 
 def test_empty_matrices() -> None:
     z_user, z_item = (torch.zeros(size, 3).to_sparse_csr() for size in (4, 5))
-    items, scores = recommend(z_user, z_item, k=2)
+    scores, items = recommend(z_user, z_item, k=2)
     assert items.tolist() == [[0, 1]] * 4
     assert not scores.any()
 
@@ -149,7 +149,7 @@ def test_empty_matrices() -> None:
 def test_takes_no_gradient() -> None:
     case = random_case()
     z_user = case['z_user'].to_sparse_csr().requires_grad_()
-    _, scores = recommend(z_user, case['z_item'].to_sparse_csr())
+    scores, _ = recommend(z_user, case['z_item'].to_sparse_csr())
     assert not scores.requires_grad
 
 

@@ -22,7 +22,7 @@ class IdMap:
 
     .. code-block:: python
 
-        items, scores = recommend(z_user, z_item, dataset.user_ids.to_rows(['anna']), k=10)
+        scores, items = recommend(z_user, z_item, dataset.user_ids.to_rows(['anna']), k=10)
         dataset.item_ids.to_ids(items)  # [['B000F', 'B00A7', ...]]
 
     Args:

@@ -1,4 +1,5 @@
 from abc import ABC, abstractmethod
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -9,6 +10,8 @@ from pyg_mmgef.schema import num_users_items
 from pyg_mmgef.validate import check_positive
 
 __all__ = ['Recommender']
+
+Model = TypeVar('Model', bound='Recommender')
 
 
 class Recommender(Module, ABC):
@@ -34,6 +37,11 @@ class Recommender(Module, ABC):
         check_positive('num_items', num_items)
         self.num_users = num_users
         self.num_items = num_items
+
+    @classmethod
+    def from_data(cls: type[Model], data: HeteroData, **kwargs: Any) -> Model:
+        """Build the model for :obj:`data`; keyword arguments are those of the constructor."""
+        return cls(*num_users_items(data), **kwargs)
 
     @abstractmethod
     def reset_parameters(self) -> None:

@@ -104,10 +104,10 @@ def test_evaluated_and_recommended_as_dense_scores_are() -> None:
     assert evaluate_ranking(z_user, z_item, target, exclude=seen, k=(3, 8)) == pytest.approx(
         evaluate_ranking(*as_dense, target, exclude=seen, k=(3, 8))
     )
-    items, scores = recommend(z_user, z_item, k=4, exclude=seen)
+    scores, items = recommend(z_user, z_item, k=4, exclude=seen)
     expected = recommend(*as_dense, k=4, exclude=seen)
-    torch.testing.assert_close(scores, expected[1])
-    assert torch.equal(items, expected[0])
+    torch.testing.assert_close(scores, expected.scores)
+    assert torch.equal(items, expected.items)
 
 
 def test_built_once_for_the_same_interactions() -> None:

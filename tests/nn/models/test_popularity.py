@@ -36,7 +36,7 @@ def test_some_rows_have_the_shape_of_the_ids() -> None:
 def test_recommends_the_most_popular_that_is_unseen() -> None:
     data = small_shop()
     seen = data[INTERACTS].edge_index
-    items, scores = recommend(*Popularity.from_data(data)(data), k=4, exclude=seen)
+    scores, items = recommend(*Popularity.from_data(data)(data), k=4, exclude=seen)
     assert items[0].tolist() == [2, 5, 3, 4]  # Who has taken 0, 1 and 6.
     assert items[5].tolist() == [0, 1, 2, 5]  # Who has taken nothing.
     assert scores[0].tolist() == [2, 2, 1, 1]

@@ -283,7 +283,7 @@ def test_recommends(build: Build) -> None:
     data = small_shop()
     z_user, z_item = built(build, data).eval()(data)
     seen = data[INTERACTS].edge_index
-    items, scores = recommend(z_user.detach(), z_item.detach(), k=3, exclude=seen)
+    scores, items = recommend(z_user.detach(), z_item.detach(), k=3, exclude=seen)
     assert items.shape == scores.shape == (data[USER].num_nodes, 3)
     pairs = {tuple(pair) for pair in seen.t().tolist()}
     assert not any((user, item) in pairs for user, row in enumerate(items.tolist()) for item in row)
