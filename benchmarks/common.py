@@ -164,7 +164,7 @@ def fit(
         times.append(seconds)
         if best is None or recall > best.recall:
             alpha = []
-            if isinstance(model, MMGEF) and model.edge_fusion is not None:
+            if isinstance(model, MMGEF) and model.item_encoder.attention is not None:
                 alpha = model.alpha(train).mean(dim=0).tolist()
             best = Fit(z_user, z_item, epoch, recall, alpha, 0.0)
         if over or recall >= goal or epoch - best.epoch >= patience * eval_every:

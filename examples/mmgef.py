@@ -204,7 +204,7 @@ def fit(
             target = cold_val[INTERACTS].edge_label_index
             cold = evaluate_ranking(z_user, z_item, target, candidates=target[1].unique(), k=20)
             curves['cold recall@20'].append(cold['recall@20'])
-        if isinstance(model, MMGEF) and model.edge_fusion is not None:
+        if isinstance(model, MMGEF) and model.item_encoder.attention is not None:
             curves['alpha'].append(model.alpha(train).mean(dim=0).tolist())
         if recall > best:
             best, best_epoch = recall, epoch

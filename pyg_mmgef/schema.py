@@ -2,7 +2,6 @@
 
 from typing import Final
 
-import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.typing import EdgeType, NodeType
@@ -21,7 +20,7 @@ __all__ = [
     'item_modalities',
     'item_relations',
     'num_users_items',
-    'present_features',
+    'recorded_fusion',
 ]
 
 USER: Final[NodeType] = 'user'
@@ -120,14 +119,10 @@ def item_modalities(data: HeteroData) -> tuple[dict[str, Tensor], dict[str, Tens
     return x, has
 
 
-def present_features(data: HeteroData) -> dict[str, Tensor]:
-    """Return the features ``x_<modality>`` of the items, rows of zeros where an item has none.
+def recorded_fusion(data: HeteroData) -> tuple[str, list[str]] | None:
+    """Return the mode and the modalities by which ``data['item'].x`` was fused, if recorded.
 
-    Raises:
-        ValueError: As :func:`item_modalities`.
+    :class:`~pyg_mmgef.transforms.FuseModalities` records them in ``data['item'].fusion``.
     """
-    x, has = item_modalities(data)
-    return {
-        name: row if name not in has else torch.where(has[name][:, None], row, 0)
-        for name, row in x.items()
-    }
+    recorded = data[ITEM].fusion if 'fusion' in data[ITEM] else None
+    return None if recorded is None else (recorded['mode'], list(recorded['modalities']))

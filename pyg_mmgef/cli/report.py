@@ -99,7 +99,7 @@ def _data_url(content: bytes, kind: str) -> str:
 def _attention(loaded: LoadedRun) -> list[tuple[str, float, float]]:
     """Return the mean and the standard deviation of each item graph's attention."""
     model = loaded.model
-    if not isinstance(model, MMGEF) or model.edge_fusion is None:
+    if not isinstance(model, MMGEF) or model.item_encoder.attention is None:
         return []
     alpha = model.alpha(loaded.train)
     deviation = alpha.std(dim=0, correction=0)

@@ -1,8 +1,6 @@
-import math
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Linear, Module
@@ -10,11 +8,11 @@ from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn.models.light_gcn import LightGCN
 from pyg_mmgef.nn.models.recommender import Recommender
-from pyg_mmgef.nn.parts._distinct import distinct, restore, select
+from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts.modality_features import feature_channels
 from pyg_mmgef.nn.parts.modality_linear import ModalityLinear
-from pyg_mmgef.schema import ITEM, USER, num_users_items
-from pyg_mmgef.validate import check_ids
+from pyg_mmgef.schema import num_users_items
+from pyg_mmgef.validate import check_fraction, check_not_negative
 
 __all__ = ['BM3']
 
@@ -46,7 +44,7 @@ class BM3(Recommender):
         \lVert \mathbf{H}_{\mathcal{I}} \rVert \right)
         & \text{(Frobenius norms over all users and all items)}
 
-    So :meth:`loss` **reads neither the negatives nor** ``loss_fn``: a loader need not draw any,
+    So :meth:`loss` **reads neither the negatives nor** ``loss_fn``: a loader need not sample any,
     and the weight of the penalty is an argument of the model. Features act through the loss alone.
 
     The penalty is that of the authors' code, where norms aren't squared. The paper squares those of
@@ -75,6 +73,9 @@ class BM3(Recommender):
         ValueError: If a number is out of range, or the data doesn't fit the model.
     """
 
+    paper = 'https://arxiv.org/abs/2207.05969'
+    year = 2023
+
     def __init__(
         self,
         num_users: int,
@@ -88,11 +89,9 @@ class BM3(Recommender):
         norm_weight: float = 0.1,
     ) -> None:
         super().__init__(num_users, num_items)
-        if not 0 <= dropout < 1:
-            raise ValueError(f"'dropout' must lie in [0, 1) (got {dropout})")
-        for name, weight in (('alignment_weight', alignment_weight), ('norm_weight', norm_weight)):
-            if not 0 <= weight < math.inf:
-                raise ValueError(f"'{name}' must be finite and not negative (got {weight})")
+        check_fraction('dropout', dropout, '[0, 1)')
+        check_not_negative('alignment_weight', alignment_weight)
+        check_not_negative('norm_weight', norm_weight)
         self.dropout = dropout
         self.alignment_weight = alignment_weight
         self.norm_weight = norm_weight
@@ -117,39 +116,24 @@ class BM3(Recommender):
         return cls(*num_users_items(data), **kwargs)
 
     def reset_parameters(self) -> None:
-        """Draw new parameters and forget the graph."""
+        """Initialise the parameters anew and clear the graph."""
         for module in (self.light_gcn, self.lin, self.predictor):
             module.reset_parameters()
 
-    def forward(
-        self, data: HeteroData, users: Tensor | None = None, items: Tensor | None = None
+    def embed(
+        self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Return the embeddings of all users and items, or of those that are asked for.
-
-        Args:
-            data: The train graph; the features aren't read.
-            users: User ids; :obj:`None` means all, see :meth:`LightGCN.forward`. Shape: ``[*]``.
-                (default: :obj:`None`)
-            items: Item ids; :obj:`None` means all. Shape: ``[*]``. (default: :obj:`None`)
-
-        Returns:
-            ``z_user`` of shape ``[num_users, embedding_dim]`` or ``[*users.shape,
-            embedding_dim]``, and ``z_item`` likewise.
-        """
+        """Return the predictor's outputs."""
         h_user, h_item = self._backbone(data, users, items)
         return self.predictor(h_user), self.predictor(h_item)
 
     def _backbone(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        r"""Return :math:`\mathbf{h}`, what the predictor reads."""
-        users, place_of_user = distinct('users', users, self.num_users, USER)
-        items, place_of_item = distinct('items', items, self.num_items, ITEM)
-        is_warm = select(self.light_gcn.is_warm(data), items)
+        r"""Return :math:`\mathbf{h}`, the predictor's input."""
         h_user, z_item = self.light_gcn.embed(data, users, items)
         h_item = z_item + select(self.light_gcn.item_embedding.weight, items)
-        h_item = torch.where(is_warm, h_item, 0.0)
-        return restore(h_user, place_of_user), restore(h_item, place_of_item)
+        return h_user, self.zero_cold(data, h_item, items)
 
     def loss(
         self, data: HeteroData, users: Tensor, items: Tensor, negatives: Tensor, loss_fn: Module
@@ -159,15 +143,14 @@ class BM3(Recommender):
         Args:
             data: The train graph, with the item features the model was built for.
             users: User ids. Shape: ``[B]``.
-            items: Items they have taken. Shape: ``[B]``.
+            items: Positives, items that they interacted with. Shape: ``[B]``.
             negatives: Not read.
             loss_fn: Not read.
 
         Returns:
             A scalar.
         """
-        check_ids('users', users, self.num_users, USER)
-        check_ids('items', items, self.num_items, ITEM)
+        batch = self._start_step(data, users, items, items[:0])
         h_users, h_items = self._backbone(data, None, None)
         h_user, h_item = select(h_users, users), select(h_items, items)
         target_user, target_item = self._target(h_user), self._target(h_item)
@@ -176,8 +159,9 @@ class BM3(Recommender):
             + _distance(self.predictor(h_item), target_user).mean()
             + self.norm_weight * (h_users.norm() + h_items.norm()) / self.num_items
         )
-        for h, has in self.lin(data, items).values():
-            z = self.predictor(h)
+        for rows in self.lin(data, batch.item_rows):
+            (h, _), (has, _) = (batch.of_items(x) for x in rows)
+            z, has = self.predictor(h), has[:, 0]
             distance = _distance(z, target_item) + _distance(z, self._target(h))
             loss = loss + self.alignment_weight * (distance * has).sum() / has.sum().clamp(min=1)
         return loss

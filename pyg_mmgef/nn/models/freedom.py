@@ -1,34 +1,23 @@
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn import Module
 from torch_geometric.data import HeteroData
+from torch_geometric.nn.inits import reset
 
-from pyg_mmgef.graph.weights import merge_graphs
 from pyg_mmgef.nn.loss._checks import negative_scores
 from pyg_mmgef.nn.models.light_gcn import LightGCN
 from pyg_mmgef.nn.models.recommender import Recommender
-from pyg_mmgef.nn.parts._distinct import distinct, restore, select
+from pyg_mmgef.nn.parts.item_graph_encoder import convolve
+from pyg_mmgef.nn.parts.item_graphs import SIMILAR, ItemGraphs
 from pyg_mmgef.nn.parts.modality_linear import ModalityLinear
-from pyg_mmgef.nn.parts.tensor_cache import TensorCache
-from pyg_mmgef.schema import (
-    ITEM,
-    USER,
-    item_graph,
-    item_modalities,
-    item_relations,
-    num_users_items,
-)
-from pyg_mmgef.sparse.csr_pair import CSRPair
-from pyg_mmgef.validate import check_graph_weights, check_positive
+from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
+from pyg_mmgef.schema import item_modalities, item_relations, num_users_items
+from pyg_mmgef.validate import check_graph_weights, check_not_negative, check_positive
 
 __all__ = ['FREEDOM']
-
-SIMILAR = 'similar'
 
 
 class FREEDOM(Recommender):
@@ -84,6 +73,9 @@ class FREEDOM(Recommender):
             model.
     """
 
+    paper = 'https://arxiv.org/abs/2211.06924'
+    year = 2023
+
     def __init__(
         self,
         num_users: int,
@@ -101,11 +93,7 @@ class FREEDOM(Recommender):
         super().__init__(num_users, num_items)
         check_graph_weights('graph_weights', graph_weights)
         check_positive('num_item_layers', num_item_layers)
-        if not 0 <= feature_loss_weight < math.inf:
-            raise ValueError(
-                f"'feature_loss_weight' must not be negative (got {feature_loss_weight})"
-            )
-        self.graph_weights = dict(graph_weights)
+        check_not_negative('feature_loss_weight', feature_loss_weight)
         self.num_item_layers = num_item_layers
         self.feature_loss_weight = feature_loss_weight
         self.light_gcn = LightGCN(
@@ -114,7 +102,8 @@ class FREEDOM(Recommender):
         self.lin: ModalityLinear | None = None
         if in_channels and feature_loss_weight > 0:
             self.lin = ModalityLinear(in_channels, embedding_dim, bias=False)
-        self._cache = TensorCache()
+        self.graph_weights = dict(graph_weights)
+        self.graphs = ItemGraphs(num_items, graph_weights)
         self.reset_parameters()
 
     @classmethod
@@ -139,65 +128,39 @@ class FREEDOM(Recommender):
         return cls(*num_users_items(data), **kwargs)
 
     def reset_parameters(self) -> None:
-        """Draw new parameters and forget the graphs."""
-        self.light_gcn.reset_parameters()
-        if self.lin is not None:
-            self.lin.reset_parameters()
-        self._cache.clear()
+        """Initialise the parameters anew and clear the graphs."""
+        for module in (self.light_gcn, self.graphs, self.lin):
+            reset(module)
+
+    @property
+    def changes_with_epoch(self) -> bool:
+        """Whether interactions are dropped."""
+        return self.light_gcn.changes_with_epoch
 
     def start_epoch(self, data: HeteroData, epoch: int) -> None:
-        """Draw the interactions of the epoch, as :meth:`LightGCN.start_epoch` does."""
+        """Sample the interactions of the epoch, see :meth:`LightGCN.start_epoch`."""
+        super().start_epoch(data, epoch)
         self.light_gcn.start_epoch(data, epoch)
 
-    def item_graph(self, data: HeteroData) -> CSRPair:
-        r"""Return the frozen graph :math:`\mathbf{A}`, merged once."""
-        graphs = [item_graph(data, relation) for relation in self.graph_weights]
-
-        def merge() -> CSRPair:
-            graph = merge_graphs(graphs, list(self.graph_weights.values()), self.num_items)
-            return CSRPair(*graph, (self.num_items, self.num_items))
-
-        pair: CSRPair = self._cache.get([tensor for graph in graphs for tensor in graph], merge)
-        return pair
-
-    def forward(
-        self, data: HeteroData, users: Tensor | None = None, items: Tensor | None = None
+    def embed(
+        self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Return the embeddings of all users and items, or of those that are asked for.
-
-        Args:
-            data: The train graph, with the item graphs the model was built for.
-            users: User ids; :obj:`None` means all, see :meth:`LightGCN.forward`. Shape: ``[*]``.
-                (default: :obj:`None`)
-            items: Item ids; :obj:`None` means all. Shape: ``[*]``. (default: :obj:`None`)
-
-        Returns:
-            ``z_user`` of shape ``[num_users, embedding_dim]`` or ``[*users.shape,
-            embedding_dim]``, and ``z_item`` likewise.
-        """
-        users, place_of_user = distinct('users', users, self.num_users, USER)
-        items, place_of_item = distinct('items', items, self.num_items, ITEM)
-        is_warm = self.light_gcn.is_warm(data)
+        """Return LightGCN's embeddings plus, for items, what the frozen item graph propagates."""
         z_user, z_item = self.light_gcn.embed(data, users, items)
-        h = torch.where(is_warm, self.light_gcn.item_embedding.weight, 0.0)
-        pair = self.item_graph(data)
-        for layer in range(self.num_item_layers):
-            h = pair.matmul(h, rows=items if layer == self.num_item_layers - 1 else None)
-        z_item = torch.where(select(is_warm, items), z_item + h, h)
-        return restore(z_user, place_of_user), restore(z_item, place_of_item)
+        h = self.zero_cold(data, self.light_gcn.item_embedding.weight)
+        (graph,) = self.graphs(data)
+        h = convolve(graph, h, self.num_item_layers, items)
+        return z_user, self.zero_cold(data, z_item, items) + h
 
-    def loss(
-        self, data: HeteroData, users: Tensor, items: Tensor, negatives: Tensor, loss_fn: Module
-    ) -> Tensor:
-        """Return :obj:`loss_fn` of a batch plus the feature terms; see :meth:`Recommender.loss`."""
-        z_user, z_item, z_negative = self.triplets(data, users, items, negatives)
-        loss = loss_fn(z_user, z_item, z_negative)
+    def extra_loss(self, data: HeteroData, batch: TripletBatch, *embedded: Tensor) -> Tensor | None:
+        """Return the feature terms."""
         if self.lin is None:
-            return loss
-        negatives = negatives[:, None] if negatives.dim() == 1 else negatives
-        features = self.lin(data, torch.cat([items, negatives.flatten()]))
-        terms = [_feature_bpr(z_user, x, has, negatives.shape) for x, has in features.values()]
-        return loss + self.feature_loss_weight * torch.stack(terms).sum()
+            return None
+        z_user = batch.of_users(embedded[0])
+        terms = []
+        for x, has in self.lin(data, batch.item_rows):
+            terms.append(_feature_bpr(z_user, batch.of_items(x), batch.of_items(has)))
+        return self.feature_loss_weight * torch.stack(terms).sum()
 
     def __repr__(self) -> str:
         return (
@@ -206,17 +169,18 @@ class FREEDOM(Recommender):
         )
 
 
-def _feature_bpr(z_user: Tensor, x: Tensor, has: Tensor, shape: torch.Size) -> Tensor:
-    """Return BPR over the triplets whose two items have the modality.
-
-    The rows are those of the items and then of the negatives, which are of the given shape.
-    """
-    sizes = [z_user.size(0), shape.numel()]
-    (x_item, x_negative), (has_item, has_negative) = x.split(sizes), has.split(sizes)
-    score = negative_scores(z_user, x_negative.view(*shape, -1))
+def _feature_bpr(z_user: Tensor, x: tuple[Tensor, Tensor], has: tuple[Tensor, Tensor]) -> Tensor:
+    """Return BPR on features of positives and negatives that both have the modality."""
+    x_item, x_negative = x[0], _by_user(x[1])
+    score = negative_scores(z_user, x_negative)
     margin = score - (z_user * x_item).sum(dim=-1, keepdim=True)
-    is_read = has_item[:, None] & has_negative.view(shape)
+    is_read = has[0] & _by_user(has[1])[..., 0]
     return (F.softplus(margin) * is_read).sum() / is_read.sum().clamp(min=1)
+
+
+def _by_user(x: Tensor) -> Tensor:
+    """Return rows of negatives as ``[B, N, channels]`` or ``[1, N, channels]``."""
+    return x[:, None] if x.dim() == 2 else x
 
 
 def _similar_relations(data: HeteroData) -> list[str]:

@@ -11,13 +11,13 @@ from torch_geometric.utils import softmax
 
 from pyg_mmgef.nn._unit_length import unit_length
 from pyg_mmgef.nn.models.recommender import Recommender
-from pyg_mmgef.nn.parts._distinct import distinct, restore, select
-from pyg_mmgef.nn.parts.modality_features import ItemFeatures, feature_channels
+from pyg_mmgef.nn.parts._id_rows import select
+from pyg_mmgef.nn.parts.modality_features import ModalityFeatures, feature_channels
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
-from pyg_mmgef.schema import ITEM, USER, interaction_edges, interactions, num_users_items
+from pyg_mmgef.schema import interaction_edges, interactions, num_users_items
 from pyg_mmgef.sparse.csr_pair import CSRPair
 from pyg_mmgef.sparse.edge_scores import edge_scores
-from pyg_mmgef.validate import check_positive
+from pyg_mmgef.validate import check_not_negative, check_positive
 
 __all__ = ['GRCN']
 
@@ -93,6 +93,9 @@ class GRCN(Recommender):
             :meth:`forward` doesn't fit the model.
     """
 
+    paper = 'https://arxiv.org/abs/2111.02036'
+    year = 2020
+
     def __init__(
         self,
         num_users: int,
@@ -108,14 +111,13 @@ class GRCN(Recommender):
         check_positive('embedding_dim', embedding_dim)
         check_positive('feature_dim', feature_dim)
         check_positive('num_layers', num_layers)
-        if num_routings < 0:
-            raise ValueError(f"'num_routings' must not be negative (got {num_routings})")
+        check_not_negative('num_routings', num_routings, integer=True)
         self.embedding_dim = embedding_dim
         self.num_layers = num_layers
         self.num_routings = num_routings
         self.user_embedding = Embedding(num_users, embedding_dim)
         self.item_embedding = Embedding(num_items, embedding_dim)
-        self._features = ItemFeatures(in_channels)
+        self._features = ModalityFeatures(in_channels)
         self.prototypes = ModuleList(
             [_Prototypes(num_users, channels, feature_dim) for channels in in_channels.values()]
         )
@@ -136,7 +138,7 @@ class GRCN(Recommender):
         return cls(*num_users_items(data), **kwargs)
 
     def reset_parameters(self) -> None:
-        """Draw new parameters, and forget the graph and the features."""
+        """Initialise the parameters anew; clear the graph and the features."""
         torch.nn.init.xavier_normal_(self.user_embedding.weight)
         torch.nn.init.xavier_normal_(self.item_embedding.weight)
         torch.nn.init.ones_(self.user_confidence)
@@ -145,31 +147,18 @@ class GRCN(Recommender):
         self._features.clear()
         self._cache.clear()
 
-    def forward(
-        self, data: HeteroData, users: Tensor | None = None, items: Tensor | None = None
+    def embed(
+        self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Return the embeddings of all users and items, or of those that are asked for.
+        """Return id and content parts, ``embedding_dim + num_modalities * feature_dim`` channels.
 
-        Of the last step of each part, only the rows that are asked for are computed.
-
-        Args:
-            data: The train graph, with the item features the model was built for.
-            users: User ids, repeated or not; :obj:`None` means all, in order. Shape: ``[*]``.
-                (default: :obj:`None`)
-            items: Item ids, repeated or not; :obj:`None` means all, in order. Shape: ``[*]``.
-                (default: :obj:`None`)
-
-        Returns:
-            ``z_user`` of shape ``[num_users, channels]`` or ``[*users.shape, channels]``, and
-            ``z_item`` likewise, with ``embedding_dim + num_modalities * feature_dim`` channels.
+        Of the last step of each part, only the rows asked for are computed.
         """
-        users, place_of_user = distinct('users', users, self.num_users, USER)
-        items, place_of_item = distinct('items', items, self.num_items, ITEM)
         graph = self._graph(data)
         content, attention = self._content(data, graph, (users, items))
         parts = [self._propagate(graph, self._refine(graph, attention), (users, items)), *content]
         z_user, z_item = (torch.cat(side, dim=1) for side in zip(*parts, strict=True))
-        return restore(z_user, place_of_user), restore(z_item, place_of_item)
+        return z_user, z_item
 
     @torch.no_grad()
     def edge_weights(self, data: HeteroData) -> tuple[Tensor, Tensor]:
@@ -189,7 +178,7 @@ class GRCN(Recommender):
         self, data: HeteroData, graph: '_Graph', rows: Rows
     ) -> tuple[list[Ends], list[Ends]]:
         """Return the content part of each modality, and its attention over the edges."""
-        features = self._features.get(data, self.user_embedding.weight.dtype)
+        features = self._features(data, self.dtype)
         content, attention = [], []
         for prototypes, (x, has) in zip(self.prototypes, features, strict=True):
             p, f = prototypes(graph, x, has, self.num_routings)

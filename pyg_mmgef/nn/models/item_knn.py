@@ -1,21 +1,20 @@
-from typing import Any
-
-import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
-from torch_geometric.utils import cumsum
+from torch_geometric.utils import coalesce
 
 from pyg_mmgef.graph.co_interaction import WEIGHTINGS, co_interaction_graph
-from pyg_mmgef.nn.models.parameter_free import ParameterFree
-from pyg_mmgef.schema import ITEM, USER, interaction_edges, num_users_items
+from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.parts._id_rows import select
+from pyg_mmgef.nn.parts.tensor_cache import TensorCache
+from pyg_mmgef.schema import interaction_edges, interactions
 from pyg_mmgef.sparse.csr_pair import CSRPair
-from pyg_mmgef.validate import check_choice, check_ids, check_positive
+from pyg_mmgef.validate import check_choice, check_positive
 
 __all__ = ['ItemKNN']
 
 
-class ItemKNN(ParameterFree):
-    r"""Item-based nearest neighbours: items like those that the user has taken.
+class ItemKNN(Recommender):
+    r"""Item-based nearest neighbours: items similar to those that the user interacted with.
 
     .. math::
         \hat{x}_{ui} = \sum_{j \in \mathcal{N}(u)} s_{ij}
@@ -29,11 +28,11 @@ class ItemKNN(ParameterFree):
 
     The scheme is that of `"Item-based collaborative filtering recommendation algorithms"
     <https://doi.org/10.1145/371920.372071>`_ (WWW 2001), in its form for implicit feedback: the sum
-    isn't divided by the similarities, for then a single taken neighbour would be as good as many.
+    isn't divided by the similarities, for then a single neighbour would be as good as many.
 
     **Deviations.** The neighbours kept are the nearest of the item that is scored; `"Item-based
     top-N recommendation algorithms" <https://doi.org/10.1145/963770.963776>`_ (TOIS 2004) keeps
-    those of the item that was taken. A repeated interaction counts once.
+    those of the item that the user interacted with. A repeated interaction counts once.
 
     Args:
         num_users: Number of users.
@@ -59,6 +58,9 @@ class ItemKNN(ParameterFree):
                 [1., 0., 0.]])
     """
 
+    paper = 'https://doi.org/10.1145/371920.372071'
+    year = 2001
+
     def __init__(
         self,
         num_users: int,
@@ -74,41 +76,29 @@ class ItemKNN(ParameterFree):
         self.k = k
         self.weighting = weighting
         self.min_count = min_count
+        self._cache = TensorCache()
         self.reset_parameters()
 
-    @classmethod
-    def from_data(cls, data: HeteroData, **kwargs: Any) -> 'ItemKNN':
-        """Build the model for :obj:`data`; keyword arguments are those of the constructor."""
-        return cls(*num_users_items(data), **kwargs)
+    def reset_parameters(self) -> None:
+        """Clear the similarities; there are no parameters."""
+        self._cache.clear()
 
-    def forward(
-        self, data: HeteroData, users: Tensor | None = None, items: Tensor | None = None
+    def embed(
+        self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Return the rows of all users and items, or of those that are asked for.
+        """Return sparse CSR tensors with the rows of some users and items.
 
-        Args:
-            data: The train graph; only ``data['user', 'interacts', 'item'].edge_index`` is read.
-            users: User ids, repeated or not; :obj:`None` means all, in order. Shape: ``[U]``.
-                (default: :obj:`None`)
-            items: Item ids, repeated or not; :obj:`None` means all, in order. Shape: ``[I]``.
-                (default: :obj:`None`)
-
-        Returns:
-            Sparse CSR tensors: ``z_user`` of shape ``[num_users, num_items]`` or ``[U,
-            num_items]``, and ``z_item`` likewise. A matrix cannot have the shape of ids of more
-            than one dimension, so these are refused.
+        A sparse matrix has two dimensions, so :meth:`forward` refuses ids that are no vector.
         """
-        self.check_sizes(data)
-        if users is not None:
-            check_ids('users', users, self.num_users, USER)
-        if items is not None:
-            check_ids('items', items, self.num_items, ITEM)
-        taken, similar = self._cache.get([interaction_edges(data)], lambda: self._build(data))
-        return _rows(taken.matrix(self.dtype), users), _rows(similar.matrix(self.dtype), items)
+        history, similar = self._cache.get([interaction_edges(data)], lambda: self._build(data))
+        return (
+            select(history.matrix(self.dtype), users),
+            select(similar.matrix(self.dtype), items),
+        )
 
     def _build(self, data: HeteroData) -> tuple[CSRPair, CSRPair]:
         """Return the graphs item → user and neighbour → item."""
-        edge_index = self.distinct_interactions(data)
+        edge_index = coalesce(interactions(data))
         size = self.num_users, self.num_items
         similar = co_interaction_graph(
             edge_index, *size, self.k, weighting=self.weighting, min_count=self.min_count
@@ -123,21 +113,3 @@ class ItemKNN(ParameterFree):
             f'{self.__class__.__name__}({self.num_users}, {self.num_items}, k={self.k}, '
             f'weighting={self.weighting!r}, min_count={self.min_count})'
         )
-
-
-def _rows(matrix: Tensor, ids: Tensor | None) -> Tensor:
-    """Return some rows of a CSR matrix, or all for :obj:`None`."""
-    if ids is None:
-        return matrix
-    start = matrix.crow_indices()[ids]
-    degree = matrix.crow_indices()[ids + 1] - start
-    pointer = cumsum(degree)
-    place = torch.arange(int(pointer[-1]), device=matrix.device)
-    place += (start - pointer[:-1]).repeat_interleave(degree)
-    return torch.sparse_csr_tensor(
-        pointer,
-        matrix.col_indices()[place],
-        matrix.values()[place],
-        (ids.numel(), matrix.size(1)),
-        check_invariants=False,
-    )

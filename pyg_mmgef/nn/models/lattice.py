@@ -1,16 +1,21 @@
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.nn.fusion.soft_edge_fusion import SoftEdgeFusion
-from pyg_mmgef.nn.models.latent_recommender import LatentRecommender
-from pyg_mmgef.nn.parts.item_graphs import mix
+from pyg_mmgef.nn._unit_length import unit_length
+from pyg_mmgef.nn.models.light_gcn import LightGCN
+from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.parts.item_graph_encoder import ItemGraphEncoder
+from pyg_mmgef.nn.parts.latent_graphs import LatentGraphs
+from pyg_mmgef.schema import num_users_items
+from pyg_mmgef.validate import check_positive
 
 __all__ = ['LATTICE']
 
 
-class LATTICE(LatentRecommender):
+class LATTICE(Recommender):
     r"""Item graphs mined from every modality and merged, beside LightGCN.
 
     .. math::
@@ -65,6 +70,9 @@ class LATTICE(LatentRecommender):
             the model.
     """
 
+    paper = 'https://arxiv.org/abs/2104.09036'
+    year = 2021
+
     def __init__(
         self,
         num_users: int,
@@ -79,29 +87,49 @@ class LATTICE(LatentRecommender):
         rebuild_every: int = 1,
         k: int = 10,
     ) -> None:
-        super().__init__(
-            num_users,
-            num_items,
-            in_channels,
-            item_graphs,
-            embedding_dim,
-            num_layers,
-            num_item_layers,
-            skip_weight,
-            rebuild_every,
-            k,
+        super().__init__(num_users, num_items)
+        check_positive('num_item_layers', num_item_layers)
+        check_positive('rebuild_every', rebuild_every)
+        self.rebuild_every = rebuild_every
+        self.light_gcn = LightGCN(num_users, num_items, embedding_dim, num_layers)
+        graphs = LatentGraphs(num_items, in_channels, item_graphs, embedding_dim, skip_weight, k)
+        self.item_encoder = ItemGraphEncoder(
+            graphs, num_items, embedding_dim, num_layers=num_item_layers
         )
-        self.fusion = SoftEdgeFusion(len(self.graphs))
         self.reset_parameters()
 
-    def reset_parameters(self) -> None:
-        """Draw new parameters, forget the graphs, and weigh all modalities alike."""
-        super().reset_parameters()
-        self.fusion.reset_parameters()
+    @classmethod
+    def from_data(cls, data: HeteroData, **kwargs: Any) -> 'LATTICE':
+        """Build the model for :obj:`data`, see :meth:`LatentGraphs.options` for the defaults."""
+        return cls(*num_users_items(data), **LatentGraphs.options(data, cls.__name__, kwargs))
 
-    def item_part(self, data: HeteroData, items: Tensor | None) -> Tensor:
-        r"""Return :math:`\mathbf{h}` of increasing items, or of all for :obj:`None`."""
-        h, graphs, alpha = self.item_embedding(data), self.graphs(data), self.fusion.node_alpha()
-        for layer in range(self.num_item_layers):
-            h = mix(graphs, h, alpha, items if layer == self.num_item_layers - 1 else None)
-        return h
+    def reset_parameters(self) -> None:
+        """Initialise the parameters anew and clear the graphs; all modalities weigh alike."""
+        self.light_gcn.reset_parameters()
+        self.item_encoder.reset_parameters()
+
+    @property
+    def changes_with_epoch(self) -> bool:
+        """Whether graphs are learned."""
+        return self.item_encoder.graphs.skip_weight < 1
+
+    def start_epoch(self, data: HeteroData, epoch: int) -> None:
+        """Choose the learned neighbours anew, every ``rebuild_every`` epochs."""
+        super().start_epoch(data, epoch)
+        if epoch % self.rebuild_every == 0:
+            self.item_encoder.rebuild(data)
+
+    def embed(
+        self, data: HeteroData, users: Tensor | None, items: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return LightGCN's embeddings plus, for items, what the merged graph propagates."""
+        z_user, z_item = self.light_gcn.embed(data, users, items)
+        x = self.zero_cold(data, self.light_gcn.item_embedding.weight)
+        h = self.item_encoder(data, x, items=items)
+        return z_user, unit_length(h) + self.zero_cold(data, z_item, items)
+
+    def __repr__(self) -> str:
+        return (
+            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
+            f'embedding_dim={self.light_gcn.embedding_dim}, graphs={self.item_encoder.graphs})'
+        )

@@ -1,19 +1,16 @@
-import math
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.nn import Embedding, Module
+from torch.nn import Embedding
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.graph.weights import bipartite_normalize
 from pyg_mmgef.nn.models.recommender import Recommender
-from pyg_mmgef.nn.parts._distinct import distinct, restore
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
-from pyg_mmgef.schema import ITEM, USER, interaction_edges, interactions, num_users_items
+from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
+from pyg_mmgef.schema import interaction_edges, interactions
 from pyg_mmgef.sparse.csr_pair import CSRPair
 from pyg_mmgef.sparse.layer_mean import layer_mean
-from pyg_mmgef.validate import check_positive
+from pyg_mmgef.validate import check_fraction, check_not_negative, check_positive
 
 __all__ = ['LightGCN']
 
@@ -41,8 +38,8 @@ class LightGCN(Recommender):
         num_items: Number of items.
         embedding_dim: Channels of the embeddings. (default: ``64``)
         num_layers: Number of layers :math:`L`; zero is matrix factorisation. (default: ``2``)
-        edge_dropout: Share of the interactions that don't propagate in a training epoch, drawn anew
-            by :meth:`start_epoch`. An interaction is kept with a probability proportional to
+        edge_dropout: Share of the interactions that don't propagate in a training epoch, sampled
+            anew by :meth:`start_epoch`. An interaction is kept with a probability proportional to
             :math:`1 / \sqrt{d_u d_i}`, so those of popular items and active users go first, as in
             FREEDOM (`arXiv 2211.06924 <https://arxiv.org/abs/2211.06924>`_, Sec. 3.2).
             (default: ``0.0``)
@@ -66,6 +63,9 @@ class LightGCN(Recommender):
         (torch.Size([2, 8]), torch.Size([3, 8]))
     """
 
+    paper = 'https://arxiv.org/abs/2002.02126'
+    year = 2020
+
     def __init__(
         self,
         num_users: int,
@@ -78,12 +78,9 @@ class LightGCN(Recommender):
     ) -> None:
         super().__init__(num_users, num_items)
         check_positive('embedding_dim', embedding_dim)
-        if num_layers < 0:
-            raise ValueError(f"'num_layers' must not be negative (got {num_layers})")
-        if not 0 <= edge_dropout < 1:
-            raise ValueError(f"'edge_dropout' must lie in [0, 1) (got {edge_dropout})")
-        if not 0 <= embedding_l2 < math.inf:
-            raise ValueError(f"'embedding_l2' must be finite and not negative (got {embedding_l2})")
+        check_not_negative('num_layers', num_layers, integer=True)
+        check_fraction('edge_dropout', edge_dropout, '[0, 1)')
+        check_not_negative('embedding_l2', embedding_l2)
         self.embedding_dim = embedding_dim
         self.num_layers = num_layers
         self.edge_dropout = edge_dropout
@@ -96,26 +93,28 @@ class LightGCN(Recommender):
         self._epoch_cache = TensorCache()
         self.reset_parameters()
 
-    @classmethod
-    def from_data(cls, data: HeteroData, **kwargs: Any) -> 'LightGCN':
-        """Build the model for :obj:`data`; keyword arguments are those of the constructor."""
-        return cls(*num_users_items(data), **kwargs)
-
     def reset_parameters(self) -> None:
-        """Draw new embeddings and forget the graph."""
+        """Initialise the embeddings anew and clear the graph."""
         torch.nn.init.xavier_uniform_(self.user_embedding.weight)
         torch.nn.init.xavier_uniform_(self.item_embedding.weight)
         self._cache.clear()
         self._epoch = 0
         self._epoch_cache.clear()
 
+    @property
+    def changes_with_epoch(self) -> bool:
+        """Whether interactions are dropped."""
+        return self.edge_dropout > 0
+
     def start_epoch(self, data: HeteroData, epoch: int) -> None:
-        """Draw anew which interactions propagate in training; nothing to do without edge dropout.
+        """Sample anew which interactions propagate in training, if there is edge dropout.
 
         Args:
             data: The train graph.
-            epoch: The epoch that starts; the draw depends on it, the seed and the data alone.
+            epoch: The epoch that starts; the sample depends on it, the seed, the data and the kind
+                of device alone.
         """
+        super().start_epoch(data, epoch)
         self._epoch = epoch
         self._epoch_cache.clear()
 
@@ -126,10 +125,6 @@ class LightGCN(Recommender):
             [interaction_edges(data)], lambda: self._normalized(interactions(data))
         )
 
-    def is_warm(self, data: HeteroData) -> Tensor:
-        """Return which items have train interactions. Shape: ``[num_items, 1]``, bool."""
-        return self.interaction_graph(data).num_incoming[:, None] > 0
-
     def _epoch_graph(self, data: HeteroData) -> CSRPair:
         """Return the normalised graph of the interactions that propagate in this epoch."""
         self.check_sizes(data)
@@ -138,53 +133,23 @@ class LightGCN(Recommender):
         )
 
     def _drop_edges(self, edge_index: Tensor) -> CSRPair:
-        if edge_index.size(1) > 0:
-            size = self.num_users, self.num_items
-            weight = bipartite_normalize(edge_index, None, size).cpu()
-            num_kept = max(1, round((1 - self.edge_dropout) * weight.numel()))
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self._epoch)
-            kept = weight.multinomial(num_kept, generator=generator).sort().values
-            edge_index = edge_index[:, kept.to(edge_index.device)]
+        num_edges = edge_index.size(1)
+        if num_edges > 0:
+            weight = bipartite_normalize(edge_index, None, (self.num_users, self.num_items))
+            generator = torch.Generator(edge_index.device)
+            generator.manual_seed(self.seed * 1_000_003 + self._epoch)
+            num_kept = max(1, round((1 - self.edge_dropout) * num_edges))
+            edge_index = edge_index[:, _sample(weight, num_kept, generator)]
         return self._normalized(edge_index)
 
     def _normalized(self, edge_index: Tensor) -> CSRPair:
         size = self.num_users, self.num_items
         return CSRPair(edge_index, bipartite_normalize(edge_index, None, size), size)
 
-    def forward(
-        self, data: HeteroData, users: Tensor | None = None, items: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return the embeddings of all users and items, or of those that are asked for.
-
-        A training step reads the rows of its batch alone, and ``model(data, users, items)`` is
-        ``z_user[users], z_item[items]`` without computing the others.
-
-        Args:
-            data: The graph; only ``data['user', 'interacts', 'item'].edge_index`` is read.
-            users: User ids, repeated or not; :obj:`None` means all, in order. Shape: ``[*]``.
-                (default: :obj:`None`)
-            items: Item ids, repeated or not; :obj:`None` means all, in order. Shape: ``[*]``.
-                (default: :obj:`None`)
-
-        Returns:
-            ``z_user`` of shape ``[num_users, embedding_dim]`` or ``[*users.shape,
-            embedding_dim]``, and ``z_item`` likewise.
-        """
-        users, place_of_user = distinct('users', users, self.num_users, USER)
-        items, place_of_item = distinct('items', items, self.num_items, ITEM)
-        z_user, z_item = self.embed(data, users, items)
-        return restore(z_user, place_of_user), restore(z_item, place_of_item)
-
     def embed(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Return what :meth:`forward` does, for increasing ids.
-
-        Args:
-            data: The graph.
-            users: Increasing user ids, or :obj:`None` for all. Shape: ``[U]``.
-            items: Increasing item ids, or :obj:`None` for all. Shape: ``[I]``.
-        """
+        """Return the mean over the layers; of the last, only the rows asked for are computed."""
         drops = self.training and self.edge_dropout > 0
         return layer_mean(
             self._epoch_graph(data) if drops else self.interaction_graph(data),
@@ -195,38 +160,34 @@ class LightGCN(Recommender):
             destinations=items,
         )
 
-    def loss(
-        self, data: HeteroData, users: Tensor, items: Tensor, negatives: Tensor, loss_fn: Module
-    ) -> Tensor:
-        r"""Return the loss of a batch of triplets, with the penalty on layer 0 if there is one.
+    def extra_loss(self, data: HeteroData, batch: TripletBatch, *embedded: Tensor) -> Tensor | None:
+        r"""Return the penalty on layer 0, if there is one.
 
         .. math::
             \frac{\lambda}{2 B} \sum_{(u, i, n)} \left( \lVert \mathbf{z}^{(0)}_u \rVert^2 +
             \lVert \mathbf{z}^{(0)}_i \rVert^2 + \lVert \mathbf{z}^{(0)}_n \rVert^2 \right)
 
         With several negatives per positive, their terms are averaged.
-
-        Args:
-            data: The train graph.
-            users: User ids. Shape: ``[B]``.
-            items: Items they have taken. Shape: ``[B]``.
-            negatives: Items they have not. Shape: ``[B]``, ``[B, N]``, or, shared by all users,
-                ``[1, N]``.
-            loss_fn: As in :meth:`Recommender.loss`.
-
-        Returns:
-            A scalar.
         """
-        loss = super().loss(data, users, items, negatives, loss_fn)
         if self.embedding_l2 == 0:
-            return loss
+            return None
         x_user, x_item = self.user_embedding, self.item_embedding
-        pairs = ((x_user, users), (x_item, items), (x_item, negatives))
-        penalty = sum(x(ids).square().sum() / ids.numel() for x, ids in pairs if ids.numel())
-        return loss + self.embedding_l2 / 2 * penalty
+        pairs = ((x_user, batch.users), (x_item, batch.items), (x_item, batch.negatives))
+        terms = [x(ids).square().sum() / ids.numel() for x, ids in pairs if ids.numel()]
+        return self.embedding_l2 / 2 * torch.stack(terms).sum() if terms else None
 
     def __repr__(self) -> str:
         return (
             f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
             f'embedding_dim={self.embedding_dim}, num_layers={self.num_layers})'
         )
+
+
+def _sample(weight: Tensor, num_kept: int, generator: torch.Generator) -> Tensor:
+    r"""Return the increasing positions of a sample without replacement, by weight.
+
+    The largest :math:`w_e / q_e` are kept, with :math:`q_e` exponentially distributed; so does
+    :func:`torch.multinomial`, for at most :math:`2^{24}` weights.
+    """
+    q = torch.empty_like(weight).exponential_(generator=generator)
+    return (weight / q).topk(num_kept, sorted=False).indices.sort().values

@@ -1,13 +1,10 @@
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import Embedding
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn.models.recommender import Recommender
-from pyg_mmgef.nn.parts._distinct import distinct, restore, select
-from pyg_mmgef.schema import ITEM, USER, num_users_items
+from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.validate import check_positive
 
 __all__ = ['MF']
@@ -21,8 +18,8 @@ class MF(Recommender):
 
     Trained with :class:`~pyg_mmgef.nn.BPRLoss` it is BPR-MF of `"BPR: Bayesian Personalized Ranking
     from Implicit Feedback" <https://arxiv.org/abs/1205.2618>`_ (Sec. 4.3.1). Of the data a step
-    reads nothing but the batch; an item without interactions keeps the embedding it was drawn
-    with, moved only where it was a negative.
+    reads nothing but the batch; an item without interactions keeps its initial embedding, changed
+    only where it was a negative.
 
     **Deviations.** Embeddings start Xavier-uniform, as those of :class:`LightGCN`, so that the
     propagation is all that differs between the two. The squared lengths of the embeddings have one
@@ -45,6 +42,9 @@ class MF(Recommender):
         (torch.Size([2, 8]), torch.Size([3, 8]))
     """
 
+    paper = 'https://arxiv.org/abs/1205.2618'
+    year = 2009
+
     def __init__(self, num_users: int, num_items: int, embedding_dim: int = 64) -> None:
         super().__init__(num_users, num_items)
         check_positive('embedding_dim', embedding_dim)
@@ -53,37 +53,16 @@ class MF(Recommender):
         self.item_embedding = Embedding(num_items, embedding_dim)
         self.reset_parameters()
 
-    @classmethod
-    def from_data(cls, data: HeteroData, **kwargs: Any) -> 'MF':
-        """Build the model for :obj:`data`; keyword arguments are those of the constructor."""
-        return cls(*num_users_items(data), **kwargs)
-
     def reset_parameters(self) -> None:
-        """Draw new embeddings."""
+        """Initialise the embeddings anew."""
         torch.nn.init.xavier_uniform_(self.user_embedding.weight)
         torch.nn.init.xavier_uniform_(self.item_embedding.weight)
 
-    def forward(
-        self, data: HeteroData, users: Tensor | None = None, items: Tensor | None = None
+    def embed(
+        self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Return the embeddings of all users and items, or of those that are asked for.
-
-        Args:
-            data: The graph, of which only the numbers of users and items are read.
-            users: User ids; :obj:`None` means all. Shape: ``[*]``. (default: :obj:`None`)
-            items: Item ids; :obj:`None` means all. Shape: ``[*]``. (default: :obj:`None`)
-
-        Returns:
-            ``z_user`` of shape ``[num_users, embedding_dim]`` or ``[*users.shape,
-            embedding_dim]``, and ``z_item`` likewise.
-        """
-        self.check_sizes(data)
-        users, place_of_user = distinct('users', users, self.num_users, USER)
-        items, place_of_item = distinct('items', items, self.num_items, ITEM)
-        return (
-            restore(select(self.user_embedding.weight, users), place_of_user),
-            restore(select(self.item_embedding.weight, items), place_of_item),
-        )
+        """Return the rows of both tables."""
+        return select(self.user_embedding.weight, users), select(self.item_embedding.weight, items)
 
     def __repr__(self) -> str:
         return (

@@ -1,27 +1,29 @@
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Linear, Module, ModuleList, Sequential, Tanh
+from torch.nn import Linear, ModuleList, Sequential, Tanh
 from torch_geometric.data import HeteroData
+from torch_geometric.nn.inits import reset
 
 from pyg_mmgef.nn.loss.info_nce import info_nce
 from pyg_mmgef.nn.models.light_gcn import LightGCN
 from pyg_mmgef.nn.models.recommender import Recommender
-from pyg_mmgef.nn.parts._distinct import distinct, restore, select
+from pyg_mmgef.nn.parts._id_rows import select
+from pyg_mmgef.nn.parts.item_graph_encoder import convolve
 from pyg_mmgef.nn.parts.item_graphs import ItemGraphs
 from pyg_mmgef.nn.parts.modality_features import feature_channels
 from pyg_mmgef.nn.parts.modality_linear import ModalityLinear
-from pyg_mmgef.schema import ITEM, USER, item_graph, num_users_items
-from pyg_mmgef.validate import check_positive
+from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
+from pyg_mmgef.schema import item_graph, num_users_items
+from pyg_mmgef.validate import check_not_negative, check_positive
 
 __all__ = ['MGCN']
 
 
 class MGCN(Recommender):
-    r"""Features purified by behaviour, propagated in views of their own, fused by behaviour.
+    r"""Features gated by behaviour, propagated over a graph per modality, fused by behaviour.
 
     From `"Multi-View Graph Convolutional Network for Multimedia Recommendation"
     <https://arxiv.org/abs/2308.03588>`_, in three steps. The **purifier** gates the id embedding
@@ -33,7 +35,7 @@ class MGCN(Recommender):
 
     The **views** are LightGCN, whose embeddings of users and items are the content
     :math:`\mathbf{c}`, and the frozen kNN graph :math:`\mathbf{A}^m` of each modality; users
-    gather what they have taken, over the normalised interactions :math:`\hat{\mathbf{R}}`:
+    gather those of their items, over the normalised interactions :math:`\hat{\mathbf{R}}`:
 
     .. math::
         \mathbf{H}^m_{\mathcal{I}} = (\mathbf{A}^m)^{L'} \mathbf{P}^m, \qquad
@@ -52,7 +54,7 @@ class MGCN(Recommender):
         \mathbf{z}_v = \mathbf{c}_v + \mathbf{f}_v
 
     The loss adds :func:`~pyg_mmgef.nn.loss.info_nce` between :math:`\mathbf{f}` and
-    :math:`\mathbf{c}`, once for the users of a batch and once for the items they have taken.
+    :math:`\mathbf{c}`, once for the users of a batch and once for the positives.
 
     **Deviations.** The graphs are those of the data, as normalised there; the authors' code keeps
     the item itself among its neighbours. It fine-tunes the features, which are fixed here. An item
@@ -75,6 +77,9 @@ class MGCN(Recommender):
         ValueError: If a number is out of range, or the data doesn't fit the model.
     """
 
+    paper = 'https://arxiv.org/abs/2308.03588'
+    year = 2023
+
     def __init__(
         self,
         num_users: int,
@@ -89,10 +94,8 @@ class MGCN(Recommender):
     ) -> None:
         super().__init__(num_users, num_items)
         check_positive('num_item_layers', num_item_layers)
-        if not 0 <= contrast_weight < math.inf:
-            raise ValueError(f"'contrast_weight' must not be negative (got {contrast_weight})")
-        if not 0 < temperature < math.inf:
-            raise ValueError(f"'temperature' must be positive (got {temperature})")
+        check_not_negative('contrast_weight', contrast_weight)
+        check_positive('temperature', temperature, integer=False)
         self.num_item_layers = num_item_layers
         self.contrast_weight = contrast_weight
         self.temperature = temperature
@@ -103,8 +106,7 @@ class MGCN(Recommender):
             Linear(embedding_dim, embedding_dim), Tanh(), Linear(embedding_dim, 1, bias=False)
         )
         self.preference = ModuleList([Linear(embedding_dim, embedding_dim) for _ in in_channels])
-        relations = [_relation(name) for name in in_channels]
-        self._graphs = ItemGraphs(relations, num_items, relations[0], skip_weight=1.0)
+        self.graphs = ItemGraphs(num_items, [_relation(name) for name in in_channels])
         self.reset_parameters()
 
     @classmethod
@@ -125,83 +127,47 @@ class MGCN(Recommender):
         return cls(*num_users_items(data), **kwargs)
 
     def reset_parameters(self) -> None:
-        """Draw new parameters and forget the graphs."""
-        self.light_gcn.reset_parameters()
-        for module in self.modules():
-            if isinstance(module, Linear):
-                module.reset_parameters()
-        self._graphs.learned = None
+        """Initialise the parameters anew and clear the graphs."""
+        for module in (self.light_gcn, self.lin, self.gate, self.query, self.preference):
+            reset(module)
+        self.graphs.reset_parameters()
 
-    def forward(
-        self, data: HeteroData, users: Tensor | None = None, items: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return the embeddings of all users and items, or of those that are asked for.
-
-        Args:
-            data: The train graph, with the item features and item graphs the model was built for.
-            users: User ids; :obj:`None` means all, see :meth:`LightGCN.forward`. Shape: ``[*]``.
-                (default: :obj:`None`)
-            items: Item ids; :obj:`None` means all. Shape: ``[*]``. (default: :obj:`None`)
-
-        Returns:
-            ``z_user`` of shape ``[num_users, embedding_dim]`` or ``[*users.shape,
-            embedding_dim]``, and ``z_item`` likewise.
-        """
-        users, place_of_user = distinct('users', users, self.num_users, USER)
-        items, place_of_item = distinct('items', items, self.num_items, ITEM)
-        content_user, fused_user, content_item, fused_item = self._views(data, users, items)
+    def embed(
+        self, data: HeteroData, users: Tensor | None, items: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        r"""Return the embeddings, and :math:`\mathbf{c}` and :math:`\mathbf{f}` of both sides."""
+        content_user, content_item = self.light_gcn.embed(data, users, items)
+        content_item = self.zero_cold(data, content_item, items)
+        views = self._modality_views(data)
+        to_users = self.light_gcn.interaction_graph(data).t()
+        fused_user = self._fuse([to_users.matmul(h, rows=users) for h in views], content_user)
+        fused_item = self._fuse([select(h, items) for h in views], content_item)
         z_user, z_item = content_user + fused_user, content_item + fused_item
-        return restore(z_user, place_of_user), restore(z_item, place_of_item)
+        return z_user, z_item, content_user, fused_user, content_item, fused_item
 
-    def loss(
-        self, data: HeteroData, users: Tensor, items: Tensor, negatives: Tensor, loss_fn: Module
-    ) -> Tensor:
-        """Return :obj:`loss_fn` of a batch plus the contrast; see :meth:`Recommender.loss`."""
-        batch = torch.cat([items, negatives.flatten()])
-        user_rows, place_of_user = distinct('users', users, self.num_users, USER)
-        item_rows, place_of_item = distinct('items', batch, self.num_items, ITEM)
-        views = self._views(data, user_rows, item_rows)
-        content_user, fused_user, content_item, fused_item = views
-        z_user = restore(content_user + fused_user, place_of_user)
-        z_item = restore(content_item + fused_item, place_of_item)
-        z_item, z_negative = z_item.split([items.numel(), negatives.numel()])
-        loss = loss_fn(z_user, z_item, z_negative.view(*negatives.shape, z_user.size(1)))
+    def extra_loss(self, data: HeteroData, batch: TripletBatch, *embedded: Tensor) -> Tensor | None:
+        """Return the contrast between content and fused features, of users and of positives."""
+        *_, content_user, fused_user, content_item, fused_item = embedded
         # The batch repeats ids; comparing each once takes a fraction of the time.
-        often_user = select(users.bincount(minlength=self.num_users), user_rows)
-        often_item = select(items.bincount(minlength=self.num_items), item_rows)
-        contrast = self._contrast(fused_user, content_user, often_user)
-        contrast = contrast + self._contrast(fused_item, content_item, often_item)
-        return loss + self.contrast_weight * contrast
+        count_user = batch.users.bincount(minlength=self.num_users)[batch.user_rows]
+        count_item = batch.items.bincount(minlength=self.num_items)[batch.item_rows]
+        contrast = self._contrast(fused_user, content_user, count_user)
+        contrast = contrast + self._contrast(fused_item, content_item, count_item)
+        return self.contrast_weight * contrast
 
     def _contrast(self, fused: Tensor, content: Tensor, count: Tensor) -> Tensor:
-        """Return the added loss of a batch in which the rows occur so often, or not at all."""
+        """Return the added loss of rows, each of which occurs so often in the batch."""
         rows = count.nonzero().view(-1)
         fused, content, count = (select(x, rows) for x in (fused, content, count))
         return info_nce(fused, content, self.temperature, count)
 
-    def _views(
-        self, data: HeteroData, users: Tensor | None, items: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        r"""Return :math:`\mathbf{c}` and :math:`\mathbf{f}` of users, then of items."""
-        is_warm = self.light_gcn.is_warm(data)
-        content_user, content_item = self.light_gcn.embed(data, users, items)
-        content_item = torch.where(select(is_warm, items), content_item, 0.0)
-        embedding = torch.where(is_warm, self.light_gcn.item_embedding.weight, 0.0)
-        views = self._modality_views(data, embedding)
-        to_users = self.light_gcn.interaction_graph(data).t()
-        fused_user = self._fuse([to_users.matmul(h, rows=users) for h in views], content_user)
-        fused_item = self._fuse([select(h, items) for h in views], content_item)
-        return content_user, fused_user, content_item, fused_item
-
-    def _modality_views(self, data: HeteroData, embedding: Tensor) -> list[Tensor]:
+    def _modality_views(self, data: HeteroData) -> list[Tensor]:
         r"""Return :math:`\mathbf{H}^m` of all items for each modality."""
+        embedding = self.zero_cold(data, self.light_gcn.item_embedding.weight)
         views = []
-        features = self.lin(data).values()
-        for (x, has), gate, pair in zip(features, self.gate, self._graphs.pairs(data), strict=True):
-            h = torch.where(has[:, None], embedding * gate(x).sigmoid(), 0.0)
-            for _ in range(self.num_item_layers):
-                h = pair.matmul(h)
-            views.append(h)
+        for (x, has), gate, graph in zip(self.lin(data), self.gate, self.graphs(data), strict=True):
+            h = torch.where(has, embedding * gate(x).sigmoid(), 0.0)
+            views.append(convolve(graph, h, self.num_item_layers))
         return views
 
     def _fuse(self, views: list[Tensor], content: Tensor) -> Tensor:

@@ -1,19 +1,26 @@
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Linear, Module
+from torch.nn import Linear
 from torch_geometric.data import HeteroData
+from torch_geometric.nn.inits import reset
 
+from pyg_mmgef.nn._unit_length import unit_length
 from pyg_mmgef.nn.loss.info_nce import info_nce
-from pyg_mmgef.nn.models.latent_recommender import LatentRecommender
-from pyg_mmgef.nn.parts._distinct import distinct, restore
-from pyg_mmgef.schema import ITEM, USER
+from pyg_mmgef.nn.models.light_gcn import LightGCN
+from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.parts.item_graph_encoder import convolve
+from pyg_mmgef.nn.parts.latent_graphs import LatentGraphs
+from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
+from pyg_mmgef.schema import num_users_items
+from pyg_mmgef.validate import check_not_negative, check_positive
 
 __all__ = ['MICRO']
 
 
-class MICRO(LatentRecommender):
+class MICRO(Recommender):
     r"""LATTICE's item graphs, one at a time: their results attend to each other and agree.
 
     .. math::
@@ -38,11 +45,11 @@ class MICRO(LatentRecommender):
     with :func:`~pyg_mmgef.nn.loss.info_nce` and :math:`\mathcal{L}_{\mathrm{rank}}` the loss that
     is handed in, in the paper BPR. Call :meth:`start_epoch` before every training epoch.
 
-    **Deviations.** The contrastive terms are over the distinct items of a batch, taken and not,
-    and an item's negatives are the merged embeddings of the others; the authors' code goes over
-    all items in each step, and counts the others' embeddings in the same modality as negatives
-    too. The gradient of the learned graphs, fixed features, items that lack a modality and cold
-    items are as in :class:`LATTICE`. An item that no neighbour reaches in a modality has
+    **Deviations.** The contrastive terms are over the distinct items of a batch, positives and
+    negatives, and each is contrasted with the merged embeddings of the others; the authors' code
+    goes over all items in each step, and contrasts with the others in the same modality too. The
+    gradient of the learned graphs, fixed features, items that lack a modality and cold items are as
+    in :class:`LATTICE`. An item that no neighbour reaches in a modality has
     :math:`\mathbf{h}^m_i = 0` there, which changes neither the direction of :math:`\mathbf{h}_i`
     nor a gradient.
 
@@ -63,12 +70,15 @@ class MICRO(LatentRecommender):
         rebuild_every: Epochs between two choices of the learned neighbours. (default: ``1``)
         k: Neighbours per item, itself among them as with the authors. (default: ``10``)
         temperature: The temperature :math:`\tau`. (default: ``0.5``)
-        contrastive_weight: The weight :math:`\beta`. (default: ``0.03``)
+        contrast_weight: The weight :math:`\beta`. (default: ``0.03``)
 
     Raises:
         ValueError: If an argument is out of range or doesn't fit another, or the data doesn't fit
             the model.
     """
+
+    paper = 'https://arxiv.org/abs/2111.00678'
+    year = 2022
 
     def __init__(
         self,
@@ -84,72 +94,68 @@ class MICRO(LatentRecommender):
         rebuild_every: int = 1,
         k: int = 10,
         temperature: float = 0.5,
-        contrastive_weight: float = 0.03,
+        contrast_weight: float = 0.03,
     ) -> None:
-        super().__init__(
-            num_users,
-            num_items,
-            in_channels,
-            item_graphs,
-            embedding_dim,
-            num_layers,
-            num_item_layers,
-            skip_weight,
-            rebuild_every,
-            k,
-        )
-        if not 0 < temperature < float('inf'):
-            raise ValueError(f"'temperature' must be positive and finite (got {temperature})")
-        if not 0 <= contrastive_weight < float('inf'):
-            raise ValueError(
-                f"'contrastive_weight' must be finite and not negative (got {contrastive_weight})"
-            )
+        super().__init__(num_users, num_items)
+        check_positive('num_item_layers', num_item_layers)
+        check_positive('rebuild_every', rebuild_every)
+        check_positive('temperature', temperature, integer=False)
+        check_not_negative('contrast_weight', contrast_weight)
+        self.num_item_layers = num_item_layers
+        self.rebuild_every = rebuild_every
         self.temperature = temperature
-        self.contrastive_weight = contrastive_weight
+        self.contrast_weight = contrast_weight
+        self.light_gcn = LightGCN(num_users, num_items, embedding_dim, num_layers)
+        self.graphs = LatentGraphs(
+            num_items, in_channels, item_graphs, embedding_dim, skip_weight, k
+        )
         self.lin = Linear(embedding_dim, embedding_dim)
         self.query = Linear(embedding_dim, 1, bias=False)
         self.reset_parameters()
 
+    @classmethod
+    def from_data(cls, data: HeteroData, **kwargs: Any) -> 'MICRO':
+        """Build the model for :obj:`data`, see :meth:`LatentGraphs.options` for the defaults."""
+        return cls(*num_users_items(data), **LatentGraphs.options(data, cls.__name__, kwargs))
+
     def reset_parameters(self) -> None:
-        """Draw new parameters; forget the graphs."""
-        super().reset_parameters()
-        self.lin.reset_parameters()
-        self.query.reset_parameters()
+        """Initialise the parameters anew and clear the graphs."""
+        for module in (self.light_gcn, self.graphs, self.lin, self.query):
+            reset(module)
 
-    def item_part(self, data: HeteroData, items: Tensor | None) -> Tensor:
-        r"""Return :math:`\mathbf{h}` of increasing items, or of all for :obj:`None`."""
-        return self._merged(self._views(data, items))
+    @property
+    def changes_with_epoch(self) -> bool:
+        """Whether graphs are learned."""
+        return self.graphs.skip_weight < 1
 
-    def _views(self, data: HeteroData, items: Tensor | None) -> Tensor:
-        r"""Return all :math:`\mathbf{h}^m` of some items. Shape: ``[num_modalities, I, F]``."""
-        embedding, views = self.item_embedding(data), []
-        for graph in self.graphs(data):
-            h = embedding
-            for layer in range(self.num_item_layers):
-                h = graph.matmul(h, rows=items if layer == self.num_item_layers - 1 else None)
-            views.append(h)
-        return torch.stack(views)
+    def start_epoch(self, data: HeteroData, epoch: int) -> None:
+        """Choose the learned neighbours anew, every ``rebuild_every`` epochs."""
+        super().start_epoch(data, epoch)
+        if epoch % self.rebuild_every == 0:
+            self.graphs.rebuild(data)
 
-    def _merged(self, views: Tensor) -> Tensor:
+    def embed(
+        self, data: HeteroData, users: Tensor | None, items: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        r"""Return the embeddings, all :math:`\mathbf{h}^m`, and :math:`\mathbf{h}`."""
+        z_user, z_item = self.light_gcn.embed(data, users, items)
+        x = self.zero_cold(data, self.light_gcn.item_embedding.weight)
+        views = torch.stack(
+            [convolve(graph, x, self.num_item_layers, items) for graph in self.graphs(data)]
+        )
         alpha = self.query(self.lin(views).tanh()).softmax(dim=0)
-        return (alpha * views).sum(dim=0)
+        h = (alpha * views).sum(dim=0)
+        z_item = unit_length(h) + self.zero_cold(data, z_item, items)
+        return z_user, z_item, views, h
 
-    def loss(
-        self, data: HeteroData, users: Tensor, items: Tensor, negatives: Tensor, loss_fn: Module
-    ) -> Tensor:
-        """Return the loss of a batch of triplets, the contrastive terms included.
-
-        See :meth:`Recommender.loss` for the arguments.
-        """
-        batch = torch.cat([items, negatives.flatten()])
-        user_rows, place_of_user = distinct('users', users, self.num_users, USER)
-        item_rows, place_of_item = distinct('items', batch, self.num_items, ITEM)
-        z_user, z_item = self.light_gcn.embed(data, user_rows, item_rows)
-        views = self._views(data, item_rows)
-        h = self._merged(views)
-        z_item = restore(self.with_item_part(data, z_item, h, item_rows), place_of_item)
-        z_item, z_negative = z_item.split([items.numel(), negatives.numel()])
-        z_negative = z_negative.view(*negatives.shape, z_item.size(-1))
-        loss: Tensor = loss_fn(restore(z_user, place_of_user), z_item, z_negative)
+    def extra_loss(self, data: HeteroData, batch: TripletBatch, *embedded: Tensor) -> Tensor | None:
+        """Return the contrastive terms, over the distinct items of the batch."""
+        *_, views, h = embedded
         contrast = torch.stack([info_nce(view, h, self.temperature) for view in views])
-        return loss + self.contrastive_weight * contrast.sum()
+        return self.contrast_weight * contrast.sum()
+
+    def __repr__(self) -> str:
+        return (
+            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
+            f'embedding_dim={self.light_gcn.embedding_dim}, graphs={self.graphs})'
+        )

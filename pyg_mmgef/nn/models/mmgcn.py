@@ -11,10 +11,10 @@ from torch_geometric.nn.inits import reset
 
 from pyg_mmgef.nn._unit_length import unit_length
 from pyg_mmgef.nn.models.recommender import Recommender
-from pyg_mmgef.nn.parts._distinct import distinct, restore, select
-from pyg_mmgef.nn.parts.modality_features import ItemFeatures, feature_channels
+from pyg_mmgef.nn.parts._id_rows import select
+from pyg_mmgef.nn.parts.modality_features import ModalityFeatures, feature_channels
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
-from pyg_mmgef.schema import ITEM, USER, interaction_edges, interactions, num_users_items
+from pyg_mmgef.schema import interaction_edges, interactions, num_users_items
 from pyg_mmgef.sparse.csr_pair import CSRPair
 from pyg_mmgef.validate import check_choice, check_positive
 
@@ -79,6 +79,9 @@ class MMGCN(Recommender):
             :meth:`forward` doesn't fit the model.
     """
 
+    paper = 'https://doi.org/10.1145/3343031.3351034'
+    year = 2019
+
     def __init__(
         self,
         num_users: int,
@@ -100,7 +103,7 @@ class MMGCN(Recommender):
         self.combination = combination
         self.user_embedding = Embedding(num_users, embedding_dim)
         self.item_embedding = Embedding(num_items, embedding_dim)
-        self._features = ItemFeatures(in_channels)
+        self._features = ModalityFeatures(in_channels)
         widths = [feature_dim] + [embedding_dim] * num_layers
         self.branches = ModuleList(
             [_Branch(num_users, channels, widths, combination) for channels in in_channels.values()]
@@ -120,43 +123,28 @@ class MMGCN(Recommender):
         return cls(*num_users_items(data), **kwargs)
 
     def reset_parameters(self) -> None:
-        """Draw new parameters, and forget the graph and the features."""
+        """Initialise the parameters anew; clear the graph and the features."""
         torch.nn.init.xavier_normal_(self.user_embedding.weight)
         torch.nn.init.xavier_normal_(self.item_embedding.weight)
         reset(self.branches)
         self._features.clear()
         self._cache.clear()
 
-    def forward(
-        self, data: HeteroData, users: Tensor | None = None, items: Tensor | None = None
+    def embed(
+        self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Return the embeddings of all users and items, or of those that are asked for.
-
-        Of the last layer, only the rows that are asked for are computed.
-
-        Args:
-            data: The train graph, with the item features the model was built for.
-            users: User ids, repeated or not; :obj:`None` means all, in order. Shape: ``[*]``.
-                (default: :obj:`None`)
-            items: Item ids, repeated or not; :obj:`None` means all, in order. Shape: ``[*]``.
-                (default: :obj:`None`)
-
-        Returns:
-            ``z_user`` of shape ``[num_users, embedding_dim]`` or ``[*users.shape,
-            embedding_dim]``, and ``z_item`` likewise.
-        """
-        users, place_of_user = distinct('users', users, self.num_users, USER)
-        items, place_of_item = distinct('items', items, self.num_items, ITEM)
+        """Return the mean over the modalities; of the last layer, only the rows asked for."""
         pair = self._graph(data)
-        x_user = self.user_embedding.weight
-        x_item = self.item_embedding.weight * (pair.num_incoming[:, None] > 0)
-        features = self._features.get(data, x_user.dtype)
+        x_user, x_item = self.user_embedding.weight, self.item_embedding.weight
+        embeddings = x_user, self.zero_cold(data, x_item)
         parts = [
-            branch(pair, row, has, (x_user, x_item), (users, items))
-            for branch, (row, has) in zip(self.branches, features, strict=True)
+            branch(pair, row, has, embeddings, (users, items))
+            for branch, (row, has) in zip(
+                self.branches, self._features(data, self.dtype), strict=True
+            )
         ]
         z_user, z_item = (torch.stack(z).mean(dim=0) for z in zip(*parts, strict=True))
-        return restore(z_user, place_of_user), restore(z_item, place_of_item)
+        return z_user, z_item
 
     def _graph(self, data: HeteroData) -> CSRPair:
         self.check_sizes(data)

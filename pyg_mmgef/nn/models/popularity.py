@@ -1,15 +1,17 @@
 from torch import Tensor
 from torch_geometric.data import HeteroData
+from torch_geometric.utils import coalesce
 
-from pyg_mmgef.nn.models.parameter_free import ParameterFree
-from pyg_mmgef.nn.parts._distinct import distinct, restore, select
-from pyg_mmgef.schema import ITEM, USER, interaction_edges, num_users_items
+from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.parts._id_rows import select
+from pyg_mmgef.nn.parts.tensor_cache import TensorCache
+from pyg_mmgef.schema import interaction_edges, interactions
 
 __all__ = ['Popularity']
 
 
-class Popularity(ParameterFree):
-    r"""Everybody is recommended what most users have taken: the least a model must beat.
+class Popularity(Recommender):
+    r"""Recommends the items with the most users to everybody: the least a model must beat.
 
     .. math::
         \mathbf{z}_u = [1], \qquad \mathbf{z}_i = [\, |\{u : (u, i) \in \mathcal{R}\}| \,]
@@ -35,40 +37,24 @@ class Popularity(ParameterFree):
 
     def __init__(self, num_users: int, num_items: int) -> None:
         super().__init__(num_users, num_items)
+        self._cache = TensorCache()
         self.reset_parameters()
 
-    @classmethod
-    def from_data(cls, data: HeteroData) -> 'Popularity':
-        """Build the model for :obj:`data`."""
-        return cls(*num_users_items(data))
+    def reset_parameters(self) -> None:
+        """Clear the counts; there are no parameters."""
+        self._cache.clear()
 
-    def forward(
-        self, data: HeteroData, users: Tensor | None = None, items: Tensor | None = None
+    def embed(
+        self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Return a one for every user and the popularity of every item.
-
-        Args:
-            data: The train graph; only ``data['user', 'interacts', 'item'].edge_index`` is read.
-            users: User ids; :obj:`None` means all. Shape: ``[*]``. (default: :obj:`None`)
-            items: Item ids; :obj:`None` means all. Shape: ``[*]``. (default: :obj:`None`)
-
-        Returns:
-            ``z_user`` of shape ``[num_users, 1]`` or ``[*users.shape, 1]``, and ``z_item``
-            likewise.
-        """
-        self.check_sizes(data)
-        users, place_of_user = distinct('users', users, self.num_users, USER)
-        items, place_of_item = distinct('items', items, self.num_items, ITEM)
+        """Return a one for every user and the popularity of every item."""
         count = self._cache.get([interaction_edges(data)], lambda: self._count(data))
-        z_item = count.to(self.dtype)[:, None]
-        z_user = z_item.new_ones(self.num_users, 1)
-        return (
-            restore(select(z_user, users), place_of_user),
-            restore(select(z_item, items), place_of_item),
-        )
+        z_item = select(count, items).to(self.dtype)[:, None]
+        return z_item.new_ones(self.num_users if users is None else users.numel(), 1), z_item
 
     def _count(self, data: HeteroData) -> Tensor:
-        return self.distinct_interactions(data)[1].bincount(minlength=self.num_items)
+        distinct = coalesce(interactions(data))
+        return distinct[1].bincount(minlength=self.num_items)
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}({self.num_users}, {self.num_items})'

@@ -1,12 +1,16 @@
+import warnings
 from abc import ABC, abstractmethod
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar, final
 
 import torch
 from torch import Tensor
 from torch.nn import Module
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.schema import num_users_items
+from pyg_mmgef.nn.parts._id_rows import distinct, restore, select
+from pyg_mmgef.nn.parts.tensor_cache import TensorCache
+from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
+from pyg_mmgef.schema import INTERACTS, ITEM, USER, interaction_edges, interactions, num_users_items
 from pyg_mmgef.validate import check_positive
 
 __all__ = ['Recommender']
@@ -15,13 +19,15 @@ Model = TypeVar('Model', bound='Recommender')
 
 
 class Recommender(Module, ABC):
-    r"""What every model is: a map from a graph to embeddings of its users and items.
+    r"""Base class of all models. A model maps a graph to embeddings of its users and items.
 
     The score of an item for a user is :math:`\mathbf{z}_u^{\top} \mathbf{z}_i`, so evaluation,
-    recommendation and export need nothing else. A model implements :meth:`forward`,
-    :meth:`reset_parameters` and ``from_data``, which builds it for a graph. What else it needs has
-    one place each: what is due before an epoch is in :meth:`start_epoch`, what its paper adds to
-    the loss in :meth:`loss`.
+    recommendation and export need nothing else.
+
+    A model is its constructor, :meth:`reset_parameters` and :meth:`embed`. Where its paper adds
+    terms to the loss, it implements :meth:`extra_loss`; where it changes from epoch to epoch,
+    :meth:`start_epoch` and :attr:`changes_with_epoch`. All else is here, once: repeated ids,
+    which items are warm and what is left of a cold one, and how a loss is put together.
 
     Args:
         num_users: Number of users.
@@ -31,30 +37,64 @@ class Recommender(Module, ABC):
         ValueError: If a number isn't positive.
     """
 
+    paper: ClassVar[str] = ''
+    """Where the model is from, a link."""
+    year: ClassVar[int | None] = None
+    """The year in which the paper appeared."""
+
+    _empty: Tensor
+
     def __init__(self, num_users: int, num_items: int) -> None:
         super().__init__()
         check_positive('num_users', num_users)
         check_positive('num_items', num_items)
         self.num_users = num_users
         self.num_items = num_items
+        self.register_buffer('_empty', torch.empty(0), persistent=False)
+        self._warm_cache = TensorCache()
+        self._positives_since_start = 0
 
     @classmethod
     def from_data(cls: type[Model], data: HeteroData, **kwargs: Any) -> Model:
         """Build the model for :obj:`data`; keyword arguments are those of the constructor."""
         return cls(*num_users_items(data), **kwargs)
 
-    @abstractmethod
-    def reset_parameters(self) -> None:
-        """Draw new parameters, and forget what was built from data or earlier parameters."""
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the embeddings; it follows ``model.double()`` and the like."""
+        return self._empty.dtype
 
     @abstractmethod
-    def forward(
-        self, data: HeteroData, users: Tensor | None = None, items: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return the embeddings of all users and items, or of those that are asked for.
+    def reset_parameters(self) -> None:
+        """Initialise the parameters anew, and clear what was built from data."""
+
+    @abstractmethod
+    def embed(
+        self, data: HeteroData, users: Tensor | None, items: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        """Return the embeddings of some users and items, a row for each.
 
         Args:
             data: The train graph.
+            users: Distinct user ids in increasing order; :obj:`None` means all. Shape: ``[U]``.
+            items: Distinct item ids in increasing order; :obj:`None` means all. Shape: ``[I]``.
+
+        Returns:
+            ``z_user`` of shape ``[U, channels]`` and ``z_item`` of shape ``[I, channels]``. What a
+            model returns beyond these is passed on to :meth:`extra_loss`.
+        """
+
+    @final  # type: ignore[misc] # torch declares it as an attribute.
+    def forward(
+        self, data: HeteroData, users: Tensor | None = None, items: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the embeddings of all users and items, or of those asked for.
+
+        ``model(data, users, items)`` is ``z_user[users], z_item[items]`` without computing the
+        other rows.
+
+        Args:
+            data: The train graph, with what the model was built for: item features, item graphs.
             users: User ids, repeated or not; :obj:`None` means all, in order. Shape: ``[*]``.
                 (default: :obj:`None`)
             items: Item ids, repeated or not; :obj:`None` means all, in order. Shape: ``[*]``.
@@ -63,45 +103,100 @@ class Recommender(Module, ABC):
         Returns:
             ``z_user`` of shape ``[num_users, channels]`` or ``[*users.shape, channels]``, and
             ``z_item`` likewise.
+
+        Raises:
+            ValueError: If the data doesn't fit the model, or ids are out of range.
         """
+        self.check_sizes(data)
+        users, user_position = distinct('users', users, self.num_users, USER)
+        items, item_position = distinct('items', items, self.num_items, ITEM)
+        z_user, z_item, *_ = self.embed(data, users, items)
+        return restore(z_user, user_position), restore(z_item, item_position)
+
+    @property
+    def changes_with_epoch(self) -> bool:
+        """Whether :meth:`start_epoch` must be called before every training epoch."""
+        return False
 
     def start_epoch(self, data: HeteroData, epoch: int) -> None:
-        """Do what is due before a training epoch; by default nothing.
+        """Prepare a training epoch; call it before each.
 
         Args:
             data: The train graph.
             epoch: The epoch that starts, counted from 0.
         """
+        self._positives_since_start = 0
 
     def loss(
         self, data: HeteroData, users: Tensor, items: Tensor, negatives: Tensor, loss_fn: Module
     ) -> Tensor:
-        """Return the loss of a batch of triplets, with the model's own terms if it has any.
+        """Return the loss of a batch of triplets, the model's own terms included.
 
         Args:
             data: The train graph.
             users: User ids. Shape: ``[B]``.
-            items: Items they have taken. Shape: ``[B]``.
-            negatives: Items they have not. Shape: ``[B]``, ``[B, N]``, or, shared by all users,
-                ``[1, N]``.
-            loss_fn: Called with the embeddings of users, items and negatives, such as
+            items: Positives, items that they interacted with. Shape: ``[B]``.
+            negatives: Items that they did not interact with. Shape: ``[B]``, ``[B, N]``, or,
+                shared by all users, ``[1, N]``.
+            loss_fn: Called with the embeddings of users, positives and negatives, such as
                 :class:`~pyg_mmgef.nn.BPRLoss`.
 
         Returns:
             A scalar.
+
+        Raises:
+            ValueError: If the data doesn't fit the model, ids are out of range, or the model has no
+                parameters.
         """
-        return loss_fn(*self.triplets(data, users, items, negatives))
+        batch = self._start_step(data, users, items, negatives)
+        z_user, z_item, *rest = self.embed(data, batch.user_rows, batch.item_rows)
+        loss: Tensor = loss_fn(*batch.triplets(z_user, z_item))
+        extra = self.extra_loss(data, batch, z_user, z_item, *rest)
+        return loss if extra is None else loss + extra
+
+    def extra_loss(self, data: HeteroData, batch: TripletBatch, *embedded: Tensor) -> Tensor | None:
+        """Return the terms that the model adds to the loss, or :obj:`None` for none.
+
+        Args:
+            data: The train graph.
+            batch: The batch of triplets.
+            *embedded: What :meth:`embed` returned for the distinct users and items of the batch.
+        """
+        return None
 
     def triplets(
         self, data: HeteroData, users: Tensor, items: Tensor, negatives: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the embeddings of a batch, as a ranking loss takes them.
+        """Return the embeddings of a batch, as a loss function takes them.
 
-        The arguments are those of :meth:`loss`; the embeddings have a further dimension.
+        The arguments are those of :meth:`loss`; the embeddings have a further dimension. For
+        training, prefer :meth:`loss`: it also adds the model's own terms.
         """
-        z_user, z_item = self(data, users, torch.cat([items, negatives.flatten()]))
-        z_item, z_negative = z_item.split([items.numel(), negatives.numel()])
-        return z_user, z_item, z_negative.view(*negatives.shape, z_user.size(-1))
+        self.check_sizes(data)
+        batch = TripletBatch(users, items, negatives, self.num_users, self.num_items)
+        z_user, z_item, *_ = self.embed(data, batch.user_rows, batch.item_rows)
+        return batch.triplets(z_user, z_item)
+
+    def is_warm(self, data: HeteroData) -> Tensor:
+        """Return which items have train interactions. Shape: ``[num_items, 1]``, bool."""
+
+        def build() -> Tensor:
+            return interactions(data)[1].bincount(minlength=self.num_items)[:, None] > 0
+
+        return self._warm_cache.get([interaction_edges(data)], build)
+
+    def zero_cold(self, data: HeteroData, x: Tensor, items: Tensor | None = None) -> Tensor:
+        """Return the rows of items, zero for cold items.
+
+        Parameters of a cold item, one without train interactions, were never trained on a positive.
+        With zeros in their place, nothing random reaches its score or its neighbours.
+
+        Args:
+            data: The train graph.
+            x: Rows of the items. Shape: ``[I, channels]``.
+            items: The items; :obj:`None` means all. Shape: ``[I]``. (default: :obj:`None`)
+        """
+        return torch.where(select(self.is_warm(data), items), x, 0.0)
 
     def check_sizes(self, data: HeteroData) -> None:
         """Raise a :class:`ValueError` unless the data has the users and items of the model."""
@@ -110,4 +205,38 @@ class Recommender(Module, ABC):
             raise ValueError(
                 f"'data' has {size[0]} users and {size[1]} items, but the model was built for "
                 f'{self.num_users} and {self.num_items}'
+            )
+
+    def _start_step(
+        self, data: HeteroData, users: Tensor, items: Tensor, negatives: Tensor
+    ) -> TripletBatch:
+        """Check what every loss checks, and return the batch."""
+        if next(self.parameters(), None) is None:
+            raise ValueError(
+                f'{self.__class__.__name__} has no parameters, so there is nothing to train; '
+                'evaluate it as it is'
+            )
+        self.check_sizes(data)
+        batch = TripletBatch(users, items, negatives, self.num_users, self.num_items)
+        if self.training and self.changes_with_epoch:
+            self._warn_without_start_epoch(data, items.numel())
+        return batch
+
+    def _warn_without_start_epoch(self, data: HeteroData, num_positives: int) -> None:
+        """Warn once where more than two epochs of positives have gone by since an epoch began."""
+        per_epoch = interaction_edges(data).size(1)
+        if 'edge_label_index' in data[INTERACTS]:
+            per_epoch = max(per_epoch, data[INTERACTS].edge_label_index.size(1))
+        limit = 2 * max(per_epoch, num_positives)
+        before, self._positives_since_start = (
+            self._positives_since_start,
+            self._positives_since_start + num_positives,
+        )
+        if before <= limit < self._positives_since_start:
+            warnings.warn(
+                f'{self.__class__.__name__} has been trained on more than two epochs of '
+                "interactions since 'start_epoch' was last called; call "
+                "'model.start_epoch(data, epoch)' before every epoch, or its graphs stay as they "
+                'are',
+                stacklevel=4,
             )

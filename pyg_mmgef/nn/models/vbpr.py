@@ -8,16 +8,9 @@ from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn.fusion.early_fusion import EarlyFusion
 from pyg_mmgef.nn.models.recommender import Recommender
-from pyg_mmgef.nn.parts._distinct import distinct, restore, select
+from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
-from pyg_mmgef.schema import (
-    ITEM,
-    USER,
-    interaction_edges,
-    interactions,
-    item_modalities,
-    num_users_items,
-)
+from pyg_mmgef.schema import item_modalities, num_users_items
 from pyg_mmgef.validate import check_positive
 
 __all__ = ['VBPR']
@@ -72,6 +65,9 @@ class VBPR(Recommender):
         (torch.Size([2, 13]), torch.Size([3, 13]))
     """
 
+    paper = 'https://arxiv.org/abs/1510.01784'
+    year = 2016
+
     def __init__(
         self,
         num_users: int,
@@ -94,7 +90,7 @@ class VBPR(Recommender):
         self.lin = Linear(self.fusion.out_channels, content_dim, bias=False)
         self.item_bias = Embedding(num_items, 1) if bias else None
         self.content_bias = Linear(self.fusion.out_channels, 1, bias=False) if bias else None
-        self._features_cache, self._warm_cache = TensorCache(), TensorCache()
+        self._features_cache = TensorCache()
         self.reset_parameters()
 
     @classmethod
@@ -113,70 +109,32 @@ class VBPR(Recommender):
         return cls(*num_users_items(data), **kwargs)
 
     def reset_parameters(self) -> None:
-        """Draw new parameters and forget the features."""
+        """Initialise the parameters anew and clear the features."""
         for layer in (self.user_embedding, self.item_embedding, self.user_content, self.lin):
             torch.nn.init.xavier_uniform_(layer.weight)
         if self.item_bias is not None and self.content_bias is not None:
             torch.nn.init.zeros_(self.item_bias.weight)
             torch.nn.init.zeros_(self.content_bias.weight)
         self._features_cache.clear()
-        self._warm_cache.clear()
 
-    def forward(
-        self, data: HeteroData, users: Tensor | None = None, items: Tensor | None = None
+    def embed(
+        self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Return the embeddings of all users and items, or of those that are asked for.
-
-        Args:
-            data: The train graph, with the item features the model was built for.
-            users: User ids; :obj:`None` means all. Shape: ``[*]``. (default: :obj:`None`)
-            items: Item ids; :obj:`None` means all. Shape: ``[*]``. (default: :obj:`None`)
-
-        Returns:
-            ``z_user`` of shape ``[num_users, channels]`` or ``[*users.shape, channels]``, and
-            ``z_item`` likewise, with ``embedding_dim + content_dim`` channels, and one more for
-            the biases.
-        """
-        self.check_sizes(data)
-        users, place_of_user = distinct('users', users, self.num_users, USER)
-        items, place_of_item = distinct('items', items, self.num_items, ITEM)
-        z_user, z_item = self._embed_users(users), self._embed_items(data, items)
-        return restore(z_user, place_of_user), restore(z_item, place_of_item)
-
-    def _embed_users(self, users: Tensor | None) -> Tensor:
-        parts = [select(x.weight, users) for x in (self.user_embedding, self.user_content)]
-        if self.item_bias is not None:
-            parts.append(torch.ones_like(parts[0][:, :1]))
-        return torch.cat(parts, dim=1)
-
-    def _embed_items(self, data: HeteroData, items: Tensor | None) -> Tensor:
-        is_warm = select(self._is_warm(data), items)
+        """Return the parts side by side; with biases there is one more channel."""
+        z_user = [select(x.weight, users) for x in (self.user_embedding, self.user_content)]
         features = select(self._features(data), items).to(self.lin.weight.dtype)
-        own = select(self.item_embedding.weight, items)
-        parts = [torch.where(is_warm, own, 0.0), self.lin(features)]
+        own = self.zero_cold(data, select(self.item_embedding.weight, items), items)
+        z_item = [own, self.lin(features)]
         if self.item_bias is not None and self.content_bias is not None:
-            own = select(self.item_bias.weight, items)
-            parts.append(torch.where(is_warm, own, 0.0) + self.content_bias(features))
-        return torch.cat(parts, dim=1)
+            z_user.append(torch.ones_like(z_user[0][:, :1]))
+            own = self.zero_cold(data, select(self.item_bias.weight, items), items)
+            z_item.append(own + self.content_bias(features))
+        return torch.cat(z_user, dim=1), torch.cat(z_item, dim=1)
 
     def _features(self, data: HeteroData) -> Tensor:
         r"""Return :math:`\mathbf{f}` of all items, fused once for the same features."""
         x, has = item_modalities(data)
-        if any(row.requires_grad for row in x.values()):
-            return self.fusion(x, has)
-        features: Tensor = self._features_cache.get(
-            [*x.values(), *has.values()], lambda: self.fusion(x, has)
-        )
-        return features
-
-    def _is_warm(self, data: HeteroData) -> Tensor:
-        """Return which items have train interactions. Shape: ``[num_items, 1]``."""
-
-        def build() -> Tensor:
-            return interactions(data)[1].bincount(minlength=self.num_items)[:, None] > 0
-
-        is_warm: Tensor = self._warm_cache.get([interaction_edges(data)], build)
-        return is_warm
+        return self._features_cache.get([*x.values(), *has.values()], lambda: self.fusion(x, has))
 
     def __repr__(self) -> str:
         return (

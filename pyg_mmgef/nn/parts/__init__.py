@@ -1,1 +1,20 @@
 """Parts of models, for models of one's own."""
+
+from pyg_mmgef.nn.parts.item_graph_encoder import ItemGraphEncoder, convolve
+from pyg_mmgef.nn.parts.item_graphs import ItemGraphs
+from pyg_mmgef.nn.parts.latent_graphs import LatentGraphs
+from pyg_mmgef.nn.parts.modality_features import ModalityFeatures
+from pyg_mmgef.nn.parts.modality_linear import ModalityLinear
+from pyg_mmgef.nn.parts.tensor_cache import TensorCache
+from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
+
+__all__ = [
+    'ItemGraphEncoder',
+    'ItemGraphs',
+    'LatentGraphs',
+    'ModalityFeatures',
+    'ModalityLinear',
+    'TensorCache',
+    'TripletBatch',
+    'convolve',
+]

@@ -1,175 +1,188 @@
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.nn import Linear
+from torch.nn import Module
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.graph.weights import merge_graphs, union_graphs
+from pyg_mmgef.graph.knn import knn_graph
+from pyg_mmgef.graph.weights import merge_graphs, normalize_similarity, union_graphs
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.schema import item_graph
 from pyg_mmgef.sparse.csr_pair import CSRPair
 from pyg_mmgef.typing import WeightedGraph
+from pyg_mmgef.validate import check_fraction, check_positive
 
-__all__ = ['ItemGraphs', 'Propagates', 'mix']
+__all__ = ['SIMILAR', 'ItemGraphs', 'content_graph']
+
+SIMILAR = 'similar'
+"""The relation of the multimodal item graph, which a learned graph can be mixed into."""
 
 
-_ALIGNED = 16
-"""Rows are filled up to a multiple of so many channels; products of uneven rows take longer."""
+class ItemGraphs(Module):
+    r"""The item graphs of the data, ready to propagate over; each is prepared once.
 
-
-class ItemGraphs:
-    r"""The item graphs that a model propagates over, in the forms it needs, each built once.
-
-    One of them may be a mixture of the graph in the data, which is frozen, and of a learned one:
-    :math:`\lambda \mathbf{A}_{\mathrm{frozen}} + (1 - \lambda) \mathbf{A}_{\mathrm{learned}}`.
+    The graph ``'similar'`` may be a mixture of the one in the data, which is frozen, and of one
+    that :meth:`rebuild` learns: :math:`\lambda \mathbf{A}_{\mathrm{frozen}} + (1 - \lambda)
+    \mathbf{A}_{\mathrm{learned}}`. No gradient flows through its weights.
 
     Args:
-        relations: The graphs ``data['item', relation, 'item']``.
         num_items: Number of items.
-        mixed: The relation that the learned graph is mixed into.
-        skip_weight: The weight :math:`\lambda` of the frozen graph.
+        relations: The graphs ``data['item', relation, 'item']``, or a mapping from relations to
+            weights :math:`w_g`, which makes one graph of them, :math:`\sum_g w_g \mathbf{A}^g`.
+        skip_weight: The weight :math:`\lambda` of the frozen graph; at 1 none is learned.
+            (default: ``1.0``)
+        k: Neighbours per item in the learned graph. (default: ``10``)
+
+    Raises:
+        ValueError: If relations repeat, or a number is out of range.
     """
 
     def __init__(
-        self, relations: Sequence[str], num_items: int, mixed: str, skip_weight: float
+        self,
+        num_items: int,
+        relations: Sequence[str] | Mapping[str, float],
+        *,
+        skip_weight: float = 1.0,
+        k: int = 10,
     ) -> None:
-        self.relations = tuple(relations)
+        super().__init__()
+        check_positive('num_items', num_items)
+        check_positive('k', k)
+        check_fraction('skip_weight', skip_weight)
+        if isinstance(relations, str) or len(set(relations)) < len(relations):
+            raise ValueError(f"'item_graphs' must name distinct relations (got {relations!r})")
+        if skip_weight < 1 and SIMILAR not in relations:
+            raise ValueError(
+                f"'skip_weight' below 1 mixes a learned graph into {SIMILAR!r}, which isn't among "
+                f"'item_graphs' (got skip_weight={skip_weight}, item_graphs={tuple(relations)}); "
+                'set skip_weight=1'
+            )
         self.num_items = num_items
-        self.mixed = mixed
+        self.relations = tuple(relations)
+        self.weights = list(relations.values()) if isinstance(relations, Mapping) else None
         self.skip_weight = skip_weight
-        self._learned: WeightedGraph | None = None
-        self._pairs, self._union, self._propagated = TensorCache(), TensorCache(), TensorCache()
+        self.k = k
+        self._pairs, self._union = TensorCache(), TensorCache()
+        self.reset_parameters()
+
+    def __len__(self) -> int:
+        return len(self.relations) if self.weights is None else 1
+
+    def reset_parameters(self) -> None:
+        """Remove the learned graph and clear what was prepared."""
+        self._set_learned(None)
 
     @property
     def learned(self) -> WeightedGraph | None:
-        """The learned graph, or :obj:`None`; setting it forgets what was built."""
+        """The learned graph, or :obj:`None`."""
         return self._learned
 
-    @learned.setter
-    def learned(self, graph: WeightedGraph | None) -> None:
+    def _set_learned(self, graph: WeightedGraph | None) -> None:
         self._learned = graph
-        for cache in (self._pairs, self._union, self._propagated):
-            cache.clear()
+        self._pairs.clear()
+        self._union.clear()
 
-    def pairs(self, data: HeteroData) -> list[CSRPair]:
-        """Return each graph as a :class:`~pyg_mmgef.sparse.CSRPair`."""
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def rebuild(self, x: Tensor, has_content: Tensor) -> None:
+        """Learn the graph anew: the kNN graph, by cosine, of the features that propagate.
+
+        Args:
+            x: Features of all items. Shape: ``[num_items, channels]``.
+            has_content: Items without content get no neighbours. Shape: ``[num_items, 1]``, bool.
+        """
+        graph = content_graph(x, has_content, self.k)
+        self._set_learned(normalize_similarity(*graph, self.num_items))
+
+    def forward(self, data: HeteroData) -> list[CSRPair]:
+        """Return each graph in a form to propagate over.
+
+        Raises:
+            ValueError: If the data lacks a graph, or ids or weights don't fit.
+        """
         size = self.num_items, self.num_items
 
         def build() -> list[CSRPair]:
-            return [CSRPair(*graph, size) for graph in self._mixed(data)]
+            return [CSRPair(*graph, size) for graph in self._weighted(data)]
 
-        pairs: list[CSRPair] = self._pairs.get(self._tensors(data), build)
-        return pairs
+        return self._pairs.get(self.tensors(data), build)
 
     def union(self, data: HeteroData) -> tuple[CSRPair, Tensor, Tensor]:
-        """Return the union of the graphs, its edges and what each graph gives to an edge."""
+        """Return the union of the graphs, its edges, and the weight of each edge in each graph."""
+        size = self.num_items, self.num_items
 
         def build() -> tuple[CSRPair, Tensor, Tensor]:
-            edge_index, edge_attr = union_graphs(self._mixed(data), self.num_items)
-            size = self.num_items, self.num_items
+            edge_index, edge_attr = union_graphs(self._weighted(data), self.num_items)
             return CSRPair(edge_index, size=size), edge_index, edge_attr
 
-        union: tuple[CSRPair, Tensor, Tensor] = self._union.get(self._tensors(data), build)
-        return union
+        return self._union.get(self.tensors(data), build)
 
-    def project_features(
-        self,
-        data: HeteroData,
-        made_from: Sequence[Tensor],
-        features: Callable[[], Tensor],
-        lin: Linear,
-        alpha: Tensor,
-        items: Tensor | None = None,
-    ) -> Tensor:
-        r"""Return :math:`\mathbf{A} (\mathbf{e} \mathbf{W}^{\top} + \mathbf{1}
-        \mathbf{b}^{\top})` of some items.
-
-        Here :math:`\mathbf{A} = \sum_g \boldsymbol{\alpha}^g \odot \mathbf{A}^g`. A linear layer
-        and a linear propagation commute, :math:`\mathbf{A} (\mathbf{e} \mathbf{W}^{\top} +
-        \mathbf{1} \mathbf{b}^{\top}) = \mathbf{A} [\mathbf{e} \, \Vert \, \mathbf{1}] \,
-        [\mathbf{W} \, \Vert \, \mathbf{b}]^{\top}`, so features that don't change propagate over
-        each graph once, and a step mixes and projects the rows that it reads.
-
-        Args:
-            data: The train graph.
-            made_from: The tensors that the features are computed from.
-            features: Computes :math:`\mathbf{e}`, of shape ``[num_items, channels]``.
-            lin: The linear layer of :math:`\mathbf{W}` and :math:`\mathbf{b}`.
-            alpha: The attention, of shape ``[1, num_graphs]`` or with a row for each of the items.
-            items: Increasing item ids; :obj:`None` means all. Shape: ``[I]``.
-
-        Returns:
-            Shape: ``[I, lin.out_features]``. The gradient flows into :obj:`lin` and :obj:`alpha`.
-        """
-
-        @torch.no_grad()
-        def build() -> tuple[CSRPair, Tensor]:
-            e, pairs = features(), self.pairs(data)
-            x = F.pad(e, (0, _ALIGNED - e.size(1) % _ALIGNED))  # At least one more channel.
-            x[:, e.size(1)] = 1
-            fused = x.new_empty(self.num_items, len(pairs), x.size(1))
-            for position, pair in enumerate(pairs):  # One at a time: they may be large.
-                fused[:, position] = pair.matmul(x)
-            return self._to_items(x.device), fused.flatten(0, 1)
-
-        mixer, fused = self._propagated.get([*self._tensors(data), *made_from], build)
-        fused = fused.to(alpha.dtype)
-        if items is None or alpha.size(0) == 1:
-            weight = alpha.expand(self.num_items, -1)
-        else:
-            weight = alpha.new_zeros(self.num_items, alpha.size(1)).index_copy(0, items, alpha)
-        fused = mixer.matmul(fused, weight.flatten(), items)
-        both = torch.cat([lin.weight, lin.bias[:, None]], dim=1)
-        return F.linear(fused, F.pad(both, (0, fused.size(1) - both.size(1))))
-
-    def _to_items(self, device: torch.device) -> CSRPair:
-        """Return the graph from each (item, graph) to the item, whose weights are the attention."""
-        num_graphs = len(self.relations)
-        source = torch.arange(self.num_items * num_graphs, device=device)
-        edge_index = torch.stack([source, source // num_graphs])
-        return CSRPair(edge_index, size=(source.numel(), self.num_items))
-
-    def _tensors(self, data: HeteroData) -> list[Tensor]:
-        return [tensor for relation in self.relations for tensor in item_graph(data, relation)]
-
-    def _mixed(self, data: HeteroData) -> list[WeightedGraph]:
+    def tensors(self, data: HeteroData) -> list[Tensor]:
+        """Return the tensors that the graphs are made from."""
         graphs = [item_graph(data, relation) for relation in self.relations]
-        if self._learned is None:
-            return graphs
-        position = self.relations.index(self.mixed)
-        device = graphs[position][0].device
-        learned = self._learned[0].to(device), self._learned[1].to(device)
-        graphs[position] = merge_graphs(
-            [graphs[position], learned],
-            [self.skip_weight, 1 - self.skip_weight],
-            self.num_items,
-        )
+        graphs += [self._learned] if self._learned is not None else []
+        return [tensor for graph in graphs for tensor in graph]
+
+    def _weighted(self, data: HeteroData) -> list[WeightedGraph]:
+        graphs = [item_graph(data, relation) for relation in self.relations]
+        if self._learned is not None:
+            position = self.relations.index(SIMILAR)
+            frozen = graphs[position]
+            device = frozen[0].device
+            learned = self._learned[0].to(device), self._learned[1].to(device)
+            weights = [self.skip_weight, 1 - self.skip_weight]
+            graphs[position] = merge_graphs([frozen, learned], weights, self.num_items)
+        if self.weights is not None:
+            return [merge_graphs(graphs, self.weights, self.num_items)]
         return graphs
 
+    def get_extra_state(self) -> dict[str, Tensor]:
+        """Return the learned graph, so that a checkpoint scores the same."""
+        if self._learned is None:
+            return {}
+        edge_index, edge_weight = self._learned
+        return {'edge_index': edge_index, 'edge_weight': edge_weight}
 
-class Propagates(Protocol):
-    """An item graph: a :class:`~pyg_mmgef.sparse.CSRPair`, or what is made from several."""
+    def set_extra_state(self, state: dict[str, Tensor]) -> None:
+        """Restore the learned graph from a checkpoint."""
+        if state and SIMILAR not in self.relations:
+            raise ValueError(
+                f'the checkpoint holds a learned part of the item graph {SIMILAR!r}, but the model '
+                f'was built with item_graphs={self.relations}'
+            )
+        self._set_learned((state['edge_index'], state['edge_weight']) if state else None)
 
-    def matmul(self, x: Tensor, *, rows: Tensor | None = None) -> Tensor:
-        """Return what arrives at some items, or at all for :obj:`None`."""
+    def __repr__(self) -> str:
+        graphs = (
+            self.relations
+            if self.weights is None
+            else dict(zip(self.relations, self.weights, strict=True))
+        )
+        return (
+            f'{self.__class__.__name__}({self.num_items}, {graphs}, '
+            f'skip_weight={self.skip_weight}, k={self.k})'
+        )
 
 
-def mix(
-    graphs: Sequence[Propagates], x: Tensor, alpha: Tensor, rows: Tensor | None = None
-) -> Tensor:
-    r"""Propagate over each graph and weigh what arrives at some items.
+def content_graph(
+    x: Tensor, has_content: Tensor, k: int, *, exclude_self: bool = True
+) -> WeightedGraph:
+    """Return the kNN graph, by cosine, of learned features, whatever the number of items.
 
     Args:
-        graphs: The graphs :math:`\mathbf{A}^g`.
-        x: Shape: ``[num_items, channels]``.
-        alpha: The attention, of shape ``[1, num_graphs]`` or with a row for each of the items.
-        rows: Increasing item ids; :obj:`None` means all. Shape: ``[I]``. (default: :obj:`None`)
+        x: Features of all items. Shape: ``[N, channels]``.
+        has_content: Items without content get no neighbours: the bias of a projection alone would
+            make them neighbours of each other. Shape: ``[N, 1]``, bool.
+        k: Neighbours per item; all, where there are fewer.
+        exclude_self: If :obj:`False`, an item is its own neighbour, first among its :obj:`k`.
+            (default: :obj:`True`)
 
     Returns:
-        :math:`\sum_g \boldsymbol{\alpha}^g \odot \mathbf{A}^g \mathbf{x}` of the items.
+        The graph with raw similarities, which may be negative.
     """
-    parts = torch.stack([graph.matmul(x, rows=rows) for graph in graphs], dim=1)
-    return (alpha[..., None] * parts).sum(dim=1)
+    num_choices = x.size(0) - exclude_self
+    if num_choices < 1:
+        return torch.empty(2, 0, dtype=torch.long, device=x.device), x.new_empty(0)
+    x = torch.where(has_content, x, 0.0)
+    return knn_graph(x, min(k, num_choices), exclude_self=exclude_self)

@@ -1,22 +1,23 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Linear, Module, ModuleList
 from torch_geometric.data import HeteroData
+from torch_geometric.nn.inits import reset
 
 from pyg_mmgef.graph.weights import normalize_similarity, symmetric_normalize
-from pyg_mmgef.nn.parts._content_neighbors import content_neighbors
-from pyg_mmgef.nn.parts.modality_features import ItemFeatures
+from pyg_mmgef.nn.parts.item_graphs import content_graph
+from pyg_mmgef.nn.parts.modality_features import ModalityFeatures
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
-from pyg_mmgef.schema import item_graph
+from pyg_mmgef.schema import item_graph, item_modalities, item_relations
 from pyg_mmgef.sparse.csr_pair import CSRPair
 from pyg_mmgef.sparse.edge_scores import edge_scores
 from pyg_mmgef.typing import WeightedGraph
-from pyg_mmgef.validate import check_positive
+from pyg_mmgef.validate import check_fraction, check_positive
 
 __all__ = ['LatentGraph', 'LatentGraphs']
 
@@ -77,21 +78,53 @@ class LatentGraphs(Module):
     ) -> None:
         super().__init__()
         check_positive('k', k)
-        if not 0 <= skip_weight <= 1:
-            raise ValueError(f"'skip_weight' must lie in [0, 1] (got {skip_weight})")
+        check_fraction('skip_weight', skip_weight)
         _check_modalities(in_channels, item_graphs, skip_weight)
         self.num_items = num_items
         self.item_graphs = None if item_graphs is None else tuple(item_graphs)
         self.skip_weight = skip_weight
         self.k = k
         reads = in_channels is not None and (item_graphs is None or skip_weight < 1)
-        self.features = ItemFeatures(in_channels or {}) if reads else None
+        self.features = ModalityFeatures(in_channels or {}) if reads else None
         self.lins = ModuleList()
         if in_channels and skip_weight < 1:
             self.lins.extend(Linear(width, out_channels) for width in in_channels.values())
         self._neighbors: list[Tensor] | None = None
-        self._frozen, self._learned, self._weights = TensorCache(), TensorCache(), TensorCache()
+        self._frozen, self._learned = TensorCache(), TensorCache()
         self.reset_parameters()
+
+    @staticmethod
+    def options(data: HeteroData, model: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return arguments that fit the data, for what isn't given.
+
+        The modalities are those that :obj:`data` has. If it has an item graph
+        ``'similar_<modality>'`` for each, these are the frozen graphs. Without item features the
+        graphs of that name are all there is, and ``skip_weight`` is 1.
+
+        Args:
+            data: A graph in the schema of this package.
+            model: The name of the model, for the message.
+            given: Arguments that were given; they are part of the result.
+
+        Raises:
+            ValueError: If the data has neither item features nor such graphs.
+        """
+        options = dict(given)
+        x, _ = item_modalities(data)
+        relations = [name for name in item_relations(data) if name.startswith('similar_')]
+        if not x and not relations and not options.get('item_graphs'):
+            raise ValueError(
+                f"'data' has no item features, which {model} needs; set "
+                "data['item'].x_<modality>, or add item graphs 'similar_<modality>'"
+            )
+        if x:
+            options.setdefault('in_channels', {name: row.size(1) for name, row in x.items()})
+            relations = [f'similar_{name}' for name in x if f'similar_{name}' in relations]
+        else:
+            options.setdefault('skip_weight', 1.0)
+        if relations and len(relations) >= len(x):
+            options.setdefault('item_graphs', tuple(relations))
+        return options
 
     def __len__(self) -> int:
         if self.item_graphs is not None:
@@ -100,28 +133,24 @@ class LatentGraphs(Module):
         return len(self.features.in_channels)
 
     def reset_parameters(self) -> None:
-        """Draw new projections; forget the neighbours and what was built."""
-        for lin in self.lins:
-            assert isinstance(lin, Linear)
-            lin.reset_parameters()
+        """Initialise the projections anew; clear the neighbours and what was prepared."""
+        reset(self.lins)
         if self.features is not None:
             self.features.clear()
-        self._forget_neighbors()
+        self._set_neighbors(None)
         self._frozen.clear()
 
-    def _forget_neighbors(self) -> None:
-        self._neighbors = None
+    def _set_neighbors(self, neighbors: list[Tensor] | None) -> None:
+        self._neighbors = neighbors
         self._learned.clear()
-        self._weights.clear()
 
     @torch.inference_mode(False)
     @torch.no_grad()
     def rebuild(self, data: HeteroData) -> None:
         """Choose the neighbours of the learned graphs anew; nothing to do where none is learned."""
-        self._forget_neighbors()
         if self.skip_weight < 1:
             graphs = self._nearest(self._projected(self._features_of(data)))
-            self._neighbors = [edge_index[:, similarity > 0] for edge_index, similarity in graphs]
+            self._set_neighbors([edge_index[:, weight > 0] for edge_index, weight in graphs])
 
     def forward(self, data: HeteroData) -> list[LatentGraph]:
         """Return the graph of each modality.
@@ -150,13 +179,13 @@ class LatentGraphs(Module):
         if self.features is None:
             return []
         dtypes = [parameter.dtype for parameter in self.parameters()]
-        return self.features.get(data, dtypes[0] if dtypes else torch.float)
+        return self.features(data, dtypes[0] if dtypes else torch.float)
 
     def _projected(self, features: Features) -> Features:
         return [(lin(x), present) for lin, (x, present) in zip(self.lins, features, strict=True)]
 
     def _nearest(self, features: Features) -> list[WeightedGraph]:
-        return [content_neighbors(*pair, self.k, exclude_self=False) for pair in features]
+        return [content_graph(*pair, self.k, exclude_self=False) for pair in features]
 
     def _frozen_graphs(self, data: HeteroData, features: Features) -> list[CSRPair]:
         size = self.num_items, self.num_items
@@ -169,8 +198,7 @@ class LatentGraphs(Module):
             return [CSRPair(index, self.skip_weight * weight, size) for index, weight in graphs]
 
         made_from = [tensor for graph in given for tensor in graph] or _masks(features)
-        graphs: list[CSRPair] = self._frozen.get(made_from, build)
-        return graphs
+        return self._frozen.get(made_from, build)
 
     def _learned_graphs(self, features: Features) -> list[tuple[Tensor, CSRPair]]:
         """Return the edges from the neighbours, on the device of the features, in two forms."""
@@ -181,25 +209,18 @@ class LatentGraphs(Module):
             edges = [index.to(features[0][0].device) for index in neighbors]
             return [(index, CSRPair(index, size=size)) for index in edges]
 
-        graphs: list[tuple[Tensor, CSRPair]] = self._learned.get(_masks(features), build)
-        return graphs
+        return self._learned.get(_masks(features), build)
 
     def _learned_weights(
         self, features: Features, learned: Sequence[tuple[Tensor, CSRPair]]
     ) -> list[Tensor]:
-        def build() -> list[Tensor]:
-            weights = []
-            for (x, _), (edge_index, graph) in zip(self._projected(features), learned, strict=True):
-                x = F.normalize(x, dim=1)
-                similarity = edge_scores(graph, x, x).clamp(min=0)  # They may have moved apart.
-                weight = symmetric_normalize(edge_index, similarity, self.num_items)
-                weights.append((1 - self.skip_weight) * weight)
-            return weights
-
-        if torch.is_grad_enabled():
-            return build()
-        made_from = [*_masks(features), *self.parameters()]
-        weights: list[Tensor] = self._weights.get(made_from, torch.no_grad()(build))
+        """Return the weights of the learned edges, which follow the projections in every step."""
+        weights = []
+        for (x, _), (edge_index, graph) in zip(self._projected(features), learned, strict=True):
+            x = F.normalize(x, dim=1)
+            similarity = edge_scores(graph, x, x).clamp(min=0)  # They may have moved apart.
+            weight = symmetric_normalize(edge_index, similarity, self.num_items)
+            weights.append((1 - self.skip_weight) * weight)
         return weights
 
     def get_extra_state(self) -> dict[str, Tensor]:
@@ -207,15 +228,13 @@ class LatentGraphs(Module):
         return {str(place): index for place, index in enumerate(self._neighbors or [])}
 
     def set_extra_state(self, state: dict[str, Tensor]) -> None:
-        """Take the neighbours from a checkpoint."""
-        self._forget_neighbors()
+        """Restore the neighbours from a checkpoint."""
         if len(state) not in (0, len(self.lins)):
             raise ValueError(
                 f'the checkpoint holds learned item graphs of {len(state)} modalities, but the '
                 f'model learns {len(self.lins)}'
             )
-        if state:
-            self._neighbors = [state[str(place)] for place in range(len(state))]
+        self._set_neighbors([state[str(place)] for place in range(len(state))] if state else None)
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}({len(self)}, skip_weight={self.skip_weight}, k={self.k})'

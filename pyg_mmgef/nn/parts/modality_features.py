@@ -5,10 +5,10 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
-from pyg_mmgef.schema import item_modalities, present_features
+from pyg_mmgef.schema import item_modalities
 from pyg_mmgef.validate import check_positive
 
-__all__ = ['ItemFeatures', 'feature_channels']
+__all__ = ['ModalityFeatures', 'feature_channels']
 
 
 def feature_channels(data: HeteroData, model: str) -> dict[str, int]:
@@ -16,7 +16,7 @@ def feature_channels(data: HeteroData, model: str) -> dict[str, int]:
 
     Args:
         data: The graph.
-        model: The name of the model that can't do without, for the message.
+        model: The name of the model that needs features, for the message.
 
     Raises:
         ValueError: If the items have no features.
@@ -30,8 +30,11 @@ def feature_channels(data: HeteroData, model: str) -> dict[str, int]:
     return {name: row.size(1) for name, row in x.items()}
 
 
-class ItemFeatures:
-    """The modalities that a model reads, zero where an item lacks one, each prepared once.
+class ModalityFeatures:
+    """Reads the modalities of the items from the data: features, zero where missing, and masks.
+
+    Each is prepared once for the same data. Features are copied only where a row that ``has_<...>``
+    declares missing isn't zero.
 
     Args:
         in_channels: Channels of each modality ``data['item'].x_<modality>``.
@@ -49,10 +52,10 @@ class ItemFeatures:
         self._cache = TensorCache()
 
     def clear(self) -> None:
-        """Forget what was prepared."""
+        """Clear what was prepared."""
         self._cache.clear()
 
-    def get(self, data: HeteroData, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
+    def __call__(self, data: HeteroData, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
         """Return the features of each modality, and which items have it.
 
         An item lacks a modality where ``has_<modality>`` says so, or where its row is zero.
@@ -73,11 +76,9 @@ class ItemFeatures:
         tensors = [x[name] for name in names] + [has[name] for name in names if name in has]
 
         def build() -> list[tuple[Tensor, Tensor]]:
-            present = present_features(data)
-            return [(present[m], present[m].ne(0).any(dim=1, keepdim=True)) for m in names]
+            return [_present(x[name], has.get(name)) for name in names]
 
-        prepared: list[tuple[Tensor, Tensor]] = self._cache.get(tensors, build)
-        return [(row.to(dtype), mask) for row, mask in prepared]
+        return [(row.to(dtype), mask) for row, mask in self._cache.get(tensors, build)]
 
     def _check(self, x: Mapping[str, Tensor]) -> None:
         missing = [name for name in self.in_channels if name not in x]
@@ -89,3 +90,11 @@ class ItemFeatures:
                     f"'data' has {x[name].size(1)} channels for {name!r}, but the model was built "
                     f'for {channels}'
                 )
+
+
+def _present(x: Tensor, has: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return features whose missing rows are zero, and the mask of those that are present."""
+    is_present = x.ne(0).any(dim=1, keepdim=True)
+    if has is None or not bool((is_present & ~has[:, None]).any()):
+        return x, is_present
+    return torch.where(has[:, None], x, 0), is_present & has[:, None]

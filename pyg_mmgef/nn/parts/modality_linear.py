@@ -1,18 +1,18 @@
 from collections.abc import Mapping
 
 from torch import Tensor
-from torch.nn import Linear, Module, ModuleDict
+from torch.nn import Linear, Module, ModuleList
 from torch_geometric.data import HeteroData
+from torch_geometric.nn.inits import reset
 
-from pyg_mmgef.nn.parts._distinct import distinct, restore, select
-from pyg_mmgef.nn.parts.modality_features import ItemFeatures
-from pyg_mmgef.schema import ITEM
+from pyg_mmgef.nn.parts._id_rows import select
+from pyg_mmgef.nn.parts.modality_features import ModalityFeatures
 
 __all__ = ['ModalityLinear']
 
 
 class ModalityLinear(Module):
-    """A linear layer for each modality of the items, whose features keep their own widths.
+    """Projects each modality of the items by a linear layer of its own.
 
     Args:
         in_channels: Channels of each modality ``data['item'].x_<modality>``.
@@ -27,10 +27,11 @@ class ModalityLinear(Module):
         self, in_channels: Mapping[str, int], out_channels: int, bias: bool = True
     ) -> None:
         super().__init__()
-        self._features = ItemFeatures(in_channels)
-        self.lins = ModuleDict(
-            {name: Linear(channels, out_channels, bias) for name, channels in in_channels.items()}
-        )
+        self._features = ModalityFeatures(in_channels)
+        self.out_channels = out_channels
+        self.bias = bias
+        # By position: a modality may have any name, that of an attribute of a module too.
+        self.lins = ModuleList(Linear(width, out_channels, bias) for width in in_channels.values())
 
     @property
     def in_channels(self) -> dict[str, int]:
@@ -38,41 +39,34 @@ class ModalityLinear(Module):
         return self._features.in_channels
 
     def reset_parameters(self) -> None:
-        """Draw new weights and forget the features."""
+        """Initialise the weights anew and clear the features."""
         self._features.clear()
-        for name in self.in_channels:
-            self.layer(name).reset_parameters()
+        reset(self.lins)
 
-    def layer(self, name: str) -> Linear:
-        """Return the layer of a modality."""
-        lin = self.lins[name]
-        assert isinstance(lin, Linear)
-        return lin
+    def forward(self, data: HeteroData, items: Tensor | None = None) -> list[tuple[Tensor, Tensor]]:
+        """Return for each modality the projected features of some items, and which have it.
 
-    def forward(
-        self, data: HeteroData, items: Tensor | None = None
-    ) -> dict[str, tuple[Tensor, Tensor]]:
-        """Return for each modality the projected features of some items, and who has it.
-
-        An item lacks a modality where the mask ``has_<modality>`` says so or its row is zero.
+        An item lacks a modality where the mask ``has_<modality>`` says so or its row is zero. Its
+        features count as zero, so its row is the bias.
 
         Args:
             data: The train graph, with the features.
-            items: Item ids, repeated or not; :obj:`None` means all. Shape: ``[I]``.
-                (default: :obj:`None`)
+            items: Item ids; :obj:`None` means all. Shape: ``[I]``. (default: :obj:`None`)
 
         Returns:
-            Shapes: ``[I, out_channels]`` and ``[I]``, bool. What an item lacks isn't read; its
-            row is the bias, or zero.
+            Shapes: ``[I, out_channels]`` and ``[I, 1]``, bool, in the order of
+            :attr:`in_channels`.
 
         Raises:
             ValueError: If the data lacks a modality, or has it in another width.
         """
-        dtype = self.layer(next(iter(self.in_channels))).weight.dtype
-        features = self._features.get(data, dtype)
-        rows, place = distinct('items', items, features[0][0].size(0), ITEM)
-        return {
-            # Wide features are read and multiplied once for each item, however often it is asked.
-            name: (restore(self.layer(name)(select(x, rows)), place), select(has, items)[:, 0])
-            for name, (x, has) in zip(self.in_channels, features, strict=True)
-        }
+        dtype = next(self.parameters()).dtype
+        return [
+            (lin(select(x, items)), select(has, items))
+            for lin, (x, has) in zip(self.lins, self._features(data, dtype), strict=True)
+        ]
+
+    def __repr__(self) -> str:
+        return (
+            f'{self.__class__.__name__}({self.in_channels}, {self.out_channels}, bias={self.bias})'
+        )

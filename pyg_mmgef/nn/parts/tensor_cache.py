@@ -1,44 +1,77 @@
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 __all__ = ['TensorCache']
 
+Value = TypeVar('Value')
+
 
 class TensorCache:
-    """Keeps what was built from some tensors until one of them is replaced or changed in place.
+    """Caches a value built from tensors until one of them is replaced or changed in place.
 
-    A model sees the same graph in every step of an epoch; this lets it sort and normalise that
-    graph once without the user handing over anything but the data. The cache is dropped when a
-    model is pickled.
+    A model receives the same graph in every step of an epoch; with a cache it sorts and normalises
+    that graph once, and the user hands over nothing but the data. A change in place is noticed by
+    the version that torch counts for each tensor. Where that count can't be trusted, nothing is
+    cached and the value is built at every call: for tensors that require a gradient, which fused
+    optimisers change without counting, and for those created under :func:`torch.inference_mode`,
+    which have no count.
+
+    The cache is empty after pickling or copying, and threads may share it: each gets the value of
+    its own tensors, whichever stays.
     """
 
     def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything."""
-        self._tensors: list[Tensor] = []
-        self._versions: list[int] = []
-        self._value: Any = None
+        """Drop the cached value."""
+        self._entry: tuple[_Key, Any] | None = None
 
-    def get(self, tensors: Sequence[Tensor], build: Callable[[], Any]) -> Any:
-        """Return what :obj:`build` returned for these very tensors, calling it if need be."""
-        versions = [0 if tensor.is_inference() else tensor._version for tensor in tensors]
-        same = len(tensors) == len(self._tensors) and all(
-            new is old for new, old in zip(tensors, self._tensors, strict=True)
-        )
-        if not same or versions != self._versions:
-            # What is first seen during inference must serve a later training step as well.
-            with torch.inference_mode(False):
-                self._value = build()
-            self._tensors, self._versions = list(tensors), versions
-        return self._value
+    def get(
+        self, tensors: Sequence[Tensor], build: Callable[[], Value], *options: Hashable
+    ) -> Value:
+        """Return the cached value for these very tensors, or build and cache it.
+
+        Args:
+            tensors: What the value is built from.
+            build: Builds the value.
+            *options: What else the value depends on, such as a dtype.
+        """
+        key = _Key(tensors, options)
+        entry = self._entry  # Read once: another thread may replace it meanwhile.
+        if entry is not None and entry[0].matches(key):
+            value: Value = entry[1]
+            return value
+        # What is first built during inference must serve a later training step as well.
+        with torch.inference_mode(False):
+            value = build()
+        if key.is_tracked:
+            self._entry = key, value
+        return value
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.clear()
+
+
+class _Key:
+    """Tensors by identity and version, and further options."""
+
+    def __init__(self, tensors: Sequence[Tensor], options: tuple[Hashable, ...]) -> None:
+        self.tensors = list(tensors)
+        self.is_tracked = not any(x.is_inference() or x.requires_grad for x in tensors)
+        self.versions = [tensor._version for tensor in tensors] if self.is_tracked else []
+        self.options = options
+
+    def matches(self, other: '_Key') -> bool:
+        return (
+            other.is_tracked
+            and self.versions == other.versions
+            and self.options == other.options
+            and all(a is b for a, b in zip(self.tensors, other.tensors, strict=True))
+        )

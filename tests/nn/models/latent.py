@@ -7,13 +7,19 @@ from torch import Tensor
 from torch.nn import Linear
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.nn.models.latent_recommender import LatentRecommender
-from pyg_mmgef.nn.parts.latent_graphs import LatentGraphs
+from pyg_mmgef.nn import LATTICE, MICRO
+from pyg_mmgef.nn.parts import LatentGraphs
 from pyg_mmgef.schema import ITEM
 from tests.nn.models.shops import NUM_ITEMS, interaction_matrix
 from tests.references import light_gcn, top_k_rows
 
 MODALITIES = ('image', 'text')
+
+
+def latent_graphs(model: LATTICE | MICRO) -> LatentGraphs:
+    graphs = model.graphs if isinstance(model, MICRO) else model.item_encoder.graphs
+    assert isinstance(graphs, LatentGraphs)
+    return graphs
 
 
 def content(data: HeteroData, name: str) -> tuple[Tensor, Tensor]:
@@ -40,33 +46,34 @@ def projections(graphs: LatentGraphs) -> list[Linear]:
     return [lin for lin in graphs.lins if isinstance(lin, Linear)]
 
 
-def redraw(graphs: LatentGraphs) -> None:
+def move(graphs: LatentGraphs) -> None:
     """Replace the projections, so that the neighbours are older than they."""
     for lin in projections(graphs):
         torch.nn.init.normal_(lin.weight)
 
 
-def projected(model: LatentRecommender, data: HeteroData) -> list[tuple[Tensor, Tensor]]:
+def projected(model: LATTICE | MICRO, data: HeteroData) -> list[tuple[Tensor, Tensor]]:
     out = []
-    for name, lin in zip(MODALITIES, projections(model.graphs), strict=True):
+    for name, lin in zip(MODALITIES, projections(latent_graphs(model)), strict=True):
         x, has = content(data, name)
         out.append((x @ lin.weight.t() + lin.bias, has))
     return out
 
 
-def neighbors(model: LatentRecommender, data: HeteroData) -> list[Tensor]:
+def neighbors(model: LATTICE | MICRO, data: HeteroData) -> list[Tensor]:
     """Return a 0-1 matrix for each modality: who is near whom by the projections of now."""
-    k = model.graphs.k
+    k = latent_graphs(model).k
     return [
         (top_k_rows(cosines(x.detach(), has), k) > 0).double() for x, has in projected(model, data)
     ]
 
 
 def dense_graphs(
-    model: LatentRecommender, data: HeteroData, chosen: Sequence[Tensor] | None = None
+    model: LATTICE | MICRO, data: HeteroData, chosen: Sequence[Tensor] | None = None
 ) -> list[Tensor]:
     """Return the matrix of each modality, with gradient."""
-    graphs, skip_weight = model.graphs, model.graphs.skip_weight
+    graphs = latent_graphs(model)
+    skip_weight = graphs.skip_weight
     out = [normalized(top_k_rows(cosines(*content(data, name)), graphs.k)) for name in MODALITIES]
     if skip_weight == 1:
         return out
@@ -85,7 +92,7 @@ def warm(data: HeteroData) -> Tensor:
     return (interaction_matrix(data).sum(dim=0) > 0).double()[:, None]
 
 
-def embeddings(model: LatentRecommender, data: HeteroData, h: Tensor) -> tuple[Tensor, Tensor]:
+def embeddings(model: LATTICE | MICRO, data: HeteroData, h: Tensor) -> tuple[Tensor, Tensor]:
     """Return z_u and [warm] z_i^LightGCN + h_i / ||h_i||."""
     part = model.light_gcn
     z_user, z_item = light_gcn(

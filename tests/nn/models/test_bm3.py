@@ -11,6 +11,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn import BM3, BPRLoss
 from pyg_mmgef.schema import INTERACTS, ITEM
+from tests.nn.models.layers import layer_of
 from tests.nn.models.shops import COLD, interaction_matrix, small_shop
 from tests.references import bipartite_normalized
 
@@ -72,7 +73,7 @@ def expected_loss(
     loss = loss + norm_weight * sum(norms) / model.num_items
     lacks = {'image': (5, 6), 'text': (6,)}
     for name in ('image', 'text'):
-        lin = model.lin.layer(name)
+        lin = layer_of(model.lin, name)
         h = data[ITEM][f'x_{name}'][ITEMS] @ lin.weight.t() + lin.bias
         target = perturbed(h).detach()
         has = [row for row, item in enumerate(ITEMS.tolist()) if item not in lacks[name]]

@@ -8,6 +8,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn import FREEDOM, BPRLoss, LightGCN
 from pyg_mmgef.schema import INTERACTS, ITEM
+from tests.nn.models.layers import layer_of
 from tests.nn.models.shops import COLD, interacting, interaction_matrix, small_shop
 from tests.references import dense_adjacency
 
@@ -67,7 +68,7 @@ def expected_feature_loss(
     total = torch.zeros(()).double()
     lacks = {'image': (5, 6), 'text': (6,)}
     for name in ('image', 'text'):
-        p = data[ITEM][f'x_{name}'] @ model.lin.layer(name).weight.t()
+        p = data[ITEM][f'x_{name}'] @ layer_of(model.lin, name).weight.t()
         triplets = [
             (u, i, n)
             for row, (u, i) in enumerate(zip(users.tolist(), items.tolist(), strict=True))
@@ -177,16 +178,16 @@ def test_prunes_as_light_gcn_does_and_in_training_alone() -> None:
 def test_the_graph_is_merged_once() -> None:
     data = shop()
     model = model_of(data).eval()
-    pair = model.item_graph(data)
+    pair = model.graphs(data)
     model(data)
-    assert model.item_graph(data) is pair
+    assert model.graphs(data) is pair
     before = model(data)
     data[ITEM, 'similar_text', ITEM].edge_weight *= 2
     close(model(data), expected_of(model, data))
     assert not torch.allclose(model(data)[1], before[1])
-    pair = model.item_graph(data)
+    pair = model.graphs(data)
     model.reset_parameters()
-    assert model.item_graph(data) is not pair
+    assert model.graphs(data) is not pair
 
 
 def test_graphs_of_the_data() -> None:
@@ -218,10 +219,10 @@ def test_wrong_data_is_refused() -> None:
         ({'graph_weights': {'similar': 0.0}}, r"positive numbers \(got 0.0 for 'similar'\)"),
         ({'graph_weights': {'similar': float('nan')}}, 'positive numbers'),
         ({'num_item_layers': 0}, "'num_item_layers' must be a positive integer"),
-        ({'num_layers': -1}, "'num_layers' must not be negative"),
+        ({'num_layers': -1}, "'num_layers' must be an integer"),
         ({'embedding_dim': 0}, "'embedding_dim'"),
         ({'edge_dropout': 1.0}, "'edge_dropout'"),
-        ({'feature_loss_weight': -0.1}, "'feature_loss_weight' must not be negative"),
+        ({'feature_loss_weight': -0.1}, "'feature_loss_weight' must be finite and not negative"),
         ({'in_channels': {'image': 0}}, 'image'),
     ],
 )

@@ -266,7 +266,9 @@ def test_wrong_arguments() -> None:
     for name in ('embedding_dim', 'feature_dim', 'num_layers'):
         with pytest.raises(ValueError, match=f"'{name}' must be a positive integer"):
             model_of(data, **{name: 0})
-    with pytest.raises(ValueError, match=r"'num_routings' must not be negative \(got -1\)"):
+    with pytest.raises(
+        ValueError, match=r"'num_routings' must be an integer that is not negative \(got -1\)"
+    ):
         model_of(data, num_routings=-1)
     with pytest.raises(ValueError, match="'in_channels' is empty"):
         GRCN(3, 4, {})

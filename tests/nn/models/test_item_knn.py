@@ -117,7 +117,7 @@ def test_built_once_for_the_same_interactions() -> None:
     data[INTERACTS].edge_index = data[INTERACTS].edge_index[:, :9]
     assert model(data)[0].values().numel() == 9
     model.reset_parameters()
-    assert model._cache._value is None
+    assert model._cache._entry is None
 
 
 def test_repr() -> None:
@@ -133,5 +133,5 @@ def test_mistakes() -> None:
         ItemKNN(3, 4, weighting='euclidean')
     data = random_shop()
     model = ItemKNN.from_data(data)
-    with pytest.raises(ValueError, match="'items' must be a tensor that is a vector of item ids"):
+    with pytest.raises(ValueError, match='ids must be a vector'):
         model(data, None, torch.tensor([[0, 1]]))

@@ -9,6 +9,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn import MGCN, BPRLoss
 from pyg_mmgef.schema import INTERACTS, ITEM
+from tests.nn.models.layers import layer_of
 from tests.nn.models.shops import COLD, interaction_matrix, small_shop
 from tests.references import bipartite_normalized, dense_adjacency
 
@@ -52,7 +53,7 @@ def expected_views(model: MGCN, data: HeteroData) -> tuple[Tensor, Tensor, Tenso
     content = torch.cat([torch.stack(users).mean(0), is_warm * torch.stack(items).mean(0)])
     views = []
     for gate, name in zip(model.gate, LACKS, strict=True):
-        x = affine(model.lin.layer(name), data[ITEM][f'x_{name}'])
+        x = affine(layer_of(model.lin, name), data[ITEM][f'x_{name}'])
         has = torch.tensor([[float(item not in LACKS[name])] for item in range(9)]).double()
         h = has * is_warm * e_item * sigmoid(affine(gate, x))
         graph = data[ITEM, f'similar_{name}', ITEM]
@@ -130,7 +131,7 @@ def test_without_contrast_it_is_the_ranking_loss() -> None:
 def test_one_modality() -> None:
     data = shop()
     model = model_of(data, in_channels={'text': 4})
-    content_user, fused_user, content_item, fused_item = model._views(data, None, None)
+    content_user, fused_user, content_item, fused_item = model.embed(data, None, None)[2:]
     walk = bipartite_normalized(interaction_matrix(data))
     close(fused_user, walk @ fused_item)  # There is nothing to weigh or to prefer.
     close(model(data), (content_user + fused_user, content_item + fused_item))
@@ -171,15 +172,15 @@ def test_the_graphs_are_built_once_and_changes_are_noticed() -> None:
     data = shop()
     model = model_of(data)
     before = model(data)
-    pairs = model._graphs.pairs(data)
+    pairs = model.graphs(data)
     model(data)
-    assert model._graphs.pairs(data) is pairs
+    assert model.graphs(data) is pairs
     data[ITEM, 'similar_image', ITEM].edge_weight *= 2
     close(model(data), expected_of(model, data))
     assert not torch.allclose(model(data)[0], before[0])
-    pairs = model._graphs.pairs(data)
+    pairs = model.graphs(data)
     model.reset_parameters()
-    assert model._graphs.pairs(data) is not pairs
+    assert model.graphs(data) is not pairs
 
 
 def test_reset_parameters_draws_all_anew() -> None:
@@ -218,7 +219,7 @@ def test_what_is_missing_from_the_data_is_named() -> None:
     [
         ({'in_channels': {}}, "'in_channels' is empty"),
         ({'num_item_layers': 0}, "'num_item_layers' must be a positive integer"),
-        ({'contrast_weight': -1.0}, "'contrast_weight' must not be negative"),
+        ({'contrast_weight': -1.0}, "'contrast_weight' must be finite and not negative"),
         ({'temperature': 0.0}, "'temperature' must be positive"),
         ({'num_layers': -1}, "'num_layers'"),
         ({'embedding_dim': 0}, "'embedding_dim'"),

@@ -10,7 +10,7 @@ from torch.nn.functional import softplus
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn import MICRO, BPRLoss
-from tests.nn.models.latent import dense_graphs, embeddings, neighbors, redraw, warm
+from tests.nn.models.latent import dense_graphs, embeddings, move, neighbors, warm
 from tests.nn.models.shops import NUM_ITEMS, small_shop
 
 # Frozen graphs are normalised, and all graphs searched, in float32.
@@ -70,7 +70,7 @@ def expected_loss_of(model: MICRO, data: HeteroData) -> Tensor:
         ]
     ).mean()
     batch = sorted({*ITEMS.tolist(), *NEGATIVES.flatten().tolist()})
-    return ranking + model.contrastive_weight * contrast_of(views, h, batch, model.temperature)
+    return ranking + model.contrast_weight * contrast_of(views, h, batch, model.temperature)
 
 
 def check_grads(model: MICRO, value: Tensor, expected: Tensor) -> None:
@@ -95,13 +95,13 @@ def test_equals_the_dense_reference(skip_weight: float, num_item_layers: int) ->
     check_grads(model, total(*out), total(*expected))
 
 
-@pytest.mark.parametrize(('temperature', 'contrastive_weight'), [(0.5, 0.03), (0.2, 2.0)])
+@pytest.mark.parametrize(('temperature', 'contrast_weight'), [(0.5, 0.03), (0.2, 2.0)])
 @pytest.mark.parametrize('skip_weight', [0.6, 1.0])
 def test_loss_equals_the_dense_reference(
-    skip_weight: float, temperature: float, contrastive_weight: float
+    skip_weight: float, temperature: float, contrast_weight: float
 ) -> None:
     data = small_shop()
-    options: dict[str, Any] = {'temperature': temperature, 'contrastive_weight': contrastive_weight}
+    options: dict[str, Any] = {'temperature': temperature, 'contrast_weight': contrast_weight}
     model = model_of(data, skip_weight=skip_weight, **options)
     loss = model.loss(data, USERS, ITEMS, NEGATIVES, BPRLoss(0.0))
     expected = expected_loss_of(model, data)
@@ -111,7 +111,7 @@ def test_loss_equals_the_dense_reference(
 
 def test_without_contrast_the_loss_is_that_of_every_model() -> None:
     data = small_shop()
-    model = model_of(data, contrastive_weight=0.0)
+    model = model_of(data, contrast_weight=0.0)
     z_user, z_item = model(data)
     expected = BPRLoss()(z_user[USERS], z_item[ITEMS], z_item[NEGATIVES])
     torch.testing.assert_close(model.loss(data, USERS, ITEMS, NEGATIVES, BPRLoss()), expected)
@@ -119,7 +119,7 @@ def test_without_contrast_the_loss_is_that_of_every_model() -> None:
 
 def test_repeated_items_count_once_in_the_contrast() -> None:
     data = small_shop()
-    model = model_of(data, contrastive_weight=1.0)
+    model = model_of(data, contrast_weight=1.0)
 
     def contrast(negatives: Tensor) -> Tensor:
         ranking = BPRLoss()(*model(data, USERS, ITEMS), model(data, None, negatives)[1])
@@ -135,7 +135,7 @@ def test_the_loss_is_of_the_rebuilt_graphs() -> None:
     model = model_of(data, skip_weight=0.0, k=2)
     chosen = neighbors(model, data)
     model.start_epoch(data, 0)
-    redraw(model.graphs)
+    move(model.graphs)
     close(model(data), embeddings(model, data, views_of(model, data, chosen)[1]))
     assert not torch.allclose(model(data)[1], embeddings(model, data, views_of(model, data)[1])[1])
     model.start_epoch(data, 1)
@@ -159,8 +159,8 @@ def test_wrong_temperatures_are_refused(temperature: float) -> None:
 
 @pytest.mark.parametrize('weight', [-0.1, math.inf, math.nan])
 def test_wrong_weights_are_refused(weight: float) -> None:
-    with pytest.raises(ValueError, match="'contrastive_weight' must be finite and not negative"):
-        MICRO(2, 3, {'text': 4}, contrastive_weight=weight)
+    with pytest.raises(ValueError, match="'contrast_weight' must be finite and not negative"):
+        MICRO(2, 3, {'text': 4}, contrast_weight=weight)
 
 
 def test_wrong_ids_are_refused_by_the_loss() -> None:

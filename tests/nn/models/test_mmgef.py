@@ -45,7 +45,7 @@ def model_of(data: HeteroData, seed: int = 0, **kwargs: Any) -> MMGEF:
     torch.manual_seed(seed)
     kwargs = {'embedding_dim': 5, 'skip_weight': 1.0, **kwargs}
     model = MMGEF.from_data(data, **kwargs).double()
-    for module in (model.fusion, model.edge_fusion):
+    for module in (model.fusion, model.item_encoder.attention):
         for parameter in [] if module is None else module.parameters():
             torch.nn.init.normal_(parameter)
     return model
@@ -54,7 +54,7 @@ def model_of(data: HeteroData, seed: int = 0, **kwargs: Any) -> MMGEF:
 def content_of(model: MMGEF, data: HeteroData) -> Tensor:
     """W e + b; the modes of early fusion other than the mean have tests of their own."""
     assert model.fusion is not None
-    assert model.lin is not None
+    assert model.item_encoder.lin is not None
     x, has = item_modalities(data)
     if model.fusion.mode == 'mean':
         all_present = torch.ones(NUM_ITEMS, dtype=torch.bool)
@@ -62,7 +62,7 @@ def content_of(model: MMGEF, data: HeteroData) -> Tensor:
         e = early_fusion_mean(list(x.values()), masks)
     else:
         e = model.fusion(x, has)
-    return e @ model.lin.weight.t() + model.lin.bias
+    return e @ model.item_encoder.lin.weight.t() + model.item_encoder.lin.bias
 
 
 def input_of(model: MMGEF, data: HeteroData) -> Tensor:
@@ -86,14 +86,14 @@ def expected_of(
             matrix = model.skip_weight * matrix + (1 - model.skip_weight) * learned
         matrices.append(matrix)
     h, fused = input_of(model, data), torch.eye(NUM_ITEMS, dtype=torch.double)
-    fusion = model.edge_fusion
+    fusion = model.item_encoder.attention
     if fusion is not None and fusion.logit is not None:
         weights = [None if lin is None else lin.weight for lin in (fusion.lin_dst, fusion.lin_src)]
         fused = soft_fusion(matrices, soft_attention(fusion.logit, h, *weights))
     elif fusion is not None:
         fused = torch.stack(matrices).mean(0)
-    num_item_layers = model.num_item_layers
-    if model.item_readout == 'mean' and fusion is not None:
+    num_item_layers = model.item_encoder.num_layers
+    if model.item_encoder.readout == 'mean' and fusion is not None:
         powers = [torch.matrix_power(fused, layer) for layer in range(num_item_layers + 1)]
         fused, num_item_layers = torch.stack(powers).mean(0), 1
     z_user, z_item = mmgef(
@@ -124,7 +124,7 @@ def learned_of(model: MMGEF, data: HeteroData) -> Tensor:
     for item in range(NUM_ITEMS):
         if not data[ITEM].x_text[item].any() and not data[ITEM].x_image[item].any():
             scores[item] = scores[:, item] = -1
-    return symmetric_normalized(top_k_rows(scores, model.k))
+    return symmetric_normalized(top_k_rows(scores, model.item_encoder.graphs.k))
 
 
 def check(model: MMGEF, data: HeteroData, learned: Tensor | None = None) -> None:
@@ -197,9 +197,9 @@ def test_one_graph_or_none(relations: tuple[str, ...], num_item_layers: int) -> 
     if relations:
         check(model, data)
     else:
-        assert model.edge_fusion is None
+        assert model.item_encoder.attention is None
         z_user, z_item = model(data)
-        model.num_item_layers = 0
+        model.item_encoder.num_layers = 0
         close((z_user, z_item), expected_of(model, data))
 
 
@@ -309,9 +309,9 @@ def test_learned_graph_beside_others_in_any_order() -> None:
 def test_learned_graph_follows_its_schedule() -> None:
     data = small_shop()
     model = model_of(data, skip_weight=0.5, k=2, rebuild_every=3)
-    assert model.lin is not None
+    assert model.item_encoder.lin is not None
     for epoch in range(7):
-        torch.nn.init.normal_(model.lin.weight)
+        torch.nn.init.normal_(model.item_encoder.lin.weight)
         if epoch % 3 == 0:
             learned = learned_of(model, data)
         model.start_epoch(data, epoch)
@@ -332,7 +332,7 @@ def test_skip_weight_of_one_never_builds() -> None:
     out = model(data)
     for epoch in range(6):
         model.start_epoch(data, epoch)
-    assert model.get_extra_state() == {}
+    assert model.item_encoder.graphs.get_extra_state() == {}
     torch.testing.assert_close(model(data), out)
 
 
@@ -354,8 +354,10 @@ def test_learned_graph_survives_a_checkpoint() -> None:
     data = small_shop()
     model = model_of(data, skip_weight=0.3, k=2)
     model.start_epoch(data, epoch=0)
-    assert model.lin is not None
-    torch.nn.init.normal_(model.lin.weight)  # The graph is now older than the features.
+    assert model.item_encoder.lin is not None
+    torch.nn.init.normal_(
+        model.item_encoder.lin.weight
+    )  # The graph is now older than the features.
     out = model(data)
     buffer = io.BytesIO()
     torch.save(model.state_dict(), buffer)
@@ -425,10 +427,10 @@ def test_items_without_any_modality_and_users_without_interactions() -> None:
     data = small_shop()
     model = model_of(data, normalize_item=False, item_graphs=())
     z_user, z_item = model(data)
-    assert model.lin is not None
+    assert model.item_encoder.lin is not None
     z_user_lgcn, z_item_lgcn = model.light_gcn(data)
     assert torch.equal(z_user, z_user_lgcn)
-    torch.testing.assert_close(z_item[6] - z_item_lgcn[6], model.lin.bias)
+    torch.testing.assert_close(z_item[6] - z_item_lgcn[6], model.item_encoder.lin.bias)
     assert bool(torch.isfinite(z_user).all() & torch.isfinite(z_item).all())
 
 
@@ -479,11 +481,11 @@ def test_alpha_is_the_attention_of_the_forward(attention: str) -> None:
     assert alpha.shape == (rows, 2)
     torch.testing.assert_close(alpha.sum(dim=1), torch.ones(rows, dtype=alpha.dtype))
     if attention == 'node':
-        assert model.edge_fusion is not None
-        logit = model.edge_fusion.logit
+        assert model.item_encoder.attention is not None
+        logit = model.item_encoder.attention.logit
         assert logit is not None
-        assert model.edge_fusion.lin_dst is not None
-        weight = model.edge_fusion.lin_dst.weight
+        assert model.item_encoder.attention.lin_dst is not None
+        weight = model.item_encoder.attention.lin_dst.weight
         expected = soft_attention(logit, input_of(model, data), weight, None)
         torch.testing.assert_close(alpha, expected.detach())
 
@@ -533,7 +535,7 @@ def test_reset_parameters_forgets_the_learned_graph() -> None:
     old = learned_of(model, data)
     model(data)
     model.reset_parameters()
-    assert model.get_extra_state() == {}
+    assert model.item_encoder.graphs.get_extra_state() == {}
     assert not torch.allclose(learned_of(model, data), old)
     check(model, data, learned_of(model, data))
 
@@ -575,15 +577,14 @@ def test_training_in_mixed_precision() -> None:
 def test_from_data_with_features_and_graphs() -> None:
     model = MMGEF.from_data(small_shop())
     assert model.item_graphs == ('similar', 'co_interacts')
-    assert (model.item_input, model.skip_weight, model.k, model.rebuild_every) == (
-        'features', 0.9, 10, 5,
-    )  # fmt: skip
+    assert (model.item_input, model.skip_weight, model.rebuild_every) == ('features', 0.9, 5)
+    assert model.item_encoder.graphs.k == 10
     assert model.fusion is not None
     assert model.fusion.in_channels == BOTH
     assert (model.light_gcn.embedding_dim, model.light_gcn.num_layers) == (64, 2)
-    assert (model.num_item_layers, model.normalize_item) == (1, True)
-    assert model.edge_fusion is not None
-    assert (model.fusion.mode, model.edge_fusion.mode) == ('mean', 'graph')
+    assert (model.item_encoder.num_layers, model.normalize_item) == (1, True)
+    assert model.item_encoder.attention is not None
+    assert (model.fusion.mode, model.item_encoder.attention.mode) == ('mean', 'graph')
 
 
 def test_from_data_without_features() -> None:
@@ -593,7 +594,7 @@ def test_from_data_without_features() -> None:
     model = MMGEF.from_data(data)
     assert (model.item_input, model.skip_weight) == ('id', 1.0)
     assert model.fusion is None
-    assert model.lin is None
+    assert model.item_encoder.lin is None
     assert model(data)[1].shape == (NUM_ITEMS, 64)
 
 
@@ -611,7 +612,11 @@ def test_from_data_without_the_similar_graph(relations: tuple[str, ...]) -> None
 def test_from_data_takes_what_it_is_told() -> None:
     data = small_shop()
     model = MMGEF.from_data(data, item_graphs=('co_interacts',), embedding_dim=8, k=3)
-    assert (model.item_graphs, model.skip_weight, model.k) == (('co_interacts',), 1.0, 3)
+    assert (model.item_graphs, model.skip_weight, model.item_encoder.graphs.k) == (
+        ('co_interacts',),
+        1.0,
+        3,
+    )
     model = MMGEF.from_data(data, item_input='id')
     assert (model.item_input, model.skip_weight, model.fusion) == ('id', 1.0, None)
     model = MMGEF.from_data(data, in_channels={'text': CHANNELS}, skip_weight=0.2)
@@ -646,13 +651,13 @@ def test_repr() -> None:
         ({'rebuild_every': 0}, "'rebuild_every' must be a positive integer"),
         ({'k': 0}, "'k' must be a positive integer"),
         ({'embedding_dim': 0}, "'embedding_dim' must be a positive integer"),
-        ({'num_layers': -1}, "'num_layers' must not be negative"),
-        ({'num_item_layers': -1}, "'num_item_layers' must not be negative"),
+        ({'num_layers': -1}, "'num_layers' must be an integer that is not"),
+        ({'num_item_layers': -1}, "'num_item_layers' must be an integer that is not"),
         ({'item_readout': 'first'}, "'item_readout' must be one of 'last', 'mean'"),
         ({'item_dropout': 1.0}, r"'item_dropout' must lie in \[0, 1\) \(got 1.0\)"),
         ({'item_dropout': -0.1}, "'item_dropout' must lie in"),
         ({'edge_dropout': 1.0}, r"'edge_dropout' must lie in \[0, 1\) \(got 1.0\)"),
-        ({'cold_scale': 0.0}, r"'cold_scale' must be positive or None \(got 0.0\)"),
+        ({'cold_scale': 0.0}, r"'cold_scale' must be positive and finite \(got 0.0\)"),
         ({'item_graphs': 'similar'}, "'item_graphs' must name distinct relations"),
         ({'item_graphs': ('similar', 'similar')}, "'item_graphs' must name distinct relations"),
         ({'in_channels': None}, "'in_channels' is needed for item_input='features'"),

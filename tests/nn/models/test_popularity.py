@@ -46,13 +46,13 @@ def test_counts_once_for_the_same_interactions_and_notices_others() -> None:
     data = small_shop()
     model = Popularity.from_data(data)
     model(data)
-    kept = model._cache._value
+    kept = model._cache._entry
     model(data)
-    assert model._cache._value is kept
+    assert model._cache._entry is kept
     data[INTERACTS].edge_index = torch.tensor([[0, 1], [7, 7]])
     assert model(data)[1].view(-1).tolist() == [0, 0, 0, 0, 0, 0, 0, 2, 0]
     model.reset_parameters()
-    assert model._cache._value is None
+    assert model._cache._entry is None
 
 
 def test_no_interactions() -> None:

@@ -3,6 +3,7 @@
 import copy
 import inspect
 import pickle
+import warnings
 from collections.abc import Callable
 
 import pytest
@@ -10,25 +11,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-import pyg_mmgef.nn
 from pyg_mmgef.loader import TripletLoader
-from pyg_mmgef.nn import (
-    BM3,
-    FREEDOM,
-    GRCN,
-    LATTICE,
-    MF,
-    MGCN,
-    MICRO,
-    MMGCN,
-    MMGEF,
-    VBPR,
-    BPRLoss,
-    ItemKNN,
-    LightGCN,
-    Popularity,
-    Recommender,
-)
+from pyg_mmgef.nn import LATTICE, MMGEF, BPRLoss, LightGCN, Recommender, recommenders
 from pyg_mmgef.ranking import evaluate_ranking, recommend
 from pyg_mmgef.schema import INTERACTS, ITEM, USER
 from tests.nn.models import shops
@@ -36,21 +20,17 @@ from tests.nn.models.shops import COLD, interacting, planted_shop
 
 Build = Callable[[HeteroData], Recommender]
 
-MODELS: dict[str, Build] = {
-    'BM3': lambda data: BM3.from_data(data, embedding_dim=8),
-    'FREEDOM': lambda data: FREEDOM.from_data(data, embedding_dim=8),
-    'GRCN': lambda data: GRCN.from_data(data, embedding_dim=8, feature_dim=8),
-    'ItemKNN': lambda data: ItemKNN.from_data(data, k=3),
-    'LATTICE': lambda data: LATTICE.from_data(data, embedding_dim=8, k=3),
-    'LightGCN': lambda data: LightGCN.from_data(data, embedding_dim=8),
-    'MF': lambda data: MF.from_data(data, embedding_dim=8),
-    'MGCN': lambda data: MGCN.from_data(data, embedding_dim=8),
-    'MICRO': lambda data: MICRO.from_data(data, embedding_dim=8, k=3),
-    'MMGCN': lambda data: MMGCN.from_data(data, embedding_dim=16, feature_dim=16),
-    'MMGEF': lambda data: MMGEF.from_data(data, embedding_dim=8, k=3),
-    'Popularity': lambda data: Popularity.from_data(data),
-    'VBPR': lambda data: VBPR.from_data(data, embedding_dim=8, content_dim=8),
-}
+SMALL = {'embedding_dim': 16, 'feature_dim': 16, 'content_dim': 16, 'k': 3}
+"""Options of small models; a model is built with those of them that it has."""
+
+
+def small(model: type[Recommender]) -> Build:
+    known = inspect.signature(model).parameters
+    options = {name: value for name, value in SMALL.items() if name in known}
+    return lambda data: model.from_data(data, **options)
+
+
+MODELS = {name: small(model) for name, model in recommenders().items()}
 CONTENT_BLIND = ('BM3', 'FREEDOM', 'ItemKNN', 'LightGCN', 'MF', 'Popularity')
 """Models whose embeddings don't read features, though their loss or their item graph may."""
 IMPERSONAL = ('Popularity',)
@@ -87,14 +67,15 @@ def build(request: pytest.FixtureRequest) -> Build:
     return request.param
 
 
-def test_every_model_is_asked() -> None:
-    public = {
-        name
-        for name in pyg_mmgef.nn.__all__
-        if inspect.isclass(getattr(pyg_mmgef.nn, name))
-        and issubclass(getattr(pyg_mmgef.nn, name), Recommender)
-    }
-    assert public - {'Recommender'} == set(MODELS)
+def test_models_implement_the_template() -> None:
+    for name, model in recommenders().items():
+        assert model.forward is Recommender.forward, name
+        assert model.paper.startswith('https://') or name == 'Popularity', name
+
+
+def test_only_a_model_without_a_ranking_loss_replaces_the_loss() -> None:
+    own = [name for name, model in recommenders().items() if model.loss is not Recommender.loss]
+    assert own == ['BM3']
 
 
 def test_embeddings_of_all(build: Build) -> None:
@@ -328,3 +309,102 @@ def test_repr_is_one_short_line(build: Build) -> None:
     assert '\n' not in text
     assert len(text) < 160
     assert '6, 9' in text
+
+
+@pytest.mark.parametrize('dtype', [torch.float, torch.double])
+def test_embeddings_have_the_type_of_the_model(build: Build, dtype: torch.dtype) -> None:
+    model = built(build, small_shop()).to(dtype).eval()
+    assert model.dtype == dtype
+    assert {z.dtype for z in model(small_shop())} == {dtype}
+
+
+def test_a_validation_after_fused_steps_is_never_stale(build: Build) -> None:
+    """A fused optimiser changes parameters without torch counting the change."""
+    data = small_shop()
+    model = built(build, data)
+    if not list(model.parameters()):
+        pytest.skip('nothing to train')
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1, fused=True)
+    for epoch in range(2):
+        model.train().start_epoch(data, epoch)
+        for _ in range(3):
+            optimizer.zero_grad()
+            model.loss(data, *batch_of(data), BPRLoss()).backward()
+            optimizer.step()
+        with torch.no_grad():
+            validated = model.eval()(data)
+        fresh = copy.deepcopy(model).eval()(data)  # Caches of a copy are empty.
+        assert all(torch.equal(*pair) for pair in zip(dense(validated), dense(fresh), strict=True))
+
+
+@pytest.mark.parametrize('name', ['type', 'items', 'float', 'img.v2'])
+def test_modalities_of_any_name(build: Build, name: str) -> None:
+    data = small_shop()
+    data[ITEM][f'x_{name}'] = data[ITEM].x_text.clone()
+    graph, given = data[ITEM, f'similar_{name}', ITEM], data[ITEM, 'similar_text', ITEM]
+    graph.edge_index, graph.edge_weight = given.edge_index, given.edge_weight
+    for z in dense(built(build, data).eval()(data)):
+        assert z.isfinite().all()
+
+
+def test_meta_parameters_are_initialised_by_reset(build: Build) -> None:
+    data = small_shop()
+    with torch.device('meta'):
+        model = build(data)
+    model = model.to_empty(device='cpu')
+    for tensor in [*model.parameters(), *model.buffers()]:
+        tensor.detach().fill_(99.0)  # Stands for memory with anything in it.
+    expected = build(data)
+    for each in (model, expected):
+        torch.manual_seed(0)
+        each.reset_parameters()
+    model, expected = model.double(), expected.double()
+    for each in (model, expected):
+        each.start_epoch(data, 0)
+    torch.testing.assert_close(
+        dense(model.eval()(data)), dense(expected.eval()(data)), rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ('model', 'options'),
+    [
+        (LightGCN, {'edge_dropout': 0.5}),
+        (MMGEF, {'skip_weight': 0.5}),
+        (MMGEF, {'skip_weight': 1.0, 'edge_dropout': 0.5}),
+        (LATTICE, {}),
+    ],
+)
+def test_forgetting_start_epoch_is_noticed(
+    model: type[Recommender], options: dict[str, object]
+) -> None:
+    data = small_shop()
+    ours = model.from_data(data, embedding_dim=4, **options).double().train()
+    users, items, negatives = batch_of(data)
+
+    def step() -> None:
+        ours.loss(data, users, items, negatives, BPRLoss())
+
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        for epoch in range(3):
+            ours.start_epoch(data, epoch)
+            step()
+        step()  # The end of two epochs.
+    with pytest.warns(
+        UserWarning, match="call 'model.start_epoch.data, epoch.' before every epoch"
+    ):
+        step()
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        step()  # Once is enough.
+        ours.eval()
+        step()
+
+
+def test_models_that_never_change_need_no_start_epoch() -> None:
+    data = small_shop()
+    for options in ({'skip_weight': 1.0}, {'item_input': 'id'}):
+        assert not MMGEF.from_data(data, **options).changes_with_epoch
+    assert not LightGCN.from_data(data).changes_with_epoch
+    assert not LATTICE.from_data(data, skip_weight=1.0).changes_with_epoch

@@ -9,7 +9,7 @@ from pyg_mmgef.nn.parts import latent_graphs as module
 from pyg_mmgef.nn.parts.latent_graphs import LatentGraph, LatentGraphs
 from pyg_mmgef.schema import ITEM
 from pyg_mmgef.sparse.csr_pair import CSRPair
-from tests.nn.models.latent import redraw
+from tests.nn.models.latent import move
 from tests.nn.models.shops import CHANNELS, NUM_ITEMS, small_shop
 
 BOTH = {'image': CHANNELS, 'text': CHANNELS}
@@ -44,7 +44,7 @@ def test_a_graph_adds_its_parts() -> None:
 
 def test_frozen_graphs_are_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
     data, graphs = small_shop(), graphs_of(1.0)
-    counter = Counter(monkeypatch, 'content_neighbors')
+    counter = Counter(monkeypatch, 'content_graph')
     first, second = graphs(data), graphs(data)
     assert counter.calls == 2
     assert all(a.frozen is b.frozen for a, b in zip(first, second, strict=True))
@@ -58,7 +58,7 @@ def test_frozen_graphs_are_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_neighbors_are_searched_in_rebuild_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     data, graphs = small_shop(), graphs_of()
-    counter = Counter(monkeypatch, 'content_neighbors')
+    counter = Counter(monkeypatch, 'content_graph')
     for _ in range(3):
         graphs(data)
     assert counter.calls == 4
@@ -67,34 +67,30 @@ def test_neighbors_are_searched_in_rebuild_alone(monkeypatch: pytest.MonkeyPatch
     assert counter.calls == 6
 
 
-def test_weights_are_kept_where_nothing_needs_their_gradient(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_weights_follow_the_projections_without_gradient_too() -> None:
     data, graphs = small_shop(), graphs_of()
     exact = [graph.edge_weight for graph in graphs(data)]
-    counter = Counter(monkeypatch, 'edge_scores')
     with torch.no_grad():
-        for _ in range(3):
-            kept = [graph.edge_weight for graph in graphs(data)]
-    assert counter.calls == 2
-    for weight, expected in zip(kept, exact, strict=True):
+        again = [graph.edge_weight for graph in graphs(data)]
+    for weight, expected in zip(again, exact, strict=True):
         assert weight is not None
         assert expected is not None
         assert expected.requires_grad
         assert not weight.requires_grad
         assert torch.equal(weight, expected)
-    optimizer = torch.optim.SGD(graphs.parameters(), lr=1.0)
-    torch.stack(
-        [graph.matmul(torch.ones(9, 1).double()) for graph in graphs(data)]
-    ).sum().backward()
-    optimizer.step()
+    total = torch.stack([graph.matmul(torch.ones(9, 1).double()) for graph in graphs(data)]).sum()
+    total.backward()
+    # A fused optimiser changes parameters without torch counting it, and so does a new `data`.
+    torch.optim.SGD(graphs.parameters(), lr=1.0, fused=True).step()
     with torch.no_grad():
-        changed = [graph.edge_weight for graph in graphs(data)]
-    assert counter.calls == 6
-    for a, b in zip(kept, changed, strict=True):
+        moved = [graph.edge_weight for graph in graphs(data)]
+    fresh = [graph.edge_weight for graph in graphs(data)]
+    for a, b, c in zip(again, moved, fresh, strict=True):
         assert a is not None
         assert b is not None
+        assert c is not None
         assert not torch.allclose(a, b)
+        assert torch.equal(b, c)
 
 
 def test_items_are_their_own_neighbors_unless_they_lack_content() -> None:
@@ -121,7 +117,7 @@ def test_dissimilar_items_are_no_neighbors() -> None:
 def test_neighbors_that_moved_apart_have_no_weight() -> None:
     data, graphs = small_shop(), graphs_of(0.0)
     graphs.rebuild(data)
-    redraw(graphs)
+    move(graphs)
     weights = [graph.edge_weight for graph in graphs(data)]
     assert any(bool((weight == 0).any()) for weight in weights if weight is not None)
     assert all(bool((weight >= 0).all()) for weight in weights if weight is not None)
@@ -146,7 +142,7 @@ def test_reset_parameters_forgets() -> None:
 def test_copies_keep_the_neighbors(copied: Any) -> None:
     data, graphs = small_shop(), graphs_of()
     graphs.rebuild(data)
-    redraw(graphs)
+    move(graphs)
     x = torch.eye(NUM_ITEMS).double()
     for a, b in zip(graphs(data), copied(graphs)(data), strict=True):
         assert torch.equal(a.matmul(x), b.matmul(x))

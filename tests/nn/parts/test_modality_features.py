@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pyg_mmgef.nn.parts.modality_features import ItemFeatures, feature_channels
+from pyg_mmgef.nn.parts.modality_features import ModalityFeatures, feature_channels
 from pyg_mmgef.schema import ITEM
 from tests.nn.models.shops import NUM_ITEMS, interacting, small_shop
 
@@ -18,7 +18,7 @@ def test_channels() -> None:
 
 def test_what_is_missing_is_zero() -> None:
     data = small_shop()
-    (text, has_text), (image, has_image) = ItemFeatures(BOTH).get(data, torch.float)
+    (text, has_text), (image, has_image) = ModalityFeatures(BOTH)(data, torch.float)
     assert text.dtype == image.dtype == torch.float
     assert torch.equal(text, data[ITEM].x_text.float())
     assert image[5].eq(0).all()
@@ -29,24 +29,45 @@ def test_what_is_missing_is_zero() -> None:
 
 
 def test_prepared_once_until_something_changes() -> None:
-    data, features = small_shop(), ItemFeatures(BOTH)
-    first, again = features.get(data, torch.double), features.get(data, torch.double)
+    data, features = small_shop(), ModalityFeatures(BOTH)
+    first, again = features(data, torch.double), features(data, torch.double)
     assert first[1][0] is again[1][0]
     data[ITEM].has_image[4] = False
-    assert features.get(data, torch.double)[1][0][4].eq(0).all()
+    assert features(data, torch.double)[1][0][4].eq(0).all()
     data[ITEM].x_image = data[ITEM].x_image + 1
-    changed = features.get(data, torch.double)[1][0]
+    changed = features(data, torch.double)[1][0]
     assert torch.equal(changed[0], data[ITEM].x_image[0])
     features.clear()
-    assert features.get(data, torch.double)[1][0] is not changed
+    assert features(data, torch.double)[1][0] is not changed
+
+
+def test_features_are_copied_only_where_a_missing_row_has_content() -> None:
+    data = small_shop()
+    data[ITEM].x_image[5] = 0.0
+    (image, has_image), (text, _) = ModalityFeatures({'image': 4, 'text': 4})(data, torch.double)
+    assert image is data[ITEM].x_image
+    assert text is data[ITEM].x_text
+    assert not has_image[5]
+
+
+def test_features_that_are_trained_are_never_stale() -> None:
+    data = small_shop()
+    data[ITEM].x_image = data[ITEM].x_image.clone().requires_grad_()
+    features = ModalityFeatures({'image': 4})
+    before = features(data, torch.double)[0][0].detach().clone()
+    data[ITEM].x_image.square().sum().backward()
+    torch.optim.SGD([data[ITEM].x_image], lr=0.1, fused=True).step()
+    after = features(data, torch.double)[0][0]
+    assert after.requires_grad
+    assert not torch.equal(after, before)
 
 
 def test_errors() -> None:
     with pytest.raises(ValueError, match="'in_channels' is empty"):
-        ItemFeatures({})
+        ModalityFeatures({})
     with pytest.raises(ValueError, match=r"'in_channels\['image'\]' must be a positive integer"):
-        ItemFeatures({'image': 0})
+        ModalityFeatures({'image': 0})
     with pytest.raises(ValueError, match=r"lacks the item features \['audio'\] \(found \['image'"):
-        ItemFeatures({'audio': 4}).get(small_shop(), torch.double)
+        ModalityFeatures({'audio': 4})(small_shop(), torch.double)
     with pytest.raises(ValueError, match=r"has 4 channels for 'image', but the model .* for 5"):
-        ItemFeatures({'image': 5}).get(small_shop(), torch.double)
+        ModalityFeatures({'image': 5})(small_shop(), torch.double)

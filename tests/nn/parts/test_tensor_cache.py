@@ -1,5 +1,7 @@
 import copy
 import pickle
+import sys
+import threading
 
 import torch
 
@@ -67,12 +69,54 @@ def test_nothing_may_be_a_value() -> None:
     assert len(calls) == 1
 
 
-def test_inference_tensors_are_known_by_identity() -> None:
+def test_options_are_part_of_the_key() -> None:
+    cache, build = TensorCache(), Builder()
+    a = torch.ones(2)
+    values = [cache.get([a], build, dtype) for dtype in (torch.float, torch.float, torch.double)]
+    assert values == [[1], [1], [2]]
+
+
+def test_nothing_is_cached_for_tensors_without_a_version() -> None:
     cache, build = TensorCache(), Builder()
     with torch.inference_mode():
-        a, b = torch.ones(2), torch.ones(2)
-        assert [cache.get([x], build)[0] for x in (a, a, b)] == [1, 1, 2]
-    assert cache.get([b], build) == [2]
+        a = torch.ones(2)
+        assert cache.get([a], build) == [1]
+        a[0] = 5  # Torch doesn't count changes of such tensors.
+        assert cache.get([a], build) == [2]
+    assert cache.get([a], build) == [3]
+
+
+def test_nothing_is_cached_for_what_an_optimizer_may_change() -> None:
+    cache = TensorCache()
+    a = torch.ones(2, requires_grad=True)
+    a.grad = torch.ones(2)
+    before = cache.get([a], lambda: a.detach().clone())
+    torch.optim.SGD([a], lr=1.0, fused=True).step()
+    assert not torch.equal(cache.get([a], lambda: a.detach().clone()), before)
+
+
+def test_threads_never_get_the_value_of_another_tensor() -> None:
+    cache = TensorCache()
+    tensors = [torch.full((1,), float(number)) for number in range(2)]
+    wrong: list[tuple[float, float]] = []
+
+    def read(tensor: torch.Tensor) -> None:
+        for _ in range(2000):
+            value = cache.get([tensor], tensor.item)
+            if value != tensor.item():
+                wrong.append((value, tensor.item()))
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=read, args=(tensor,)) for tensor in tensors * 2]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert wrong == []
 
 
 def test_what_is_built_during_inference_serves_training() -> None:

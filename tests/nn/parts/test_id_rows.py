@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pyg_mmgef.nn.parts._distinct import distinct, restore
+from pyg_mmgef.nn.parts._id_rows import distinct, restore, select
 
 
 def test_all_nodes_stay_all_nodes() -> None:
@@ -35,3 +35,18 @@ def test_errors() -> None:
         distinct('items', torch.tensor([True]), 5, 'item')
     with pytest.raises(ValueError, match=r"'items' must be a tensor of item ids .*list"):
         distinct('items', [1], 5, 'item')  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize('ids', [[3, 0, 3, 1], [], [2]])
+def test_rows_of_a_sparse_matrix(ids: list[int]) -> None:
+    dense = torch.tensor([[0, 1, 2], [0, 0, 0], [3, 0, 0], [0, 4, 0]]).float()
+    rows = torch.tensor(ids, dtype=torch.long)
+    out = select(dense.to_sparse_csr(), rows)
+    assert out.layout == torch.sparse_csr
+    assert torch.equal(out.to_dense(), dense[rows])
+    assert torch.equal(restore(dense.to_sparse_csr(), rows).to_dense(), dense[rows])
+
+
+def test_rows_of_a_sparse_matrix_have_no_further_dimension() -> None:
+    with pytest.raises(ValueError, match=r'ids must be a vector \(got ids of shape \[1, 2\]\)'):
+        restore(torch.eye(3).to_sparse_csr(), torch.tensor([[0, 1]]))

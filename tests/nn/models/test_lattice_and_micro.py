@@ -10,16 +10,15 @@ import torch
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn import LATTICE, MICRO
-from pyg_mmgef.nn.models.latent_recommender import LatentRecommender
 from pyg_mmgef.schema import INTERACTS, ITEM
 from pyg_mmgef.transforms import AddItemKNNGraph
-from tests.nn.models.latent import redraw
+from tests.nn.models.latent import latent_graphs, move
 from tests.nn.models.shops import CHANNELS, COLD, NUM_ITEMS, interacting, small_shop
 from tests.references import dense_adjacency
 
 BOTH = {'image': CHANNELS, 'text': CHANNELS}
 RELATIONS = ('similar_image', 'similar_text')
-Model = type[LatentRecommender]
+Model = type[LATTICE] | type[MICRO]
 
 
 @pytest.fixture(params=[LATTICE, MICRO])
@@ -28,7 +27,7 @@ def cls(request: pytest.FixtureRequest) -> Model:
     return model
 
 
-def model_of(cls: Model, data: HeteroData, seed: int = 0, **kwargs: Any) -> LatentRecommender:
+def model_of(cls: Model, data: HeteroData, seed: int = 0, **kwargs: Any) -> LATTICE | MICRO:
     torch.manual_seed(seed)
     kwargs = {'embedding_dim': 5, 'skip_weight': 0.5, 'k': 3, **kwargs}
     return cls.from_data(data, **kwargs).double()
@@ -36,10 +35,10 @@ def model_of(cls: Model, data: HeteroData, seed: int = 0, **kwargs: Any) -> Late
 
 def test_modalities_are_those_of_the_data(cls: Model) -> None:
     model = model_of(cls, small_shop())
-    assert model.graphs.item_graphs is None
-    assert model.graphs.features is not None
-    assert model.graphs.features.in_channels == BOTH
-    assert [lin.in_features for lin in model.graphs.lins] == [CHANNELS, CHANNELS]
+    assert latent_graphs(model).item_graphs is None
+    assert latent_graphs(model).features is not None
+    assert latent_graphs(model).features.in_channels == BOTH
+    assert [lin.in_features for lin in latent_graphs(model).lins] == [CHANNELS, CHANNELS]
 
 
 def test_a_single_feature_matrix_is_a_modality(cls: Model) -> None:
@@ -47,8 +46,8 @@ def test_a_single_feature_matrix_is_a_modality(cls: Model) -> None:
     data[ITEM].x = data[ITEM].x_text[:, :3]
     del data[ITEM].x_image, data[ITEM].x_text, data[ITEM].has_image
     model = model_of(cls, data)
-    assert model.graphs.features is not None
-    assert model.graphs.features.in_channels == {'x': 3}
+    assert latent_graphs(model).features is not None
+    assert latent_graphs(model).features.in_channels == {'x': 3}
     assert model(data)[1].isfinite().all()
 
 
@@ -70,7 +69,7 @@ def test_graphs_of_the_data_are_the_frozen_part(cls: Model) -> None:
         )
         given = transform(given)
     model, other = model_of(cls, data), model_of(cls, given)
-    assert other.graphs.item_graphs == RELATIONS
+    assert latent_graphs(other).item_graphs == RELATIONS
     torch.testing.assert_close(other(given), model(data))
     given[ITEM, 'similar_text', ITEM].edge_weight = (
         given[ITEM, 'similar_text', ITEM].edge_weight / 9
@@ -80,7 +79,7 @@ def test_graphs_of_the_data_are_the_frozen_part(cls: Model) -> None:
 
 def test_graphs_of_some_modalities_are_not_enough(cls: Model) -> None:
     data = small_shop(('similar', 'similar_text'))
-    assert model_of(cls, data).graphs.item_graphs is None
+    assert latent_graphs(model_of(cls, data)).item_graphs is None
 
 
 def test_graphs_without_features_are_frozen(cls: Model) -> None:
@@ -91,7 +90,7 @@ def test_graphs_without_features_are_frozen(cls: Model) -> None:
     torch.testing.assert_close(with_features(data), out)
     torch.manual_seed(0)
     model = cls.from_data(data, embedding_dim=5).double()
-    assert model.graphs.skip_weight == 1
+    assert latent_graphs(model).skip_weight == 1
     torch.testing.assert_close(model(data), out)
     model.start_epoch(data, 0)
     torch.testing.assert_close(model(data), out)
@@ -102,15 +101,15 @@ def test_graphs_by_name(cls: Model) -> None:
     data = small_shop(('other', 'another'))
     names = ('another', 'other')
     model = model_of(cls, data, item_graphs=names)
-    assert model.graphs.item_graphs == names
-    for name, graph in zip(names, model.graphs(data), strict=True):
+    assert latent_graphs(model).item_graphs == names
+    for name, graph in zip(names, latent_graphs(model)(data), strict=True):
         given = data[ITEM, name, ITEM]
         size = NUM_ITEMS, NUM_ITEMS
         dense = dense_adjacency(given.edge_index, 0.5 * given.edge_weight, *size)
         torch.testing.assert_close(graph.frozen.matrix(torch.double).to_dense(), dense)
     del data[ITEM].x_image, data[ITEM].x_text, data[ITEM].has_image
     alone = cls.from_data(data, item_graphs=names)
-    assert (alone.graphs.item_graphs, alone.graphs.skip_weight) == (names, 1)
+    assert (latent_graphs(alone).item_graphs, latent_graphs(alone).skip_weight) == (names, 1)
 
 
 def test_learned_neighbors_follow_the_schedule(cls: Model) -> None:
@@ -118,9 +117,9 @@ def test_learned_neighbors_follow_the_schedule(cls: Model) -> None:
     model = model_of(cls, data, rebuild_every=3, k=2)
     before = None
     for epoch in range(7):
-        redraw(model.graphs)
+        move(latent_graphs(model))
         model.start_epoch(data, epoch)
-        chosen = [index.clone() for index in model.graphs.get_extra_state().values()]
+        chosen = [index.clone() for index in latent_graphs(model).get_extra_state().values()]
         if before is not None:
             same = all(map(torch.equal, chosen, before))
             assert same is (epoch % 3 != 0)
@@ -138,7 +137,7 @@ def test_neighbors_survive_a_checkpoint(cls: Model) -> None:
     data = small_shop()
     model = model_of(cls, data, skip_weight=0.1, k=2)
     model.start_epoch(data, 0)
-    redraw(model.graphs)  # The neighbours are now older than the projection.
+    move(latent_graphs(model))  # The neighbours are now older than the projection.
     out = model(data)
     buffer = io.BytesIO()
     torch.save(model.state_dict(), buffer)
@@ -255,7 +254,7 @@ def test_other_interactions_are_read(cls: Model) -> None:
         ({'num_item_layers': 0}, "'num_item_layers' must be a positive integer"),
         ({'rebuild_every': 0}, "'rebuild_every' must be a positive integer"),
         ({'embedding_dim': 0}, "'embedding_dim' must be a positive integer"),
-        ({'num_layers': -1}, "'num_layers' must not be negative"),
+        ({'num_layers': -1}, "'num_layers' must be an integer that is not negative"),
     ],
 )
 def test_wrong_arguments(cls: Model, options: dict[str, Any], message: str) -> None:
