@@ -148,7 +148,8 @@ class WeightedSumConv(MessagePassing):
             if edge_weight is not None:
                 check_edge_weight('edge_weight', edge_weight, graph)
         # torch's gather returns wrong rows for the expanded int32 index of the backward.
-        return graph.as_subclass(Tensor).long(), edge_weight
+        graph = graph.as_subclass(Tensor) if isinstance(graph, EdgeIndex) else graph
+        return graph.long(), edge_weight
 
     def _pair_of(self, graph: EdgeIndex, size: tuple[int, int]) -> CSRPair:
         if graph.is_inference():  # It has no version that would show a change in place.
