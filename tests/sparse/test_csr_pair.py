@@ -476,6 +476,20 @@ def test_is_not_built_while_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
         CSRPair(torch.tensor([[9], [9]]), size=(2, 2))
 
 
+@pytest.mark.device
+def test_products_on_a_device(device: str) -> None:
+    edge_index, weight = random_edges((6, 8))
+    pair = CSRPair(edge_index, weight, (6, 8)).to(device)
+    x = features(6).to(device).requires_grad_()
+    replaced = weight.square().to(device).requires_grad_()
+    dense = dense_adjacency(edge_index, weight.square(), 6, 8).to(device)
+    out = pair.matmul(x, replaced)
+    torch.testing.assert_close(out, dense @ x)
+    grad_x, grad_weight = torch.autograd.grad(out.sum(), (x, replaced))
+    torch.testing.assert_close(grad_x, dense.sum(dim=0)[:, None].expand_as(x))
+    torch.testing.assert_close(grad_weight, x.detach().sum(dim=1)[edge_index[0].to(device)])
+
+
 @pytest.mark.sparse
 def test_equals_sparse_tensor() -> None:
     torch_sparse = pytest.importorskip('torch_sparse')

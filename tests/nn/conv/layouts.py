@@ -420,6 +420,22 @@ class ConvContract:
         torch.testing.assert_close(out, expected)
         assert torch.autograd.grad(out.sum(), mask)[0].any()
 
+    @pytest.mark.device
+    @pytest.mark.parametrize('layout', [*LAYOUTS, 'csr_pair'])
+    def test_every_layout_on_a_device(self, layout: str, device: str) -> None:
+        edge_index, edge_weight = random_graph(self.size)
+        graph: Any = CSRPair(edge_index, edge_weight, self.size)
+        weight = None
+        if layout != 'csr_pair':
+            graph, weight = in_layout(layout, edge_index, edge_weight, self.size)
+        x_src, x_dst = (x.detach().to(device).requires_grad_() for x in self.features())
+        weight = None if weight is None else weight.to(device)
+        out = self.conv(normalize=False)((x_src, x_dst), graph.to(device), weight)
+        dense = dense_adjacency(edge_index, edge_weight, *self.size).to(device)
+        torch.testing.assert_close(out, dense @ x_src)
+        (grad,) = torch.autograd.grad(out.sum(), x_src)
+        torch.testing.assert_close(grad, dense.sum(dim=0)[:, None].expand_as(grad))
+
     def test_repr_tells_what_differs(self) -> None:
         layers = [self.conv(False), self.conv(True), self.conv(True, decomposed_layers=2)]
         assert len({repr(conv) for conv in layers}) == 3
