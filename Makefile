@@ -25,7 +25,7 @@ docs: $(VENV)/.installed
 	$(BIN)/pip install -q -c constraints.txt -e '.[docs]'
 	$(BIN)/sphinx-build -W -b html docs docs/_build/html
 
-$(VENV)/.installed: pyproject.toml constraints.txt $(wildcard pyg_mmgef/*.h pyg_mmgef/*/*.cpp)
+$(VENV)/.installed: pyproject.toml setup.py setup.cfg constraints.txt $(wildcard pyg_mmgef/*.h pyg_mmgef/*/*.cpp)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
 	touch $@

@@ -1,4 +1,5 @@
-// What the extensions share: Python's limited API, code for several processors, addresses of arrays.
+// What the extensions share: Python's limited API, code for several processors, addresses of arrays,
+// errors, and scores as integers of the same order.
 
 #pragma once
 
@@ -7,6 +8,11 @@
 #include <Python.h>
 
 #include <cstdint>
+#include <cstring>
+#include <exception>
+#include <new>
+#include <stdexcept>
+#include <string>
 
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
 #if __GNUC__ >= 12
@@ -23,6 +29,37 @@ namespace {
 template <typename T>
 T *pointer(unsigned long long address) {
   return reinterpret_cast<T *>(static_cast<uintptr_t>(address));
+}
+
+// Run a function without the interpreter's lock. An exception becomes one of Python's: no C++
+// exception may leave an extension.
+template <typename Function>
+PyObject *run_unlocked(const Function &function) {
+  PyObject *type = nullptr;
+  std::string message;
+  Py_BEGIN_ALLOW_THREADS;
+  try {
+    function();
+  } catch (const std::bad_alloc &) {
+    type = PyExc_MemoryError;
+  } catch (const std::invalid_argument &error) {
+    type = PyExc_ValueError;
+    message = error.what();
+  } catch (const std::exception &error) {
+    type = PyExc_RuntimeError;
+    message = error.what();
+  }
+  Py_END_ALLOW_THREADS;
+  if (type != nullptr) {
+    PyErr_SetString(type, message.c_str());
+    return nullptr;
+  }
+  Py_RETURN_NONE;
+}
+
+// Throw what becomes a ValueError unless a condition holds.
+inline void require(bool condition, const char *message) {
+  if (!condition) throw std::invalid_argument(message);
 }
 
 }  // namespace

@@ -77,7 +77,11 @@ def _is_number(value: object, kind: type) -> bool:
 def check_finite(name: str, x: Tensor) -> None:
     """Raise a :class:`ValueError` if a row of :obj:`x` holds NaN or infinite values."""
     # NaN and infinity show in the extremes: many times cheaper than to ask every number.
-    if x.numel() == 0 or bool(torch.isfinite(torch.stack(torch.aminmax(x))).all()):
+    if (
+        torch.compiler.is_compiling()
+        or x.numel() == 0
+        or bool(torch.isfinite(torch.stack(torch.aminmax(x))).all())
+    ):
         return
     rows = (~torch.isfinite(x)).reshape(x.size(0), -1).any(dim=1).nonzero().view(-1)
     raise ValueError(
@@ -105,6 +109,9 @@ def check_edge_index(
         edge_index: The tensor to check.
         size: Number of source and of destination nodes.
         ends: What the two rows hold, such as ``('user', 'item')``, for the message.
+
+    Without values, on the meta device or under :func:`torch.compile` and :func:`torch.export`, only
+    type and shape are checked.
     """
     if not isinstance(edge_index, Tensor):
         raise ValueError(f"'{name}' must be a tensor (got {type(edge_index).__name__})")
@@ -114,7 +121,7 @@ def check_edge_index(
         raise ValueError(
             f"'{name}' must hold integer ids (got {edge_index.dtype}); convert with '.long()'"
         )
-    if edge_index.size(1) == 0 or edge_index.device.type == 'meta':
+    if torch.compiler.is_compiling() or edge_index.device.type == 'meta' or edge_index.size(1) == 0:
         return
     lowest, highest = torch.aminmax(edge_index, dim=1)
     for row, (end, num_nodes) in enumerate(zip(ends, size, strict=True)):

@@ -2,6 +2,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 
 @pytest.fixture
@@ -11,3 +12,9 @@ def realdata_root() -> Path:
     if not folder:
         pytest.skip('PYG_MMGEF_DATA does not name a folder')
     return Path(folder)
+
+
+@pytest.fixture
+def device() -> str:
+    """The device for the tests marked ``device``: CUDA where there is a GPU."""
+    return 'cuda' if torch.cuda.is_available() else 'cpu'

@@ -15,7 +15,7 @@ PACKAGE = ROOT / 'pyg_mmgef'
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob('*.py'))
 
 PUBLIC_NAMES = {
-    'pyg_mmgef': ['__version__'],
+    'pyg_mmgef': ['__version__', 'show_versions', 'versions'],
     'pyg_mmgef.sparse': ['CSRPair', 'edge_scores', 'layer_mean'],
     'pyg_mmgef.search': ['ItemIndex'],
     'pyg_mmgef.graph': ['co_interaction_graph', 'knn_graph'],
@@ -82,7 +82,9 @@ MAY_IMPORT = {
     'validate': set(),
     'schema': BASE,
     '_threads': {'validate'},
-    'sparse': BASE,
+    '_extension': set(),
+    '_versions': {'_extension'},
+    'sparse': BASE | {'_extension'},
     'search': BASE | {'files', '_threads', 'sparse'},
     'graph': BASE | {'_threads', 'sparse', 'search'},
     'ranking': BASE | {'_threads', 'sparse', 'search'},

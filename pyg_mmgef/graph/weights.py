@@ -25,21 +25,37 @@ def _inverse_sqrt(degree: Tensor) -> Tensor:
     return torch.where(has_degree, torch.where(has_degree, degree, 1.0).rsqrt(), 0.0)
 
 
-def _checked_weight(edge_index: Tensor, edge_weight: Tensor | None) -> Tensor:
+def _checked_weight(
+    edge_index: Tensor, edge_weight: Tensor | None, dtype: torch.dtype | None
+) -> tuple[Tensor, torch.dtype]:
+    """Return the weights, at least in float32 so that degrees are exact, and the type asked for."""
     if edge_weight is None:
-        return torch.ones(edge_index.size(1), device=edge_index.device)
+        dtype = torch.get_default_dtype() if dtype is None else dtype
+        return torch.ones(edge_index.size(1), dtype=_wide(dtype), device=edge_index.device), dtype
     check_edge_weight('edge_weight', edge_weight, edge_index)
-    if edge_weight.device.type != 'meta' and edge_weight.numel() > 0:
+    dtype = edge_weight.dtype if dtype is None else dtype
+    is_known = edge_weight.device.type != 'meta' and not torch.compiler.is_compiling()
+    if is_known and edge_weight.numel() > 0:
         check_finite('edge_weight', edge_weight.detach())
         if bool((edge_weight < 0).any()):
             raise ValueError(
                 "'edge_weight' holds negative weights, whose degree has no square root; "
                 'drop these edges or clamp them to zero first'
             )
-    return edge_weight
+    return edge_weight.to(_wide(dtype)), dtype
 
 
-def symmetric_normalize(edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int) -> Tensor:
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
+
+
+def symmetric_normalize(
+    edge_index: Tensor,
+    edge_weight: Tensor | None,
+    num_nodes: int,
+    *,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
     r"""Return the weights of :math:`\mathbf{D}^{-1/2} \mathbf{S} \mathbf{D}^{-1/2}`.
 
     .. math::
@@ -54,6 +70,8 @@ def symmetric_normalize(edge_index: Tensor, edge_weight: Tensor | None, num_node
         edge_index: Edges, source → destination. Shape: ``[2, E]``.
         edge_weight: Non-negative weights, or :obj:`None` for ones. Shape: ``[E]``.
         num_nodes: Number of nodes.
+        dtype: Type of the result; :obj:`None` means that of :obj:`edge_weight`, or torch's default
+            without weights. (default: :obj:`None`)
 
     Returns:
         The normalised weights, zero where an end has no degree. Shape: ``[E]``.
@@ -62,14 +80,18 @@ def symmetric_normalize(edge_index: Tensor, edge_weight: Tensor | None, num_node
         ValueError: If ids are out of range, or weights negative, not finite or of another length.
     """
     check_edge_index('edge_index', edge_index, (num_nodes, num_nodes), ('node', 'node'))
-    weight = _checked_weight(edge_index, edge_weight)
+    weight, dtype = _checked_weight(edge_index, edge_weight, dtype)
     source, destination = edge_index
     scale = _inverse_sqrt(scatter(weight, destination, dim_size=num_nodes))
-    return weight * scale[source] * scale[destination]
+    return (weight * scale[source] * scale[destination]).to(dtype)
 
 
 def bipartite_normalize(
-    edge_index: Tensor, edge_weight: Tensor | None, size: tuple[int, int]
+    edge_index: Tensor,
+    edge_weight: Tensor | None,
+    size: tuple[int, int],
+    *,
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
     r"""Return LightGCN's weights of a bipartite graph, normalised at both ends.
 
@@ -84,6 +106,8 @@ def bipartite_normalize(
         edge_index: Edges, source → destination. Shape: ``[2, E]``.
         edge_weight: Non-negative weights, or :obj:`None` for ones. Shape: ``[E]``.
         size: Number of source and of destination nodes.
+        dtype: Type of the result; :obj:`None` means that of :obj:`edge_weight`, or torch's default
+            without weights. (default: :obj:`None`)
 
     Returns:
         The normalised weights. Shape: ``[E]``.
@@ -92,19 +116,19 @@ def bipartite_normalize(
         ValueError: If ids are out of range, or weights negative, not finite or of another length.
     """
     check_edge_index('edge_index', edge_index, size, ('source node', 'destination node'))
-    weight = _checked_weight(edge_index, edge_weight)
+    weight, dtype = _checked_weight(edge_index, edge_weight, dtype)
     scales = [
         _inverse_sqrt(scatter(weight, end, dim_size=num_nodes))[end]
         for end, num_nodes in zip(edge_index, size, strict=True)
     ]
-    return weight * scales[0] * scales[1]
+    return (weight * scales[0] * scales[1]).to(dtype)
 
 
 def normalize_similarity(edge_index: Tensor, edge_weight: Tensor, num_nodes: int) -> WeightedGraph:
     """Turn a graph of raw similarities into one to propagate over.
 
-    Edges whose similarity isn't positive are dropped (their degree would have no square root, and
-    dissimilar items have nothing to tell each other); :func:`symmetric_normalize` does the rest.
+    Edges whose similarity isn't positive are dropped (their degree would have no square root);
+    :func:`symmetric_normalize` does the rest.
 
     Args:
         edge_index: Edges, source → destination. Shape: ``[2, E]``.
@@ -130,7 +154,7 @@ def symmetrize(
         edge_index: Edges, source → destination. Shape: ``[2, E]``.
         edge_weight: Weights. Shape: ``[E]``.
         num_nodes: Number of nodes.
-        reduce: How the weights of both directions meet: ``'max'``, ``'min'``, ``'mean'`` or
+        reduce: How the weights of both directions are combined: ``'max'``, ``'min'``, ``'mean'`` or
             ``'add'``. (default: ``'max'``)
 
     Returns:

@@ -1,14 +1,21 @@
 """Products of a sparse CSR matrix, of all its rows or of some: compiled, or by torch."""
 
+import warnings
+
 import torch
 from torch import Tensor
 
+from pyg_mmgef._extension import address, load_extension
 from pyg_mmgef.sparse._row_sparse import RowSparse
 
-try:
-    import pyg_mmgef.sparse._products as _products
-except ImportError:  # Not compiled; torch computes the same, and what isn't read as well.
-    _products = None  # type: ignore[assignment]
+# Without the extension torch computes the same, but always all rows.
+_products = load_extension('pyg_mmgef.sparse._products')
+
+# torch warns once per process that CSR is in beta. The filters are those of all threads, so this is
+# done once, while importing.
+with warnings.catch_warnings():
+    warnings.filterwarnings('ignore', message='Sparse CSR tensor support is in beta')
+    torch.zeros(1, 1, device='cpu').to_sparse_csr()
 
 __all__ = ['HALF', 'multiply', 'sample', 'with_values']
 
@@ -103,48 +110,74 @@ def _row_sparse(x: Tensor | RowSparse) -> RowSparse:
     return x if isinstance(x, RowSparse) else RowSparse(x, None, x.size(0))
 
 
-def _address(x: Tensor | None) -> int:
-    return 0 if x is None else x.data_ptr()
+def _matrix_addresses(matrix: Tensor, rows: Tensor | None) -> dict[str, int]:
+    """Return the addresses of a CSR matrix and of the rows asked for, after checking both."""
+    num_rows, num_entries = matrix.size(0), matrix.col_indices().numel()
+    return {
+        'start': address('start', matrix.crow_indices(), torch.int64, num_rows + 1),
+        'source': address('source', matrix.col_indices(), torch.int64, num_entries),
+        'rows': 0 if rows is None else address('rows', rows, torch.int64, rows.numel()),
+    }
+
+
+def _row_addresses(x: RowSparse, channels: int, names: tuple[str, str]) -> dict[str, int]:
+    """Return the addresses of the rows of a dense matrix and of where each is."""
+    padded, place = x.padded, x.place
+    num_rows = padded.size(0) if place is not None else x.num_rows
+    dtype = torch.int32
+    return {
+        names[0]: address(names[0], padded, x.x.dtype, num_rows, channels),
+        names[1]: 0 if place is None else address(names[1], place, dtype, x.num_rows),
+    }
 
 
 def _multiply_compiled(
     matrix: Tensor, x: RowSparse, rows: Tensor | None, add: RowSparse | None
 ) -> Tensor:
+    assert _products is not None
     rows = None if rows is None else rows.contiguous()
-    num_rows = matrix.size(0) if rows is None else rows.numel()
-    out = x.x.new_empty(num_rows, x.x.size(1))
+    num_rows, channels = matrix.size(0) if rows is None else rows.numel(), x.x.size(1)
+    _check_rows('x', x, matrix.size(1))
+    summand = {'add': 0, 'place_to_add': 0}
+    if add is not None:
+        _check_rows('add', add, num_rows)
+        summand = _row_addresses(add, channels, ('add', 'place_to_add'))
+    out = x.x.new_empty(num_rows, channels)
     _products.multiply(
-        matrix.crow_indices().data_ptr(),
-        matrix.col_indices().data_ptr(),
-        matrix.values().data_ptr(),
-        x.padded.data_ptr(),
-        _address(x.place),
-        0 if add is None else add.padded.data_ptr(),
-        0 if add is None else _address(add.place),
-        _address(rows),
-        out.data_ptr(),
-        num_rows,
-        out.size(1),
-        out.dtype == torch.float64,
-        torch.get_num_threads(),
+        **_matrix_addresses(matrix, rows),
+        **_row_addresses(x, channels, ('x', 'place')),
+        **summand,
+        weight=address('weight', matrix.values(), out.dtype, matrix.col_indices().numel()),
+        out=out.data_ptr(),
+        num_rows=num_rows,
+        channels=channels,
+        in_double=out.dtype == torch.float64,
+        num_threads=torch.get_num_threads(),
     )
     return out
 
 
+def _check_rows(name: str, x: RowSparse, num_rows: int) -> None:
+    if x.num_rows != num_rows:
+        raise ValueError(
+            f"'{name}' must have {num_rows} rows, to fit the matrix (got {x.num_rows})"
+        )
+
+
 def _sample_compiled(matrix: Tensor, left: Tensor, right: Tensor, rows: Tensor | None) -> Tensor:
+    assert _products is not None
     rows = None if rows is None else rows.contiguous()
+    num_rows, channels = matrix.size(0) if rows is None else rows.numel(), right.size(1)
     num_entries = matrix.col_indices().numel()
     out = left.new_empty(num_entries) if rows is None else left.new_zeros(num_entries)
     _products.sample(
-        matrix.crow_indices().data_ptr(),
-        matrix.col_indices().data_ptr(),
-        left.data_ptr(),
-        right.data_ptr(),
-        out.data_ptr(),
-        _address(rows),
-        left.size(0),
-        left.size(1),
-        left.dtype == torch.float64,
-        torch.get_num_threads(),
+        **_matrix_addresses(matrix, rows),
+        left=address('left', left, out.dtype, num_rows, channels),
+        right=address('right', right, out.dtype, matrix.size(1), channels),
+        out=out.data_ptr(),
+        num_rows=num_rows,
+        channels=channels,
+        in_double=out.dtype == torch.float64,
+        num_threads=torch.get_num_threads(),
     )
     return out

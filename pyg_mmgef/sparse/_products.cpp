@@ -160,63 +160,69 @@ void share(int64_t num_rows, int num_threads, const Rows &rows) {
     rows(begin, begin + TURN < num_rows ? begin + TURN : num_rows);
 }
 
+// The arguments of both functions: addresses of contiguous arrays (0 for null) and numbers.
+struct Arguments {
+  unsigned long long start, source, weight, x, place, add, place_to_add, rows;
+  unsigned long long left, right, out;
+  Py_ssize_t num_rows, channels;
+  int in_double, num_threads;
+
+  Matrix matrix() const {
+    return {pointer<int64_t>(start), pointer<int64_t>(source), pointer<int64_t>(rows),
+            pointer<int32_t>(place), num_rows,                 channels};
+  }
+};
+
 template <typename T>
-void multiply_all(const Matrix &m, unsigned long long weight, unsigned long long x,
-                  unsigned long long add, const int32_t *place_to_add, unsigned long long out,
-                  int threads) {
-  const Summand<T> summand{pointer<T>(add), place_to_add};
-  share(m.num_rows, threads, [&](int64_t begin, int64_t end) {
-    multiply_rows_of(m, pointer<T>(weight), pointer<T>(x), summand, pointer<T>(out), begin, end);
+void multiply_all(const Arguments &args) {
+  const Matrix m = args.matrix();
+  const Summand<T> summand{pointer<T>(args.add), pointer<int32_t>(args.place_to_add)};
+  share(m.num_rows, args.num_threads, [&](int64_t begin, int64_t end) {
+    multiply_rows_of(m, pointer<T>(args.weight), pointer<T>(args.x), summand, pointer<T>(args.out),
+                     begin, end);
   });
 }
 
 template <typename T>
-void sample_all(const Matrix &m, const T *left, const T *right, T *out, int threads) {
-  share(m.num_rows, threads, [&](int64_t begin, int64_t end) {
-    sample_rows_of(m, left, right, out, begin, end);
+void sample_all(const Arguments &args) {
+  const Matrix m = args.matrix();
+  share(m.num_rows, args.num_threads, [&](int64_t begin, int64_t end) {
+    sample_rows_of(m, pointer<T>(args.left), pointer<T>(args.right), pointer<T>(args.out), begin, end);
   });
 }
 
-// multiply(start, source, weight, x, place, add, place_to_add, rows, out, num_rows, channels,
-//          in_double, num_threads): addresses of contiguous arrays (0 for null) and numbers.
-PyObject *multiply(PyObject *, PyObject *args) {
-  unsigned long long start, source, weight, x, place, add, place_to_add, rows, out;
-  Py_ssize_t num_rows, channels;
-  int in_double, threads;
-  if (!PyArg_ParseTuple(args, "KKKKKKKKKnnpi", &start, &source, &weight, &x, &place, &add,
-                        &place_to_add, &rows, &out, &num_rows, &channels, &in_double, &threads))
+PyObject *multiply(PyObject *, PyObject *positional, PyObject *named) {
+  static const char *names[] = {"start",    "source",    "weight",      "x",       "out",
+                                "num_rows", "channels",  "in_double",   "num_threads",
+                                "place",    "add",       "place_to_add", "rows",   nullptr};
+  Arguments a{};
+  if (!PyArg_ParseTupleAndKeywords(positional, named, "$KKKKKnnpiKKKK", const_cast<char **>(names),
+                                   &a.start, &a.source, &a.weight, &a.x, &a.out, &a.num_rows,
+                                   &a.channels, &a.in_double, &a.num_threads, &a.place, &a.add,
+                                   &a.place_to_add, &a.rows))
     return nullptr;
-  const Matrix m{pointer<int64_t>(start), pointer<int64_t>(source), pointer<int64_t>(rows),
-                 pointer<int32_t>(place), num_rows,                 channels};
-  const auto multiply_typed = in_double ? multiply_all<double> : multiply_all<float>;
-  Py_BEGIN_ALLOW_THREADS;
-  multiply_typed(m, weight, x, add, pointer<int32_t>(place_to_add), out, threads);
-  Py_END_ALLOW_THREADS;
-  Py_RETURN_NONE;
+  return run_unlocked([&] { a.in_double ? multiply_all<double>(a) : multiply_all<float>(a); });
 }
 
-// sample(start, source, left, right, out, rows, num_rows, channels, in_double, num_threads)
-PyObject *sample(PyObject *, PyObject *args) {
-  unsigned long long start, source, left, right, out, rows;
-  Py_ssize_t num_rows, channels;
-  int in_double, threads;
-  if (!PyArg_ParseTuple(args, "KKKKKKnnpi", &start, &source, &left, &right, &out, &rows, &num_rows,
-                        &channels, &in_double, &threads))
+PyObject *sample(PyObject *, PyObject *positional, PyObject *named) {
+  static const char *names[] = {"start",    "source",    "left",        "right", "out", "num_rows",
+                                "channels", "in_double", "num_threads", "rows",  nullptr};
+  Arguments a{};
+  if (!PyArg_ParseTupleAndKeywords(positional, named, "$KKKKKnnpiK", const_cast<char **>(names),
+                                   &a.start, &a.source, &a.left, &a.right, &a.out, &a.num_rows,
+                                   &a.channels, &a.in_double, &a.num_threads, &a.rows))
     return nullptr;
-  const Matrix m{pointer<int64_t>(start), pointer<int64_t>(source), pointer<int64_t>(rows),
-                 nullptr,                 num_rows,                 channels};
-  Py_BEGIN_ALLOW_THREADS;
-  if (in_double)
-    sample_all(m, pointer<double>(left), pointer<double>(right), pointer<double>(out), threads);
-  else
-    sample_all(m, pointer<float>(left), pointer<float>(right), pointer<float>(out), threads);
-  Py_END_ALLOW_THREADS;
-  Py_RETURN_NONE;
+  return run_unlocked([&] { a.in_double ? sample_all<double>(a) : sample_all<float>(a); });
 }
 
-PyMethodDef methods[] = {{"multiply", multiply, METH_VARARGS, nullptr},
-                         {"sample", sample, METH_VARARGS, nullptr},
-                         {nullptr, nullptr, 0, nullptr}};
+PyCFunction with_keywords(PyCFunctionWithKeywords function) {
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
+}
+
+PyMethodDef methods[] = {
+    {"multiply", with_keywords(multiply), METH_VARARGS | METH_KEYWORDS, nullptr},
+    {"sample", with_keywords(sample), METH_VARARGS | METH_KEYWORDS, nullptr},
+    {nullptr, nullptr, 0, nullptr}};
 
 PyModuleDef module = {PyModuleDef_HEAD_INIT, "_products", nullptr, 0, methods,
                       nullptr,               nullptr,     nullptr, nullptr};

@@ -1,4 +1,5 @@
 def multiply(
+    *,
     start: int,
     source: int,
     weight: int,
@@ -12,9 +13,9 @@ def multiply(
     channels: int,
     in_double: bool,
     num_threads: int,
-    /,
 ) -> None: ...
 def sample(
+    *,
     start: int,
     source: int,
     left: int,
@@ -25,5 +26,4 @@ def sample(
     channels: int,
     in_double: bool,
     num_threads: int,
-    /,
 ) -> None: ...

@@ -1,4 +1,3 @@
-import warnings
 from typing import Any
 
 import torch
@@ -9,6 +8,7 @@ from torch_geometric.utils import cumsum
 
 from pyg_mmgef.sparse._matmul import HALF, multiply, sample, with_values
 from pyg_mmgef.sparse._row_sparse import RowSparse
+from pyg_mmgef.typing import WeightedGraph
 from pyg_mmgef.validate import check_edge_index, check_edge_weight, check_increasing
 
 __all__ = ['CSRPair']
@@ -30,6 +30,10 @@ class CSRPair:
     convolutions of :mod:`pyg_mmgef.nn`, built with ``normalize=False``, take a :class:`CSRPair` in
     place of an ``edge_index``.
 
+    Ids are checked here, so build the pair before :func:`torch.compile` or :func:`torch.export`
+    trace a model. Gradients are of the first order: a second backward, or a transform of
+    :mod:`torch.func`, raises a :class:`RuntimeError`.
+
     Args:
         edge_index: Edges, source → destination. Shape: ``[2, E]``. An
             :class:`~torch_geometric.EdgeIndex` contributes the orders it has cached.
@@ -40,6 +44,7 @@ class CSRPair:
     Raises:
         ValueError: If ids are out of range, :obj:`edge_weight` has another length, or
             :obj:`size` is missing.
+        RuntimeError: If it is built while a model is compiled or exported.
 
     Example:
         >>> edge_index = torch.tensor([[0, 1, 1], [0, 0, 2]])
@@ -57,18 +62,20 @@ class CSRPair:
         if isinstance(edge_index, EdgeIndex) and size is None:
             num_rows, num_cols = edge_index.get_sparse_size()
             size = (num_rows, num_cols)
+        if torch.compiler.is_compiling():
+            raise RuntimeError('build a CSRPair before compiling; its ids must be checked')
         if size is None:
             raise ValueError("'size' is missing; pass (num_source_nodes, num_destination_nodes)")
         check_edge_index('edge_index', edge_index, size, ('source node', 'destination node'))
         if edge_weight is None:
-            edge_weight = torch.ones(edge_index.size(1), device=edge_index.device)
+            edge_weight = torch.ones(
+                edge_index.size(1), dtype=torch.float32, device=edge_index.device
+            )  # Exact in every type.
         check_edge_weight('edge_weight', edge_weight, edge_index)
         self.size = size
         (ptr, index), (ptr_t, index_t), self._perm, self._perm_t = _both_orders(edge_index, size)
         edge_weight = edge_weight.detach()
-        with warnings.catch_warnings():  # torch says once per process that CSR is in beta.
-            warnings.filterwarnings('ignore', message='Sparse CSR tensor support is in beta')
-            self._matrix = _csr(ptr, index, edge_weight[self._perm], (size[1], size[0]))
+        self._matrix = _csr(ptr, index, edge_weight[self._perm], (size[1], size[0]))
         self._transpose = _csr(ptr_t, index_t, edge_weight[self._perm_t], size)
 
     @property
@@ -94,13 +101,44 @@ class CSRPair:
         out._perm, out._perm_t = self._perm_t, self._perm
         return out
 
-    def to(self, device: torch.device | str) -> 'CSRPair':
-        """Return the pair on another device."""
+    def to(
+        self,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
+        non_blocking: bool = False,
+    ) -> 'CSRPair':
+        """Return the pair on another device, or with fixed weights of another type.
+
+        ``HeteroData.to(device)`` and ``HeteroData.cpu()`` move the pairs among its attributes too.
+
+        Args:
+            device: The device; :obj:`None` keeps it. (default: :obj:`None`)
+            dtype: The type of the weights; :obj:`None` keeps it. (default: :obj:`None`)
+            non_blocking: Copy asynchronously where torch can. (default: :obj:`False`)
+        """
         out = object.__new__(CSRPair)
         out.size = self.size
-        out._matrix, out._transpose = self._matrix.to(device), self._transpose.to(device)
-        out._perm, out._perm_t = self._perm.to(device), self._perm_t.to(device)
+        device = self.device if device is None else device
+        dtype = self._matrix.dtype if dtype is None else dtype
+        for name in ('_matrix', '_transpose'):
+            matrix = getattr(self, name).to(device=device, dtype=dtype, non_blocking=non_blocking)
+            setattr(out, name, matrix)
+        out._perm = self._perm.to(device, non_blocking=non_blocking)
+        out._perm_t = self._perm_t.to(device, non_blocking=non_blocking)
         return out
+
+    def cpu(self) -> 'CSRPair':
+        """Return the pair on the CPU."""
+        return self.to('cpu')
+
+    def edges(self) -> WeightedGraph:
+        """Return the edges and their fixed weights, in the order the pair was made from."""
+        edge_index = self._perm.new_empty(2, self.num_edges)
+        edge_index[0, self._perm] = self._matrix.col_indices()
+        edge_index[1, self._perm] = torch.repeat_interleave(self.num_incoming)
+        edge_weight = torch.empty_like(self._matrix.values())
+        edge_weight[self._perm] = self._matrix.values()
+        return edge_index, edge_weight
 
     def matrix(self, dtype: torch.dtype, edge_weight: Tensor | None = None) -> Tensor:
         r"""Return :math:`\mathbf{A}` as a sparse CSR tensor, without gradient.
@@ -123,9 +161,8 @@ class CSRPair:
             x: Source features. Shape: ``[num_source_nodes, channels]``.
             edge_weight: Weights that replace the fixed ones, in the order of the edges the pair
                 was made from. They may require a gradient. Shape: ``[E]``. (default: :obj:`None`)
-            rows: The increasing ids of the destinations that somebody reads, where the others
-                need not be computed; :obj:`None` means all. Shape: ``[R]``.
-                (default: :obj:`None`)
+            rows: Sorted ids of the destinations to compute; :obj:`None` computes all.
+                Shape: ``[R]``. (default: :obj:`None`)
 
         Returns:
             Shape: ``[num_destination_nodes, channels]`` or ``[R, channels]``.

@@ -21,7 +21,7 @@ def edge_scores(pair: CSRPair, x_source: Tensor, x_destination: Tensor) -> Tenso
     gradient.
 
     Args:
-        pair: The graph; its weights are not read.
+        pair: The graph; its weights play no part.
         x_source: Shape: ``[num_source_nodes, channels]``.
         x_destination: Shape: ``[num_destination_nodes, channels]``.
 

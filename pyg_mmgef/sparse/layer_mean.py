@@ -31,7 +31,7 @@ def layer_mean(
     and likewise :math:`\mathbf{z}_s`: LightGCN's propagation
     (`arXiv 2002.02126 <https://arxiv.org/abs/2002.02126>`_, Eqs. 3-4 and 8) over the whole graph.
     The operator is linear and symmetric, so the backward is the operator itself and no layer is
-    kept for it. Of the last layer only the nodes that are read are computed, and the first
+    kept for it. Of the last layer only the nodes asked for are computed, and the first
     product of the backward leaves out the others.
 
     Args:
@@ -39,12 +39,12 @@ def layer_mean(
         x_source: Shape: ``[num_source_nodes, channels]``.
         x_destination: Shape: ``[num_destination_nodes, channels]``.
         num_layers: Number of layers :math:`L`.
-        sources: The increasing ids of the source nodes that somebody reads; :obj:`None` means
-            all. Shape: ``[S]``. (default: :obj:`None`)
-        destinations: Those of the destination nodes. Shape: ``[D]``. (default: :obj:`None`)
+        sources: Sorted ids of the source nodes to compute; :obj:`None` computes all.
+            Shape: ``[S]``. (default: :obj:`None`)
+        destinations: Sorted ids of the destination nodes. Shape: ``[D]``. (default: :obj:`None`)
 
     Returns:
-        :math:`\mathbf{z}_s` and :math:`\mathbf{z}_d`, with a row per node that is read.
+        :math:`\mathbf{z}_s` and :math:`\mathbf{z}_d`, with a row per node asked for.
 
     Raises:
         ValueError: If features don't fit the graph or each other, or ids are out of range or

@@ -115,6 +115,28 @@ def test_weights_keep_their_precision(normalize: Normalize, dtype: torch.dtype) 
     assert normalize(edge_index, edge_weight.to(dtype), 6).dtype == dtype
 
 
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float16, torch.bfloat16])
+def test_type_of_implicit_weights(dtype: torch.dtype) -> None:
+    edge_index, _ = random_graph(6, 6, 20, 0)
+    exact = bipartite_normalized(dense_adjacency(edge_index, None, 6, 6).double())
+    for out in (
+        bipartite_normalize(edge_index, None, (6, 6), dtype=dtype),
+        symmetric_normalize(edge_index, None, 6, dtype=dtype),
+    ):
+        assert out.dtype == dtype
+    out = bipartite_normalize(edge_index, None, (6, 6), dtype=torch.float64)
+    torch.testing.assert_close(
+        dense_adjacency(edge_index, out, 6, 6), exact, rtol=1e-14, atol=1e-14
+    )
+
+
+@both_normalizations
+def test_degrees_of_half_precision_do_not_saturate(normalize: Normalize) -> None:
+    edge_index = torch.zeros(2, 1000, dtype=torch.long)
+    out = normalize(edge_index, torch.ones(1000, dtype=torch.bfloat16), 1)
+    torch.testing.assert_close(out.float(), torch.full((1000,), 1e-3), rtol=1e-2, atol=0)
+
+
 @both_normalizations
 def test_no_edges(normalize: Normalize) -> None:
     nothing = torch.empty(2, 0, dtype=torch.long)

@@ -1,4 +1,6 @@
 import torch
+from torch_geometric.data import HeteroData
+from torch_geometric.explain import DummyExplainer, Explainer
 from torch_geometric.nn import HeteroConv, SAGEConv
 
 from pyg_mmgef.nn import BipartiteLGConv, ItemGraphConv
@@ -68,3 +70,46 @@ def test_prepared_graphs_in_place_of_edge_indices() -> None:
     dense = dense_adjacency(INTERACTIONS, torch.tensor([0.1, 0.2, 0.3, 0.4]), 3, 5)
     torch.testing.assert_close(out['item'], dense @ x['user'])
     torch.testing.assert_close(out['user'], dense.t() @ x['item'])
+
+
+def test_compiles_whole() -> None:
+    conv = HeteroConv(
+        {USER_ITEM: BipartiteLGConv(), ITEM_USER: BipartiteLGConv(), SIMILAR: ItemGraphConv()}
+    )
+    x = {name: row.detach() for name, row in features().items()}
+    edges = {USER_ITEM: INTERACTIONS, ITEM_USER: INTERACTIONS.flip(0), SIMILAR: ITEM_GRAPH}
+    expected = conv(x, edges)
+    torch.compiler.reset()
+    compiled = torch.compile(conv, backend='eager', fullgraph=True)
+    torch.testing.assert_close(compiled(x, edges), expected)
+
+
+def test_prepared_graphs_move_with_the_data() -> None:
+    data = HeteroData()
+    data[USER_ITEM].pair = CSRPair(INTERACTIONS, size=(3, 5))
+    assert data.to('cpu', non_blocking=True)[USER_ITEM].pair.device.type == 'cpu'
+    assert data.cpu()[USER_ITEM].pair.device.type == 'cpu'
+    assert data.to('meta')[USER_ITEM].pair.device.type == 'meta'
+
+
+def test_explainer_over_layers() -> None:
+    class Shop(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = HeteroConv({USER_ITEM: BipartiteLGConv(), SIMILAR: ItemGraphConv()})
+
+        def forward(
+            self, x: dict[str, torch.Tensor], edges: dict[tuple[str, str, str], torch.Tensor]
+        ) -> torch.Tensor:
+            return self.conv(x, edges)['item']
+
+    explainer = Explainer(
+        Shop(),
+        DummyExplainer(),
+        explanation_type='model',
+        edge_mask_type='object',
+        model_config={'mode': 'regression', 'task_level': 'node', 'return_type': 'raw'},
+    )
+    x = {name: row.detach() for name, row in features().items()}
+    explanation = explainer(x, {USER_ITEM: INTERACTIONS, SIMILAR: ITEM_GRAPH})
+    assert explanation[USER_ITEM].edge_mask.shape == (4,)

@@ -3,6 +3,7 @@ import pickle
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -407,7 +408,7 @@ def test_wrong_arguments() -> None:
 def test_no_warnings() -> None:
     script = (
         'import torch\n'
-        'from pyg_mmgef.graph import CSRPair\n'
+        'from pyg_mmgef.sparse import CSRPair\n'
         'pair = CSRPair(torch.tensor([[0, 1], [1, 0]]), size=(2, 2))\n'
         'x, weight = torch.ones(2, 2, requires_grad=True), torch.ones(2, requires_grad=True)\n'
         'pair.t().matmul(pair.matmul(x, weight)).sum().backward()\n'
@@ -417,6 +418,76 @@ def test_no_warnings() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ''
+
+
+def test_global_warning_filters_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError('the filters belong to all threads')
+
+    monkeypatch.setattr(warnings, 'catch_warnings', refuse)
+    CSRPair(torch.tensor([[0], [1]]), size=(2, 2)).matmul(torch.ones(2, 1))
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_ones_are_exact_in_every_type(dtype: torch.dtype) -> None:
+    edge_index, _ = random_edges((6, 8))
+    x = features(6).to(dtype)
+    out = CSRPair(edge_index, size=(6, 8)).matmul(x)
+    expected = dense_adjacency(edge_index, None, 6, 8).double() @ x.double()
+    tol = {torch.float64: 1e-14, torch.float32: 1e-6}.get(dtype, torch.finfo(dtype).eps)
+    assert out.dtype == dtype
+    torch.testing.assert_close(out.double(), expected, rtol=tol, atol=tol)
+
+
+def test_to_moves_and_converts() -> None:
+    edge_index, weight = random_edges((6, 8))
+    pair = CSRPair(edge_index, weight, (6, 8))
+    single = pair.to(dtype=torch.float32)
+    assert single.matrix(torch.float32) is single._matrix
+    torch.testing.assert_close(single.matmul(features(6).float()), pair.matmul(features(6)).float())
+    moved = pair.to(device='meta', non_blocking=True)
+    assert moved.device.type == moved._matrix.device.type == 'meta'
+    assert pair.to(torch.device('cpu')).cpu().device.type == 'cpu'
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_edges_are_those_it_was_made_from(layout: str) -> None:
+    edges = as_layout(layout, 8)
+    weight = torch.arange(edges.size(1), dtype=torch.double)
+    pair = CSRPair(edges, weight)
+    for one, expected in ((pair, edges.as_tensor()), (pair.t(), edges.as_tensor().flip(0))):
+        assert torch.equal(one.edges()[0], expected)
+        assert torch.equal(one.edges()[1], weight)
+
+
+def test_second_derivatives_and_function_transforms_are_refused() -> None:
+    edge_index, weight = random_edges((6, 8))
+    pair, x = CSRPair(edge_index, weight, (6, 8)), features(6).requires_grad_()
+    (grad,) = torch.autograd.grad(pair.matmul(x).pow(3).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match='once_differentiable'):
+        grad.sum().backward()
+    with pytest.raises(RuntimeError, match='functorch'):
+        torch.func.grad(lambda x: pair.matmul(x).sum())(x.detach())
+
+
+def test_is_not_built_while_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.compiler, 'is_compiling', lambda: True)
+    with pytest.raises(RuntimeError, match='before compiling'):
+        CSRPair(torch.tensor([[9], [9]]), size=(2, 2))
+
+
+@pytest.mark.device
+def test_products_on_a_device(device: str) -> None:
+    edge_index, weight = random_edges((6, 8))
+    pair = CSRPair(edge_index, weight, (6, 8)).to(device)
+    x = features(6).to(device).requires_grad_()
+    replaced = weight.square().to(device).requires_grad_()
+    dense = dense_adjacency(edge_index, weight.square(), 6, 8).to(device)
+    out = pair.matmul(x, replaced)
+    torch.testing.assert_close(out, dense @ x)
+    grad_x, grad_weight = torch.autograd.grad(out.sum(), (x, replaced))
+    torch.testing.assert_close(grad_x, dense.sum(dim=0)[:, None].expand_as(x))
+    torch.testing.assert_close(grad_weight, x.detach().sum(dim=1)[edge_index[0].to(device)])
 
 
 @pytest.mark.sparse

@@ -150,3 +150,32 @@ def test_compiled_code_never_reads_one_type_as_another() -> None:
         multiply(matrix, x)
     with pytest.raises(RuntimeError):
         sample(matrix, y, x)
+
+
+def test_shapes_and_index_types_are_checked_before_addresses_are_read() -> None:
+    edge_index, weight = graph()
+    matrix = CSRPair(edge_index, weight, SIZE).matrix(torch.float32)
+    x, y = random(SIZE[0], 8, torch.float32), random(SIZE[1], 8, torch.float32)
+    with pytest.raises(ValueError, match="'x' must have 30 rows"):
+        multiply(matrix, x[1:])
+    with pytest.raises(ValueError, match="'add' must have 23 rows"):
+        multiply(matrix, x, add=y[1:])
+    with pytest.raises(ValueError, match=r"'add' must be contiguous.*8"):
+        multiply(matrix, x, add=y[:, :4])
+    with pytest.raises(ValueError, match=r"'rows' must be contiguous, torch.int64"):
+        multiply(matrix, x, rows=torch.tensor([1], dtype=torch.int32))
+    with pytest.raises(ValueError, match=r"'left' must be contiguous.*23"):
+        sample(matrix, y[1:], x)
+    with pytest.raises(ValueError, match=r"'right' must be contiguous.*30"):
+        sample(matrix, y, x[1:])
+    narrow = torch.sparse_csr_tensor(
+        matrix.crow_indices().int(), matrix.col_indices().int(), matrix.values(), matrix.shape
+    )
+    with pytest.raises(ValueError, match=r"'start' must be contiguous, torch.int64"):
+        multiply(narrow, x)
+
+
+def test_arguments_have_names() -> None:
+    assert products._products is not None
+    with pytest.raises(TypeError):
+        products._products.multiply(0, 0, 0)

@@ -1,5 +1,6 @@
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch_geometric.typing import OptTensor
 
@@ -50,7 +51,11 @@ class BipartiteLGConv(WeightedSumConv):
         super().__init__(normalize, **kwargs)
 
     def normalize_weight(
-        self, edge_index: Tensor, edge_weight: OptTensor, size: tuple[int, int]
+        self,
+        edge_index: Tensor,
+        edge_weight: OptTensor,
+        size: tuple[int, int],
+        dtype: torch.dtype,
     ) -> Tensor:
         """Return :func:`~pyg_mmgef.graph.bipartite_normalize` of the weights."""
-        return bipartite_normalize(edge_index, edge_weight, size)
+        return bipartite_normalize(edge_index, edge_weight, size, dtype=dtype)

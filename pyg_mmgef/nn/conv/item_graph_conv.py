@@ -1,5 +1,6 @@
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch_geometric.typing import OptTensor
 
@@ -45,11 +46,15 @@ class ItemGraphConv(WeightedSumConv):
         super().__init__(normalize, **kwargs)
 
     def normalize_weight(
-        self, edge_index: Tensor, edge_weight: OptTensor, size: tuple[int, int]
+        self,
+        edge_index: Tensor,
+        edge_weight: OptTensor,
+        size: tuple[int, int],
+        dtype: torch.dtype,
     ) -> Tensor:
         """Return :func:`~pyg_mmgef.graph.symmetric_normalize` of the weights."""
         if size[0] != size[1]:
             raise ValueError(
                 f"'normalize' needs one set of items, not a graph from {size[0]} to {size[1]} nodes"
             )
-        return symmetric_normalize(edge_index, edge_weight, size[0])
+        return symmetric_normalize(edge_index, edge_weight, size[0], dtype=dtype)

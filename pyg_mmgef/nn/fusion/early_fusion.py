@@ -219,4 +219,4 @@ def _mean_weights(mask: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _weighted_sum(unit: Mapping[str, Tensor], weight: Tensor) -> Tensor:
     columns = zip(unit.values(), weight.unbind(dim=1), strict=True)
-    return torch.stack([row * column[:, None] for row, column in columns]).sum(dim=0)
+    return torch.stack([row * column[:, None].to(row.dtype) for row, column in columns]).sum(dim=0)

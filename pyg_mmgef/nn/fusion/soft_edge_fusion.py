@@ -67,9 +67,11 @@ class SoftEdgeFusion(Module):
         self.num_graphs = num_graphs
         self.mode = mode
         self.in_channels = in_channels
-        self.logit = Parameter(torch.empty(num_graphs)) if mode != 'mean' else None
-        self.average: Tensor  # For 'mean'; a buffer follows the module's type and device.
-        self.register_buffer('average', torch.full((1, num_graphs), 1 / num_graphs), False)
+        self.logit: Tensor
+        if mode == 'mean':  # Zeros stay, and average exactly in whatever type the module has.
+            self.register_buffer('logit', torch.empty(num_graphs), persistent=False)
+        else:
+            self.logit = Parameter(torch.empty(num_graphs))
         self.lin_dst: Linear | None = None
         self.lin_src: Linear | None = None
         if in_channels is not None and mode in ('node', 'edge'):
@@ -79,8 +81,8 @@ class SoftEdgeFusion(Module):
 
     def reset_parameters(self) -> None:
         """Set all weights to zero: the plain average."""
-        for parameter in self.parameters():
-            torch.nn.init.zeros_(parameter)
+        for weight in (*self.parameters(), *self.buffers()):
+            torch.nn.init.zeros_(weight)
 
     def alpha(self, edge_index: Tensor, x: Tensor | None = None) -> Tensor:
         r"""Return the attention :math:`\boldsymbol{\alpha}`, which sums to one over the graphs.
@@ -98,7 +100,6 @@ class SoftEdgeFusion(Module):
         """
         if self.mode != 'edge':
             return self.node_alpha(x)
-        assert self.logit is not None
         assert self.lin_dst is not None
         assert self.lin_src is not None
         x, (source, destination) = self._checked(x), edge_index
@@ -135,7 +136,7 @@ class SoftEdgeFusion(Module):
         alpha = self.alpha(edge_index, x)
         if self.mode == 'node':
             alpha = alpha[edge_index[1]]
-        return (alpha * edge_attr).sum(dim=-1)
+        return (alpha.to(edge_attr.dtype) * edge_attr).sum(dim=-1)
 
     def node_alpha(self, x: Tensor | None = None) -> Tensor:
         r"""Return the attention where it is the same for all edges into an item.
@@ -156,12 +157,11 @@ class SoftEdgeFusion(Module):
         """
         if self.mode == 'edge':
             raise ValueError("mode='edge' has no attention per node; call 'alpha'")
-        if self.logit is None:
-            return self.average
         logit = self.logit[None, :]
         if self.lin_dst is not None:
             logit = logit + self.lin_dst(self._checked(x))
         return logit.softmax(dim=-1)
 
     def __repr__(self) -> str:
-        return f'{self.__class__.__name__}({self.num_graphs}, mode={self.mode!r})'
+        channels = '' if self.in_channels is None else f', in_channels={self.in_channels}'
+        return f'{self.__class__.__name__}({self.num_graphs}, mode={self.mode!r}{channels})'

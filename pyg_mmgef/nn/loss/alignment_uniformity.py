@@ -1,8 +1,10 @@
+import torch
 from torch import Tensor
 from torch.nn import Module
 
 from pyg_mmgef.nn._unit_length import unit_length
 from pyg_mmgef.nn.loss._checks import check_pairs
+from pyg_mmgef.validate import check_not_negative
 
 __all__ = ['AlignmentUniformityLoss']
 
@@ -11,7 +13,7 @@ ROWS_AT_ONCE = 256
 
 
 class AlignmentUniformityLoss(Module):
-    r"""Draw a user and their item together, and spread users and items over the sphere.
+    r"""DirectAU's loss: align a user with their item, spread users and items over the sphere.
 
     .. math::
         \mathcal{L} = \frac{1}{B} \sum_{(u, i)} \lVert \tilde{\mathbf{z}}_u -
@@ -25,18 +27,20 @@ class AlignmentUniformityLoss(Module):
     ``TripletLoader(..., num_negatives=0)``. As with the authors, a user or item that is in the
     batch twice is two rows. Theirs is :func:`torch.pdist`; on unit vectors,
     :math:`\lVert x - y \rVert^2 = 2 - 2 x^{\top} y` gives the same from one matrix product.
+    A batch of one row has no pairs, so its loss is the alignment alone. Half precision is computed
+    in float32.
 
     Args:
         gamma: The weight :math:`\gamma` of uniformity, worth tuning: the authors try values from
             0.01 to 10. (default: ``1.0``)
 
     Shapes:
-        - **input:** embeddings of users :math:`(B, F)` and items :math:`(B, F)`, with
-          :math:`B \ge 2`; negatives aren't read
+        - **input:** embeddings of users :math:`(B, F)` and items :math:`(B, F)`; negatives
+          aren't used
         - **output:** a scalar
 
     Raises:
-        ValueError: If :obj:`gamma` is negative, shapes don't fit, or there is but one row.
+        ValueError: If :obj:`gamma` is negative or shapes don't fit.
 
     Example:
         >>> z = torch.eye(4)
@@ -46,21 +50,21 @@ class AlignmentUniformityLoss(Module):
 
     def __init__(self, gamma: float = 1.0) -> None:
         super().__init__()
-        if not gamma >= 0:
-            raise ValueError(f"'gamma' must not be negative (got {gamma})")
+        check_not_negative('gamma', gamma)
         self.gamma = gamma
 
     def forward(self, user: Tensor, item: Tensor, negative: Tensor | None = None) -> Tensor:
         """Return the loss of a batch of pairs; the class docstring has the shapes."""
         check_pairs(user, item)
-        if user.size(0) == 1:
-            raise ValueError(
-                "'user' holds one row, but uniformity needs pairs of rows; leave out a last batch "
-                "that isn't full (drop_last=True)"
-            )
+        dtype = user.dtype
+        # The sum over all pairs, and its logarithm near zero, need more digits than half has.
+        if dtype in (torch.float16, torch.bfloat16):
+            user, item = user.float(), item.float()
         user, item = unit_length(user), unit_length(item)
-        alignment = (user - item).square().sum(dim=-1).mean()
-        return alignment + self.gamma / 2 * (_uniformity(user) + _uniformity(item))
+        loss = (user - item).square().sum(dim=-1).mean()
+        if user.size(0) > 1:  # One row has no pairs to spread.
+            loss = loss + self.gamma / 2 * (_uniformity(user) + _uniformity(item))
+        return loss.to(dtype)
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}(gamma={self.gamma})'

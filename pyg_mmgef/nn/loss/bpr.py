@@ -3,6 +3,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from pyg_mmgef.nn.loss._checks import check_pairs, checked_negatives, negative_scores
+from pyg_mmgef.validate import check_not_negative
 
 __all__ = ['BPRLoss']
 
@@ -40,8 +41,7 @@ class BPRLoss(Module):
 
     def __init__(self, l2: float = 1e-4) -> None:
         super().__init__()
-        if not l2 >= 0:
-            raise ValueError(f"'l2' must not be negative (got {l2})")
+        check_not_negative('l2', l2)
         self.l2 = l2
 
     def forward(self, user: Tensor, item: Tensor, negative: Tensor) -> Tensor:

@@ -3,12 +3,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pyg_mmgef.nn._unit_length import unit_length
+from pyg_mmgef.validate import check_positive
 
 __all__ = ['info_nce']
 
 
 def info_nce(a: Tensor, b: Tensor, temperature: float, count: Tensor | None = None) -> Tensor:
-    r"""Tell by direction which row of one matrix belongs to a row of the other.
+    r"""InfoNCE loss between two views: row i of :obj:`a` should match row i of :obj:`b`.
 
     .. math::
         \mathcal{L} = -\frac{1}{B} \sum_{i=1}^{B} \ln \frac
@@ -16,7 +17,7 @@ def info_nce(a: Tensor, b: Tensor, temperature: float, count: Tensor | None = No
         {\sum_{j=1}^{B} \exp(\cos(\mathbf{a}_i, \mathbf{b}_j) / \tau)}
 
     from `"Representation Learning with Contrastive Predictive Coding"
-    <https://arxiv.org/abs/1807.03748>`_ with cosines as scores: two views of the same thing draw
+    <https://arxiv.org/abs/1807.03748>`_ with cosines as scores: two views of the same thing move
     together, and the other rows are the negatives. The rows of :obj:`b` are the classes, so the
     loss isn't symmetric; ``(info_nce(a, b, t) + info_nce(b, a, t)) / 2`` is. A row of zeros has
     the cosine 0 to every other.
@@ -41,7 +42,8 @@ def info_nce(a: Tensor, b: Tensor, temperature: float, count: Tensor | None = No
         A scalar; the memory that it needs grows with :math:`B^2`.
 
     Raises:
-        ValueError: If shapes don't fit or there is no row, or :obj:`temperature` isn't positive.
+        ValueError: If shapes don't fit or there is no row, :obj:`temperature` isn't positive, or
+            :obj:`count` holds negative numbers or zeros alone.
 
     Example:
         >>> x = torch.eye(4)
@@ -55,14 +57,16 @@ def info_nce(a: Tensor, b: Tensor, temperature: float, count: Tensor | None = No
         )
     if a.size(0) == 0:
         raise ValueError("'a' and 'b' hold no row; the mean over an empty batch is undefined")
-    if not 0 < temperature < float('inf'):
-        raise ValueError(f"'temperature' must be positive and finite (got {temperature})")
+    check_positive('temperature', temperature, integer=False)
     a, b = unit_length(a) / temperature, unit_length(b)
     score = a @ b.t()
     if count is None:
         return F.cross_entropy(score, torch.arange(a.size(0), device=a.device))
     if count.shape != a.shape[:1]:
         raise ValueError(f"'count' must have shape [{a.size(0)}] (got {list(count.shape)})")
+    is_known = count.device.type != 'meta' and not torch.compiler.is_compiling()
+    if is_known and not (bool((count >= 0).all()) and bool(count.any())):
+        raise ValueError("'count' must hold numbers that are not negative, and not zeros alone")
     weight = count.to(score.dtype)
     term = (score + weight.log()).logsumexp(dim=1) - (a * b).sum(dim=1)
     return (weight * term).sum() / weight.sum()

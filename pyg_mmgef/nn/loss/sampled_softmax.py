@@ -5,6 +5,7 @@ from torch.nn import Module
 
 from pyg_mmgef.nn._unit_length import unit_length
 from pyg_mmgef.nn.loss._checks import check_pairs, checked_negatives, negative_scores
+from pyg_mmgef.validate import check_positive
 
 __all__ = ['SampledSoftmaxLoss']
 
@@ -22,7 +23,9 @@ class SampledSoftmaxLoss(Module):
     popularity, and those that are passed in.
 
     An item of the batch that the user also has stays among the negatives, as the loss knows
-    embeddings alone. Copies of the row's own item weaken its gradient but never turn it.
+    embeddings alone. Duplicates of the positive item
+    scale its gradient down but do not flip its sign. A batch of one row without negatives has
+    nothing to compare with: its loss is zero, and so is its gradient.
 
     A cosine doesn't depend on lengths, so there is no L2 on the embeddings here. Where scores are
     inner products, the optimiser's weight decay is the place for it.
@@ -61,8 +64,7 @@ class SampledSoftmaxLoss(Module):
         self, temperature: float = 0.2, normalize: bool = True, in_batch: bool = True
     ) -> None:
         super().__init__()
-        if not 0 < temperature < float('inf'):
-            raise ValueError(f"'temperature' must be positive and finite (got {temperature})")
+        check_positive('temperature', temperature, integer=False)
         self.temperature = temperature
         self.normalize = normalize
         self.in_batch = in_batch
@@ -71,11 +73,6 @@ class SampledSoftmaxLoss(Module):
         """Return the loss of a batch of triplets; the class docstring has the shapes."""
         check_pairs(user, item)
         negative = checked_negatives(negative, user, at_least=0 if self.in_batch else 1)
-        if user.size(0) == 1 and negative.size(1) == 0:
-            raise ValueError(
-                "'user' holds one row and 'negative' no item, so there is nothing to compare with; "
-                "pass negatives, or leave out a last batch that isn't full (drop_last=True)"
-            )
         is_shared = negative.size(0) == 1
         if self.normalize:
             user, item = unit_length(user), unit_length(item)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch_geometric import EdgeIndex
 
+from pyg_mmgef.nn.conv import weighted_sum_conv
 from pyg_mmgef.nn.conv.weighted_sum_conv import WeightedSumConv
 from pyg_mmgef.sparse import CSRPair
 from tests.references import dense_adjacency
@@ -87,8 +88,7 @@ class ConvContract:
         graph, weight = in_layout(layout, edge_index, edge_weight, self.size)
         x = (x_src, x_dst if size is None else None)
         out = self.conv(normalize)(x, graph, weight, size=size)
-        # Without weights the layer normalises ones in float32.
-        tol = 1e-6 if edge_weight is None else 1e-12
+        tol = 1e-12
         torch.testing.assert_close(out, dense @ x_src, rtol=tol, atol=tol)
         (grad,) = torch.autograd.grad(out, x_src, grad_outputs=out.detach() + 1)
         torch.testing.assert_close(grad, dense.t() @ (out.detach() + 1), rtol=tol, atol=tol)
@@ -298,17 +298,147 @@ class ConvContract:
 
     @pytest.mark.parametrize('normalize', [False, True])
     def test_compiled_equals_eager(self, normalize: bool) -> None:
-        # With graph breaks: the checks of ids and weights read values.
         edge_index, edge_weight = random_graph(self.size)
         conv, x = self.conv(normalize), self.features()
         torch.compiler.reset()
-        compiled = torch.compile(conv, backend='eager')
+        compiled = torch.compile(conv, backend='eager', fullgraph=True)
         for weight in (None, edge_weight):
             out = conv(x, edge_index, weight)
             torch.testing.assert_close(compiled(x, edge_index, weight), out)
             (grad,) = torch.autograd.grad(out.square().sum(), x[0])
             again = compiled(x, edge_index, weight).square().sum()
             torch.testing.assert_close(torch.autograd.grad(again, x[0])[0], grad)
+
+    @pytest.mark.parametrize('normalize', [False, True])
+    def test_exported_equals_eager(self, normalize: bool) -> None:
+        edge_index, edge_weight = random_graph(self.size)
+        conv, x = self.conv(normalize), tuple(x.detach() for x in self.features())
+        exported = torch.export.export(conv, (x, edge_index, edge_weight)).module()
+        torch.testing.assert_close(
+            exported(x, edge_index, edge_weight), conv(x, edge_index, edge_weight)
+        )
+
+    @pytest.mark.parametrize('layout', [*LAYOUTS, 'csr_pair'])
+    @pytest.mark.parametrize('normalize', [False, True])
+    def test_several_features_on_one_graph(self, layout: str, normalize: bool) -> None:
+        if layout == 'csr_pair' and normalize:
+            pytest.skip('its weights are fixed')
+        edge_index, edge_weight = random_graph(self.size)
+        graph: Any = CSRPair(edge_index, edge_weight, self.size)
+        weight = None
+        if layout != 'csr_pair':
+            graph, weight = in_layout(layout, edge_index, edge_weight, self.size)
+        x = torch.randn(2, self.size[0], 3, dtype=torch.double, requires_grad=True)
+        x_dst = torch.zeros(2, self.size[1], 3, dtype=torch.double)
+        conv = self.conv(normalize)
+        out = conv((x, x_dst), graph, weight)
+        expected = torch.stack([conv((row, x_dst[0]), graph, weight) for row in x])
+        torch.testing.assert_close(out, expected)
+        grads = [torch.autograd.grad(z.pow(3).sum(), x)[0] for z in (out, expected)]
+        torch.testing.assert_close(*grads)
+
+    def test_one_side_of_size_may_be_unknown(self) -> None:
+        edge_index, _ = random_graph(self.size)
+        x_src, x_dst = self.features()
+        conv = self.conv(normalize=False)
+        expected = conv((x_src, x_dst), edge_index)
+        assert torch.equal(conv((x_src, x_dst), edge_index, size=(self.size[0], None)), expected)
+        assert torch.equal(conv((x_src, None), edge_index, size=(None, self.size[1])), expected)
+        with pytest.raises(ValueError, match="'size' is missing"):
+            conv((x_src, None), edge_index, size=(self.size[0], None))
+
+    @pytest.mark.parametrize('layout', [*LAYOUTS, 'csr_pair'])
+    @pytest.mark.parametrize('normalize', [False, True])
+    @pytest.mark.parametrize('weight_dtype', [None, torch.float32, torch.float64])
+    @pytest.mark.parametrize(
+        'dtype', [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str
+    )
+    def test_result_has_the_type_of_x(
+        self, dtype: torch.dtype, weight_dtype: torch.dtype | None, normalize: bool, layout: str
+    ) -> None:
+        if layout == 'csr_pair' and normalize:
+            pytest.skip('its weights are fixed')
+        edge_index, edge_weight = random_graph(self.size)
+        edge_weight = (
+            edge_weight * 16
+        ).round() / 16  # Exact in float32, also where two are summed.
+        given = None if weight_dtype is None else edge_weight.to(weight_dtype)
+        x_src, x_dst = (x.detach().to(dtype) for x in self.features())
+        graph: Any = CSRPair(edge_index, given, self.size)
+        weight = None
+        if layout != 'csr_pair':
+            graph, weight = in_layout(layout, edge_index, given, self.size)
+        out = self.conv(normalize)((x_src, x_dst), graph, weight)
+        dense = dense_adjacency(edge_index, None if given is None else given.double(), *self.size)
+        dense = self.normalized(dense) if normalize else dense
+        assert out.dtype == dtype
+        tol = {torch.float64: 1e-12, torch.float32: 1e-5}.get(dtype, torch.finfo(dtype).eps)
+        torch.testing.assert_close(out.double(), dense @ x_src.double(), rtol=tol, atol=tol)
+
+    def test_half_precision_counts_many_neighbours(self) -> None:
+        edge_index = torch.stack([torch.zeros(1000), torch.zeros(1000)]).long()
+        x_src, x_dst = (torch.ones(n, 1, dtype=torch.bfloat16) for n in self.size)
+        out = self.conv(normalize=False)((x_src, x_dst), edge_index)
+        assert float(out[0]) == 1000
+        assert float(self.conv(normalize=True)((x_src, x_dst), edge_index)[0]) == 1
+
+    def test_a_sorted_edge_index_is_prepared_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        edge_index, _ = random_graph(self.size)
+        graph, _ = in_layout('sorted by col', edge_index, None, self.size)
+        built = []
+
+        class CountedPair(CSRPair):
+            def __init__(self, *args: Any, **kwargs: Any) -> None:
+                built.append(self)
+                super().__init__(*args, **kwargs)
+
+        monkeypatch.setattr(weighted_sum_conv, 'CSRPair', CountedPair)
+        conv, x = self.conv(normalize=False), self.features()
+        first = conv(x, graph)
+        assert torch.equal(conv(x, graph), first)
+        assert len(built) == 1
+        conv(x, in_layout('sorted by row', edge_index, None, self.size)[0])
+        assert len(built) == 2
+        assert copy.deepcopy(conv)._kept is None
+        conv.reset_parameters()
+        assert conv._kept is None
+
+    @pytest.mark.parametrize('layout', ['edge_index', 'sorted by col', 'csr_pair'])
+    def test_an_explained_layer_sends_every_message(self, layout: str) -> None:
+        edge_index, edge_weight = random_graph(self.size)
+        order = edge_index[1].argsort(stable=True)
+        edge_index, edge_weight = edge_index[:, order], edge_weight[order]
+        graph: Any = CSRPair(edge_index, edge_weight, self.size)
+        weight = None
+        if layout != 'csr_pair':
+            graph, weight = in_layout(layout, edge_index, edge_weight, self.size)
+        mask = torch.rand(edge_weight.numel(), dtype=torch.double).requires_grad_()
+        conv, x = self.conv(normalize=False), self.features()
+        conv.explain, conv._edge_mask, conv._apply_sigmoid = True, mask, False
+        out = conv(x, graph, weight)
+        expected = self.conv(normalize=False)(x, edge_index, edge_weight * mask)
+        torch.testing.assert_close(out, expected)
+        assert torch.autograd.grad(out.sum(), mask)[0].any()
+
+    @pytest.mark.device
+    @pytest.mark.parametrize('layout', [*LAYOUTS, 'csr_pair'])
+    def test_every_layout_on_a_device(self, layout: str, device: str) -> None:
+        edge_index, edge_weight = random_graph(self.size)
+        graph: Any = CSRPair(edge_index, edge_weight, self.size)
+        weight = None
+        if layout != 'csr_pair':
+            graph, weight = in_layout(layout, edge_index, edge_weight, self.size)
+        x_src, x_dst = (x.detach().to(device).requires_grad_() for x in self.features())
+        weight = None if weight is None else weight.to(device)
+        out = self.conv(normalize=False)((x_src, x_dst), graph.to(device), weight)
+        dense = dense_adjacency(edge_index, edge_weight, *self.size).to(device)
+        torch.testing.assert_close(out, dense @ x_src)
+        (grad,) = torch.autograd.grad(out.sum(), x_src)
+        torch.testing.assert_close(grad, dense.sum(dim=0)[:, None].expand_as(grad))
+
+    def test_repr_tells_what_differs(self) -> None:
+        layers = [self.conv(False), self.conv(True), self.conv(True, decomposed_layers=2)]
+        assert len({repr(conv) for conv in layers}) == 3
 
     def test_repr(self) -> None:
         name = self.conv_class.__name__
@@ -366,6 +496,8 @@ class ConvContract:
             self.conv(normalize=True, aggr='mean')
         with pytest.raises(ValueError, match="'flow' must be 'source_to_target'"):
             self.conv(normalize=True, flow='target_to_source')
+        with pytest.raises(ValueError, match="'node_dim' must be -2"):
+            self.conv(normalize=True, node_dim=0)
         assert self.conv(normalize=True, aggr='sum', flow='source_to_target', node_dim=-2)
 
     @pytest.mark.parametrize('normalize', [False, True])

@@ -240,6 +240,29 @@ def test_compiled_equals_eager(mode: str) -> None:
     torch.testing.assert_close(compiled(x, has), fusion(x, has))
 
 
+@pytest.mark.parametrize('mode', MODES)
+def test_exported_equals_eager(mode: str) -> None:
+    inputs, fusion = modalities(), random_fusion(mode)
+    exported = torch.export.export(fusion, inputs).module()
+    torch.testing.assert_close(exported(*inputs), fusion(*inputs))
+
+
+@pytest.mark.parametrize('mode', ['mean', 'weighted', 'concat'])
+@pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16, torch.float16])
+def test_result_has_the_type_of_the_features(mode: str, dtype: torch.dtype) -> None:
+    x, has = modalities(dtype)
+    assert EarlyFusion(CHANNELS, mode)(x, has).dtype == dtype
+
+
+@pytest.mark.parametrize('mode', MODES)
+def test_reset_after_to_empty_is_the_mean(mode: str) -> None:
+    with torch.device('meta'):
+        fusion = EarlyFusion(CHANNELS, mode)
+    fusion.to_empty(device='cpu').reset_parameters()
+    x, has = modalities(torch.float)
+    torch.testing.assert_close(fusion(x, has), EarlyFusion(CHANNELS, mode)(x, has))
+
+
 def test_repr() -> None:
     fusion = EarlyFusion({'image': 4, 'text': 4}, mode='gated')
     assert repr(fusion) == "EarlyFusion({'image': 4, 'text': 4}, mode='gated')"

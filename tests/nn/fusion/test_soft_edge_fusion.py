@@ -45,7 +45,7 @@ def random_fusion(mode: str) -> SoftEdgeFusion:
 def dense_fusion(fusion: SoftEdgeFusion, x: Tensor) -> Tensor:
     """The fused matrix, from the definition of each mode."""
     matrices = [dense_adjacency(*graph, NUM_ITEMS, NUM_ITEMS) for graph in graphs()]
-    if fusion.logit is None:
+    if fusion.mode == 'mean':
         return soft_fusion(matrices, torch.full((3,), 1 / 3, dtype=torch.double))
     weights = [None if lin is None else lin.weight for lin in (fusion.lin_dst, fusion.lin_src)]
     return soft_fusion(matrices, soft_attention(fusion.logit, x, *weights))
@@ -62,12 +62,11 @@ def test_equals_the_dense_reference(mode: str) -> None:
 
 def test_mean_is_the_plain_average() -> None:
     edge_index, edge_attr = union_graphs(graphs(), NUM_ITEMS)
-    fusion = SoftEdgeFusion(3, 'mean')
+    fusion = SoftEdgeFusion(3, 'mean').double()
     assert list(fusion.parameters()) == []
     weight = fusion(edge_index, edge_attr)
     fused = dense_adjacency(edge_index, weight, NUM_ITEMS, NUM_ITEMS)
-    # Its weight 1/3 is in float32.
-    torch.testing.assert_close(fused, dense_fusion(fusion, features()), rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(fused, dense_fusion(fusion, features()), rtol=1e-15, atol=1e-15)
 
 
 @pytest.mark.parametrize('mode', MODES)
@@ -77,7 +76,7 @@ def test_absent_edge_weighs_nothing(mode: str) -> None:
     fusion = SoftEdgeFusion(3, mode, CHANNELS)
     weight = fusion(edge_index, edge_attr, torch.randn(3, CHANNELS))
     torch.testing.assert_close(weight, torch.tensor([2 / 3, 4 / 3, 1.0]))
-    if fusion.logit is not None:
+    if mode != 'mean':
         fusion.logit.data[0] = 1e4  # All attention to the first graph.
         weight = fusion(edge_index, edge_attr, torch.randn(3, CHANNELS))
         torch.testing.assert_close(weight, torch.tensor([2.0, 0.0, 1.0]))
@@ -202,7 +201,36 @@ def test_copies_compute_the_same(mode: str) -> None:
 
 def test_repr() -> None:
     assert repr(SoftEdgeFusion(2)) == "SoftEdgeFusion(2, mode='graph')"
-    assert repr(SoftEdgeFusion(3, 'edge', 8)) == "SoftEdgeFusion(3, mode='edge')"
+    assert repr(SoftEdgeFusion(3, 'edge', 8)) == "SoftEdgeFusion(3, mode='edge', in_channels=8)"
+
+
+@pytest.mark.parametrize('mode', MODES)
+def test_exported_equals_eager(mode: str) -> None:
+    inputs = (*union_graphs(graphs(), NUM_ITEMS), features())
+    fusion = random_fusion(mode)
+    exported = torch.export.export(fusion, inputs).module()
+    torch.testing.assert_close(exported(*inputs), fusion(*inputs))
+
+
+@pytest.mark.parametrize('mode', MODES)
+def test_reset_after_to_empty_is_the_average(mode: str) -> None:
+    with torch.device('meta'):
+        fusion = SoftEdgeFusion(2, mode, CHANNELS)
+    fusion.to_empty(device='cpu')
+    for tensor in (*fusion.parameters(), *fusion.buffers()):
+        tensor.data.fill_(99.0)
+        tensor.data.view(-1)[0] = 0.0
+    fusion.reset_parameters()
+    alpha = fusion.alpha(torch.tensor([[0], [1]]), torch.randn(2, CHANNELS))
+    assert torch.equal(alpha, torch.full_like(alpha, 0.5))
+
+
+@pytest.mark.parametrize('mode', MODES)
+@pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16, torch.float16])
+def test_result_has_the_type_of_the_weights(mode: str, dtype: torch.dtype) -> None:
+    edge_index, edge_attr = union_graphs(graphs(), NUM_ITEMS)
+    fusion = SoftEdgeFusion(3, mode, CHANNELS)
+    assert fusion(edge_index, edge_attr.to(dtype), features().float()).dtype == dtype
 
 
 def test_constructor_errors() -> None:

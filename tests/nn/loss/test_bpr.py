@@ -89,7 +89,7 @@ def test_repr() -> None:
 
 def test_errors() -> None:
     for l2 in (-0.1, float('nan')):
-        with pytest.raises(ValueError, match="'l2' must not be negative"):
+        with pytest.raises(ValueError, match="'l2' must be finite and not negative"):
             BPRLoss(l2)
     user, item, negative = triplets()
     with pytest.raises(ValueError, match=r"'user' and 'item' must both .* \[5, 3\] and \[4, 3\]"):

@@ -50,6 +50,12 @@ def test_counts_stand_for_repeated_rows(temperature: float) -> None:
         info_nce(*batch, temperature, count[:4])
 
 
+@pytest.mark.parametrize('count', [[1, -1, 1, 1, 1], [0, 0, 0, 0, 0]])
+def test_counts_that_mean_nothing_are_refused(count: list[int]) -> None:
+    with pytest.raises(ValueError, match="'count' must hold numbers that are not negative"):
+        info_nce(*views(), 0.2, torch.tensor(count))
+
+
 def test_gradcheck() -> None:
     assert torch.autograd.gradcheck(lambda a, b: info_nce(a, b, 0.5), views())
 

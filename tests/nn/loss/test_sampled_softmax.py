@@ -144,6 +144,13 @@ def test_repr() -> None:
     )
 
 
+def test_one_row_without_negatives_costs_nothing() -> None:
+    user, item, _ = (z.detach()[:1].requires_grad_() for z in triplets())
+    loss = SampledSoftmaxLoss()(user, item, torch.empty(1, 0, 3, dtype=torch.double))
+    assert float(loss.detach()) == 0
+    assert not any(grad.any() for grad in torch.autograd.grad(loss, (user, item)))
+
+
 def test_errors() -> None:
     for temperature in (0.0, -0.1, float('nan'), float('inf')):
         with pytest.raises(ValueError, match="'temperature' must be positive and finite"):
@@ -158,8 +165,6 @@ def test_errors() -> None:
         alone(user, item, negative[:, None][:, :0])
     with pytest.raises(ValueError, match="'user' holds no triplet"):
         loss(user[:0], item[:0], negative[:0])
-    with pytest.raises(ValueError, match=r"'user' holds one row and 'negative' .*drop_last=True"):
-        loss(user[:1], item[:1], negative[:1, None][:, :0])
     assert bool(torch.isfinite(loss(user[:1], item[:1], negative[:1])))
 
 
