@@ -163,7 +163,7 @@ class TestContent:
     def test_nothing_to_compare(self, backend: str, num_content: int, symmetric: bool) -> None:
         x = torch.zeros(4, 3)
         x[:num_content] = 1
-        edge_index, edge_weight = knn_graph(x, 2, backend=backend, symmetric=symmetric)
+        edge_index, edge_weight = knn_graph(x, 2, backend=backend, force_undirected=symmetric)
         assert edge_index.shape == (2, 0)
         assert edge_index.dtype == torch.long
         assert edge_weight.shape == (0,)
@@ -201,7 +201,9 @@ class TestContent:
         edge_index, edge_weight = knn_graph(x, 2, metric=metric, backend=backend)
         one_way = dict(zip(map(tuple, edge_index.t().tolist()), edge_weight.tolist(), strict=True))
         both_ways = one_way | {(i, j): weight for (j, i), weight in one_way.items()}
-        edge_index, edge_weight = knn_graph(x, 2, metric=metric, backend=backend, symmetric=True)
+        edge_index, edge_weight = knn_graph(
+            x, 2, metric=metric, backend=backend, force_undirected=True
+        )
         pairs = list(map(tuple, edge_index.t().tolist()))
         assert len(pairs) == len(set(pairs))
         assert set(pairs) == set(both_ways)
@@ -299,10 +301,20 @@ def test_k_must_be_a_positive_integer(k: int) -> None:
         knn_graph(features(5, 3), k)
 
 
-@pytest.mark.parametrize('k', [5, 6])
-def test_k_must_be_less_than_the_number_of_items(k: int) -> None:
-    with pytest.raises(ValueError, match=rf"'k' must be less than .*got k={k} for 5 items"):
-        knn_graph(features(5, 3), k)
+@pytest.mark.parametrize('backend', [*BACKENDS, 'cluster', 'auto'])
+@pytest.mark.parametrize('loop', [False, True])
+@pytest.mark.parametrize('num_items', [1, 5])
+def test_where_there_are_fewer_than_k_all_others_are_neighbors(
+    num_items: int, loop: bool, backend: str
+) -> None:
+    """As in groups, in a co-interaction graph and in PyG."""
+    x = features(num_items, 3)
+    for k in (num_items, num_items + 1, 100):
+        edge_index, _ = knn_graph(x, k, loop=loop, backend=backend, recall=1)
+        pairs = set(map(tuple, edge_index.t().tolist()))
+        every = range(num_items)
+        assert pairs == {(j, i) for j in every for i in every if loop or i != j}
+        assert edge_index.size(1) == len(pairs)
 
 
 @pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf])
@@ -485,7 +497,7 @@ class TestRecall:
 
     @pytest.mark.parametrize('recall', [0, -0.1, 1.01, True, '1'])
     def test_must_be_a_share(self, recall: float) -> None:
-        with pytest.raises(ValueError, match=r"'recall' must be a number in \(0, 1\] \(got"):
+        with pytest.raises(ValueError, match=r"'recall' must lie in \(0, 1\] \(got"):
             knn_graph(features(5, 3), 1, recall=recall)
 
 
@@ -500,7 +512,7 @@ def assert_degrees_and_weights(x: Tensor, k: int, edge_index: Tensor, edge_weigh
 class TestSelf:
     def test_is_its_own_best_neighbor_if_wanted(self, backend: str) -> None:
         x = features(20, 4)
-        edge_index, edge_weight = knn_graph(x, 3, exclude_self=False, backend=backend, recall=1)
+        edge_index, edge_weight = knn_graph(x, 3, loop=True, backend=backend, recall=1)
         others, other_weight = knn_graph(x, 2, backend='exact')
         assert torch.equal(edge_index[0].view(20, 3)[:, 0], torch.arange(20))
         assert torch.equal(edge_index[0].view(20, 3)[:, 1:], others[0].view(20, 2))
@@ -509,17 +521,15 @@ class TestSelf:
 
     def test_only_where_it_is_among_the_best(self, backend: str) -> None:
         x = torch.tensor([[1.0], [2.0], [3.0], [4.0]])
-        edge_index, _ = knn_graph(x, 2, metric='ip', exclude_self=False, backend=backend, recall=1)
+        edge_index, _ = knn_graph(x, 2, metric='ip', loop=True, backend=backend, recall=1)
         assert edge_index[0].tolist() == [3, 2, 3, 2, 3, 2, 3, 2]
 
     def test_k_of_all_items(self, backend: str) -> None:
-        edge_index, _ = knn_graph(features(6, 4), 6, exclude_self=False, backend=backend, recall=1)
+        edge_index, _ = knn_graph(features(6, 4), 6, loop=True, backend=backend, recall=1)
         assert edge_index.size(1) == 36
 
     def test_of_a_single_item(self, backend: str) -> None:
-        edge_index, edge_weight = knn_graph(
-            torch.ones(1, 3), 1, exclude_self=False, backend=backend
-        )
+        edge_index, edge_weight = knn_graph(torch.ones(1, 3), 1, loop=True, backend=backend)
         assert edge_index.tolist() == [[0], [0]]
         assert edge_weight.tolist() == pytest.approx([1.0])
 

@@ -1,0 +1,74 @@
+"""Loading of the compiled extensions, and the checks of what reaches them as a raw address."""
+
+import logging
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+__all__ = ['address', 'load_extension', 'loaded_extensions']
+
+EXTENSIONS = (
+    'pyg_mmgef.graph._paths',
+    'pyg_mmgef.search._tiles',
+    'pyg_mmgef.sparse._products',
+)
+
+log = logging.getLogger(__name__)
+
+
+@cache
+def load_extension(name: str) -> ModuleType | None:
+    """Import a compiled extension, or return :obj:`None` where torch must do its work.
+
+    An extension that was never compiled is no fault. One that can't be loaded, such as a file of
+    another platform in a shared folder, is logged once as a warning.
+
+    Args:
+        name: Full name of the module, such as ``'pyg_mmgef.search._tiles'``.
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        if not (isinstance(error, ModuleNotFoundError) and error.name == name):
+            log.warning(
+                "%s can't be loaded (%s); torch computes the same, several times slower. Delete "
+                'the file, or compile it for this platform: pip install --force-reinstall '
+                '--no-deps pyg-mmgef',
+                error.path or name,
+                error,
+            )
+        return None
+
+
+def loaded_extensions() -> dict[str, bool]:
+    """Return for each extension whether it is in use."""
+    return {name: load_extension(name) is not None for name in EXTENSIONS}
+
+
+def address(name: str, tensor: Tensor, dtype: torch.dtype, *shape: int) -> int:
+    """Return the address of a tensor's memory, checked to be what an extension expects.
+
+    Args:
+        name: The argument's name, for the message.
+        tensor: A contiguous tensor on the CPU.
+        dtype: Its type.
+        shape: Its shape.
+
+    Raises:
+        ValueError: If the tensor is anything else.
+    """
+    if (
+        tensor.dtype != dtype
+        or tensor.shape != shape
+        or not tensor.is_cpu
+        or not tensor.is_contiguous()
+    ):
+        raise ValueError(
+            f"'{name}' must be contiguous, {dtype}, of shape {list(shape)}, on the CPU (got "
+            f'{tensor.dtype}, {list(tensor.shape)}, strides {list(tensor.stride())}, on '
+            f'{tensor.device})'
+        )
+    return tensor.data_ptr()
