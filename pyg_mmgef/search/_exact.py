@@ -1,5 +1,7 @@
 """Exact nearest neighbours of all rows: low-precision products choose them, float32 proves them."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -17,18 +19,41 @@ from pyg_mmgef.search._repeated import RepeatedRows
 from pyg_mmgef.search._rows import SearchRows
 from pyg_mmgef.search._top_lists import CandidateLists, candidate_lists
 
-__all__ = ['exact_search']
-
-BLOCK_ENTRIES = 2**24  # Float32 scores held at a time by the plain search: 64 MiB.
-SMALL = 2048  # Up to so many items, plain float32 products are as fast.
-# Rows and columns of a product that serves both, with fewer and with more items than so many: what
-# is computed twice, on the diagonal, grows with a tile, and so does the rate of the products.
-TILE, LARGE_TILE, MANY = 512, 1024, 2**14
-# Without compiled lists, rows and columns of a product: 16 MiB in bfloat16.
-ROWS, COLUMNS = 512, 2**14
+__all__ = ['Sizes', 'exact_search']
 
 
-def exact_search(features: SearchRows, k: int, *, verbose: bool = False) -> tuple[Tensor, Tensor]:
+class Sizes(NamedTuple):
+    """How much is computed at a time, and what is small or large."""
+
+    small: int = 2048
+    """Up to so many items, plain float32 products are as fast."""
+    many: int = 2**14
+    """With fewer items, :attr:`tile` is used, else :attr:`large_tile`."""
+    tile: int = 512
+    """Rows and columns of a product whose scores both use. Its size raises the rate of products, and
+    what is computed twice, on the diagonal."""
+    large_tile: int = 1024
+    rows: int = 512
+    """Rows of a product without compiled lists."""
+    columns: int = 2**14
+    """Columns of it: 16 MiB in bfloat16."""
+    spare: int = SPARE
+    """Candidates beyond k."""
+    block: int = 2**24
+    """Float32 scores held at a time by the plain search: 64 MiB."""
+
+
+SIZES = Sizes()
+
+
+def exact_search(
+    features: SearchRows,
+    k: int,
+    *,
+    verbose: bool = False,
+    sizes: Sizes = SIZES,
+    dtype: torch.dtype | None = None,
+) -> tuple[Tensor, Tensor]:
     r"""Find the :obj:`k` most similar other rows of each row.
 
     Products of blocks of rows are computed in bfloat16 where the processor multiplies it faster,
@@ -45,36 +70,39 @@ def exact_search(features: SearchRows, k: int, *, verbose: bool = False) -> tupl
         features: Rows to compare.
         k: Number of neighbours, less than their number.
         verbose: Show a progress bar. (default: :obj:`False`)
+        sizes: How much is computed at a time. (default: what was measured to be fast)
+        dtype: Precision of the fast products. (default: :obj:`None`, what pays on the device)
 
     Returns:
         Similarities (L2: negative squared distances) and neighbour ids, best first, both of
         shape ``[N, k]``.
     """
-    if features.num_items <= SMALL:
+    if features.num_items <= sizes.small:
         rows = torch.arange(features.num_items, dtype=torch.int64, device=features.device)
-        return _plain_search(features, rows, k, verbose)
-    repeated = RepeatedRows.of(features.x, more_than=SPARE)
+        return _plain_search(features, rows, k, verbose, sizes)
+    repeated = RepeatedRows.of(features.x, more_than=sizes.spare)
     if repeated is None:
-        return _search(features, k, verbose)
+        return _search(features, k, verbose, sizes, dtype or product_dtype(features.device))
     distinct = features.select(repeated.first)
     others = min(k, distinct.num_items - 1)
     if others == 0:
         score, neighbor = features.x.new_empty(1, 0), repeated.first.new_empty(1, 0)
     else:
-        score, neighbor = exact_search(distinct, others, verbose=verbose)
+        score, neighbor = exact_search(distinct, others, verbose=verbose, sizes=sizes, dtype=dtype)
     own = torch.arange(distinct.num_items, dtype=torch.int64, device=features.device)[:, None]
     own_score = distinct.score(distinct, own.view(-1), own)
     return repeated.expand(torch.cat([own_score, score], 1), torch.cat([own, neighbor], 1), k)
 
 
-def _search(features: SearchRows, k: int, verbose: bool) -> tuple[Tensor, Tensor]:
+def _search(
+    features: SearchRows, k: int, verbose: bool, sizes: Sizes, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
     """See :func:`exact_search`; for many rows, few of which are repeated."""
     num_items = features.num_items
-    dtype = product_dtype(features.device)
     bound, error, low = _round(features, dtype)
-    width = min(k + SPARE, num_items - 1)
+    width = min(k + sizes.spare, num_items - 1)
     lists = candidate_lists(num_items, width, features.device, exclude_self=True)
-    _compare(low, features.metric == 'l2', lists, verbose)
+    _compare(low, features.metric == 'l2', lists, verbose, sizes)
     del low
     score = features.x.new_empty(num_items, k)
     neighbor = torch.empty(num_items, k, dtype=torch.int64, device=features.device)
@@ -89,17 +117,17 @@ def _search(features: SearchRows, k: int, verbose: bool) -> tuple[Tensor, Tensor
         score[rows], neighbor[rows] = features.best(rows, candidate, k)
 
     every = torch.arange(num_items, dtype=torch.int64, device=features.device)
-    run_jobs(rank, every.split(LARGE_TILE), concurrent=lists.concurrent)
+    run_jobs(rank, every.split(sizes.large_tile), concurrent=lists.concurrent)
     if features.metric == 'l2':  # The products are half the negative squared distances.
         left_out = 2 * left_out
     unproven = (~(score[:, -1] >= left_out)).nonzero().view(-1)
     if width < num_items - 1 and unproven.numel() > 0:
-        score[unproven], neighbor[unproven] = _plain_search(features, unproven, k, verbose)
+        score[unproven], neighbor[unproven] = _plain_search(features, unproven, k, verbose, sizes)
     return score, neighbor
 
 
 def _plain_search(
-    features: SearchRows, rows: Tensor, k: int, verbose: bool
+    features: SearchRows, rows: Tensor, k: int, verbose: bool, sizes: Sizes
 ) -> tuple[Tensor, Tensor]:
     """Compare some rows with all, in float32 (L2: float64, as norms and products cancel)."""
     l2 = features.metric == 'l2'
@@ -108,7 +136,7 @@ def _plain_search(
         x = x.double()
     square_norm = x.square().sum(dim=1) if l2 else None
     scores, neighbors = [], []
-    block = max(1, BLOCK_ENTRIES // features.num_items)
+    block = max(1, sizes.block // features.num_items)
     for part in tqdm(rows.split(block), desc='exact kNN', disable=not verbose):
         score = x[part] @ x.t()
         if square_norm is not None:
@@ -147,7 +175,7 @@ def _round(features: SearchRows, dtype: torch.dtype) -> tuple[ProductBound, Tens
     return bound, error, low
 
 
-def _compare(low: Tensor, l2: bool, lists: CandidateLists, verbose: bool) -> None:
+def _compare(low: Tensor, l2: bool, lists: CandidateLists, verbose: bool, sizes: Sizes) -> None:
     """Offer the products of all pairs of rounded rows to the lists.
 
     Compiled lists use each product for both of its rows, so half of the products suffice. For lists
@@ -155,8 +183,8 @@ def _compare(low: Tensor, l2: bool, lists: CandidateLists, verbose: bool) -> Non
     """
     num_items = len(low)
     both = lists.concurrent
-    tile_size = TILE if num_items < MANY else LARGE_TILE
-    num_rows, num_columns = (tile_size, tile_size) if both else (ROWS, COLUMNS)
+    tile = sizes.tile if num_items < sizes.many else sizes.large_tile
+    num_rows, num_columns = (tile, tile) if both else (sizes.rows, sizes.columns)
     ids = torch.arange(num_items, dtype=torch.int32, device=low.device)
     channels = low.size(1) - 4 if l2 else low.size(1)
 
