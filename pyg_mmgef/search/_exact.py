@@ -30,8 +30,8 @@ class Sizes(NamedTuple):
     many: int = 2**14
     """With fewer items, :attr:`tile` is used, else :attr:`large_tile`."""
     tile: int = 512
-    """Rows and columns of a product whose scores both use. Its size raises the rate of products, and
-    what is computed twice, on the diagonal."""
+    """Rows and columns of a product whose scores both use. A larger one is faster, but more scores
+    are computed twice, on the diagonal."""
     large_tile: int = 1024
     rows: int = 512
     """Rows of a product without compiled lists."""

@@ -36,7 +36,7 @@ def write_index(path: str | os.PathLike, features: SearchRows, cells: Cells | No
         'format': np.int64(FORMAT),
         'metric': np.array(features.metric),
         'fingerprint': np.array(features.fingerprint()),
-        'mean': none[0:0, 0] if cells is None else cells.projection.mean.numpy(),
+        'mean': none.reshape(-1) if cells is None else cells.projection.mean.numpy(),
         'projection': none if cells is None else cells.projection.matrix.numpy(),
         'centroids': none if cells is None else cells.centroids.numpy(),
     }

@@ -244,7 +244,7 @@ def test_neither_default_dtype_nor_default_device_change_it(metric: str, tmp_pat
         index.save(tmp_path / 'index.npz')
         out += ItemIndex.load(tmp_path / 'index.npz', x).graph(5)
         index.update(x.flip(1))
-        return out + [*index.graph(5)]
+        return [*out, *index.graph(5)]
 
     x = topics(1200)
     expected = use()
