@@ -13,7 +13,7 @@ from pyg_mmgef.search.item_index import ItemIndex
 from pyg_mmgef.typing import WeightedGraph
 from pyg_mmgef.validate import check_choice, check_fraction, check_positive
 
-__all__ = ['check_knn_options', 'knn_graph']
+__all__ = ['knn_graph']
 
 BACKENDS = ('auto', 'exact', 'cluster', 'faiss_flat')
 DEFAULT_RECALL = 0.95

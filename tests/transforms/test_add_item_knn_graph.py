@@ -97,8 +97,6 @@ def test_mistakes(data: HeteroData) -> None:
         AddItemKNNGraph(metric='l2')
     with pytest.raises(ValueError, match=r"has no features 'x_audio' \(found \['has_image', .*'x'"):
         AddItemKNNGraph(attr='x_audio')(data)
-    with pytest.raises(ValueError, match="'k' must be less than the number of items"):
-        AddItemKNNGraph(k=30)(data)
 
 
 def test_options_reach_the_graph(data: HeteroData) -> None:
