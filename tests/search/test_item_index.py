@@ -1,5 +1,6 @@
 import os
 import stat
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -172,7 +173,7 @@ def test_differences_below_the_rounding_of_products(metric: str) -> None:
 def test_that_only_the_exact_search_will_do_is_settled_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(item_index, 'tune', lambda *args: tune(*args, (1,)))
+    monkeypatch.setattr(item_index, 'tune', partial(tune, probes=(1,)))
     index = ItemIndex(torch.randn(1500, 64, generator=torch.Generator().manual_seed(0)))
     index.graph(10, recall=0.99)
     assert index.settings == {(10, 0.99): None}
