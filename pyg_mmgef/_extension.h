@@ -62,4 +62,21 @@ inline void require(bool condition, const char *message) {
   if (!condition) throw std::invalid_argument(message);
 }
 
+// Floats as integers of the same order, and the other way round: bfloat16 as int16, float32 as int32.
+inline int16_t ordered(int16_t bits) { return bits ^ ((bits >> 15) & 0x7fff); }
+inline int32_t ordered(int32_t bits) { return bits ^ ((bits >> 31) & 0x7fffffff); }
+inline int32_t ordered(float score) {
+  int32_t bits;
+  std::memcpy(&bits, &score, sizeof bits);
+  return ordered(bits);
+}
+
+// A score, as an ordered integer, and an id in one number: larger for a higher score, and for the lower
+// id among equal scores. It is that of `to_keys` in search/_keys.py.
+inline int64_t entry_of(int32_t key, int32_t id) {
+  return int64_t(uint64_t(uint32_t(key)) << 32 | uint32_t(~id));
+}
+inline int32_t key_of(int64_t entry) { return int32_t(entry >> 32); }
+inline int64_t id_of(int64_t entry) { return int64_t(~uint32_t(entry)); }
+
 }  // namespace

@@ -1,5 +1,6 @@
-"""How things are computed: in how many threads, in threads of their own, in what precision."""
+"""How things are computed: with how many threads, in worker threads, in what precision."""
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +15,7 @@ from pyg_mmgef.validate import check_positive
 
 __all__ = ['limit_threads', 'run_jobs', 'without_autocast']
 
-AHEAD = 16  # Jobs of each thread that wait for their turn.
+AHEAD = 16  # Jobs that are queued for each thread.
 
 Parameters = ParamSpec('Parameters')
 Job = TypeVar('Job')
@@ -23,7 +24,9 @@ Result = TypeVar('Result')
 
 @contextmanager
 def limit_threads(num_threads: int | None) -> Iterator[None]:
-    """Let torch and FAISS use some number of threads inside the block, as before after it.
+    """Run torch and FAISS with some number of threads, then restore the numbers before.
+
+    FAISS is only touched if something has imported it.
 
     Args:
         num_threads: Number of threads; :obj:`None` changes nothing.
@@ -35,20 +38,25 @@ def limit_threads(num_threads: int | None) -> Iterator[None]:
         yield
         return
     check_positive('num_threads', num_threads)
-    import faiss
-
-    before = torch.get_num_threads(), faiss.omp_get_max_threads()
-    torch.set_num_threads(int(num_threads))
-    faiss.omp_set_num_threads(int(num_threads))
+    torch_before = torch.get_num_threads()
+    faiss = sys.modules.get('faiss')
+    faiss_before = torch_before if faiss is None else faiss.omp_get_max_threads()
     try:
+        _set_threads(int(num_threads), int(num_threads))
         yield
     finally:
-        torch.set_num_threads(before[0])
-        faiss.omp_set_num_threads(before[1])
+        _set_threads(torch_before, faiss_before)
+
+
+def _set_threads(of_torch: int, of_faiss: int) -> None:
+    torch.set_num_threads(of_torch)
+    faiss = sys.modules.get('faiss')
+    if faiss is not None:
+        faiss.omp_set_num_threads(of_faiss)
 
 
 def without_autocast(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Let a function on the CPU compute in the precision it chose, whatever the caller's."""
+    """Decorator: run the function with CPU autocast disabled."""
 
     @wraps(function)
     def wrapped(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
@@ -66,17 +74,20 @@ def run_jobs(
     desc: str = '',
     verbose: bool = False,
 ) -> list[Result]:
-    """Return the results of jobs, in order, from as many threads as torch has.
+    """Run jobs in as many worker threads as torch uses, and return their results in order.
 
-    Every job computes with a single thread of torch. So nobody waits for the slowest of a team
-    after each operation, and threads that torch left waiting don't take the time of others. A
-    thread that first uses torch meanwhile starts with one thread, too.
+    Each worker runs torch single-threaded, which avoids a barrier per operation and more threads
+    than cores. Torch keeps one number of threads for the whole process, so while jobs run, a thread
+    that uses torch for the first time starts with one thread and keeps it; the number is
+    restored at the end. A server that starts threads meanwhile should call
+    :func:`torch.set_num_threads` in each of them, or limit torch to one thread: then the jobs run
+    in the calling thread and nothing is changed.
 
     Args:
-        function: What to do with a job. It meets the caller's inference mode.
+        function: Computes the result of a job, in the inference mode of the caller.
         jobs: The jobs.
-        concurrent: If :obj:`False`, one job after the other in this thread, with all threads of
-            torch. (default: :obj:`True`)
+        concurrent: If :obj:`False`, run the jobs one by one in the calling thread, with all threads
+            of torch. (default: :obj:`True`)
         desc: Name of the progress bar. (default: ``''``)
         verbose: Show a progress bar. (default: :obj:`False`)
     """
@@ -110,5 +121,5 @@ def run_jobs(
             try:
                 pool.shutdown(cancel_futures=True)
             finally:
-                # A new thread of torch starts with the number set last, in whatever thread.
+                # New threads of torch start with the number set last by any thread.
                 torch.set_num_threads(workers)

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import time
 from threading import Thread, get_ident
 
@@ -28,6 +30,30 @@ def test_none_changes_nothing() -> None:
         assert torch.get_num_threads() == before
 
 
+def test_faiss_is_not_needed_and_follows_if_it_is_imported_inside() -> None:
+    script = (
+        'import sys, torch\n'
+        'torch.set_num_threads(3)\n'
+        'sys.modules["faiss"] = None\n'
+        'from pyg_mmgef.graph import co_interaction_graph, knn_graph\n'
+        'pairs, x = torch.tensor([[0, 0], [0, 1]]), torch.eye(4)\n'
+        'assert co_interaction_graph(pairs, 1, 2, 1, num_threads=2)[0].size(1) == 2\n'
+        'assert knn_graph(x, 1, backend="exact", num_threads=2)[0].size(1) == 4\n'
+        'del sys.modules["faiss"]\n'
+        'knn_graph(x, 1)\n'
+        'assert "faiss" not in sys.modules\n'
+        'from pyg_mmgef._threads import limit_threads\n'
+        'with limit_threads(2):\n'
+        '    knn_graph(x, 1, backend="faiss_flat")\n'
+        '    assert sys.modules["faiss"].omp_get_max_threads() == 2\n'
+        'assert sys.modules["faiss"].omp_get_max_threads() == torch.get_num_threads() == 3\n'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', script], capture_output=True, text=True, timeout=99
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize('num_threads', [0, -1, 1.5, True])
 def test_must_be_a_positive_integer(num_threads: int) -> None:
     with (
@@ -47,7 +73,7 @@ class TestJobs:
         assert run_jobs(wait, range(40), concurrent=concurrent) == list(range(40))
         assert run_jobs(wait, []) == []
 
-    def test_each_computes_with_one_thread_and_all_are_given_back(self) -> None:
+    def test_each_computes_with_one_thread_and_the_number_is_restored(self) -> None:
         with limit_threads(3):
             found = run_jobs(lambda job: (torch.get_num_threads(), get_ident()), range(50))
             assert torch.get_num_threads() == 3
@@ -67,7 +93,7 @@ class TestJobs:
         assert set(found) == {(3, get_ident())}
 
     @pytest.mark.parametrize('num_threads', [1, 2])
-    def test_they_meet_the_inference_mode_of_the_caller(self, num_threads: int) -> None:
+    def test_they_run_in_the_inference_mode_of_the_caller(self, num_threads: int) -> None:
         def add(job: int) -> bool:
             total[job] += 1
             return torch.is_inference_mode_enabled()

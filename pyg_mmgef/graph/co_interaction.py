@@ -6,22 +6,21 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from pyg_mmgef._extension import address, load_extension
 from pyg_mmgef._threads import limit_threads, run_jobs
+from pyg_mmgef.search._keys import to_keys
 from pyg_mmgef.typing import WeightedGraph
 from pyg_mmgef.validate import check_choice, check_edge_index, check_positive
 
-try:
-    import pyg_mmgef.graph._paths as _paths
-except ModuleNotFoundError:  # Installed without a compiler.
-    _paths = None  # type: ignore[assignment]
+_paths = load_extension('pyg_mmgef.graph._paths')
 
 __all__ = ['co_interaction_graph']
 
 WEIGHTINGS = ('cosine', 'jaccard', 'lift', 'raw', 'lightgcn')
 RANKINGS = ('raw', 'jaccard', 'lift', 'cosine')  # As numbered in _paths.cpp.
 BLOCK_PATHS, BLOCKS = 2**24, 16  # Paths counted in a job at most, jobs of each thread at least.
-BYTES_PER_PATH = 64  # What a path of item, user and item takes until torch has ranked it, at most.
-PADDED_ENTRIES = 2**22  # Ranked at a time.
+BYTES_PER_PATH = 64  # Memory for a path of item, user and item until torch has ranked it, at most.
+PADDED_ENTRIES = 2**22  # Entries, with their padding, ranked at a time.
 
 
 def co_interaction_graph(
@@ -72,9 +71,9 @@ def co_interaction_graph(
             interactions of one user. (default: ``1``)
         max_activity: Leave out users with more items than that, as if they had not interacted: a
             user of ten thousand items, often no person, costs as much as a million users of ten
-            and relates everything with everything. (default: :obj:`None`, nobody)
-        max_memory: Bytes that the blocks of torch may take together, beside input and result; a
-            single item is never cut, and takes at most 64 bytes for each path from it to a user to
+            and relates everything with everything. (default: :obj:`None`, keep all)
+        max_memory: Bytes that the blocks of torch may use together, beside input and result; a
+            single item is never cut, and uses at most 64 bytes for each path from it to a user to
             an item. The extension needs 4 bytes an item (``'lightgcn'``: 12) in each thread.
             (default: ``2**30``)
         num_threads: Threads on the CPU. By default as many as torch has.
@@ -113,7 +112,7 @@ def co_interaction_graph(
         by_user = by_user[np.diff(by_user.indptr) <= max_activity]
     by_item = by_user.T.tocsr()
     activity = np.diff(by_user.indptr).astype(np.float64)
-    paths = (by_item @ activity).astype(np.int64)  # That begin at each item.
+    paths = (by_item @ activity).astype(np.int64)  # Number of paths that begin at each item.
     device = edge_index.device
     compiled = _paths is not None and device.type == 'cpu'
     with limit_threads(num_threads):
@@ -138,7 +137,7 @@ def co_interaction_graph(
 
 
 Best = Callable[[tuple[int, int]], tuple[Tensor, Tensor, Tensor]]
-"""Of a range of items: their best neighbours, these items, and what the weights are made of."""
+"""From a range of items to their best neighbours, these items, and what weights are made of."""
 
 
 def _best_by_extension(
@@ -149,43 +148,48 @@ def _best_by_extension(
     min_count: int,
     paths: np.ndarray,
 ) -> Best:
-    num_items = len(paths)
-    user_of, item_of = (
-        torch.from_numpy(matrix.indices.astype(np.int32)) for matrix in (by_item, by_user)
-    )
+    assert _paths is not None
+    num_items, best_of_items = len(paths), _paths.best
     item_start, user_start = (
-        torch.from_numpy(matrix.indptr.astype(np.int64)) for matrix in (by_item, by_user)
+        torch.from_numpy(matrix.indptr.astype(np.int64, copy=False))
+        for matrix in (by_item, by_user)
     )
-    count = item_start.diff().float()
+    user, item = (
+        torch.from_numpy(matrix.indices.astype(np.int32, copy=False))
+        for matrix in (by_item, by_user)
+    )
+    num_users_of = item_start.diff().float()
+    ranking = RANKINGS.index(weighting if weighting in RANKINGS else 'cosine')
     room = torch.from_numpy(np.minimum(paths, min(k, num_items)))
 
     def best(block: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
         start, stop = block
         slot = torch.cat([room.new_zeros(1), room[start:stop].cumsum(0)])
-        source = torch.empty(int(slot[-1]), dtype=torch.long, device='cpu')
-        shared = torch.empty(int(slot[-1]), dtype=torch.double, device='cpu')
-        degree = torch.empty(stop - start, dtype=torch.long, device='cpu')
-        _paths.best(
-            item_start.data_ptr(),
-            user_of.data_ptr(),
-            user_start.data_ptr(),
-            item_of.data_ptr(),
-            count.data_ptr(),
-            num_items,
-            RANKINGS.index(weighting if weighting in RANKINGS else 'cosine'),
-            weighting == 'lightgcn',
-            int(min_count),
-            start,
-            stop,
-            slot.data_ptr(),
-            source.data_ptr(),
-            shared.data_ptr(),
-            degree.data_ptr(),
+        source = torch.empty(int(slot[-1]), dtype=torch.int64, device='cpu')
+        shared = torch.empty(int(slot[-1]), dtype=torch.float64, device='cpu')
+        degree = torch.empty(stop - start, dtype=torch.int64, device='cpu')
+        best_of_items(
+            item_start=address('item_start', item_start, torch.int64, num_items + 1),
+            user=address('user', user, torch.int32, user.numel()),
+            user_start=address('user_start', user_start, torch.int64, by_user.shape[0] + 1),
+            item=address('item', item, torch.int32, user.numel()),
+            num_users_of=address('num_users_of', num_users_of, torch.float32, num_items),
+            num_items=num_items,
+            ranking=ranking,
+            averaged=weighting == 'lightgcn',
+            min_count=int(min_count),
+            start=start,
+            stop=stop,
+            slot=address('slot', slot, torch.int64, stop - start + 1),
+            source=source.data_ptr(),
+            shared=shared.data_ptr(),
+            degree=degree.data_ptr(),
         )
-        place = torch.arange(len(source)) - slot[:-1].repeat_interleave(slot.diff())
+        place = torch.arange(len(source), dtype=torch.int64, device='cpu')
+        place -= slot[:-1].repeat_interleave(slot.diff())
         kept = place < degree.repeat_interleave(slot.diff())
-        destination = torch.arange(start, stop).repeat_interleave(degree)
-        return source[kept], destination, shared[kept]
+        destination = torch.arange(start, stop, dtype=torch.int64, device='cpu')
+        return source[kept], destination.repeat_interleave(degree), shared[kept]
 
     return best
 
@@ -198,7 +202,7 @@ def _best_by_torch(
     min_count: int,
     device: torch.device,
 ) -> Best:
-    """Expand the paths from item to user to item, and count equal ends: what a GPU is good at."""
+    """Expand the paths from item to user to item, and count equal ends, as a GPU does fast."""
     num_items = by_user.shape[1]
     item_of, user_of = (
         torch.from_numpy(matrix.indices).long().to(device) for matrix in (by_user, by_item)
@@ -212,10 +216,11 @@ def _best_by_torch(
         start, stop = block
         bounds = item_start[start : stop + 1]
         user = user_of[int(bounds[0]) : int(bounds[-1])]
-        row = torch.arange(stop - start, device=device).repeat_interleave(bounds.diff())
+        row = torch.arange(stop - start, dtype=torch.int64, device=device)
+        row = row.repeat_interleave(bounds.diff())
         length = activity[user]
         # Each path's place in the list of its user's items.
-        place = torch.arange(int(length.sum()), device=device)
+        place = torch.arange(int(length.sum()), dtype=torch.int64, device=device)
         place += (user_start[user] - length.cumsum(0) + length).repeat_interleave(length)
         pair = row.repeat_interleave(length) * num_items + item_of[place]
         pair, order = pair.sort(stable=True)
@@ -239,15 +244,14 @@ def _best_by_torch(
 def _best_per_row(pointer: Tensor, value: Tensor, column: Tensor, kept: Tensor, k: int) -> Tensor:
     """Return the positions of the k largest values of each row; the lower column wins a tie.
 
-    Rows of similar length are padded to one matrix. Value and column make one 64-bit key: the
-    bits of positive floats are ordered as the floats are.
+    Rows of similar length are padded to one matrix. Values are positive, and so are their keys.
     """
-    key = value.view(torch.int32).long().bitwise_left_shift_(32).sub_(column)
-    key.masked_fill_(kept.logical_not_(), -1)
+    key = to_keys(value, column).masked_fill_(kept.logical_not_(), -1)
     length = pointer.diff()
     order = length.argsort(descending=True, stable=True)
     lengths = length[order].tolist()
-    best = torch.full((len(length), min(k, max(lengths, default=0))), -1, device=key.device)
+    shape = (len(length), min(k, max(lengths, default=0)))
+    best = torch.full(shape, -1, dtype=torch.int64, device=key.device)
     start = 0
     while start < len(lengths) and lengths[start] > 0:
         width = lengths[start]
@@ -256,7 +260,7 @@ def _best_per_row(pointer: Tensor, value: Tensor, column: Tensor, kept: Tensor, 
         shorter = int(torch.searchsorted(-length[order[start:stop]], -(width // 2), right=False))
         stop = min(stop, start + max(1, shorter))
         rows = order[start:stop]
-        offset = torch.arange(width, device=key.device)
+        offset = torch.arange(width, dtype=torch.int64, device=key.device)
         inside = offset < length[rows, None]
         position = (pointer[rows, None] + offset).masked_fill_(~inside, 0)
         padded = key[position].masked_fill_(~inside, -1)
@@ -281,7 +285,7 @@ def _rank(
 ) -> Tensor:
     """Return what orders the entries of a row as their weights do, with few operations.
 
-    Counts are whole numbers, so equal weights are equal here.
+    Counts are whole numbers, so equal weights give equal ranks.
     """
     if weighting == 'raw':
         return shared

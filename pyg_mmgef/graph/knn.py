@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -6,10 +8,10 @@ from pyg_mmgef._threads import limit_threads
 from pyg_mmgef.graph.weights import symmetrize
 from pyg_mmgef.search._exact import exact_search
 from pyg_mmgef.search._faiss import faiss_search
-from pyg_mmgef.search._rows import SearchRows
-from pyg_mmgef.search.item_index import ItemIndex, check_recall
+from pyg_mmgef.search._rows import METRICS, SearchRows
+from pyg_mmgef.search.item_index import ItemIndex
 from pyg_mmgef.typing import WeightedGraph
-from pyg_mmgef.validate import check_choice, check_positive
+from pyg_mmgef.validate import check_choice, check_fraction, check_positive
 
 __all__ = ['knn_graph']
 
@@ -22,13 +24,13 @@ CLUSTER_FROM = 10_000
 def knn_graph(
     x: Tensor | np.ndarray,
     k: int,
+    batch: Tensor | None = None,
+    loop: bool = False,
     *,
+    force_undirected: bool = False,
     metric: str = 'cosine',
     backend: str = 'auto',
     recall: float | None = None,
-    exclude_self: bool = True,
-    symmetric: bool = False,
-    batch: Tensor | None = None,
     num_threads: int | None = None,
     generator: torch.Generator | None = None,
     verbose: bool = False,
@@ -41,25 +43,30 @@ def knn_graph(
         S_{ij} = \frac{\mathbf{x}_i^{\top} \mathbf{x}_j}
         {\lVert \mathbf{x}_i \rVert \lVert \mathbf{x}_j \rVert},
 
-    kept for the :math:`k` largest per item, self excluded: the multimodal item graph of MM-GEF
+    kept for the :math:`k` largest per item, without itself: the multimodal item graph of MM-GEF
     (`arXiv 2308.07222 <https://arxiv.org/abs/2308.07222>`_; the same construction as LATTICE,
     `arXiv 2104.09036 <https://arxiv.org/abs/2104.09036>`_, Eqs. 3-4). Weights are raw
-    similarities, best first per destination, and can be negative. Whatever searches, they are
-    computed in float32 from the full features, and memory is bounded.
+    similarities, best first per destination, and can be negative. Every backend computes them in
+    float32 from the full features, in bounded memory.
 
     The result is exact unless :obj:`recall` allows less. With ``recall=0.95``, parameters are
-    settled on a sample of items whose exact neighbours are computed, such that 95 % of the
+    chosen on a sample of items whose exact neighbours are computed, such that 95 % of the
     neighbours are found (see :class:`~pyg_mmgef.search.ItemIndex`, which also keeps the index and
-    tells the measured recall).
+    the measured recall).
 
-    Rows of zeros (items without content) have no direction: under ``'cosine'`` they neither
-    receive nor send edges, and with few other rows left every item gets all of them, fewer than
-    :obj:`k`. Among equally similar items any may be kept.
+    Where an item has fewer than :obj:`k` others, it receives from all of them, as in PyG. Rows of
+    zeros (items without content) have no direction: under ``'cosine'`` they neither receive nor
+    send edges. Among equally similar items any may be kept.
 
     Args:
         x: Item features, a tensor or an array (also a read-only memory map), floating point.
             Float32 is read where it is, other precisions are converted. Shape: ``[N, channels]``.
-        k: Number of neighbours of an item, less than ``N``.
+        k: Number of neighbours of an item.
+        batch: Group of each row, for instance its catalogue; only rows of a group are compared.
+            Shape: ``[N]``. (default: :obj:`None`)
+        loop: Let an item be its own neighbour where it is among its :obj:`k` best.
+            (default: :obj:`False`)
+        force_undirected: Also add the reverse of every edge. (default: :obj:`False`)
         metric: ``'cosine'``, ``'ip'`` (inner product) or ``'l2'`` (ranked by distance; the
             weight is the *negative squared* distance, so larger is always closer).
             (default: ``'cosine'``)
@@ -70,13 +77,7 @@ def knn_graph(
             ``'exact'``. (default: ``'auto'``)
         recall: Share of the true neighbours that must be found, in ``(0, 1]``. By default all,
             or 0.95 with ``backend='cluster'``. (default: :obj:`None`)
-        exclude_self: If :obj:`False`, an item is its own neighbour where it is among its
-            :obj:`k` best. (default: :obj:`True`)
-        symmetric: Also add the reverse of every edge. (default: :obj:`False`)
-        batch: Group of each row, for instance its catalogue; only rows of a group are compared,
-            and in a group of at most :obj:`k` rows every item gets all others. Shape: ``[N]``.
-            (default: :obj:`None`)
-        num_threads: Threads of torch and FAISS meanwhile. By default what is set.
+        num_threads: Threads of torch and FAISS during the search. By default as many as are set.
             (default: :obj:`None`)
         generator: Random numbers of the approximate backend; seeded with 0 by default, so the
             same input gives the same graph. (default: :obj:`None`)
@@ -88,8 +89,9 @@ def knn_graph(
 
     Raises:
         ValueError: If :obj:`x` isn't a non-empty floating point matrix of finite values, if
-            :obj:`k` is not in ``[1, N)``, :obj:`recall` not in ``(0, 1]``, :obj:`batch` not one
-            integer a row, or for an unknown :obj:`metric` or :obj:`backend`.
+            :obj:`k` or :obj:`num_threads` is not a positive integer, :obj:`recall` not in
+            ``(0, 1]``, :obj:`batch` not one integer a row, or :obj:`metric` or :obj:`backend`
+            unknown.
         ImportError: If the backend needs FAISS and it is not installed.
 
     Example:
@@ -99,43 +101,47 @@ def knn_graph(
         tensor([[1, 0, 3, 2],
                 [0, 1, 2, 3]])
     """
-    check_choice('backend', backend, BACKENDS)
-    if recall is not None:
-        check_recall(recall)
+    check_knn_options(k, metric, backend, recall, num_threads)
     features = SearchRows(x, metric)
-    num_items = features.num_items
-    check_positive('k', k)
-    if k >= num_items + (not exclude_self):
-        raise ValueError(
-            f"'k' must be less than the number of items (got k={k} for {num_items} items, of "
-            f'which each has {num_items - 1} others)'
-        )
-    if batch is None:
-        groups = [None]
-    else:
-        if (
-            not isinstance(batch, Tensor)
-            or batch.shape != (num_items,)
-            or batch.is_floating_point()
-        ):
-            found = list(batch.shape) if isinstance(batch, Tensor) else type(batch).__name__
-            raise ValueError(f"'batch' must be {num_items} integers, one a row (got {found})")
-        groups = [(batch == group).nonzero().view(-1) for group in batch.unique()]
-
     graphs = []
-    # Products in the precision of somebody's autocast would prove nothing.
+    # Products in the precision of the caller's autocast would prove nothing.
     with limit_threads(num_threads), torch.autocast(features.device.type, enabled=False):
-        for rows in groups:
+        for rows in _groups(batch, features):
             part = features if rows is None else features.select(rows)
             edge_index, edge_weight = _graph(
-                part, int(k), backend, recall, exclude_self, generator, verbose
+                part, int(k), backend, recall, loop, generator, verbose
             )
             graphs.append((edge_index if rows is None else rows[edge_index], edge_weight))
     edge_index = torch.cat([graph[0] for graph in graphs], dim=1)
     edge_weight = torch.cat([graph[1] for graph in graphs])
-    if symmetric:
-        return symmetrize(edge_index, edge_weight, num_items)
+    if force_undirected:
+        return symmetrize(edge_index, edge_weight, features.num_items)
     return edge_index, edge_weight
+
+
+def check_knn_options(
+    k: int, metric: str, backend: str, recall: float | None, num_threads: int | None
+) -> None:
+    """Raise a :class:`ValueError` unless these arguments of :func:`knn_graph` are valid."""
+    check_positive('k', k)
+    check_choice('metric', metric, METRICS)
+    check_choice('backend', backend, BACKENDS)
+    if recall is not None:
+        check_fraction('recall', recall, '(0, 1]')
+    if num_threads is not None:
+        check_positive('num_threads', num_threads)
+
+
+def _groups(batch: Tensor | None, features: SearchRows) -> Sequence[Tensor | None]:
+    """Return the rows of each group, :obj:`None` for all."""
+    if batch is None:
+        return [None]
+    num_items = features.num_items
+    if not isinstance(batch, Tensor) or batch.shape != (num_items,) or batch.is_floating_point():
+        found = list(batch.shape) if isinstance(batch, Tensor) else type(batch).__name__
+        raise ValueError(f"'batch' must be {num_items} integers, one a row (got {found})")
+    group, order = batch.to(features.device).sort(stable=True)
+    return order.split(group.unique_consecutive(return_counts=True)[1].tolist())
 
 
 def _graph(
@@ -143,7 +149,7 @@ def _graph(
     k: int,
     backend: str,
     recall: float | None,
-    exclude_self: bool,
+    loop: bool,
     generator: torch.Generator | None,
     verbose: bool,
 ) -> WeightedGraph:
@@ -156,19 +162,19 @@ def _graph(
     others = min(k, num_items - 1)
     if others < 1:  # At most one item has content.
         score = features.x.new_empty(num_items, 0)
-        neighbor = torch.empty(num_items, 0, dtype=torch.long, device=features.device)
+        neighbor = torch.empty(num_items, 0, dtype=torch.int64, device=features.device)
     else:
         score, neighbor = _search(features, others, backend, recall, generator, verbose)
-    if not exclude_self:
-        own = torch.arange(num_items, device=features.device)[:, None]
+    if loop:
+        own = torch.arange(num_items, dtype=torch.int64, device=features.device)[:, None]
         own_score = features.score(features, own.view(-1), own)
         score, order = torch.cat([own_score, score], dim=1).sort(
             dim=1, descending=True, stable=True
         )
         score, order = score[:, :k], order[:, :k]
         neighbor = torch.cat([own, neighbor], dim=1).gather(1, order)
-    item = torch.arange(num_items, device=features.device).repeat_interleave(score.size(1))
-    edge_index = torch.stack([neighbor.reshape(-1), item])
+    item = torch.arange(num_items, dtype=torch.int64, device=features.device)
+    edge_index = torch.stack([neighbor.reshape(-1), item.repeat_interleave(score.size(1))])
     return edge_index if kept is None else kept[edge_index], score.reshape(-1)
 
 
@@ -180,7 +186,7 @@ def _search(
     generator: torch.Generator | None,
     verbose: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Return similarities and neighbours, by the backend that was asked for or that fits."""
+    """Return similarities and neighbours by a backend; ``'auto'`` is the one that fits."""
     if backend == 'auto':
         approximate = recall is not None and recall < 1 and features.device.type == 'cpu'
         large = features.num_items >= CLUSTER_FROM

@@ -1,12 +1,12 @@
 """Exact ranking of a few items for each user, chosen by low-precision products."""
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from pyg_mmgef._threads import run_jobs
 from pyg_mmgef.ranking._user_items import UserItems
-from pyg_mmgef.search._exact import HALF_SPACING, float32_rounding, product_dtype
+from pyg_mmgef.search._keys import from_keys, to_keys
+from pyg_mmgef.search._proven import ProductBound, product_dtype, round_rows, row_lengths
 from pyg_mmgef.search._rows import SearchRows
 from pyg_mmgef.search._top_lists import CandidateLists, candidate_lists
 
@@ -16,7 +16,7 @@ __all__ = ['ProvenRanking']
 ROWS, COLUMNS = 2048, 1024
 LEAST_ROWS = 256  # With fewer, products are slow.
 ROUND_ROWS = 64  # Their number is rounded up: oneDNN prepares every new shape anew.
-GROWTH = 8  # By which the columns grow after which it is asked who needs more of them.
+GROWTH = 8  # Factor between the numbers of columns after which users are done or need more.
 SPARE = 4  # Candidates beyond 1.5 k: enough to prove nearly every user.
 
 
@@ -24,18 +24,9 @@ class ProvenRanking:
     r"""The best items of users by float32 scores of a few candidates, with a proof.
 
     Products in bfloat16, where the processor multiplies it faster, choose :math:`c > k` items for
-    each user; float32 ranks these. With :math:`\hat{\mathbf{z}}` the rounded embeddings, a product
-    that was rounded to :math:`t` is off by at most
-
-    .. math::
-        \epsilon |t|
-        + \lVert \mathbf{z}_u - \hat{\mathbf{z}}_u \rVert \max_i \lVert \hat{\mathbf{z}}_i \rVert
-        + \lVert \mathbf{z}_u \rVert \max_i \lVert \mathbf{z}_i - \hat{\mathbf{z}}_i \rVert
-        + 2 \delta \lVert \mathbf{z}_u \rVert \max_i \lVert \mathbf{z}_i \rVert,
-
-    :math:`\epsilon` being the rounding of a product and :math:`\delta` that of a sum in float32.
-    So no item compared but not chosen scores above the lowest rounded product chosen plus this,
-    and a user whose :obj:`k`-th best score is as high is proven. By Cauchy and Schwarz, items with
+    each user; float32 ranks these. A user is proven whose :obj:`k`-th best score is as high as what
+    an item that was compared but not chosen scores at most
+    (:class:`~pyg_mmgef.search._proven.ProductBound`). By Cauchy and Schwarz, items with
     :math:`\lVert \mathbf{z}_u \rVert \lVert \mathbf{z}_i \rVert` below what the :obj:`k`-th best
     product so far is worth at least need not be compared at all: the longest ones come first.
 
@@ -60,19 +51,12 @@ class ProvenRanking:
         self.k = k
         self._users, self._items = SearchRows(z_user, 'ip'), SearchRows(z_item, 'ip')
         dtype = product_dtype(z_item.device)
-        low = z_item.to(dtype)
-        norm, error = _lengths(z_item, low)
+        low = torch.empty(z_item.shape, dtype=dtype, device=z_item.device)
+        norm, error = round_rows(self._items, low)
         self._norm, order = norm[candidates].sort(descending=True)
         columns = candidates[order]
         self._columns, self._low = columns.int(), low[columns]
-        error = error[candidates].amax()
-        self._low_norm = self._norm[0] + error
-        rounding = 2 * (z_item.size(1) + 8) * HALF_SPACING[torch.float32]
-        if dtype == torch.float32 and float32_rounding() > HALF_SPACING[torch.float32]:
-            rounding += 4 * float32_rounding()
-        self._item_error = error + rounding * self._norm[0]
-        # Relative to the rounded product, which may be the smaller one.
-        self._spacing = HALF_SPACING[dtype] / (1 - HALF_SPACING[dtype])
+        self._bound = ProductBound(self._norm, error[candidates], z_item.size(1), dtype)
 
         num_users, num_items = len(z_user), len(z_item)
         self._seen = UserItems(excluded, num_users, num_items, columns)
@@ -101,24 +85,24 @@ class ProvenRanking:
     def _rank(self, user: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         exact = self._users.x[user]
         low = exact.to(self._low.dtype)
-        norm, error = _lengths(exact, low)
-        error = error * self._low_norm + norm * self._item_error
+        norm, error = row_lengths(exact, low)
+        error = self._bound.error(norm, error)
         product, chosen = self._choose(user, low, norm, error)
 
-        reach = product[:, -1] + self._spacing * product[:, -1].abs() + error
-        # Those of a user with fewer products than asked for are all that there are.
+        left_out = self._bound.highest(product[:, -1], error)
+        # A user with fewer products than asked for has no other items.
         complete = product[:, -1].isneginf() | (product.size(1) == len(self._columns))
-        proven = (self._least(product, error) >= reach) | complete
+        proven = (self._least(product, error) >= left_out) | complete
         unclear = self._unclear(user, chosen, proven)
         score = exact.new_full((len(user), self.k), float('-inf'))
         item = user.new_full((len(user), self.k), -1)
         score[unclear], item[unclear] = self._best(user[unclear], product[unclear], chosen[unclear])
-        return score, item, proven | (score[:, -1] >= reach)
+        return score, item, proven | (score[:, -1] >= left_out)
 
     def _unclear(self, user: Tensor, chosen: Tensor, proven: Tensor) -> Tensor:
-        """Return the rows of users whose items must be ranked."""
+        """Return the places of users whose items must be ranked."""
         if self._wanted is None:
-            return torch.arange(len(user), device=user.device)
+            return torch.arange(len(user), dtype=torch.int64, device=user.device)
         row, column = self._wanted.of(user)
         unclear = ~proven
         found = (chosen[row] == self._candidates[column, None]).any(dim=1)
@@ -130,13 +114,10 @@ class ProvenRanking:
         chosen = chosen.clamp(min=0)
         score = self._items.score(self._users, user, chosen) + 0.0  # There may be a -0.0.
         score.masked_fill_(product.isneginf(), float('-inf'))
-        # Integers in the order of scores, then ids; numpy sorts them many times faster than torch.
-        bits = score.numpy().view(np.int32)
-        key = (~_ordered(bits)).astype(np.int64) << 32 | chosen.numpy()
-        key.sort(axis=1)
-        key = key[:, : self.k]
-        score = torch.from_numpy(_ordered(~(key >> 32).astype(np.int32)).view(np.float32))
-        item = torch.from_numpy(key & 0xFFFFFFFF)
+        # Numpy sorts these keys many times faster than torch would sort scores and ids.
+        key = to_keys(score, chosen).bitwise_not_()
+        key.numpy().sort(axis=1)
+        score, item = from_keys(key[:, : self.k].bitwise_not())
         return score, item.masked_fill_(score.isneginf(), -1)
 
     def _choose(
@@ -158,8 +139,7 @@ class ProvenRanking:
 
     def _least(self, product: Tensor, error: Tensor) -> Tensor:
         """Return what the k-th best item scores at least."""
-        kth = product[:, self.k - 1]
-        return kth - self._spacing * kth.abs() - error
+        return self._bound.lowest(product[:, self.k - 1], error)
 
     def _compare(
         self,
@@ -183,18 +163,3 @@ class ProvenRanking:
             here = (column >= first) & (column < first + COLUMNS) & (row < count)
             product[row[here], column[here] - first] = float('-inf')
             lists.offer(product, order[:count], self._columns[first : first + COLUMNS])
-
-
-def _lengths(z: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the lengths of rows and of what rounding took from them."""
-    norm, error = z.new_empty(2, len(z))
-    for start in range(0, len(z), ROWS):  # Differences that stay in the cache.
-        rows = slice(start, start + ROWS)
-        torch.linalg.vector_norm(z[rows], dim=1, out=norm[rows])
-        torch.linalg.vector_norm(z[rows] - low[rows], dim=1, out=error[rows])
-    return norm, error
-
-
-def _ordered(bits: np.ndarray) -> np.ndarray:
-    """Return the bits of floats as integers of the same order, and the other way round."""
-    return bits ^ ((bits >> 31) & 0x7FFFFFFF)

@@ -11,9 +11,9 @@ __all__ = ['SparseScores']
 class SparseScores:
     """Inner products of users with sparse embeddings and of items, a block of users at a time.
 
-    Only channels that both have are multiplied. On every device it is scipy that does it: torch has
-    no product of two sparse matrices without MKL, and a GPU adds the same numbers up in another
-    order each time, which would let chance decide between equal scores.
+    Only channels that both have are multiplied, by scipy on every device: torch has no product of
+    two sparse matrices without MKL, and a GPU adds the same numbers in another order each time, so
+    that the ranking of equal scores would not be reproducible.
 
     Args:
         z_user: User embeddings in CSR form, float32 or float64. Shape: ``[num_users, channels]``.

@@ -1,4 +1,4 @@
-"""Items of users, such as those that they must not be shown."""
+"""Items of users, such as those that are left out of a ranking."""
 
 import torch
 from torch import Tensor
@@ -19,10 +19,10 @@ class UserItems:
 
     def __init__(self, key: Tensor, num_users: int, num_items: int, columns: Tensor) -> None:
         place = torch.full((num_items,), -1, dtype=torch.long, device=key.device)
-        place[columns] = torch.arange(columns.numel(), device=key.device)
+        place[columns] = torch.arange(columns.numel(), dtype=torch.int64, device=key.device)
         column = place[key % num_items]
         kept = column >= 0
-        first = torch.arange(num_users + 1, device=key.device) * num_items
+        first = torch.arange(num_users + 1, dtype=torch.int64, device=key.device) * num_items
         self._start = torch.searchsorted(key[kept], first)
         self._column = column[kept]
 
@@ -30,6 +30,8 @@ class UserItems:
         """Return rows, which are places in :obj:`users`, and the columns of their items."""
         start = self._start[users]
         degree = self._start[users + 1] - start
-        row = torch.arange(users.numel(), device=users.device).repeat_interleave(degree)
+        row = torch.arange(users.numel(), dtype=torch.int64, device=users.device)
+        row = row.repeat_interleave(degree)
         shift = start - (degree.cumsum(0) - degree)
-        return row, self._column[torch.arange(row.numel(), device=users.device) + shift[row]]
+        entry = torch.arange(row.numel(), dtype=torch.int64, device=users.device)
+        return row, self._column[entry + shift[row]]

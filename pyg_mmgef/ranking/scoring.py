@@ -8,6 +8,7 @@ from torch import Tensor
 from pyg_mmgef.ranking._proof import ProvenRanking
 from pyg_mmgef.ranking._sparse_scores import SparseScores
 from pyg_mmgef.ranking._user_items import UserItems
+from pyg_mmgef.search._proven import HALF_SPACING, float32_rounding
 from pyg_mmgef.search._top_lists import candidate_lists
 from pyg_mmgef.validate import check_positive
 
@@ -32,10 +33,10 @@ def top_items(
 ) -> tuple[Tensor, Tensor]:
     r"""Return the :obj:`k` candidates with the largest :math:`\mathbf{z}_u^{\top} \mathbf{z}_i`.
 
-    Half precision is computed in float32, whatever autocast says. On the CPU, low-precision
-    products choose the few items that float32 ranks (:class:`ProvenRanking`). All items are ranked
-    for users for whom that proves nothing, on other devices, in float64, without a compiler, and
-    where embeddings are sparse.
+    Half precision is computed in float32, also under autocast. On the CPU, low-precision products
+    choose the few items that float32 ranks (:class:`ProvenRanking`). All items are ranked for users
+    whose best items aren't proven so, on other devices, in float64, without the compiled extension,
+    and where embeddings are sparse.
 
     Args:
         z_user: User embeddings, dense or in CSR form. Shape: ``[num_users, channels]``.
@@ -58,7 +59,7 @@ def top_items(
     dtype = torch.promote_types(z_user.dtype, z_item.dtype)
     dtype = torch.promote_types(dtype, torch.float32)
     z_user, z_item = z_user.detach().to(dtype), z_item.detach().to(dtype)
-    # Lists of candidates that torch keeps would cost what they save.
+    # Without compiled lists of candidates it would cost what it saves.
     compiled = candidate_lists(0, 1, z_item.device).concurrent
     some = k > 0 and z_item.size(1) > 0 and users.numel() > FEW
     dense = z_user.layout == torch.strided
@@ -107,8 +108,12 @@ def _scorer(
     """Return what computes the scores of some users with all candidates, and on which device."""
     if z_user.layout == torch.sparse_csr:
         return SparseScores(z_user, z_item, candidates), 'cpu'
-    z_item = z_item[candidates]
-    return lambda user: z_user[user] @ z_item.t(), z_item.device.type
+    z_item, device = z_item[candidates], z_item.device
+    inexact = float32_rounding(device) > HALF_SPACING[torch.float32]
+    if device.type == 'cpu' and z_item.dtype == torch.float32 and inexact:
+        z_item = z_item.double()
+        return lambda user: (z_user[user].double() @ z_item.t()).float(), device.type
+    return lambda user: z_user[user] @ z_item.t(), device.type
 
 
 def _largest(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -131,7 +136,7 @@ def _with_first_of_tied(score: Tensor, best: Tensor, column: Tensor) -> Tensor:
     least = best[:, -1:]
     row, tied = (score == least).nonzero(as_tuple=True)
     count = row.bincount(minlength=len(best))
-    place = torch.arange(row.numel(), device=row.device)
+    place = torch.arange(row.numel(), dtype=torch.int64, device=row.device)
     place += ((best > least).sum(dim=1) - count.cumsum(0) + count)[row]
     kept = place < best.size(1)
     return column.index_put((row[kept], place[kept]), tied[kept])

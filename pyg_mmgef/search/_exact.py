@@ -1,142 +1,147 @@
-"""Exact nearest neighbours: low-precision products find candidates, float32 proves them."""
+"""Exact nearest neighbours of all rows: low-precision products choose them, float32 proves them."""
 
-import time
-from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from pyg_mmgef._threads import run_jobs
+from pyg_mmgef.search._proven import (
+    HALF_SPACING,
+    SPARE,
+    ProductBound,
+    float32_rounding,
+    product_dtype,
+    round_rows,
+)
+from pyg_mmgef.search._repeated import RepeatedRows
 from pyg_mmgef.search._rows import SearchRows
 from pyg_mmgef.search._top_lists import CandidateLists, candidate_lists
 
-__all__ = ['HALF_SPACING', 'SPARE', 'exact_search', 'float32_rounding', 'product_dtype']
-
-BLOCK_ENTRIES = 2**24  # Float32 scores held at a time by the plain search: 64 MiB.
-SMALL = 2048  # Up to so many items, plain float32 products are as fast.
-# Rows and columns of a product that serves both, with fewer and with more items than so many: what
-# is computed twice, on the diagonal, grows with a tile, and so does the rate of the products.
-TILE, LARGE_TILE, MANY = 512, 1024, 2**14
-# Without compiled lists, rows and columns of a product: 16 MiB in bfloat16.
-ROWS, COLUMNS = 512, 2**14
-SPARE = 22  # Candidates beyond k: enough to prove nearly every row.
-HALF_SPACING = {torch.bfloat16: 2.0**-8, torch.float32: 2.0**-24}  # Relative rounding error.
+__all__ = ['Sizes', 'exact_search']
 
 
-def exact_search(features: SearchRows, k: int, *, verbose: bool = False) -> tuple[Tensor, Tensor]:
+class Sizes(NamedTuple):
+    """How much is computed at a time, and what is small or large."""
+
+    small: int = 2048
+    """Up to so many items, plain float32 products are as fast."""
+    many: int = 2**14
+    """With fewer items, :attr:`tile` is used, else :attr:`large_tile`."""
+    tile: int = 512
+    """Rows and columns of a product whose scores both use. A larger one is faster, but more scores
+    are computed twice, on the diagonal."""
+    large_tile: int = 1024
+    rows: int = 512
+    """Rows of a product without compiled lists."""
+    columns: int = 2**14
+    """Columns of it: 16 MiB in bfloat16."""
+    spare: int = SPARE
+    """Candidates beyond k."""
+    block: int = 2**24
+    """Float32 scores held at a time by the plain search: 64 MiB."""
+
+
+SIZES = Sizes()
+
+
+def exact_search(
+    features: SearchRows,
+    k: int,
+    *,
+    verbose: bool = False,
+    sizes: Sizes = SIZES,
+    dtype: torch.dtype | None = None,
+) -> tuple[Tensor, Tensor]:
     r"""Find the :obj:`k` most similar other rows of each row.
 
-    Products of blocks of rows are taken in bfloat16 where the processor multiplies it faster, and
-    the :math:`c > k` best of each row are kept. With :math:`\hat{\mathbf{x}}` the rounded rows, no
-    item left out scores above
-
-    .. math::
-        t_i + \lVert \mathbf{x}_i - \hat{\mathbf{x}}_i \rVert
-        \max_j \lVert \hat{\mathbf{x}}_j \rVert
-        + \lVert \mathbf{x}_i \rVert \max_j \lVert \mathbf{x}_j - \hat{\mathbf{x}}_j \rVert
-        + \epsilon_1 |t_i|
-        + \epsilon_2 \lVert \mathbf{x}_i \rVert \max_j \lVert \mathbf{x}_j \rVert,
-
-    :math:`t_i` being the lowest rounded score kept, :math:`\epsilon_1` the rounding of a score and
-    :math:`\epsilon_2` that of the sum inside of it. Those kept whose rounded score is too far below
-    the :obj:`k`-th best for such errors are dropped, the others are scored again in float32. A row
-    whose :obj:`k`-th exact score is above the bound is proven; the others, in practice few, are
+    Products of blocks of rows are computed in bfloat16 where the processor multiplies it faster,
+    and the :math:`c > k` best of each row are kept. The error of a product is bounded
+    (:class:`~pyg_mmgef.search._proven.ProductBound`): those kept whose product is too far below the
+    :obj:`k`-th best are dropped, the others are scored again in float32, and a row is proven if its
+    :obj:`k`-th score is above what any row left out can score. The others, in practice few, are
     searched in float32 (L2: float64), so the result is the exact one.
+
+    Rows that are repeated more often than there are spare candidates would prove nothing: they are
+    searched once.
 
     Args:
         features: Rows to compare.
         k: Number of neighbours, less than their number.
         verbose: Show a progress bar. (default: :obj:`False`)
+        sizes: How much is computed at a time. (default: what was measured to be fast)
+        dtype: Precision of the fast products. (default: :obj:`None`, what pays on the device)
 
     Returns:
         Similarities (L2: negative squared distances) and neighbour ids, best first, both of
         shape ``[N, k]``.
     """
-    num_items = features.num_items
-    if num_items <= SMALL:
-        rows = torch.arange(num_items, device=features.device)
-        return _plain_search(features, rows, k, verbose)
+    if features.num_items <= sizes.small:
+        rows = torch.arange(features.num_items, dtype=torch.int64, device=features.device)
+        return _plain_search(features, rows, k, verbose, sizes)
+    repeated = RepeatedRows.of(features.x, more_than=sizes.spare)
+    if repeated is None:
+        return _search(features, k, verbose, sizes, dtype or product_dtype(features.device))
+    distinct = features.select(repeated.first)
+    others = min(k, distinct.num_items - 1)
+    if others == 0:
+        score, neighbor = features.x.new_empty(1, 0), repeated.first.new_empty(1, 0)
+    else:
+        score, neighbor = exact_search(distinct, others, verbose=verbose, sizes=sizes, dtype=dtype)
+    own = torch.arange(distinct.num_items, dtype=torch.int64, device=features.device)[:, None]
+    own_score = distinct.score(distinct, own.view(-1), own)
+    return repeated.expand(torch.cat([own_score, score], 1), torch.cat([own, neighbor], 1), k)
 
-    dtype = product_dtype(features.device)
-    error, low = _round(features, dtype)
-    # Relative to the rounded score, which may be the smaller one.
-    unit = HALF_SPACING[dtype] / (1 - HALF_SPACING[dtype])
-    width = min(k + SPARE, num_items - 1)
+
+def _search(
+    features: SearchRows, k: int, verbose: bool, sizes: Sizes, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """See :func:`exact_search`; for many rows, few of which are repeated."""
+    num_items = features.num_items
+    bound, error, low = _round(features, dtype)
+    width = min(k + sizes.spare, num_items - 1)
     lists = candidate_lists(num_items, width, features.device, exclude_self=True)
-    _compare(low, features.metric == 'l2', lists, verbose)
+    _compare(low, features.metric == 'l2', lists, verbose, sizes)
     del low
     score = features.x.new_empty(num_items, k)
-    neighbor = torch.empty(num_items, k, dtype=torch.long, device=features.device)
-    reach = features.x.new_empty(num_items)
+    neighbor = torch.empty(num_items, k, dtype=torch.int64, device=features.device)
+    left_out = features.x.new_empty(num_items)  # What rows left out score at most.
 
     def rank(rows: Tensor) -> None:
-        low_score, candidate = lists.best(int(rows[0]), int(rows[-1]) + 1)
-        slack = unit * low_score.abs() + error[rows, None]
-        most, least = low_score + slack, low_score - slack
-        reach[rows] = most[:, -1]  # Of an item left out.
-        candidate = candidate.masked_fill(most < least[:, k - 1 : k], -1)
+        product, candidate = lists.best(int(rows[0]), int(rows[-1]) + 1)
+        highest = bound.highest(product, error[rows, None])
+        least = bound.lowest(product[:, k - 1 : k], error[rows, None])
+        left_out[rows] = highest[:, -1]
+        candidate = candidate.masked_fill(highest < least, -1)
         score[rows], neighbor[rows] = features.best(rows, candidate, k)
 
-    parts = torch.arange(num_items, device=features.device).split(LARGE_TILE)
-    run_jobs(rank, parts, concurrent=lists.concurrent)
+    every = torch.arange(num_items, dtype=torch.int64, device=features.device)
+    run_jobs(rank, every.split(sizes.large_tile), concurrent=lists.concurrent)
     if features.metric == 'l2':  # The products are half the negative squared distances.
-        reach = 2 * reach
-    unproven = (~(score[:, -1] >= reach)).nonzero().view(-1)
+        left_out = 2 * left_out
+    unproven = (~(score[:, -1] >= left_out)).nonzero().view(-1)
     if width < num_items - 1 and unproven.numel() > 0:
-        score[unproven], neighbor[unproven] = _plain_search(features, unproven, k, verbose)
+        score[unproven], neighbor[unproven] = _plain_search(features, unproven, k, verbose, sizes)
     return score, neighbor
 
 
-@cache
-def product_dtype(device: torch.device) -> torch.dtype:
-    """Return the precision of the fast products on a device: bfloat16 if it pays, else float32.
-
-    A CPU is asked by a trial of a few milliseconds, once per process: not every one that knows
-    bfloat16 multiplies it faster.
-    """
-    if device.type != 'cpu':
-        return torch.float32
-    seconds = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        x = torch.ones(512, 512, dtype=dtype, device=device)
-        out = torch.empty_like(x)
-        trials = []
-        for _ in range(4):
-            start = time.perf_counter()
-            torch.mm(x, x.t(), out=out)
-            trials.append(time.perf_counter() - start)
-        seconds[dtype] = min(trials)
-    return min(seconds, key=seconds.__getitem__)
-
-
-def float32_rounding() -> float:
-    """Return the relative error with which torch may round what it multiplies as float32.
-
-    It is more than that of float32 where :func:`torch.set_float32_matmul_precision` allows TF32 or
-    bfloat16 inside of products.
-    """
-    return {'highest': 2.0**-24, 'high': 2.0**-11}.get(
-        torch.get_float32_matmul_precision(), 2.0**-8
-    )
-
-
 def _plain_search(
-    features: SearchRows, rows: Tensor, k: int, verbose: bool
+    features: SearchRows, rows: Tensor, k: int, verbose: bool, sizes: Sizes
 ) -> tuple[Tensor, Tensor]:
     """Compare some rows with all, in float32 (L2: float64, as norms and products cancel)."""
     l2 = features.metric == 'l2'
     x = features.x.double() if l2 else features[:]
-    if float32_rounding() > HALF_SPACING[torch.float32]:
+    if float32_rounding(features.device) > HALF_SPACING[torch.float32]:
         x = x.double()
     square_norm = x.square().sum(dim=1) if l2 else None
     scores, neighbors = [], []
-    block = max(1, BLOCK_ENTRIES // features.num_items)
+    block = max(1, sizes.block // features.num_items)
     for part in tqdm(rows.split(block), desc='exact kNN', disable=not verbose):
         score = x[part] @ x.t()
         if square_norm is not None:
             score = 2 * score - square_norm - square_norm[part, None]
-        score[torch.arange(part.numel(), device=x.device), part] = float('-inf')
+        score.scatter_(1, part[:, None], float('-inf'))
         score, index = score.topk(k, dim=1)
         scores.append(score)
         neighbors.append(index)
@@ -149,8 +154,8 @@ def _plain_search(
     return score.float(), neighbor
 
 
-def _round(features: SearchRows, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    r"""Return a bound of the error of each row's products, themselves not rounded, and the rows.
+def _round(features: SearchRows, dtype: torch.dtype) -> tuple[ProductBound, Tensor, Tensor]:
+    r"""Return the bound of products, each row's error, and the rounded rows.
 
     For L2 distances four columns are added: the upper and lower half of
     :math:`-\lVert \mathbf{x}_i \rVert^2 / 2` and two ones. A product with a row that has these
@@ -159,41 +164,27 @@ def _round(features: SearchRows, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     l2 = features.metric == 'l2'
     channels = features.channels
     low = torch.ones(features.num_items, channels + 4 * l2, dtype=dtype, device=features.device)
-    norm, error = features.x.new_empty(2, features.num_items)
-
-    def round_rows(start: int) -> None:
-        rows = slice(start, start + ROWS)
-        exact = features[rows]
-        low[rows, :channels] = exact
-        norm[rows] = torch.linalg.vector_norm(exact, dim=1)
-        error[rows] = torch.linalg.vector_norm(exact - low[rows, :channels], dim=1)
-
-    on_cpu = features.device.type == 'cpu'
-    run_jobs(round_rows, range(0, features.num_items, ROWS), concurrent=on_cpu)
-    longest = norm.max()
-    # Products are summed in float32, whose own error grows with the number of channels.
-    rounding = (channels + 8) * HALF_SPACING[torch.float32]
-    if dtype == torch.float32 and float32_rounding() > HALF_SPACING[torch.float32]:
-        rounding += 4 * float32_rounding()
-    bound = error * (longest + error.max()) + norm * error.max() + rounding * (norm * longest)
+    norm, error = round_rows(features, low[:, :channels])
+    bound = ProductBound(norm, error, channels, dtype)
+    error = bound.error(norm, error)
     if l2:
         shift = -norm.square() / 2
         low[:, channels] = shift
         low[:, channels + 1] = shift - low[:, channels]
-        bound = bound + (rounding + HALF_SPACING[dtype] ** 2) * longest.square()
-    return bound, low
+        error += (bound.rounding + HALF_SPACING[dtype] ** 2) * bound.longest.square()
+    return bound, error, low
 
 
-def _compare(low: Tensor, l2: bool, lists: CandidateLists, verbose: bool) -> None:
+def _compare(low: Tensor, l2: bool, lists: CandidateLists, verbose: bool, sizes: Sizes) -> None:
     """Offer the products of all pairs of rounded rows to the lists.
 
-    Compiled lists take each product for both of its rows, so half of them suffice; to rank the
-    second half in torch would cost what the products do.
+    Compiled lists use each product for both of its rows, so half of the products suffice. For lists
+    of torch all are computed: to rank the second half would cost as much.
     """
     num_items = len(low)
     both = lists.concurrent
-    tile_size = TILE if num_items < MANY else LARGE_TILE
-    num_rows, num_columns = (tile_size, tile_size) if both else (ROWS, COLUMNS)
+    tile = sizes.tile if num_items < sizes.many else sizes.large_tile
+    num_rows, num_columns = (tile, tile) if both else (sizes.rows, sizes.columns)
     ids = torch.arange(num_items, dtype=torch.int32, device=low.device)
     channels = low.size(1) - 4 if l2 else low.size(1)
 
@@ -207,7 +198,7 @@ def _compare(low: Tensor, l2: bool, lists: CandidateLists, verbose: bool) -> Non
             )
         lists.offer(query @ key.t(), row, column, both and tile[0] != tile[1])
 
-    # The diagonal first: then every list has a limit before it meets most of the products.
+    # The diagonal first: then every list has a limit by which most other products are refused.
     tiles = [(start, start) for start in range(0, num_items, num_rows)] if both else []
     tiles += [
         (start, first)

@@ -1,8 +1,8 @@
-"""Item features as the searches read them: checked, float32, compared by one metric."""
+"""Rows that are searched: checked, in float32, compared by one metric."""
 
 import hashlib
 import warnings
-from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -14,44 +14,56 @@ __all__ = ['METRICS', 'SearchRows']
 
 METRICS = ('cosine', 'ip', 'l2')
 SAFE_NORM = (1e-15, 1e15)  # Squares of float32 rows neither under- nor overflow in between.
-FINGERPRINT_ROWS = 2**14
+FINGERPRINT_ROWS = 2**14  # Rows hashed at a time.
 DIFFERENCE_ENTRIES = 2**20  # Coordinates of differences held at a time: 4 MiB stay in the cache.
+
+# Torch warns once per process that CSR is in beta. Trigger it here, as filters of warnings can't be
+# changed while threads run.
+with warnings.catch_warnings():
+    warnings.filterwarnings('ignore', message='Sparse CSR tensor support is in beta')
+    torch.sparse_csr_tensor(
+        torch.zeros(1, dtype=torch.int64, device='cpu'),
+        torch.zeros(0, dtype=torch.int64, device='cpu'),
+        torch.zeros(0, dtype=torch.float32, device='cpu'),
+        (0, 0),
+        dtype=torch.float32,
+        device='cpu',
+        check_invariants=False,
+    )
 
 
 class SearchRows:
     r"""A matrix of item features and the metric that compares its rows.
 
-    Features in float32, a memory-mapped array among them, are read where they are and never
-    copied for the cosine metric: a row is scaled by its inverse length when it is used. Other
-    precisions are converted to float32 once; for L2 distances a copy is centred once, which
-    keeps distances and the digits that carry them.
+    Float32 features, also memory-mapped ones, are read where they are: under cosine, a row is
+    scaled by its inverse length when it is used, and under L2 it is centred then, which keeps
+    distances and the digits that carry them. Other precisions are converted to float32 once, and
+    so is a matrix copied that has rows whose squared length under- or overflows.
 
     Args:
         x: Item features, a tensor or an array, floating point. Shape: ``[N, channels]``.
         metric: ``'cosine'``, ``'ip'`` or ``'l2'``. (default: ``'cosine'``)
+        allow_empty: Accept a matrix without rows. (default: :obj:`False`)
 
     Raises:
         ValueError: If :obj:`x` isn't a non-empty floating point matrix of finite values, or the
             metric is unknown.
     """
 
-    def __init__(self, x: Tensor | np.ndarray, metric: str = 'cosine') -> None:
+    def __init__(
+        self, x: Tensor | np.ndarray, metric: str = 'cosine', *, allow_empty: bool = False
+    ) -> None:
         check_choice('metric', metric, METRICS)
-        x = _as_tensor(x).detach().float()
+        x = _as_tensor(x, allow_empty).detach().float()
         norm = torch.linalg.vector_norm(x, dim=1)
         if not bool(torch.isfinite(norm).all()):  # Not finite, or just very long.
             check_finite('x', x)
-        _meet_csr_warning()
         self.metric = metric
         self.x = x
         self.scale: Tensor | None = None
         self.has_content = torch.ones_like(norm, dtype=torch.bool)
         if metric == 'cosine':
-            usual = ((norm == 0) | ((norm > SAFE_NORM[0]) & (norm < SAFE_NORM[1]))).all()
-            if not bool(usual):
-                length = x.abs().amax(dim=1, keepdim=True)
-                self.x = x / torch.where(length > 0, length, 1.0)
-                norm = torch.linalg.vector_norm(self.x, dim=1)
+            self.x, norm = _rescaled(x, norm)
             self.has_content = norm > 0
             self.scale = torch.where(self.has_content, 1 / norm, 0.0)
         self.center: Tensor | None = None
@@ -94,12 +106,12 @@ class SearchRows:
         """Return features of other items, to be compared with these.
 
         Args:
-            x: Features of other items. Shape: ``[Q, channels]``.
+            x: Features of other items, possibly none. Shape: ``[Q, channels]``.
 
         Raises:
-            ValueError: If they are no finite matrix, or have other channels.
+            ValueError: If they aren't a finite matrix, or have other channels.
         """
-        other = SearchRows(x, self.metric)
+        other = SearchRows(x, self.metric, allow_empty=True)
         if other.channels != self.channels:
             raise ValueError(
                 f"'x' must have the {self.channels} channels of the index (got {other.channels})"
@@ -136,7 +148,7 @@ class SearchRows:
         Args:
             query: The queries; these features themselves, or others by :meth:`queries`.
             row: Which of them. Shape: ``[Q]``.
-            candidate: Ids of items, -1 for none. Shape: ``[Q, C]``.
+            candidate: Ids of items, -1 for padding. Shape: ``[Q, C]``.
 
         Returns:
             Cosines, inner products or negative squared distances, :math:`-\infty` where there is
@@ -156,6 +168,8 @@ class SearchRows:
                 item,
                 rows.new_zeros(len(item)),
                 shape,
+                dtype=rows.dtype,
+                device=rows.device,
                 check_invariants=False,
             )
             score = torch.sparse.sampled_addmm(pattern, rows, self.x.t(), beta=0.0).values()
@@ -166,11 +180,12 @@ class SearchRows:
         return out
 
     def _distance(self, rows: Tensor, item: Tensor, count: Tensor) -> Tensor:
-        owner = torch.arange(len(rows), device=self.device).repeat_interleave(count)
+        owner = torch.arange(len(rows), dtype=torch.int64, device=self.device)
+        owner = owner.repeat_interleave(count)
         size = max(1, DIFFERENCE_ENTRIES // self.channels)
         parts = []
-        for one, other in zip(owner.split(size), item.split(size), strict=True):
-            difference = self.x.index_select(0, other).sub_(rows.index_select(0, one))
+        for query, other in zip(owner.split(size), item.split(size), strict=True):
+            difference = self.x.index_select(0, other).sub_(rows.index_select(0, query))
             parts.append(difference.square_().sum(dim=1).neg_())
         return torch.cat(parts)
 
@@ -179,7 +194,7 @@ class SearchRows:
 
         Args:
             item: Item ids. Shape: ``[Q]``.
-            candidate: Ids of different items, -1 for none. Shape: ``[Q, C]``, ``C`` at least
+            candidate: Ids of different items, -1 for padding. Shape: ``[Q, C]``, ``C`` at least
                 :obj:`k`. With fewer than :obj:`k` others among them, the last scores are
                 :math:`-\infty`.
             k: Number kept.
@@ -190,26 +205,41 @@ class SearchRows:
         return score, candidate.gather(1, index)
 
 
-@cache
-def _meet_csr_warning() -> None:
-    """Let torch say here that CSR is in beta: once per process, so not in one of many threads."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', message='Sparse CSR tensor support is in beta')
-        torch.eye(1).to_sparse_csr()
+def _rescaled(x: Tensor, norm: Tensor) -> tuple[Tensor, Tensor]:
+    """Return rows and their lengths, with very short and very long rows scaled to a maximum of 1.
+
+    Their squares under- or overflow, which would lose the length and the products of the row.
+    """
+    rows = ((norm <= SAFE_NORM[0]) | (norm >= SAFE_NORM[1])).nonzero().view(-1)
+    extreme = x.index_select(0, rows)
+    largest = extreme.abs().amax(dim=1)
+    if not bool((largest > 0).any()):  # All rows are as usual, or zero.
+        return x, norm
+    extreme = extreme / torch.where(largest > 0, largest, 1.0)[:, None]
+    x = x.index_copy(0, rows, extreme)
+    return x, norm.index_copy(0, rows, torch.linalg.vector_norm(extreme, dim=1))
 
 
-def _as_tensor(x: Tensor | np.ndarray) -> Tensor:
+def _as_tensor(x: Tensor | np.ndarray, allow_empty: bool) -> Tensor:
     if isinstance(x, np.ndarray):
         if x.dtype.byteorder not in '=|' or any(step < 0 for step in x.strides):
             x = np.ascontiguousarray(x, dtype=x.dtype.newbyteorder('='))
-        with warnings.catch_warnings():
-            # torch warns of a read-only array, such as a memory map; nobody writes to it here.
-            warnings.filterwarnings('ignore', 'The given NumPy array is not writable')
-            x = torch.from_numpy(x)
+        x = torch.from_numpy(_as_writable(x))
     if not isinstance(x, Tensor):
         raise ValueError(f"'x' must be a tensor or a NumPy array (got {type(x).__name__})")
-    if x.dim() != 2 or x.size(0) == 0 or x.size(1) == 0:
+    if x.dim() != 2 or x.size(1) == 0 or (x.size(0) == 0 and not allow_empty):
         raise ValueError(f"'x' must be a non-empty [N, channels] matrix (got {list(x.shape)})")
     if not x.is_floating_point():
         raise ValueError(f"'x' must be floating point (got {x.dtype}); convert with '.float()'")
     return x
+
+
+def _as_writable(x: np.ndarray) -> np.ndarray:
+    """Return a view of an array that calls itself writable: torch warns of a read-only one.
+
+    Nothing here writes to it.
+    """
+    if x.flags.writeable:
+        return x
+    interface = x.__array_interface__ | {'data': (x.ctypes.data, False)}
+    return np.asarray(SimpleNamespace(array=x, __array_interface__=interface))

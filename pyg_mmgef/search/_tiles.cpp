@@ -4,8 +4,8 @@
 // of the scores (the lower id first among equal ones). As soon as it holds `width` entries, and
 // whenever it is full, the best `width` stay and the last of them is what a newcomer must reach. What
 // is kept in the end is the same in whatever order, and from however many threads, the tiles come. A
-// tile is compared with these limits in one pass, so all it costs is to read it: ranking it by any
-// means costs more than the matrix product that made it.
+// tile is compared with these limits in one pass, so it costs little more than reading it; to rank it
+// would cost more than the matrix product that made it.
 
 #include "../_extension.h"
 
@@ -15,35 +15,27 @@
 #include <cstring>
 #include <functional>
 #include <limits>
-#include <new>
 #include <thread>
 #include <vector>
 
 namespace {
 
-constexpr int CHUNK = 128;  // Scores that are compared before anyone asks whether one was good.
+constexpr int CHUNK = 128;  // Scores compared before looking whether any of them is good enough.
 constexpr int32_t NO_LIMIT = std::numeric_limits<int32_t>::min();
 constexpr int FRESH = 256;  // Good scores of a row that are added to its list together.
 
-// Floats as integers of the same order: bfloat16 as int16, float32 as int32.
-inline int16_t ordered(int16_t bits) { return bits ^ ((bits >> 15) & 0x7fff); }
-inline int32_t ordered(int32_t bits) { return bits ^ ((bits >> 31) & 0x7fffffff); }
 inline int32_t widen(int16_t key) { return int32_t(key) * 65536 + (key < 0 ? 0xffff : 0); }
 inline int32_t widen(int32_t key) { return key; }
 inline void narrow(int32_t key, int16_t &out) { out = int16_t(key >> 16); }
 inline void narrow(int32_t key, int32_t &out) { out = key; }
 
-inline int64_t entry_of(int32_t key, int32_t id) {
-  return int64_t(uint64_t(uint32_t(key)) << 32 | uint32_t(~id));
-}
-
-// A thread's turn with a list.
-class Turn {
+// A lock on a list.
+class Lock {
  public:
-  explicit Turn(std::atomic<uint8_t> &busy) : busy_(busy) {
+  explicit Lock(std::atomic<uint8_t> &busy) : busy_(busy) {
     while (busy_.exchange(1, std::memory_order_acquire)) std::this_thread::yield();
   }
-  ~Turn() { busy_.store(0, std::memory_order_release); }
+  ~Lock() { busy_.store(0, std::memory_order_release); }
 
  private:
   std::atomic<uint8_t> &busy_;
@@ -60,7 +52,7 @@ struct Lists {
   int32_t *count;
   std::atomic<int32_t> *limit;
   std::atomic<uint8_t> *busy;
-  int64_t width, capacity;
+  int64_t num_lists, width, capacity;
 
   template <typename T>
   T limit_of(int32_t row) const {
@@ -72,7 +64,7 @@ struct Lists {
   // Add entries to a list. Where they don't fit, and as soon as there is a limit to be had, only the
   // best of all stay.
   void add(int32_t row, const int64_t *fresh, int64_t size, std::vector<int64_t> &pool) {
-    const Turn turn(busy[row]);
+    const Lock lock(busy[row]);
     int64_t *first = entry + row * capacity;
     const int64_t total = count[row] + size;
     if (total < width || (total <= capacity && limit[row] != NO_LIMIT)) {
@@ -84,7 +76,7 @@ struct Lists {
       keep_best(pool.data(), int64_t(pool.size()), width);
       std::copy_n(pool.data(), width, first);
       count[row] = int32_t(width);
-      limit[row].store(int32_t(first[width - 1] >> 32), std::memory_order_relaxed);
+      limit[row].store(key_of(first[width - 1]), std::memory_order_relaxed);
     }
   }
 };
@@ -201,70 +193,102 @@ void offer_tile(const Tile &tile, Lists &lists) {
   }
 }
 
-// offer(score, itemsize, num_rows, num_columns, row, column, entry, count, limit, busy, width,
-//       capacity, exclude_self, both): addresses of contiguous arrays and sizes.
-PyObject *offer(PyObject *, PyObject *args) {
+void check(const Lists &lists) {
+  require(lists.num_lists >= 0 && lists.width >= 1 && lists.capacity >= lists.width,
+          "'capacity' must be at least 'width', and 'width' at least 1");
+}
+
+void check(const Tile &tile, const Lists &lists) {
+  check(lists);
+  require(tile.num_rows >= 0 && tile.num_columns >= 0, "a tile has no negative size");
+  const auto is_list = [&](int32_t row) { return row >= 0 && row < lists.num_lists; };
+  require(std::all_of(tile.row, tile.row + tile.num_rows, is_list),
+          "'row' holds ids of rows that have no list");
+  const auto may_be_served = [&](int32_t column) { return column < lists.num_lists; };
+  require(!tile.both || std::all_of(tile.column, tile.column + tile.num_columns, may_be_served),
+          "'column' holds ids of rows that have no list");
+}
+
+struct Arguments {
   unsigned long long score, row, column, entry, count, limit, busy;
-  Py_ssize_t itemsize, num_rows, num_columns, width, capacity;
+  Py_ssize_t itemsize, num_rows, num_columns, num_lists, width, capacity, start, stop;
   int exclude_self, both;
-  if (!PyArg_ParseTuple(args, "KnnnKKKKKKnnpp", &score, &itemsize, &num_rows, &num_columns, &row,
-                        &column, &entry, &count, &limit, &busy, &width, &capacity, &exclude_self,
-                        &both))
+
+  Lists lists() const {
+    return {pointer<int64_t>(entry),
+            pointer<int32_t>(count),
+            pointer<std::atomic<int32_t>>(limit),
+            pointer<std::atomic<uint8_t>>(busy),
+            num_lists,
+            width,
+            capacity};
+  }
+};
+
+// Addresses of contiguous arrays, and numbers; see _tiles.pyi.
+PyObject *offer(PyObject *, PyObject *args, PyObject *keywords) {
+  Arguments a{};
+  static const char *names[] = {"score",    "row",         "column",    "entry", "count",
+                                "limit",    "busy",        "itemsize",  "num_rows", "num_columns",
+                                "num_lists", "width",      "capacity",  "exclude_self", "both",
+                                nullptr};
+  if (!PyArg_ParseTupleAndKeywords(args, keywords, "$KKKKKKKnnnnnnpp", const_cast<char **>(names),
+                                   &a.score, &a.row, &a.column, &a.entry, &a.count, &a.limit,
+                                   &a.busy, &a.itemsize, &a.num_rows, &a.num_columns, &a.num_lists,
+                                   &a.width, &a.capacity, &a.exclude_self, &a.both))
     return nullptr;
-  const Tile tile{pointer<void>(score),     num_rows,          num_columns, pointer<int32_t>(row),
-                  pointer<int32_t>(column), exclude_self != 0, both != 0};
-  Lists lists{pointer<int64_t>(entry),
-              pointer<int32_t>(count),
-              pointer<std::atomic<int32_t>>(limit),
-              pointer<std::atomic<uint8_t>>(busy),
-              width,
-              capacity};
-  bool out_of_memory = false;
-  Py_BEGIN_ALLOW_THREADS;
-  try {
-    if (itemsize == sizeof(int16_t))
+  const Tile tile{pointer<void>(a.score),      a.num_rows,          a.num_columns,
+                  pointer<int32_t>(a.row),     pointer<int32_t>(a.column),
+                  a.exclude_self != 0,         a.both != 0};
+  Lists lists = a.lists();
+  return run_unlocked([&] {
+    check(tile, lists);
+    if (a.itemsize == sizeof(int16_t))
       offer_tile<int16_t>(tile, lists);
-    else
+    else if (a.itemsize == sizeof(int32_t))
       offer_tile<int32_t>(tile, lists);
-  } catch (const std::bad_alloc &) {
-    out_of_memory = true;
-  }
-  Py_END_ALLOW_THREADS;
-  if (out_of_memory) return PyErr_NoMemory();
-  Py_RETURN_NONE;
+    else
+      throw std::invalid_argument("'itemsize' must be 2 (bfloat16) or 4 (float32)");
+  });
 }
 
-// best(entry, count, width, capacity, start, stop, score, column): write the best of some lists,
-// best first, and leave what is missing as it is.
-PyObject *best(PyObject *, PyObject *args) {
-  unsigned long long entries, count, score, column;
-  Py_ssize_t width, capacity, start, stop;
-  if (!PyArg_ParseTuple(args, "KKnnnnKK", &entries, &count, &width, &capacity, &start, &stop, &score,
-                        &column))
+// Write the best of some lists, best first, and leave what is missing as it is; see _tiles.pyi.
+PyObject *best(PyObject *, PyObject *args, PyObject *keywords) {
+  Arguments a{};
+  static const char *names[] = {"entry",    "count", "num_lists", "width", "capacity",
+                                "start",    "stop",  "score",     "column", nullptr};
+  if (!PyArg_ParseTupleAndKeywords(args, keywords, "$KKnnnnnKK", const_cast<char **>(names),
+                                   &a.entry, &a.count, &a.num_lists, &a.width, &a.capacity, &a.start,
+                                   &a.stop, &a.score, &a.column))
     return nullptr;
-  int64_t *entry = pointer<int64_t>(entries);
-  const int32_t *size = pointer<int32_t>(count);
-  float *score_out = pointer<float>(score);
-  int64_t *column_out = pointer<int64_t>(column);
-  Py_BEGIN_ALLOW_THREADS;
-  for (int64_t row = start; row < stop; ++row, score_out += width, column_out += width) {
-    int64_t *first = entry + row * capacity;
-    const int64_t kept = std::min<int64_t>(size[row], width);
-    keep_best(first, size[row], width);
-    std::sort(first, first + kept, std::greater<int64_t>());
-    for (int64_t i = 0; i < kept; ++i) {
-      const int32_t bits = ordered(int32_t(first[i] >> 32));
-      std::memcpy(score_out + i, &bits, sizeof bits);
-      column_out[i] = int64_t(~uint32_t(first[i]));
+  const Lists lists = a.lists();
+  return run_unlocked([&] {
+    check(lists);
+    require(0 <= a.start && a.start <= a.stop && a.stop <= a.num_lists,
+            "'start' and 'stop' must be a range of lists");
+    float *score = pointer<float>(a.score);
+    int64_t *column = pointer<int64_t>(a.column);
+    for (int64_t row = a.start; row < a.stop; ++row, score += lists.width, column += lists.width) {
+      int64_t *first = lists.entry + row * lists.capacity;
+      const int64_t kept = std::min<int64_t>(lists.count[row], lists.width);
+      keep_best(first, lists.count[row], lists.width);
+      std::sort(first, first + kept, std::greater<int64_t>());
+      for (int64_t i = 0; i < kept; ++i) {
+        const int32_t bits = ordered(key_of(first[i]));
+        std::memcpy(score + i, &bits, sizeof bits);
+        column[i] = id_of(first[i]);
+      }
     }
-  }
-  Py_END_ALLOW_THREADS;
-  Py_RETURN_NONE;
+  });
 }
 
-PyMethodDef methods[] = {{"offer", offer, METH_VARARGS, nullptr},
-                         {"best", best, METH_VARARGS, nullptr},
-                         {nullptr, nullptr, 0, nullptr}};
+template <PyObject *(*Function)(PyObject *, PyObject *, PyObject *)>
+PyMethodDef method(const char *name) {
+  return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(Function)),
+          METH_VARARGS | METH_KEYWORDS, nullptr};
+}
+
+PyMethodDef methods[] = {method<offer>("offer"), method<best>("best"), {nullptr, nullptr, 0, nullptr}};
 
 PyModuleDef module = {PyModuleDef_HEAD_INIT, "_tiles", nullptr, 0, methods,
                       nullptr,               nullptr,  nullptr, nullptr};

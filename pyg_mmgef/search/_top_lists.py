@@ -6,10 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-try:
-    import pyg_mmgef.search._tiles as _tiles
-except ModuleNotFoundError:  # Installed without a compiler.
-    _tiles = None  # type: ignore[assignment]
+from pyg_mmgef._extension import address, load_extension
+
+_tiles = load_extension('pyg_mmgef.search._tiles')
 
 __all__ = ['CandidateLists', 'CompiledLists', 'TorchLists', 'candidate_lists']
 
@@ -24,13 +23,13 @@ class CandidateLists(Protocol):
     """Whether threads may offer tiles at the same time."""
 
     def offer(self, score: Tensor, row: Tensor, column: Tensor, both: bool = False) -> None:
-        """Let a tile of scores compete for places in the lists.
+        """Update the lists with a tile of scores.
 
         Args:
             score: Scores of some rows and columns, bfloat16 or float32, finite, contiguous; they
                 may be overwritten. Shape: ``[R, C]``.
             row: Different rows, int32. Shape: ``[R]``.
-            column: Different candidate ids, int32, -1 for none; no row is offered an id twice.
+            column: Different candidate ids, int32, -1 for padding; no row is offered an id twice.
                 Shape: ``[C]``.
             both: Also offer the rows to the lists of the columns. (default: :obj:`False`)
         """
@@ -70,51 +69,49 @@ class CompiledLists:
 
     def __init__(self, num_rows: int, width: int, exclude_self: bool = False) -> None:
         self.width, self.exclude_self = width, exclude_self
-        # The extension writes into these, so no default of torch may change them.
-        self._entry = torch.empty(num_rows, 2 * width, dtype=torch.long, device='cpu')
+        assert _tiles is not None  # Only made by candidate_lists().
+        self._tiles = _tiles
+        self._entry = torch.empty(num_rows, 2 * width, dtype=torch.int64, device='cpu')
         self._count = torch.zeros(num_rows, dtype=torch.int32, device='cpu')
         self._limit = torch.full((num_rows,), _tiles.NO_LIMIT, dtype=torch.int32, device='cpu')
         self._busy = torch.zeros(num_rows, dtype=torch.uint8, device='cpu')
+        self._lists = {
+            'entry': self._entry.data_ptr(),
+            'count': self._count.data_ptr(),
+            'num_lists': num_rows,
+            'width': width,
+            'capacity': 2 * width,
+        }
 
     def offer(self, score: Tensor, row: Tensor, column: Tensor, both: bool = False) -> None:
         """See :meth:`CandidateLists.offer`."""
-        assert score.dtype in DTYPES
-        assert row.dtype == column.dtype == torch.int32
-        for tensor in (score, row, column):
-            assert tensor.is_cpu
-            assert tensor.is_contiguous()
-        assert score.shape == (row.numel(), column.numel())
-        _tiles.offer(
-            score.data_ptr(),
-            score.itemsize,
-            *score.shape,
-            row.data_ptr(),
-            column.data_ptr(),
-            self._entry.data_ptr(),
-            self._count.data_ptr(),
-            self._limit.data_ptr(),
-            self._busy.data_ptr(),
-            self.width,
-            self._entry.size(1),
-            self.exclude_self,
-            both,
+        if score.dtype not in DTYPES:
+            raise ValueError(f"'score' must be bfloat16 or float32 (got {score.dtype})")
+        self._tiles.offer(
+            **self._lists,
+            score=address('score', score, score.dtype, row.numel(), column.numel()),
+            row=address('row', row, torch.int32, row.numel()),
+            column=address('column', column, torch.int32, column.numel()),
+            limit=self._limit.data_ptr(),
+            busy=self._busy.data_ptr(),
+            itemsize=score.itemsize,
+            num_rows=row.numel(),
+            num_columns=column.numel(),
+            exclude_self=self.exclude_self,
+            both=both,
         )
 
     def best(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """See :meth:`CandidateLists.best`."""
-        assert 0 <= start <= stop <= len(self._count)
-        shape = (stop - start, self.width)
+        shape = (max(0, stop - start), self.width)
         score = torch.full(shape, float('-inf'), dtype=torch.float32, device='cpu')
-        column = torch.full(shape, -1, dtype=torch.long, device='cpu')
-        _tiles.best(
-            self._entry.data_ptr(),
-            self._count.data_ptr(),
-            self.width,
-            self._entry.size(1),
-            start,
-            stop,
-            score.data_ptr(),
-            column.data_ptr(),
+        column = torch.full(shape, -1, dtype=torch.int64, device='cpu')
+        self._tiles.best(
+            **self._lists,
+            start=start,
+            stop=stop,
+            score=score.data_ptr(),
+            column=column.data_ptr(),
         )
         return score, column
 
@@ -136,9 +133,9 @@ class TorchLists:
         """See :meth:`CandidateLists.offer`."""
         if score.numel() == 0:
             return
-        nobody = (column < 0).nonzero().view(-1)
-        if nobody.numel() > 0:
-            score[:, nobody] = float('-inf')
+        padding = (column < 0).nonzero().view(-1)
+        if padding.numel() > 0:
+            score[:, padding] = float('-inf')
         if self.exclude_self:
             ordered, order = column.sort()
             place = torch.searchsorted(ordered, row).clamp_(max=len(column) - 1)

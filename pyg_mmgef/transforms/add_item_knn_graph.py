@@ -3,12 +3,9 @@ from torch_geometric.data import HeteroData
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
-from pyg_mmgef.graph.knn import BACKENDS, knn_graph
+from pyg_mmgef.graph.knn import check_knn_options, knn_graph
 from pyg_mmgef.graph.weights import normalize_similarity
 from pyg_mmgef.schema import ITEM
-from pyg_mmgef.search._rows import METRICS
-from pyg_mmgef.search.item_index import check_recall
-from pyg_mmgef.validate import check_choice, check_positive
 
 __all__ = ['AddItemKNNGraph']
 
@@ -17,7 +14,7 @@ __all__ = ['AddItemKNNGraph']
 class AddItemKNNGraph(BaseTransform):
     r"""Add the multimodal item graph: every item receives from its most similar items.
 
-    The :math:`k` largest similarities per item, self excluded, normalised to
+    The :math:`k` largest similarities per item, without itself, normalised to
     :math:`\mathbf{D}^{-1/2} \mathbf{S} \mathbf{D}^{-1/2}`; see
     :func:`~pyg_mmgef.graph.knn_graph` and :func:`~pyg_mmgef.graph.normalize_similarity`. MM-GEF's
     frozen graph (`arXiv 2308.07222 <https://arxiv.org/abs/2308.07222>`_). For late fusion, add one
@@ -31,9 +28,9 @@ class AddItemKNNGraph(BaseTransform):
         backend: See :func:`~pyg_mmgef.graph.knn_graph`. (default: ``'auto'``)
         recall: Share of the true neighbours that must be found; see
             :func:`~pyg_mmgef.graph.knn_graph`. (default: :obj:`None`, all)
-        exclude_self: If :obj:`False`, an item is its own neighbour where it is among its
-            :obj:`k` best. (default: :obj:`True`)
-        symmetric: Also add the reverse of every edge. (default: :obj:`False`)
+        loop: Let an item be its own neighbour where it is among its :obj:`k` best.
+            (default: :obj:`False`)
+        force_undirected: Also add the reverse of every edge. (default: :obj:`False`)
         num_threads: See :func:`~pyg_mmgef.graph.knn_graph`. (default: :obj:`None`)
         generator: See :func:`~pyg_mmgef.graph.knn_graph`. (default: :obj:`None`)
         normalize: Drop similarities that aren't positive and normalise; :obj:`False` keeps raw
@@ -53,20 +50,14 @@ class AddItemKNNGraph(BaseTransform):
         metric: str = 'cosine',
         backend: str = 'auto',
         recall: float | None = None,
-        exclude_self: bool = True,
-        symmetric: bool = False,
+        loop: bool = False,
+        force_undirected: bool = False,
         num_threads: int | None = None,
         generator: torch.Generator | None = None,
         normalize: bool = True,
         verbose: bool = False,
     ) -> None:
-        check_positive('k', k)
-        check_choice('metric', metric, METRICS)
-        check_choice('backend', backend, BACKENDS)
-        if recall is not None:
-            check_recall(recall)
-        if num_threads is not None:
-            check_positive('num_threads', num_threads)
+        check_knn_options(k, metric, backend, recall, num_threads)
         if normalize and metric == 'l2':
             raise ValueError(
                 "'normalize' needs similarities, but metric='l2' gives negative distances; "
@@ -78,8 +69,8 @@ class AddItemKNNGraph(BaseTransform):
         self.metric = metric
         self.backend = backend
         self.recall = recall
-        self.exclude_self = exclude_self
-        self.symmetric = symmetric
+        self.loop = loop
+        self.force_undirected = force_undirected
         self.num_threads = num_threads
         self.generator = generator
         self.normalize = normalize
@@ -99,8 +90,8 @@ class AddItemKNNGraph(BaseTransform):
             metric=self.metric,
             backend=self.backend,
             recall=self.recall,
-            exclude_self=self.exclude_self,
-            symmetric=self.symmetric,
+            loop=self.loop,
+            force_undirected=self.force_undirected,
             num_threads=self.num_threads,
             generator=self.generator,
             verbose=self.verbose,

@@ -1,4 +1,5 @@
 import math
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,51 +12,14 @@ from torch import Tensor
 
 from pyg_mmgef.graph import knn, knn_graph
 from pyg_mmgef.search import ItemIndex
-from pyg_mmgef.search import _exact as exact
 from pyg_mmgef.search import _faiss as faiss
-from pyg_mmgef.search import _rows as item_features
-from pyg_mmgef.search import _top_lists as candidates
+from pyg_mmgef.search._rows import SearchRows
 from tests.references import similarity
+from tests.search.knn_checks import assert_is_knn, features
 
 BACKENDS = ['exact', 'faiss_flat']
 METRICS = ['cosine', 'ip', 'l2']
 few_examples = settings(max_examples=50, deadline=None)
-
-
-def features(num_items: int, channels: int, seed: int = 0, whole: bool = False) -> Tensor:
-    """Random rows; small whole numbers bring ties, repeated rows and rows of zeros."""
-    generator = torch.Generator().manual_seed(seed)
-    if whole:
-        return torch.randint(-1, 2, (num_items, channels), generator=generator).float()
-    return torch.randn(num_items, channels, generator=generator)
-
-
-def assert_is_knn(x: Tensor, k: int, metric: str, edge_index: Tensor, edge_weight: Tensor) -> None:
-    """Degrees, weights, order, no self edges, and no better neighbour left out."""
-    x = x.double()
-    all_pairs = similarity(x, metric)
-    content = [metric != 'cosine' or float(row.norm()) > 0 for row in x]
-    degree = min(k, sum(content) - 1)
-    for item in range(x.size(0)):
-        mask = edge_index[1] == item
-        neighbors, weight = edge_index[0, mask].tolist(), edge_weight[mask].double()
-        if not content[item] or degree < 1:
-            assert neighbors == []
-            continue
-        assert len(neighbors) == degree
-        assert len(set(neighbors)) == degree
-        assert item not in neighbors
-        assert all(content[neighbor] for neighbor in neighbors)
-        tolerance = 1e-5 * max(1.0, float(all_pairs[item, content].abs().max()))
-        assert float((weight - all_pairs[item, neighbors]).abs().max()) <= tolerance
-        assert weight.tolist() == sorted(weight.tolist(), reverse=True)
-        others = [
-            other
-            for other in range(x.size(0))
-            if content[other] and other != item and other not in neighbors
-        ]
-        if others:
-            assert float(all_pairs[item, others].max()) <= float(weight.min()) + tolerance
 
 
 sizes = st.integers(2, 30).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n - 1)))
@@ -100,17 +64,12 @@ def test_backends_agree(
 
 
 @pytest.mark.parametrize('metric', METRICS)
-@pytest.mark.parametrize('backend', BACKENDS)
-def test_small_blocks_give_the_same(
-    monkeypatch: pytest.MonkeyPatch, metric: str, backend: str
-) -> None:
+def test_small_blocks_of_faiss_give_the_same(monkeypatch: pytest.MonkeyPatch, metric: str) -> None:
     x = features(29, 5)
-    expected = knn_graph(x, 4, metric=metric, backend=backend)
-    for block in (1, 29 * 3, 29 * 10 + 7):
-        monkeypatch.setattr(exact, 'BLOCK_ENTRIES', block)
-        monkeypatch.setattr(faiss, 'QUERY_BLOCK', max(1, block // 29))
-        monkeypatch.setattr(item_features, 'DIFFERENCE_ENTRIES', block)
-        edge_index, edge_weight = knn_graph(x, 4, metric=metric, backend=backend)
+    expected = knn_graph(x, 4, metric=metric, backend='faiss_flat')
+    for block in (1, 3, 10):
+        monkeypatch.setattr(faiss, 'QUERY_BLOCK', block)
+        edge_index, edge_weight = knn_graph(x, 4, metric=metric, backend='faiss_flat')
         assert torch.equal(edge_index, expected[0])
         assert torch.allclose(edge_weight, expected[1], atol=1e-5)
 
@@ -163,7 +122,7 @@ class TestContent:
     def test_nothing_to_compare(self, backend: str, num_content: int, symmetric: bool) -> None:
         x = torch.zeros(4, 3)
         x[:num_content] = 1
-        edge_index, edge_weight = knn_graph(x, 2, backend=backend, symmetric=symmetric)
+        edge_index, edge_weight = knn_graph(x, 2, backend=backend, force_undirected=symmetric)
         assert edge_index.shape == (2, 0)
         assert edge_index.dtype == torch.long
         assert edge_weight.shape == (0,)
@@ -201,7 +160,9 @@ class TestContent:
         edge_index, edge_weight = knn_graph(x, 2, metric=metric, backend=backend)
         one_way = dict(zip(map(tuple, edge_index.t().tolist()), edge_weight.tolist(), strict=True))
         both_ways = one_way | {(i, j): weight for (j, i), weight in one_way.items()}
-        edge_index, edge_weight = knn_graph(x, 2, metric=metric, backend=backend, symmetric=True)
+        edge_index, edge_weight = knn_graph(
+            x, 2, metric=metric, backend=backend, force_undirected=True
+        )
         pairs = list(map(tuple, edge_index.t().tolist()))
         assert len(pairs) == len(set(pairs))
         assert set(pairs) == set(both_ways)
@@ -299,10 +260,20 @@ def test_k_must_be_a_positive_integer(k: int) -> None:
         knn_graph(features(5, 3), k)
 
 
-@pytest.mark.parametrize('k', [5, 6])
-def test_k_must_be_less_than_the_number_of_items(k: int) -> None:
-    with pytest.raises(ValueError, match=rf"'k' must be less than .*got k={k} for 5 items"):
-        knn_graph(features(5, 3), k)
+@pytest.mark.parametrize('backend', [*BACKENDS, 'cluster', 'auto'])
+@pytest.mark.parametrize('loop', [False, True])
+@pytest.mark.parametrize('num_items', [1, 5])
+def test_where_there_are_fewer_than_k_all_others_are_neighbors(
+    num_items: int, loop: bool, backend: str
+) -> None:
+    """As in groups, in a co-interaction graph and in PyG."""
+    x = features(num_items, 3)
+    for k in (num_items, num_items + 1, 100):
+        edge_index, _ = knn_graph(x, k, loop=loop, backend=backend, recall=1)
+        pairs = set(map(tuple, edge_index.t().tolist()))
+        every = range(num_items)
+        assert pairs == {(j, i) for j in every for i in every if loop or i != j}
+        assert edge_index.size(1) == len(pairs)
 
 
 @pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf])
@@ -353,92 +324,28 @@ def test_progress_only_when_asked(capsys: pytest.CaptureFixture[str]) -> None:
         assert 'kNN' in capsys.readouterr().err
 
 
-class TestCandidatesAndProof:
-    """The search by rounded products, which small inputs don't reach by themselves."""
-
-    @pytest.fixture(autouse=True, params=['compiled', 'torch'])
-    def lists(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-        if request.param == 'torch':
-            monkeypatch.setattr(candidates, '_tiles', None)
-
-    @pytest.fixture(autouse=True, params=[torch.bfloat16, torch.float32], ids=str)
-    def rounded(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(exact, 'SMALL', 0)
-        monkeypatch.setattr(exact, 'MANY', 200)
-        monkeypatch.setattr(exact, 'TILE', 32)
-        monkeypatch.setattr(exact, 'LARGE_TILE', 64)
-        monkeypatch.setattr(exact, 'ROWS', 64)
-        monkeypatch.setattr(exact, 'COLUMNS', 96)
-        monkeypatch.setattr(exact, 'SPARE', 6)
-        monkeypatch.setattr(exact, 'product_dtype', lambda device: request.param)
-
-    @pytest.mark.parametrize('metric', METRICS)
-    @pytest.mark.parametrize('num_items', [2, 30, 64, 97, 300])
-    @pytest.mark.parametrize('whole', [False, True])
-    def test_is_exact(self, metric: str, num_items: int, whole: bool) -> None:
-        x = features(num_items, 12, whole=whole)
-        k = min(5, num_items - 1)
-        assert_is_knn(x, k, metric, *knn_graph(x, k, metric=metric, backend='exact'))
-
-    @pytest.mark.parametrize('metric', METRICS)
-    def test_differences_below_the_rounding(self, metric: str) -> None:
-        x = 1 + 1e-3 * features(200, 8)
-        assert_is_knn(x, 4, metric, *knn_graph(x, 4, metric=metric, backend='exact'))
-
-    @pytest.mark.parametrize('metric', METRICS)
-    def test_one_row_far_away(self, metric: str) -> None:
-        x = features(200, 8)
-        x[17] *= 1e5
-        assert_is_knn(x, 4, metric, *knn_graph(x, 4, metric=metric, backend='exact'))
-
-    @pytest.mark.parametrize('metric', METRICS)
-    def test_in_threads(self, metric: str) -> None:
-        x = features(700, 12, whole=True)
-        graph = knn_graph(x, 5, metric=metric, backend='exact', num_threads=3)
-        assert_is_knn(x, 5, metric, *graph)
-        alone = knn_graph(x, 5, metric=metric, backend='exact', num_threads=1)
-        assert torch.equal(graph[0], alone[0])
-        assert torch.equal(graph[1], alone[1])
-
-    @pytest.mark.parametrize('num_threads', [1, 3])
-    @pytest.mark.parametrize('recall', [None, 0.9])
-    def test_neither_inference_mode_nor_autocast_nor_precision_change_it(
-        self, num_threads: int, recall: float | None
-    ) -> None:
-        x = features(500, 12)
-        backend = 'exact' if recall is None else 'cluster'
-        expected = knn_graph(x, 5, backend=backend, recall=recall, num_threads=num_threads)
-        torch.set_float32_matmul_precision('medium')
-        try:
-            for dtype in (torch.bfloat16, torch.float16):
-                with torch.inference_mode(), torch.autocast('cpu', dtype):
-                    graph = knn_graph(x, 5, backend=backend, recall=recall, num_threads=num_threads)
-                assert torch.equal(graph[0], expected[0])
-                # A row that is searched once more in float64 may differ in the last digit.
-                assert torch.allclose(graph[1], expected[1], rtol=0, atol=1e-6)
-        finally:
-            torch.set_float32_matmul_precision('highest')
-
-    def test_unproven_rows_alone_are_searched_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        searched = []
-        plain = exact._plain_search
-
-        def spy(
-            some: item_features.SearchRows, rows: Tensor, k: int, verbose: bool
-        ) -> tuple[Tensor, Tensor]:
-            searched.extend(rows.tolist())
-            return plain(some, rows, k, verbose)
-
-        monkeypatch.setattr(exact, '_plain_search', spy)
-        x = features(300, 64)
-        x[:40] = x[0]  # Among forty equal rows, eleven candidates prove nothing.
-        assert_is_knn(x, 5, 'cosine', *knn_graph(x, 5, backend='exact'))
-        assert set(range(40)) <= set(searched)
-
-
-def test_product_dtype_is_one_of_two() -> None:
-    assert exact.product_dtype(torch.device('cpu')) in (torch.float32, torch.bfloat16)
-    assert exact.product_dtype(torch.device('meta')) == torch.float32
+@pytest.mark.parametrize('num_threads', [1, 3])
+@pytest.mark.parametrize('recall', [None, 0.9])
+def test_neither_inference_mode_nor_autocast_nor_precision_change_it(
+    num_threads: int, recall: float | None
+) -> None:
+    x = features(2100, 12)
+    options: dict = {
+        'backend': 'exact' if recall is None else 'cluster',
+        'recall': recall,
+        'num_threads': num_threads,
+    }
+    expected = knn_graph(x, 5, **options)
+    torch.set_float32_matmul_precision('medium')
+    try:
+        for dtype in (torch.bfloat16, torch.float16):
+            with torch.inference_mode(), torch.autocast('cpu', dtype):
+                graph = knn_graph(x, 5, **options)
+            assert torch.equal(graph[0], expected[0])
+            # A row that is searched once more in float64 may differ in the last digit.
+            assert torch.allclose(graph[1], expected[1], rtol=0, atol=1e-6)
+    finally:
+        torch.set_float32_matmul_precision('highest')
 
 
 class TestRecall:
@@ -485,7 +392,7 @@ class TestRecall:
 
     @pytest.mark.parametrize('recall', [0, -0.1, 1.01, True, '1'])
     def test_must_be_a_share(self, recall: float) -> None:
-        with pytest.raises(ValueError, match=r"'recall' must be a number in \(0, 1\] \(got"):
+        with pytest.raises(ValueError, match=r"'recall' must lie in \(0, 1\] \(got"):
             knn_graph(features(5, 3), 1, recall=recall)
 
 
@@ -500,7 +407,7 @@ def assert_degrees_and_weights(x: Tensor, k: int, edge_index: Tensor, edge_weigh
 class TestSelf:
     def test_is_its_own_best_neighbor_if_wanted(self, backend: str) -> None:
         x = features(20, 4)
-        edge_index, edge_weight = knn_graph(x, 3, exclude_self=False, backend=backend, recall=1)
+        edge_index, edge_weight = knn_graph(x, 3, loop=True, backend=backend, recall=1)
         others, other_weight = knn_graph(x, 2, backend='exact')
         assert torch.equal(edge_index[0].view(20, 3)[:, 0], torch.arange(20))
         assert torch.equal(edge_index[0].view(20, 3)[:, 1:], others[0].view(20, 2))
@@ -509,17 +416,15 @@ class TestSelf:
 
     def test_only_where_it_is_among_the_best(self, backend: str) -> None:
         x = torch.tensor([[1.0], [2.0], [3.0], [4.0]])
-        edge_index, _ = knn_graph(x, 2, metric='ip', exclude_self=False, backend=backend, recall=1)
+        edge_index, _ = knn_graph(x, 2, metric='ip', loop=True, backend=backend, recall=1)
         assert edge_index[0].tolist() == [3, 2, 3, 2, 3, 2, 3, 2]
 
     def test_k_of_all_items(self, backend: str) -> None:
-        edge_index, _ = knn_graph(features(6, 4), 6, exclude_self=False, backend=backend, recall=1)
+        edge_index, _ = knn_graph(features(6, 4), 6, loop=True, backend=backend, recall=1)
         assert edge_index.size(1) == 36
 
     def test_of_a_single_item(self, backend: str) -> None:
-        edge_index, edge_weight = knn_graph(
-            torch.ones(1, 3), 1, exclude_self=False, backend=backend
-        )
+        edge_index, edge_weight = knn_graph(torch.ones(1, 3), 1, loop=True, backend=backend)
         assert edge_index.tolist() == [[0], [0]]
         assert edge_weight.tolist() == pytest.approx([1.0])
 
@@ -538,6 +443,28 @@ class TestBatch:
             for pair, value in zip(pairs, expected.tolist(), strict=True):
                 assert weight[pair] == pytest.approx(value, abs=1e-6)
 
+    def test_by_position_and_in_any_order(self) -> None:
+        """As in PyG; the groups are those of one stable sort."""
+        x = features(40, 4)
+        batch = torch.randint(-3, 4, (40,), generator=torch.Generator().manual_seed(0)).int()
+        edge_index, edge_weight = knn_graph(x, 3, batch)
+        order = batch.argsort(stable=True)
+        sorted_index, sorted_weight = knn_graph(x[order], 3, batch[order])
+        assert torch.equal(order[sorted_index], edge_index)
+        assert torch.equal(sorted_weight, edge_weight)
+        with_self, _ = knn_graph(x, 3, batch, True)
+        assert int((with_self[0] == with_self[1]).sum()) == 40
+
+    def test_time_is_linear_in_groups(self) -> None:
+        """A comparison of the whole batch for each group made it quadratic."""
+        batch, rows = torch.arange(30).repeat(2), SearchRows(features(60, 4))
+        with torch.autograd.profiler.profile() as profile:
+            groups = knn._groups(batch, rows)
+        assert [group.tolist() for group in groups if group is not None] == [
+            [n, n + 30] for n in range(30)
+        ]
+        assert not {'aten::eq', 'aten::nonzero'} & {event.name for event in profile.function_events}
+
     def test_small_groups_give_all_others(self) -> None:
         edge_index, _ = knn_graph(features(4, 3), 2, batch=torch.tensor([0, 0, 1, 2]))
         assert edge_index.tolist() == [[1, 0], [0, 1]]
@@ -546,6 +473,77 @@ class TestBatch:
     def test_must_be_one_integer_a_row(self, batch: Tensor) -> None:
         with pytest.raises(ValueError, match="'batch' must be 4 integers, one a row"):
             knn_graph(features(4, 3), 1, batch=batch)
+
+
+@pytest.mark.parametrize('backend', [*BACKENDS, 'cluster'])
+@pytest.mark.parametrize('metric', METRICS)
+def test_neither_default_dtype_nor_default_device_change_it(metric: str, backend: str) -> None:
+    x = features(2100, 8)
+    x[7] = 0
+    options: dict = {'metric': metric, 'backend': backend, 'loop': True}
+    batch = torch.arange(2100) % 2
+    expected = knn_graph(x, 4, **options), knn_graph(x, 4, batch, **options)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device('meta'):
+            found = knn_graph(x, 4, **options), knn_graph(x, 4, batch, **options)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for graph, other in zip(found, expected, strict=True):
+        assert torch.equal(graph[0], other[0])
+        assert torch.equal(graph[1], other[1])
+        assert graph[1].dtype == torch.float32
+
+
+def test_rows_whose_squares_underflow_have_content() -> None:
+    x = torch.tensor([[1e-25, 0.0], [1e-25, 1e-26], [1.0, 0.0], [0.0, 1.0]])
+    for others in (x, torch.cat([x, torch.tensor([[-1e-18, -1e-18]])])):
+        edge_index, edge_weight = knn_graph(others, 3)
+        cosines = similarity(others.double(), 'cosine').fill_diagonal_(-math.inf)
+        assert edge_index[1].bincount().tolist() == [3] * len(others)
+        assert torch.allclose(edge_weight.view(-1, 3).double(), cosines.topk(3).values)
+
+
+LOW_PRECISION = {
+    "torch.backends.cuda.matmul.fp32_precision = 'tf32'": ('ieee', 'tf32'),
+    'torch.backends.cuda.matmul.allow_tf32 = True': ('ieee', 'tf32'),
+    "torch.backends.mkldnn.matmul.fp32_precision = 'bf16'": ('bf16', 'ieee'),
+    "torch.backends.mkldnn.fp32_precision = 'bf16'": ('bf16', 'ieee'),
+    "torch.backends.fp32_precision = 'tf32'": ('tf32', 'tf32'),
+    "torch.set_float32_matmul_precision('medium')": ('bf16', 'tf32'),
+}
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.mkldnn, 'matmul'), reason='torch before 2.9')
+@pytest.mark.parametrize('setting', LOW_PRECISION)
+def test_every_way_to_allow_low_precision(setting: str) -> None:
+    """In a process of its own, as torch doesn't let all of these settings be undone."""
+    rounding = {'ieee': 2.0**-24, 'tf32': 2.0**-11, 'bf16': 2.0**-8}
+    cpu, cuda = (rounding[name] for name in LOW_PRECISION[setting])
+    script = (
+        'import torch\n'
+        'from pyg_mmgef.graph import knn_graph\n'
+        'from pyg_mmgef.ranking import recommend\n'
+        'from pyg_mmgef.search import _proven, similar_items\n'
+        'x = torch.randn(2500, 40, generator=torch.Generator().manual_seed(0))\n'
+        'def results():\n'
+        '    for options in ({}, {"metric": "l2"}, {"backend": "cluster", "recall": 0.9}):\n'
+        '        yield knn_graph(x, 10, **options)[1]\n'
+        '    yield knn_graph(x[:500], 10)[1]\n'
+        '    yield recommend(x[:500], x, k=10).scores\n'
+        '    yield recommend(x[:100], x, k=10).scores\n'
+        '    yield similar_items(x, torch.arange(5), 10).scores\n'
+        'expected = list(results())\n'
+        f'{setting}\n'
+        f'assert _proven.float32_rounding(torch.device("cpu")) == {cpu}\n'
+        f'assert _proven.float32_rounding(torch.device("cuda")) == {cuda}\n'
+        'for out, wanted in zip(results(), expected):\n'
+        '    assert torch.allclose(out, wanted, rtol=0, atol=2e-5), (out - wanted).abs().max()\n'
+    )
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-c', script], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_read_only_memory_map(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -87,3 +88,40 @@ def test_fingerprint_tells_values_shape_and_metric_apart() -> None:
 def test_other_channels_are_refused() -> None:
     with pytest.raises(ValueError, match=r"'x' must have the 4 channels .*\(got 3\)"):
         SearchRows(rows(6, 4)).queries(rows(6, 3))
+
+
+def test_a_very_short_row_counts_whatever_the_others_are() -> None:
+    """Its squares underflow; whether it has content must not depend on an unrelated row."""
+    x = torch.tensor([[1e-25, 0.0], [1e-25, 1e-26], [0.0, 0.0], [3.0, 4.0], [1e30, 0.0]])
+    for kept in ([0, 1, 2, 3], [0, 1, 2, 3, 4]):
+        features = SearchRows(x[kept])
+        assert features.has_content.tolist() == [row != 2 for row in kept]
+        every = torch.arange(len(kept))
+        score = features.score(features, every, every.repeat(len(kept), 1))
+        expected = similarity(x[:4].double(), 'cosine').nan_to_num().float()
+        assert torch.allclose(score[:4, :4], expected)
+        assert torch.equal(features[:][3], x[3] / 5), 'an ordinary row is scaled as it is alone'
+
+
+def test_a_read_only_array_neither_warns_nor_touches_the_filters_of_warnings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x = rows(6, 4).numpy()
+    x.flags.writeable = False
+    monkeypatch.setattr(warnings, 'catch_warnings', lambda: pytest.fail('not safe in threads'))
+    features = SearchRows(x)
+    assert features.x.data_ptr() == x.ctypes.data
+    features.score(features, torch.arange(6), torch.arange(6).repeat(6, 1))
+    del x
+    assert torch.equal(features.x, rows(6, 4)), 'the view keeps the array alive'
+
+
+@pytest.mark.parametrize('metric', METRICS)
+def test_no_queries(metric: str) -> None:
+    features = SearchRows(rows(6, 4), metric)
+    empty = features.queries(torch.empty(0, 4))
+    none = torch.empty(0, 3, dtype=torch.long)
+    assert features.score(empty, none[:, 0], none).shape == (0, 3)
+    assert features.append(torch.empty(0, 4)).num_items == 6
+    with pytest.raises(ValueError, match="'x' must be a non-empty"):
+        SearchRows(torch.empty(0, 4), metric)

@@ -84,7 +84,7 @@ def test_some_rows_at_a_time(make: Make) -> None:
 
 
 @pytest.mark.parametrize('make', KINDS)
-def test_ids_below_zero_are_nobody(make: Make) -> None:
+def test_ids_below_zero_are_padding(make: Make) -> None:
     score = scores(5, 300, torch.float32)
     column = ids(300)
     column[::3] = -1
@@ -95,7 +95,7 @@ def test_ids_below_zero_are_nobody(make: Make) -> None:
 
 
 @pytest.mark.parametrize('make', KINDS)
-def test_no_row_is_its_own_candidate_if_told_so(make: Make) -> None:
+def test_no_row_is_its_own_candidate_if_excluded(make: Make) -> None:
     score = scores(50, 50, torch.bfloat16)
     score.fill_diagonal_(2.0**30)
     for exclude in (True, False):
@@ -186,3 +186,38 @@ def test_nothing_offered(make: Make) -> None:
     lists.offer(torch.empty(0, 4), ids(0), ids(4))
     assert lists.best(0, 3)[0].isneginf().all()
     assert (lists.best(0, 3)[1] == -1).all()
+
+
+def test_a_wrong_tile_never_reaches_the_extension() -> None:
+    lists = CompiledLists(5, 2)
+    score, row, column = torch.zeros(5, 6), ids(5), ids(6)
+    with pytest.raises(ValueError, match=r"'score' must be bfloat16 or float32 \(got"):
+        lists.offer(score.double(), row, column)
+    with pytest.raises(ValueError, match=r"'score' must be contiguous, .* of shape \[5, 6\]"):
+        lists.offer(torch.zeros(6, 5).t(), row, column)
+    with pytest.raises(ValueError, match=r"'score' must be contiguous, .* of shape \[5, 4\]"):
+        lists.offer(score, row, ids(4))
+    with pytest.raises(ValueError, match=r"'row' must be contiguous, torch.int32"):
+        lists.offer(score, row.long(), column)
+    with pytest.raises(ValueError, match=r"'column' must be contiguous, torch.int32"):
+        lists.offer(score, row, ids(12)[::2])
+    for rows in (row - 1, row + 1):
+        with pytest.raises(ValueError, match="'row' holds ids of rows that have no list"):
+            lists.offer(score, rows, column)
+    with pytest.raises(ValueError, match="'column' holds ids of rows that have no list"):
+        lists.offer(score, row, column, both=True)
+    for start, stop in ((-1, 2), (3, 2), (0, 6)):
+        with pytest.raises(ValueError, match="'start' and 'stop' must be a range of lists"):
+            lists.best(start, stop)
+    assert (lists.best(0, 5)[1] == -1).all()
+
+
+def test_the_extension_has_named_arguments_alone() -> None:
+    assert candidates._tiles is not None
+    with pytest.raises(TypeError):
+        candidates._tiles.best(0, 0, 0, 0, 0, 0, 0, 0, 0)
+    with pytest.raises(ValueError, match="'itemsize' must be 2"):
+        candidates._tiles.offer(
+            score=0, row=0, column=0, entry=0, count=0, limit=0, busy=0, itemsize=8, num_rows=0,
+            num_columns=0, num_lists=0, width=1, capacity=2, exclude_self=False, both=False,
+        )  # fmt: skip

@@ -166,7 +166,7 @@ class ItemGraphs(Module):
 
 
 def content_graph(
-    x: Tensor, has_content: Tensor, k: int, *, exclude_self: bool = True
+    x: Tensor, has_content: Tensor, k: int, *, loop: bool = False
 ) -> WeightedGraph:
     """Return the kNN graph, by cosine, of learned features, whatever the number of items.
 
@@ -175,14 +175,9 @@ def content_graph(
         has_content: Items without content get no neighbours: the bias of a projection alone would
             make them neighbours of each other. Shape: ``[N, 1]``, bool.
         k: Neighbours per item; all, where there are fewer.
-        exclude_self: If :obj:`False`, an item is its own neighbour, first among its :obj:`k`.
-            (default: :obj:`True`)
+        loop: Let an item be its own neighbour, first among its :obj:`k`. (default: :obj:`False`)
 
     Returns:
         The graph with raw similarities, which may be negative.
     """
-    num_choices = x.size(0) - exclude_self
-    if num_choices < 1:
-        return torch.empty(2, 0, dtype=torch.long, device=x.device), x.new_empty(0)
-    x = torch.where(has_content, x, 0.0)
-    return knn_graph(x, min(k, num_choices), exclude_self=exclude_self)
+    return knn_graph(torch.where(has_content, x, 0.0), k, loop=loop)

@@ -185,7 +185,7 @@ class LatentGraphs(Module):
         return [(lin(x), present) for lin, (x, present) in zip(self.lins, features, strict=True)]
 
     def _nearest(self, features: Features) -> list[WeightedGraph]:
-        return [content_graph(*pair, self.k, exclude_self=False) for pair in features]
+        return [content_graph(*pair, self.k, loop=True) for pair in features]
 
     def _frozen_graphs(self, data: HeteroData, features: Features) -> list[CSRPair]:
         size = self.num_items, self.num_items

@@ -1,0 +1,212 @@
+"""Items in cells of similar items: projected, clustered by k-means, sorted by cell."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pyg_mmgef._threads import run_jobs
+from pyg_mmgef.search._cluster_join import join_cells
+from pyg_mmgef.search._faiss import import_faiss
+from pyg_mmgef.search._proven import product_dtype
+from pyg_mmgef.search._rows import SearchRows
+from pyg_mmgef.search._top_lists import CandidateLists, candidate_lists
+
+__all__ = ['Cells', 'Projection', 'train_centroids']
+
+CPU = torch.device('cpu')
+ROWS = 2**13  # Rows projected at a time.
+VARIANCE, CHANNELS = 0.9, 254  # Variance that the projection keeps, and its channels at most.
+ROUNDS, POINTS = 5, 30  # Iterations of k-means, and points per cell that it is trained on.
+ROUND_CELL = 64  # Cells are padded to multiples: oneDNN prepares every new shape anew.
+NEARBY = 32  # Similar cells that are stored next to each other.
+
+
+class Projection(NamedTuple):
+    """An affine map to fewer channels."""
+
+    mean: Tensor
+    matrix: Tensor
+
+    @classmethod
+    def fit(cls, sample: Tensor, centred: bool, generator: torch.Generator) -> Projection:
+        """Find the principal components of a sample, by subspace iteration.
+
+        Args:
+            sample: Some of the rows. Shape: ``[S, channels]``.
+            centred: Subtract the mean. Distances, and so cosines, survive that; inner products
+                don't.
+            generator: Random numbers of the first subspace.
+        """
+        mean = sample.mean(dim=0) if centred else sample.new_zeros(sample.size(1))
+        sample = sample - mean
+        size = min(CHANNELS, *sample.shape)
+        basis = torch.randn(
+            sample.size(1), size, generator=generator, dtype=torch.float32, device=CPU
+        )
+        for _ in range(3):
+            basis = torch.linalg.qr(sample.t() @ (sample @ basis)).Q
+        variance, rotation = torch.linalg.eigh((sample @ basis).t() @ (sample @ basis))
+        kept = variance.flip(0).cumsum(0) < VARIANCE * sample.square().sum()
+        # With the two columns of Cells.lower(), a multiple of 32 channels: products are fastest.
+        num_channels = min(-(-(int(kept.sum()) + 1 + 2) // 32) * 32 - 2, size)
+        return cls(mean, basis @ rotation.flip(1)[:, :num_channels])
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Project rows. Shape: ``[R, channels]`` to ``[R, fewer]``."""
+        dtype = product_dtype(rows.device)
+        return ((rows - self.mean).to(dtype) @ self.matrix.to(dtype)).float()
+
+
+def train_centroids(sample: Tensor, num_cells: int, generator: torch.Generator) -> Tensor:
+    """Cluster projected items by k-means (FAISS), and put similar centroids next to each other.
+
+    Queries that follow each other then probe the same cells.
+
+    Args:
+        sample: Some of the projected items. Shape: ``[S, channels]``.
+        num_cells: Number of centroids.
+        generator: Random numbers.
+    """
+    faiss = import_faiss('ItemIndex needs FAISS', "use knn_graph(backend='exact')")
+    seed = int(torch.randint(2**31, (), generator=generator, dtype=torch.int64, device=CPU))
+    options = {'niter': ROUNDS, 'seed': seed, 'min_points_per_centroid': 1}
+    kmeans = faiss.Kmeans(sample.size(1), num_cells, max_points_per_centroid=POINTS, **options)
+    kmeans.train(sample.contiguous().numpy())
+    outer = faiss.Kmeans(sample.size(1), -(-num_cells // NEARBY), **options)
+    outer.train(kmeans.centroids)
+    nearest = torch.from_numpy(outer.assign(kmeans.centroids)[1])
+    return torch.from_numpy(kmeans.centroids)[nearest.argsort(stable=True)]
+
+
+class Cells:
+    """Items sorted by nearest centroid; cells that are far too large are cut.
+
+    Args:
+        features: The items.
+        content: Ids of the items that are sorted, at least one. Shape: ``[N]``.
+        projection: Projects the items.
+        centroids: Centres of the cells. Shape: ``[C, channels]``.
+        size: A cell of more than four times as many items, or than four times the average, is cut.
+        verbose: Show a progress bar. (default: :obj:`False`)
+    """
+
+    def __init__(
+        self,
+        features: SearchRows,
+        content: Tensor,
+        projection: Projection,
+        centroids: Tensor,
+        size: int,
+        *,
+        verbose: bool = False,
+    ) -> None:
+        self.projection, self.centroids = projection, centroids
+        self._num_all_items = features.num_items
+        self._shifted = features.metric != 'ip'
+        self._cells = self.lower(centroids, key=True)
+        num_items = len(content)
+        cell = torch.empty(num_items, dtype=torch.int64, device=CPU)
+        key = self._cells.new_empty(num_items, self._cells.size(1))
+
+        def assign(start: int) -> None:
+            rows = slice(start, start + ROWS)
+            projected = projection(features[content[rows]])
+            key[rows] = self.lower(projected, key=True)
+            cell[rows] = self.nearest(self.lower(projected), 1).view(-1)
+
+        run_jobs(assign, range(0, num_items, ROWS), desc='item index', verbose=verbose)
+        order = cell.argsort(stable=True)
+        count = cell.bincount(minlength=len(centroids))
+        limit = 4 * max(size, num_items // len(centroids))
+        parts = count.add(limit - 1).div(limit, rounding_mode='floor')  # 0 of an empty cell.
+        self._cells = self._cells.repeat_interleave(parts, dim=0)
+        part = torch.arange(len(self._cells), dtype=torch.int64, device=CPU)
+        part -= (parts.cumsum(0) - parts).repeat_interleave(parts)
+        count, parts = count.repeat_interleave(parts), parts.repeat_interleave(parts)
+        count = count * (part + 1) // parts - count * part // parts
+        padded = count.add(ROUND_CELL - 1).div(ROUND_CELL, rounding_mode='floor') * ROUND_CELL
+        self._starts = padded.cumsum(0) - padded
+        self.bounds = [*self._starts.tolist(), int(padded.sum())]
+        # Where each item is stored: cells begin at their starts, padding is at their ends.
+        shift = self._starts - (count.cumsum(0) - count)
+        self.place = torch.arange(num_items, dtype=torch.int64, device=CPU)
+        self.place += shift.repeat_interleave(count)
+        self.order = torch.full((self.bounds[-1],), -1, dtype=torch.int64, device=CPU)
+        self.order[self.place] = content[order]
+        self._ids = self.order.int()
+        self.key = key.new_zeros(self.bounds[-1], key.size(1))
+        self.key[self.place] = key[order]
+
+    def __len__(self) -> int:
+        return len(self._cells)
+
+    def lower(self, projected: Tensor, key: bool = False) -> Tensor:
+        r"""Round, with two more columns by which products of queries and keys rank as distances.
+
+        These are ones for a query and, for a key, the upper and lower half of
+        :math:`-\lVert \mathbf{y} \rVert^2 / 2` (of zero for inner products).
+        """
+        out = projected.new_ones(
+            len(projected), projected.size(1) + 2, dtype=product_dtype(projected.device)
+        )
+        out[:, :-2] = projected
+        if key:
+            shift = -projected.square().sum(dim=1) / 2
+            if not self._shifted:
+                shift.zero_()
+            out[:, -2] = shift
+            out[:, -1] = shift - out[:, -2]
+        return out
+
+    def nearest(self, low: Tensor, count: int) -> Tensor:
+        """Return the most promising cells of rounded queries, best first."""
+        count = min(count, len(self._cells))
+        cells = torch.arange(len(self._cells), dtype=torch.int32, device=CPU)
+
+        def find(rows: Tensor) -> Tensor:
+            lists = candidate_lists(len(rows), count, CPU)
+            row = torch.arange(len(rows), dtype=torch.int32, device=CPU)
+            lists.offer(rows @ self._cells.t(), row, cells)
+            return lists.best(0, len(rows))[1]
+
+        return torch.cat(run_jobs(find, low.split(ROWS)))
+
+    def join(self, low: Tensor, probes: Tensor, lists: CandidateLists) -> None:
+        """Offer rounded queries, a list each, the items of the cells they probe."""
+        if probes.size(1) > 0:
+            join_cells(low, self.key, self._ids, self.bounds, probes, lists)
+
+    def candidates(self, low: Tensor, num_probes: int, width: int) -> Tensor:
+        """Return ids of candidates of rounded queries, best first, -1 for padding."""
+        probes = self.nearest(low, num_probes)
+        lists = candidate_lists(len(low), width, CPU)
+        # The nearest cell first: then most keys of the others are below a list's limit.
+        self.join(low, probes[:, :1], lists)
+        self.join(low, probes[:, 1:], lists)
+        return lists.best(0, len(low))[1]
+
+    def cell_of(self, item: Tensor) -> Tensor:
+        """Return the cells of some items."""
+        place = torch.empty(self._num_all_items, dtype=torch.int64, device=CPU)
+        place[self.order[self.place]] = self.place
+        return torch.searchsorted(self._starts, place[item], right=True) - 1
+
+    def queries(self, place: Tensor) -> Tensor:
+        """Return items, given by where they are stored, as rounded queries."""
+        low = self.key[place]
+        low[:, -2:] = 1
+        return low
+
+    def means(self, features: SearchRows, projection: Projection) -> Tensor:
+        """Return the mean of each cell's items by other features and their projection."""
+        cell = torch.searchsorted(self._starts, self.place, right=True) - 1
+        out = torch.zeros(
+            len(self._starts), projection.matrix.size(1), dtype=torch.float32, device=CPU
+        )
+        items = self.order[self.place].split(ROWS)
+        for rows, cells in zip(items, cell.split(ROWS), strict=True):
+            out.index_add_(0, cells, projection(features[rows]))
+        return out.div_(cell.bincount()[:, None])
