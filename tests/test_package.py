@@ -60,7 +60,6 @@ PUBLIC_NAMES = {
 # Public modules without a test file of their own, and where they are tested instead.
 TESTED_ELSEWHERE = {
     'typing.py': 'type aliases alone, checked by mypy',
-    'transforms/splitting.py': 'what the tests of both splits and of leaks are about',
     'ranking/scoring.py': 'the inside of tests/ranking/test_evaluate.py and test_recommend.py',
     'encoders/missing_item.py': 'what the reports in tests/encoders/test_store.py list',
     'encoders/picture_problem.py': 'the table of tests/encoders/test_hostile_pictures.py',

@@ -8,6 +8,8 @@ from pyg_mmgef.graph.weights import normalize_similarity
 from pyg_mmgef.schema import ITEM
 from pyg_mmgef.search._rows import METRICS
 from pyg_mmgef.search.item_index import check_recall
+from pyg_mmgef.transforms._describe import describe
+from pyg_mmgef.transforms._store_graph import store_graph
 from pyg_mmgef.validate import check_choice, check_positive
 
 __all__ = ['AddItemKNNGraph']
@@ -26,14 +28,15 @@ class AddItemKNNGraph(BaseTransform):
     Args:
         k: Number of neighbours of an item. (default: ``10``)
         attr: The item features to compare. (default: ``'x'``)
-        relation: The graph becomes ``data['item', relation, 'item']``. (default: ``'similar'``)
+        relation: The graph becomes ``data['item', relation, 'item']``, in the place of one that
+            was there. (default: ``'similar'``)
         metric: See :func:`~pyg_mmgef.graph.knn_graph`. (default: ``'cosine'``)
         backend: See :func:`~pyg_mmgef.graph.knn_graph`. (default: ``'auto'``)
         recall: Share of the true neighbours that must be found; see
             :func:`~pyg_mmgef.graph.knn_graph`. (default: :obj:`None`, all)
-        exclude_self: If :obj:`False`, an item is its own neighbour where it is among its
-            :obj:`k` best. (default: :obj:`True`)
-        symmetric: Also add the reverse of every edge. (default: :obj:`False`)
+        loop: Let an item be its own neighbour where it is among its :obj:`k` best.
+            (default: :obj:`False`)
+        force_undirected: Also add the reverse of every edge. (default: :obj:`False`)
         num_threads: See :func:`~pyg_mmgef.graph.knn_graph`. (default: :obj:`None`)
         generator: See :func:`~pyg_mmgef.graph.knn_graph`. (default: :obj:`None`)
         normalize: Drop similarities that aren't positive and normalise; :obj:`False` keeps raw
@@ -53,8 +56,8 @@ class AddItemKNNGraph(BaseTransform):
         metric: str = 'cosine',
         backend: str = 'auto',
         recall: float | None = None,
-        exclude_self: bool = True,
-        symmetric: bool = False,
+        loop: bool = False,
+        force_undirected: bool = False,
         num_threads: int | None = None,
         generator: torch.Generator | None = None,
         normalize: bool = True,
@@ -78,8 +81,8 @@ class AddItemKNNGraph(BaseTransform):
         self.metric = metric
         self.backend = backend
         self.recall = recall
-        self.exclude_self = exclude_self
-        self.symmetric = symmetric
+        self.loop = loop
+        self.force_undirected = force_undirected
         self.num_threads = num_threads
         self.generator = generator
         self.normalize = normalize
@@ -88,9 +91,10 @@ class AddItemKNNGraph(BaseTransform):
     def forward(self, data: HeteroData) -> HeteroData:
         """Add ``edge_index`` and ``edge_weight`` of the graph."""
         if self.attr not in data[ITEM]:
+            found = sorted(key for key in data[ITEM] if key == 'x' or key.startswith('x_'))
             raise ValueError(
-                f"data['item'] has no features {self.attr!r} (found {sorted(data[ITEM].keys())}); "
-                "FuseModalities() sets 'x'"
+                f"data['item'] has no features {self.attr!r} (found {found}); FuseModalities() "
+                "sets 'x'"
             )
         x = data[ITEM][self.attr]
         edge_index, edge_weight = knn_graph(
@@ -99,17 +103,15 @@ class AddItemKNNGraph(BaseTransform):
             metric=self.metric,
             backend=self.backend,
             recall=self.recall,
-            exclude_self=self.exclude_self,
-            symmetric=self.symmetric,
+            exclude_self=not self.loop,
+            symmetric=self.force_undirected,
             num_threads=self.num_threads,
             generator=self.generator,
             verbose=self.verbose,
         )
         if self.normalize:
             edge_index, edge_weight = normalize_similarity(edge_index, edge_weight, x.size(0))
-        data[ITEM, self.relation, ITEM].edge_index = edge_index
-        data[ITEM, self.relation, ITEM].edge_weight = edge_weight
-        return data
+        return store_graph(data, self.relation, (edge_index, edge_weight))
 
     def __repr__(self) -> str:
-        return f'{self.__class__.__name__}(k={self.k}, {self.attr!r} -> {self.relation!r})'
+        return describe(self)
