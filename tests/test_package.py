@@ -88,7 +88,7 @@ MAY_IMPORT = {
     'loader': BASE | {'schema'},
     'nn': BASE | {'schema', 'sparse', 'graph'},
     'transforms': BASE | {'schema', 'search', 'graph', 'nn'},
-    'presets': {'nn', 'transforms'},
+    'presets': {'schema', 'nn', 'transforms'},
     'encoders': BASE | {'files'},
     'datasets': BASE | {'files', 'schema', 'sparse', 'graph', 'encoders', 'transforms'},
 }
