@@ -31,7 +31,7 @@ from pyg_mmgef.transforms import (
 INTERACTS = ('user', 'interacts', 'item')
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-parser.add_argument('interactions', nargs='?', help='table of who took what')
+parser.add_argument('interactions', nargs='?', help='table of interactions')
 parser.add_argument('items', nargs='?', help='table of the items')
 parser.add_argument('--user', default='user', help='columns, as they are called in your tables')
 parser.add_argument('--item', default='item')
@@ -85,11 +85,11 @@ trainer = make_trainer(args.output, max_epochs=args.epochs, patience=10)
 trainer.fit(module, interactions)
 trainer.test(module, interactions, ckpt_path='best', weights_only=True)
 
-# 5. Recommend what nobody has yet, in your ids.
+# 5. Recommend items that a user has not interacted with, in your ids.
 with torch.inference_mode():
     z_user, z_item = module.model.eval()(train)
-taken = dataset[0][INTERACTS].edge_index
-scores, items = recommend(z_user, z_item, k=10, exclude=taken)
+known = dataset[0][INTERACTS].edge_index
+scores, items = recommend(z_user, z_item, k=10, exclude=known)
 users = torch.arange(items.size(0))[:, None].expand_as(items)
 found = items >= 0  # A user who has nearly everything gets fewer.
 columns = {
