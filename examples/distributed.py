@@ -71,9 +71,9 @@ class BatchLoss(torch.nn.Module):
         super().__init__()
         self.model, self.loss_fn = model, loss_fn
 
-    def forward(self, *batch: Tensor) -> Tensor:
-        """Return the loss of users, items and negatives."""
-        return self.model.loss(train, *batch, self.loss_fn)
+    def forward(self, users: Tensor, items: Tensor, negatives: Tensor) -> Tensor:
+        """Return the loss of a batch of triplets."""
+        return self.model.loss(train, users, items, negatives, self.loss_fn)
 
 
 # 3. Model, optimiser and loader, alike in every process but for the share of a batch.

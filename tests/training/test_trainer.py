@@ -127,6 +127,7 @@ def test_one_callback_or_none_will_do(tmp_path: Path) -> None:
     """As for Lightning's own trainer."""
     timer = Timer()
     assert timer in callbacks_of(make_trainer(tmp_path, callbacks=timer))
+    none: Any
     for none in (None, [], ()):
         trainer = make_trainer(tmp_path, callbacks=none)
         assert len(callbacks_of(trainer)) == len(callbacks_of(make_trainer(tmp_path)))
