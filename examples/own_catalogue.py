@@ -61,7 +61,7 @@ for words, count in dataset.report.items():
     print(f'{count:>8} {words}')
 
 # 2. Encode, into a store: after an interruption it goes on, and what hasn't changed isn't encoded
-# again. These two encoders need no download; OpenCLIPEncoder(...) could take the place of both.
+# again. These two encoders need no download; OpenCLIPEncoder(...) could replace both.
 store = FeatureStore(args.output / 'features')
 texts = TitleEncoder().fit(dataset.item_texts)
 dataset.add_features('image', *store.images(PixelEncoder(), dataset.item_images, verbose=True))
@@ -91,7 +91,7 @@ with torch.inference_mode():
 known = dataset[0][INTERACTS].edge_index
 scores, items = recommend(z_user, z_item, k=10, exclude=known)
 users = torch.arange(items.size(0))[:, None].expand_as(items)
-found = items >= 0  # A user who has nearly everything gets fewer.
+found = items >= 0  # A user with nearly all items gets fewer.
 columns = {
     'user': dataset.user_ids.to_ids(users[found]),
     'item': dataset.item_ids.to_ids(items[found]),

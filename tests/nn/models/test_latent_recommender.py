@@ -65,9 +65,7 @@ def test_graphs_of_the_data_are_the_frozen_part(cls: Model) -> None:
     given = small_shop()
     for name in BOTH:
         given[ITEM][f'x_{name}'][~given[ITEM].get(f'has_{name}', torch.ones(NUM_ITEMS) > 0)] = 0.0
-        transform = AddItemKNNGraph(
-            3, attr=f'x_{name}', relation=f'similar_{name}', exclude_self=False
-        )
+        transform = AddItemKNNGraph(3, attr=f'x_{name}', relation=f'similar_{name}', loop=True)
         given = transform(given)
     model, other = model_of(cls, data), model_of(cls, given)
     assert other.graphs.item_graphs == RELATIONS
