@@ -167,16 +167,17 @@ losses = pytest.mark.parametrize(
 
 
 @losses
-def test_a_last_batch_of_one_row_can_be_left_out(
-    loss: Module, num_negatives: int, parts: Parts, tmp_path: Path
+@pytest.mark.parametrize('drop_last', [False, True])
+def test_a_last_batch_of_one_row(
+    loss: Module, num_negatives: int, drop_last: bool, parts: Parts, tmp_path: Path
 ) -> None:
     batch_size = parts[0][INTERACTS].edge_label_index.size(1) - 1
     module = RankingModule(LightGCN.from_data(parts[0], embedding_dim=4), loss)
     data = InteractionDataModule(
-        *parts, batch_size=batch_size, num_negatives=num_negatives, drop_last=True
+        *parts, batch_size=batch_size, num_negatives=num_negatives, drop_last=drop_last
     )
     rows = fit(tmp_path, module, data, max_epochs=1)
-    assert len(data.train_dataloader()) == 1
+    assert len(data.train_dataloader()) == 2 - drop_last
     assert math.isfinite(rows[0]['train_loss'])
 
 
