@@ -37,7 +37,7 @@ PUBLIC_NAMES = {
         'SplitInteractions',
     ],
     'pyg_mmgef.presets': ['MERGED', 'Preset'],
-    'pyg_mmgef.ranking': ['evaluate_ranking', 'recommend'],
+    'pyg_mmgef.ranking': ['evaluate_ranking', 'new_interactions', 'recommend'],
     'pyg_mmgef.loader': ['TripletLoader'],
     'pyg_mmgef.encoders': ['FeatureStore', 'OpenCLIPEncoder', 'SentenceTransformerEncoder'],
     'pyg_mmgef.datasets': [

@@ -162,7 +162,8 @@ def _check_findable(wanted: Tensor, excluded: Tensor, candidates: Tensor, num_it
     if overlap > 0:
         raise ValueError(
             f"'target' and 'exclude' share {overlap} interactions, which could "
-            'never be ranked; held-out interactions must not be part of train'
+            'never be ranked; held-out interactions must not be part of train, so pass '
+            'new_interactions(target, exclude)'
         )
     missing = int((~_is_in(wanted % num_items, candidates)).sum())
     if missing > 0:
