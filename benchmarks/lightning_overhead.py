@@ -68,9 +68,8 @@ def plain_epoch(data: HeteroData, model: LightGCN | MMGEF) -> Epoch:
     def epoch() -> float:
         model.train()
         model.start_epoch(data, 0)
-        for step, (users, items, negatives) in enumerate(loader):
-            z_user, z_item = model(data, users, torch.stack([items, negatives]))
-            loss = loss_fn(z_user, *z_item)
+        for step, batch in enumerate(loader):
+            loss = model.loss(data, *batch, loss_fn)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -86,11 +86,10 @@ def our_steps(data: HeteroData, method: str, batch_size: int, num_steps: int) ->
     loss_fn, times = BPRLoss(), []
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
     batches = iter(TripletLoader(data, batch_size, shuffle=True))
+    model.start_epoch(data, 0)
     for _ in range(num_steps):
         start = time.perf_counter()
-        users, items, negatives = next(batches)
-        z_user, z_item = model(data, users, torch.stack([items, negatives]))
-        loss = loss_fn(z_user, *z_item)
+        loss = model.loss(data, *next(batches), loss_fn)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

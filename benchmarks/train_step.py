@@ -54,6 +54,7 @@ def our_step(data: HeteroData, model: LightGCN | MMGEF) -> Callable[[], None]:
     batches = iter(loader)
     loss_fn = BPRLoss()
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    model.start_epoch(data, 0)
 
     def step() -> None:
         nonlocal batches
@@ -61,9 +62,7 @@ def our_step(data: HeteroData, model: LightGCN | MMGEF) -> Callable[[], None]:
         if batch is None:
             batches = iter(loader)
             batch = next(batches)
-        users, items, negatives = batch
-        z_user, z_item = model(data, users, torch.stack([items, negatives]))
-        loss = loss_fn(z_user, z_item[0], z_item[1])
+        loss = model.loss(data, *batch, loss_fn)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

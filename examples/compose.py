@@ -1,4 +1,4 @@
-"""Our layers inside somebody else's model: a HeteroConv stack with PyG's SAGEConv.
+"""The layers inside a model of your own: a HeteroConv stack with PyG's SAGEConv.
 
 Users pass through LightGCN's bipartite convolution, items also hear their similar items, and a
 SAGEConv with weights of its own works on the same edges. Nothing of `pyg_mmgef.nn.models` is used.

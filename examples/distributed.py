@@ -3,8 +3,8 @@
 torchrun --nproc-per-node 2 examples/distributed.py    # a process per GPU, or two on the CPU
 python examples/distributed.py                         # one process: the same curve up to rounding
 
-All processes draw the same batches and each computes its share of every batch. After an
-interruption, run the same command again: it goes on from the last epoch.
+All processes sample the same batches and each computes its share of every batch. After an
+interruption, run the same command again: it continues from the last epoch.
 """
 
 import argparse
@@ -18,12 +18,13 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch_geometric import seed_everything
 
 from pyg_mmgef.datasets import SyntheticShop
 from pyg_mmgef.loader import TripletLoader
-from pyg_mmgef.nn import BPRLoss, LightGCN
+from pyg_mmgef.nn import BPRLoss, LightGCN, Recommender
 from pyg_mmgef.ranking import evaluate_ranking
 from pyg_mmgef.transforms import SplitInteractions
 
@@ -39,7 +40,7 @@ parser.add_argument('--seed', type=int, default=0)
 parser.add_argument('--timeout', type=float, default=300, help='seconds to wait for a process')
 args = parser.parse_args()
 
-# 1. Join the other processes; torchrun tells by environment variables who they are.
+# 1. Join the other processes; torchrun sets their ranks and address as environment variables.
 device = torch.device('cpu')
 if torch.cuda.is_available():
     device = torch.device('cuda', int(os.environ.get('LOCAL_RANK', 0)))
@@ -53,7 +54,7 @@ else:
 rank, num_processes = dist.get_rank(), dist.get_world_size()
 print(f'Process {rank} of {num_processes} has pid {os.getpid()}', flush=True)
 
-# 2. The first process draws the shop, the others read it.
+# 2. The first process makes the shop, the others read it.
 if rank > 0:
     dist.barrier()
 train, val, test = SplitInteractions(seed=args.seed)(SyntheticShop(args.root)[0])
@@ -62,12 +63,24 @@ if rank == 0:
     dist.barrier()
 train = train.to(device)
 
+
+class BatchLoss(torch.nn.Module):
+    """The loss as a `forward`: DistributedDataParallel synchronises the gradients of no other."""
+
+    def __init__(self, model: Recommender, loss_fn: torch.nn.Module) -> None:
+        super().__init__()
+        self.model, self.loss_fn = model, loss_fn
+
+    def forward(self, users: Tensor, items: Tensor, negatives: Tensor) -> Tensor:
+        """Return the loss of a batch of triplets."""
+        return self.model.loss(train, users, items, negatives, self.loss_fn)
+
+
 # 3. Model, optimiser and loader, alike in every process but for the share of a batch.
 seed_everything(args.seed)
 model = LightGCN.from_data(train, embedding_dim=64, num_layers=2).to(device)
-parallel = DistributedDataParallel(model)
+parallel = DistributedDataParallel(BatchLoss(model, BPRLoss(l2=1e-3)))
 optimizer = torch.optim.Adam(model.parameters(), lr=args.lr, fused=True)
-loss_fn = BPRLoss(l2=1e-3)
 generator = torch.Generator().manual_seed(args.seed)
 loader = TripletLoader(
     train,
@@ -78,7 +91,7 @@ loader = TripletLoader(
     rank=rank,
 )
 
-# 4. Go on where an earlier run ended.
+# 4. Continue where an earlier run ended.
 checkpoint = args.output / 'last.ckpt'
 curve: list[dict[str, float]] = []
 if checkpoint.exists():
@@ -94,9 +107,8 @@ def train_epoch(epoch: int) -> float:
     model.start_epoch(train, epoch)
     parallel.train()
     total = torch.zeros((), device=device)
-    for batch, (users, items, negatives) in enumerate(loader):
-        z_user, z_item = parallel(train, users, torch.stack([items, negatives]))
-        loss = loader.loss_weight(batch) * loss_fn(z_user, *z_item)
+    for number, batch in enumerate(loader):
+        loss = loader.loss_weight(number) * parallel(*batch)
         optimizer.zero_grad()
         loss.backward()  # Averages the gradients over the processes.
         optimizer.step()
@@ -130,8 +142,8 @@ def finish_epoch(loss: float) -> None:
     temporary.replace(checkpoint)
 
 
-# 5. Train. If a process dies, the others learn of it when they next exchange gradients, or from
-# torchrun, which ends them.
+# 5. Train. If a process dies, the others fail when they next exchange gradients, or torchrun ends
+# them.
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 try:
     for epoch in range(len(curve), args.epochs):
@@ -156,6 +168,6 @@ if rank == 0:
     ).items():
         print(f'{name:>14}: {value:.4f}')
     (args.output / 'curve.json').write_text(json.dumps(curve, indent=2))
-# gloo's thread lets go of the last tensor only now, and aborts if the interpreter is gone by then.
+# gloo's thread frees the last tensor only now, and aborts if the interpreter has ended by then.
 time.sleep(0.1)
 dist.destroy_process_group()

@@ -36,10 +36,10 @@ loader = TripletLoader(train, batch_size=2048, shuffle=True, generator=generator
 loss_fn = BPRLoss(l2=1e-3)
 optimizer = torch.optim.Adam(model.parameters(), lr=args.lr, fused=True)
 
-for _ in (progress := tqdm(range(args.epochs), unit='epoch')):
+for epoch in (progress := tqdm(range(args.epochs), unit='epoch')):
+    model.start_epoch(train, epoch)
     for users, items, negatives in loader:
-        z_user, z_item = model(train, users, torch.stack([items, negatives]))
-        loss = loss_fn(z_user, *z_item)
+        loss = model.loss(train, users, items, negatives, loss_fn)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -41,7 +41,7 @@ Embeddings = tuple[Tensor, Tensor]
 def main() -> None:
     args = parse_args()
     seed_everything(args.seed)
-    # With several threads, the gradient of an indexing adds up in any order unless told otherwise.
+    # With several threads, the gradient of an indexing is summed in any order by default.
     torch.use_deterministic_algorithms(True, warn_only=True)
     args.output.mkdir(parents=True, exist_ok=True)
 
@@ -70,7 +70,7 @@ def main() -> None:
         name: fit(name, model, train, splits[1], cold[1] if cold else None, args)
         for name, model in models.items()
     }
-    # 4. Evaluate on the test edges, which nothing has seen so far.
+    # 4. Evaluate on the test edges, unused so far.
     rankers = baselines(train, shop, args.seed)
     for name, model in models.items():
         with torch.inference_mode():
@@ -181,8 +181,7 @@ def fit(
         model.train()
         total = 0.0
         for users, items, negatives in loader:
-            z_user, z_item = model(train, users, torch.stack([items, negatives]))
-            loss = loss_fn(z_user, *z_item)
+            loss = model.loss(train, users, items, negatives, loss_fn)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -222,7 +221,7 @@ def copy_of(value: Tensor | dict) -> Tensor | dict:
 
 
 def baselines(train: HeteroData, shop: SyntheticShop | None, seed: int) -> dict[str, Embeddings]:
-    """Return embeddings that nobody learned: chance, popularity and, if known, the truth."""
+    """Return embeddings without training: random, popularity and, if known, the planted taste."""
     num_users, num_items = train['user'].num_nodes, train['item'].num_nodes
     degree = torch.bincount(train[INTERACTS].edge_index[1], minlength=num_items).float()
     chance = torch.rand(num_users, num_items, generator=torch.Generator().manual_seed(seed))

@@ -31,7 +31,7 @@ from pyg_mmgef.transforms import (
 INTERACTS = ('user', 'interacts', 'item')
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-parser.add_argument('interactions', nargs='?', help='table of who took what')
+parser.add_argument('interactions', nargs='?', help='table of interactions')
 parser.add_argument('items', nargs='?', help='table of the items')
 parser.add_argument('--user', default='user', help='columns, as they are called in your tables')
 parser.add_argument('--item', default='item')
@@ -61,7 +61,7 @@ for words, count in dataset.report.items():
     print(f'{count:>8} {words}')
 
 # 2. Encode, into a store: after an interruption it goes on, and what hasn't changed isn't encoded
-# again. These two encoders need no download; OpenCLIPEncoder(...) could take the place of both.
+# again. These two encoders need no download; OpenCLIPEncoder(...) could replace both.
 store = FeatureStore(args.output / 'features')
 texts = TitleEncoder().fit(dataset.item_texts)
 dataset.add_features('image', *store.images(PixelEncoder(), dataset.item_images, verbose=True))
@@ -85,13 +85,13 @@ trainer = make_trainer(args.output, max_epochs=args.epochs, patience=10)
 trainer.fit(module, interactions)
 trainer.test(module, interactions, ckpt_path='best', weights_only=True)
 
-# 5. Recommend what nobody has yet, in your ids.
+# 5. Recommend items that a user has not interacted with, in your ids.
 with torch.inference_mode():
     z_user, z_item = module.model.eval()(train)
-taken = dataset[0][INTERACTS].edge_index
-scores, items = recommend(z_user, z_item, k=10, exclude=taken)
+known = dataset[0][INTERACTS].edge_index
+scores, items = recommend(z_user, z_item, k=10, exclude=known)
 users = torch.arange(items.size(0))[:, None].expand_as(items)
-found = items >= 0  # A user who has nearly everything gets fewer.
+found = items >= 0  # A user with nearly all items gets fewer.
 columns = {
     'user': dataset.user_ids.to_ids(users[found]),
     'item': dataset.item_ids.to_ids(items[found]),

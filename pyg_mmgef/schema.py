@@ -2,6 +2,7 @@
 
 from typing import Final
 
+import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.typing import EdgeType, NodeType
@@ -21,6 +22,8 @@ __all__ = [
     'item_relations',
     'num_users_items',
     'recorded_fusion',
+    'supervision_edges',
+    'unique_interactions',
 ]
 
 USER: Final[NodeType] = 'user'
@@ -71,6 +74,59 @@ def interactions(data: HeteroData) -> Tensor:
     return edge_index
 
 
+def supervision_edges(data: HeteroData) -> Tensor:
+    """Return the checked positive interactions that this part of a split trains on or ranks.
+
+    These are the ``edge_label_index`` of ``data['user', 'interacts', 'item']``, without those whose
+    ``edge_label`` is zero: PyG's :class:`~torch_geometric.transforms.RandomLinkSplit` puts sampled
+    negatives there. Data without an ``edge_label_index`` has its ``edge_index``.
+
+    Raises:
+        ValueError: If they are missing, misshaped or out of range, or there isn't one label per
+            edge.
+    """
+    if INTERACTS not in data.edge_types or 'edge_label_index' not in data[INTERACTS]:
+        return interactions(data)
+    edges, label = data[INTERACTS].edge_label_index, data[INTERACTS].get('edge_label')
+    check_edge_index('edge_label_index', edges, num_users_items(data), (USER, ITEM))
+    if label is None:
+        return edges
+    if not isinstance(label, Tensor) or label.shape != edges.shape[1:]:
+        raise ValueError(
+            f"'edge_label' must have shape [{edges.size(1)}], one label per edge of "
+            f"'edge_label_index' (got {_describe(label)})"
+        )
+    is_positive = label > 0
+    return edges if bool(is_positive.all()) else edges[:, is_positive]
+
+
+def unique_interactions(data: HeteroData) -> tuple[Tensor, Tensor]:
+    """Return the distinct train interactions and the position of the one kept of each.
+
+    Of repeated pairs the earliest is kept: by ``time`` where the data has it, else by position.
+
+    Returns:
+        The interactions in the order of the data, shape ``[2, E]``, and their increasing positions
+        in its ``edge_index``, shape ``[E]``. Where nothing is repeated, the first is the
+        ``edge_index`` itself, not a copy.
+
+    Raises:
+        ValueError: As :func:`interactions`.
+    """
+    edge_index = interactions(data)
+    _, num_items = num_users_items(data)
+    pair = edge_index[0].long() * num_items + edge_index[1]
+    position = torch.arange(pair.numel(), device=pair.device)
+    if 'time' in data[INTERACTS]:
+        position = data[INTERACTS].time.argsort(stable=True)
+    position = position[pair[position].argsort(stable=True)]
+    pair = pair[position]
+    first = torch.ones_like(pair, dtype=torch.bool)
+    first[1:] = pair[1:] != pair[:-1]
+    kept = position[first].sort().values
+    return edge_index if kept.numel() == pair.numel() else edge_index[:, kept], kept
+
+
 def item_graph(data: HeteroData, relation: str) -> WeightedGraph:
     """Return the item graph ``data['item', relation, 'item']``.
 
@@ -102,27 +158,72 @@ def item_modalities(data: HeteroData) -> tuple[dict[str, Tensor], dict[str, Tens
     counts as one modality of that name.
 
     Raises:
-        ValueError: If features have another number of rows than there are items.
+        ValueError: If an attribute ``x_<modality>`` isn't a floating point matrix with one row per
+            item, or its mask isn't a boolean vector with one element per item.
     """
     store = data[ITEM]
     x = {key[2:]: store[key] for key in store if key.startswith('x_')}
+    key_of = {name: f'x_{name}' for name in x}
     if not x and 'x' in store:
-        x = {'x': store['x']}
-    num_items = store.num_nodes
-    for name, row in x.items():
-        if num_items is not None and row.size(0) != num_items:
-            raise ValueError(
-                f"data['item'] has {num_items} items, but its features {name!r} have "
-                f'{row.size(0)} rows; give one row per item, zeros where it has none'
-            )
+        x, key_of = {'x': store['x']}, {'x': 'x'}
     has = {name: store[f'has_{name}'] for name in x if f'has_{name}' in store}
+    for name, row in x.items():
+        _check_features(key_of[name], row, store.num_nodes)
+        if name in has:
+            _check_mask(f'has_{name}', has[name], row.size(0))
     return x, has
 
 
 def recorded_fusion(data: HeteroData) -> tuple[str, list[str]] | None:
-    """Return the mode and the modalities by which ``data['item'].x`` was fused, if recorded.
+    """Return how ``data['item'].x`` was fused: the mode, and the modalities in order.
 
-    :class:`~pyg_mmgef.transforms.FuseModalities` records them in ``data['item'].fusion``.
+    :class:`~pyg_mmgef.transforms.FuseModalities` records it as ``data['item'].fusion``, a
+    dictionary with the keys ``'mode'`` and ``'modalities'``. The result is :obj:`None` for data
+    that it hasn't transformed.
+
+    Raises:
+        ValueError: If the record has another form.
     """
-    recorded = data[ITEM].fusion if 'fusion' in data[ITEM] else None
-    return None if recorded is None else (recorded['mode'], list(recorded['modalities']))
+    fusion = data[ITEM].get('fusion')
+    if fusion is None:
+        return None
+    mode = fusion.get('mode') if isinstance(fusion, dict) else None
+    names = fusion.get('modalities') if isinstance(fusion, dict) else None
+    if (
+        not isinstance(mode, str)
+        or not isinstance(names, list)
+        or not all(isinstance(name, str) for name in names)
+    ):
+        raise ValueError(
+            "data['item'].fusion must be {'mode': ..., 'modalities': [...]} as FuseModalities "
+            f'records it (got {fusion!r}); apply it again, or delete the attribute'
+        )
+    return mode, names
+
+
+def _check_features(key: str, x: object, num_items: int | None) -> None:
+    if not isinstance(x, Tensor) or x.dim() != 2 or not x.is_floating_point():
+        raise ValueError(
+            f"data['item'].{key} must be a floating point matrix, the features of a modality (got "
+            f"{_describe(x)}); if it is something else, rename it so that it doesn't begin with "
+            "'x_'"
+        )
+    if num_items is not None and x.size(0) != num_items:
+        raise ValueError(
+            f"data['item'] has {num_items} items, but its features {key!r} have {x.size(0)} rows; "
+            'give one row per item, zeros where it has none'
+        )
+
+
+def _check_mask(key: str, has: object, num_items: int) -> None:
+    if not isinstance(has, Tensor) or has.dtype != torch.bool or has.shape != (num_items,):
+        raise ValueError(
+            f"data['item'].{key} must be a boolean vector, one element for each of {num_items} "
+            f'items (got {_describe(has)})'
+        )
+
+
+def _describe(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f'{list(value.shape)}, {value.dtype}'
+    return type(value).__name__

@@ -1,24 +1,63 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.loader import TripletLoader
 from pyg_mmgef.nn import FREEDOM
-from pyg_mmgef.presets import MERGED, Preset
-from pyg_mmgef.transforms import AddCoInteractionGraph, AddItemKNNGraph, FuseModalities
+from pyg_mmgef.presets import MERGED
+from pyg_mmgef.transforms import (
+    AddCoInteractionGraph,
+    AddItemKNNGraph,
+    FuseModalities,
+    MergeItemGraphs,
+)
 from tests.nn.models.shops import small_shop
 from tests.transforms.shops import random_shop
 
+SMALL = replace(MERGED, k=4, min_count=1)
+
 
 def shop() -> HeteroData:
-    data = AddItemKNNGraph(k=4)(FuseModalities('concat')(random_shop()))
-    return AddCoInteractionGraph(k=4)(data)
+    return SMALL.transform()(random_shop())
+
+
+def test_is_what_was_tuned() -> None:
+    """The numbers behind the results in the documentation."""
+    assert MERGED.graph_weights == {'similar': 1.0, 'co_interacts': 0.5}
+    assert (MERGED.k, MERGED.min_count) == (10, 3)
+    assert (MERGED.lr, MERGED.loss().l2) == (1e-3, 1e-3)
+    model = MERGED.model(shop())
+    assert model.light_gcn.embedding_dim == 128
+    assert model.light_gcn.edge_dropout == 0.8
+    assert model.item_graphs == ('merged',)
+
+
+def test_transform_is_these_steps() -> None:
+    data = random_shop()
+    expected = AddItemKNNGraph(k=10)(FuseModalities('concat')(data))
+    expected = AddCoInteractionGraph(k=10, min_count=3)(expected)
+    expected = MergeItemGraphs({'similar': 1.0, 'co_interacts': 0.5})(expected)
+    out = MERGED.transform()(data)
+    assert out.edge_types == expected.edge_types
+    for edge_type in out.edge_types:
+        assert torch.equal(out[edge_type].edge_index, expected[edge_type].edge_index)
+
+
+def test_a_similar_graph_of_the_data_is_kept() -> None:
+    data = small_shop(('similar',))
+    graph = data['item', 'similar', 'item'].edge_index
+    out = SMALL.transform(build_similar=False)(data)
+    assert out['item', 'similar', 'item'].edge_index is graph
+    assert 'x' not in out['item']
+    assert SMALL.model(out, embedding_dim=4).item_graphs == ('merged',)
 
 
 def test_is_what_it_says() -> None:
     """Without features and with the graphs merged, the parts are those of another model."""
-    data, model = MERGED.build(shop())
-    assert model.light_gcn.embedding_dim == 128
+    data = shop()
+    model = MERGED.model(data)
     other = FREEDOM.from_data(
         data,
         graph_weights=MERGED.graph_weights,
@@ -31,7 +70,8 @@ def test_is_what_it_says() -> None:
 
 
 def test_trains() -> None:
-    data, model = MERGED.build(shop(), embedding_dim=16)
+    data = shop()
+    model = MERGED.model(data, embedding_dim=16)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
     loader = TripletLoader(
         data, batch_size=64, shuffle=True, generator=torch.Generator().manual_seed(0)
@@ -40,7 +80,7 @@ def test_trains() -> None:
     for epoch in range(30):
         model.start_epoch(data, epoch)
         for batch in loader:
-            loss = model.loss(data, *batch, MERGED.loss_fn())
+            loss = model.loss(data, *batch, MERGED.loss())
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -49,5 +89,7 @@ def test_trains() -> None:
 
 
 def test_bad_data_says_which_graph_is_missing() -> None:
+    with pytest.raises(ValueError, match=r"no item graph .*'merged'"):
+        MERGED.model(random_shop())
     with pytest.raises(ValueError, match=r"no item graph .*'similar_audio'"):
-        Preset({'similar_audio': 1.0}, {}, l2=0.0, lr=1e-3).build(small_shop())
+        replace(SMALL, graph_weights={'similar_audio': 1.0}).transform()(random_shop())

@@ -10,7 +10,9 @@ from pyg_mmgef.schema import (
     item_modalities,
     item_relations,
     num_users_items,
-    present_features,
+    recorded_fusion,
+    supervision_edges,
+    unique_interactions,
 )
 
 
@@ -64,6 +66,57 @@ class TestInteractions:
             interactions(data)
 
 
+class TestSupervisionEdges:
+    edges = torch.tensor([[0, 1, 2, 1], [3, 0, 1, 2]])
+
+    def test_are_the_train_interactions_where_there_are_no_others(self, data: HeteroData) -> None:
+        assert supervision_edges(data) is data[INTERACTS].edge_index
+
+    def test_are_all_without_labels_or_with_positive_ones(self, data: HeteroData) -> None:
+        data[INTERACTS].edge_label_index = self.edges
+        assert supervision_edges(data) is self.edges
+        data[INTERACTS].edge_label = torch.tensor([1.0, 2.0, 1.0, 1.0])
+        assert supervision_edges(data) is self.edges
+
+    @pytest.mark.parametrize('dtype', [torch.float, torch.long, torch.bool])
+    def test_leave_out_negatives(self, data: HeteroData, dtype: torch.dtype) -> None:
+        data[INTERACTS].edge_label_index = self.edges
+        data[INTERACTS].edge_label = torch.tensor([1, 0, 1, 0]).to(dtype)
+        assert supervision_edges(data).tolist() == [[0, 2], [3, 1]]
+        data[INTERACTS].edge_label = torch.zeros(4, dtype=dtype)
+        assert supervision_edges(data).shape == (2, 0)
+
+    def test_need_no_edge_index(self, data: HeteroData) -> None:
+        del data[INTERACTS].edge_index
+        data[INTERACTS].edge_label_index = self.edges
+        assert supervision_edges(data) is self.edges
+
+    def test_bad_labels_and_ids(self, data: HeteroData) -> None:
+        data[INTERACTS].edge_label_index = self.edges
+        for label in (torch.ones(3), torch.ones(4, 1), [1, 1, 1, 1]):
+            data[INTERACTS].edge_label = label
+            with pytest.raises(ValueError, match=r"'edge_label' must have shape \[4\]"):
+                supervision_edges(data)
+        data[INTERACTS].edge_label_index = self.edges + 1
+        with pytest.raises(ValueError, match="'edge_label_index' holds the user id 3"):
+            supervision_edges(data)
+
+
+class TestUniqueInteractions:
+    def test_are_the_very_tensor_where_nothing_is_repeated(self, data: HeteroData) -> None:
+        edge_index, kept = unique_interactions(data)
+        assert edge_index is data[INTERACTS].edge_index
+        assert kept.tolist() == [0, 1]
+
+    def test_keep_the_first_or_the_earliest(self, data: HeteroData) -> None:
+        data[INTERACTS].edge_index = torch.tensor([[0, 2, 0, 2], [3, 1, 3, 0]], dtype=torch.int32)
+        edge_index, kept = unique_interactions(data)
+        assert kept.tolist() == [0, 1, 3]
+        assert edge_index.tolist() == [[0, 2, 2], [3, 1, 0]]
+        data[INTERACTS].time = torch.tensor([9, 9, 1, 9])
+        assert unique_interactions(data)[1].tolist() == [1, 2, 3]
+
+
 class TestItemGraph:
     def test_edges_and_weights(self, data: HeteroData) -> None:
         data[CO_INTERACTS].edge_index = torch.tensor([[0], [1]])
@@ -105,21 +158,60 @@ class TestModalities:
     def test_none(self, data: HeteroData) -> None:
         assert item_modalities(data) == ({}, {})
 
+    @pytest.mark.parametrize(
+        ('key', 'value', 'found'),
+        [
+            ('x_names', ['a', 'b', 'c', 'd'], 'list'),
+            ('x_dim', 4, 'int'),
+            ('x_image', torch.zeros(4), r'\[4\], torch.float32'),
+            ('x_image', torch.zeros(4, 2, dtype=torch.long), r'\[4, 2\], torch.int64'),
+            ('x', torch.zeros(4, 2, 2), r'\[4, 2, 2\]'),
+        ],
+        ids=str,
+    )
+    def test_only_matrices(self, data: HeteroData, key: str, value: object, found: str) -> None:
+        data['item'][key] = value
+        message = rf"data\['item'\].{key} must be a floating point matrix, .*\(got {found}"
+        for function in (item_modalities,):
+            with pytest.raises(ValueError, match=message):
+                function(data)
+
+    def test_a_row_per_item(self, data: HeteroData) -> None:
+        data['item'].x_image = torch.zeros(3, 2)
+        with pytest.raises(ValueError, match=r"4 items, but its features 'x_image' have 3 rows"):
+            item_modalities(data)
+
+    @pytest.mark.parametrize(
+        'mask', [torch.ones(4), torch.ones(3, dtype=torch.bool), torch.ones(4, 1) > 0, [True] * 4]
+    )
+    def test_masks_are_boolean_vectors(self, data: HeteroData, mask: object) -> None:
+        data['item'].x_image = torch.zeros(4, 2)
+        data['item'].has_image = mask
+        with pytest.raises(ValueError, match=r"data\['item'\].has_image must be a boolean vector"):
+            item_modalities(data)
+
+
+class TestRecordedFusion:
+    def test_none(self, data: HeteroData) -> None:
+        assert recorded_fusion(data) is None
+
+    def test_mode_and_modalities(self, data: HeteroData) -> None:
+        data['item'].fusion = {'mode': 'concat', 'modalities': ['image', 'text']}
+        assert recorded_fusion(data) == ('concat', ['image', 'text'])
+
+    @pytest.mark.parametrize(
+        'record', ['mean', {}, {'mode': 'mean'}, {'mode': ['mean'], 'modalities': ['text']}]
+    )
+    def test_another_form(self, data: HeteroData, record: object) -> None:
+        data['item'].fusion = record
+        with pytest.raises(ValueError, match=r"data\['item'\].fusion must be"):
+            recorded_fusion(data)
+
 
 def test_item_relations_are_those_with_weights(data: HeteroData) -> None:
     assert item_relations(data) == []
     for relation in ('similar', 'bought_after'):
         data['item', relation, 'item'].edge_index = torch.tensor([[0], [1]])
     data['item', 'similar', 'item'].edge_weight = torch.ones(1)
-    data['item', 'taken_by', 'user'].edge_weight = torch.ones(0)
+    data['item', 'bought_by', 'user'].edge_weight = torch.ones(0)
     assert item_relations(data) == ['similar']
-
-
-def test_present_features_are_zero_where_missing(data: HeteroData) -> None:
-    data['item'].x_image = torch.ones(4, 2)
-    data['item'].x_text = torch.ones(4, 3)
-    data['item'].has_image = torch.tensor([True, False, True, False])
-    found = present_features(data)
-    assert found['image'][:, 0].tolist() == [1.0, 0.0, 1.0, 0.0]
-    assert found['text'] is data['item'].x_text
-    assert data['item'].x_image.eq(1).all()

@@ -117,7 +117,16 @@ MMGEF_ABLATIONS: dict[str, Options] = {
     'lambda-1': {'skip_weight': 1.0},
 }
 BOTH = ('similar', 'co_interacts')
-MERGED_GRAPH: Options = {**MERGED.model, 'graphs': {'merge': dict(MERGED.graph_weights)}}
+MERGED_GRAPH: Options = {
+    'item_graphs': ('merged',),
+    'item_input': 'id',
+    'skip_weight': 1.0,
+    'num_item_layers': MERGED.num_item_layers,
+    'embedding_dim': MERGED.embedding_dim,
+    'edge_dropout': MERGED.edge_dropout,
+    'normalize_item': False,
+    'graphs': {'merge': dict(MERGED.graph_weights)},
+}
 PRESET: Options = {**MERGED_GRAPH, 'lr': MERGED.lr, 'l2': MERGED.l2}
 
 CONTESTANTS: dict[str, Contestant] = {
@@ -181,7 +190,7 @@ CONTESTANTS: dict[str, Contestant] = {
         'MMGEF',
         MERGED_GRAPH,
         {**COMMON, **GRAPH_DROPOUT},
-        {'lr': MERGED.lr, 'l2': MERGED.l2, 'edge_dropout': MERGED.model['edge_dropout']},
+        {'lr': MERGED.lr, 'l2': MERGED.l2, 'edge_dropout': MERGED.edge_dropout},
         needs='graphs',
     ),
     'MM-GEF, preset': Contestant(

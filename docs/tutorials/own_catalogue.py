@@ -160,8 +160,7 @@ for epoch in range(25):
     model.train()
     model.start_epoch(train, epoch)
     for users, items, negatives in loader:
-        z_user, z_item = model(train, users, torch.stack([items, negatives]))
-        loss = loss_fn(z_user, *z_item)
+        loss = model.loss(train, users, items, negatives, loss_fn)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

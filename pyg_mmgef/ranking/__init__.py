@@ -1,6 +1,13 @@
-"""Full ranking: how good it is, and what it recommends."""
+"""Full ranking: its metrics, and the items it recommends."""
 
 from pyg_mmgef.ranking.evaluate import evaluate_ranking, per_user_metrics
+from pyg_mmgef.ranking.new_interactions import new_interactions
 from pyg_mmgef.ranking.recommend import Recommendations, recommend
 
-__all__ = ['Recommendations', 'evaluate_ranking', 'per_user_metrics', 'recommend']
+__all__ = [
+    'Recommendations',
+    'evaluate_ranking',
+    'new_interactions',
+    'per_user_metrics',
+    'recommend',
+]

@@ -1,11 +1,36 @@
-"""What may be ranked: embeddings, candidates and pairs, checked."""
+"""Checked inputs of a ranking: embeddings, candidates, cut-offs and pairs."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from pyg_mmgef.validate import check_edge_index, check_finite, check_ids
+from pyg_mmgef.validate import check_edge_index, check_finite, check_ids, check_positive
 
-__all__ = ['candidate_items', 'check_embeddings', 'pair_keys']
+__all__ = ['candidate_items', 'check_embeddings', 'checked_cutoffs', 'pair_keys']
+
+
+def checked_cutoffs(k: int | Sequence[int], num_items: int | None = None) -> tuple[int, ...]:
+    """Return the cut-offs of a ranking.
+
+    Args:
+        k: One cut-off or several.
+        num_items: Number of items to rank, which bounds them; :obj:`None` if it isn't known yet.
+            (default: :obj:`None`)
+
+    Raises:
+        ValueError: If there is none, or one isn't a positive integer or exceeds the bound.
+    """
+    cutoffs = tuple(k) if isinstance(k, Sequence) else (k,)
+    for cutoff in cutoffs:
+        check_positive('k', cutoff)
+    if not cutoffs:
+        raise ValueError("'k' is empty; name at least one cut-off")
+    if num_items is not None and max(cutoffs) > num_items:
+        raise ValueError(
+            f"'k' must lie in [1, {num_items}], the items to rank (got {k}); pass smaller cut-offs"
+        )
+    return cutoffs
 
 
 def check_embeddings(z_user: Tensor, z_item: Tensor) -> None:
@@ -39,7 +64,7 @@ def _check_entries(name: str, z: Tensor) -> None:
     """Raise unless the entries of a CSR matrix are finite and inside of it."""
     check_ids(name, z.col_indices(), z.size(1), 'column')
     row = torch.repeat_interleave(z.crow_indices().diff())
-    # Zero times what isn't finite isn't a number, so that this has a row per row of the matrix.
+    # Zero times a value that isn't finite is NaN, so each bad row of the matrix gives a bad sum.
     check_finite(name, z.values().new_zeros(z.size(0)).index_add_(0, row, z.values() * 0))
 
 
@@ -69,5 +94,5 @@ def pair_keys(name: str, pairs: Tensor | None, z_user: Tensor, z_item: Tensor) -
     check_edge_index(name, pairs, (z_user.size(0), num_items), ('user', 'item'))
     user, item = pairs.to(z_user.device).long()
     key = user * num_items + item
-    # What a split made is in order, and to see that is many times faster than to sort it.
+    # A split keeps the order of sorted data, and checking that is many times faster than sorting.
     return key if bool((key[1:] >= key[:-1]).all()) else key.sort().values

@@ -3,10 +3,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pyg_mmgef.ranking._inputs import candidate_items, check_embeddings, pair_keys
+from pyg_mmgef.ranking._inputs import (
+    candidate_items,
+    check_embeddings,
+    checked_cutoffs,
+    pair_keys,
+)
 from pyg_mmgef.ranking.metrics import METRICS, ranking_metrics
 from pyg_mmgef.ranking.scoring import top_items
-from pyg_mmgef.validate import check_choice, check_positive
+from pyg_mmgef.validate import check_choice
 
 __all__ = ['evaluate_ranking', 'per_user_metrics']
 
@@ -25,12 +30,12 @@ def evaluate_ranking(
     candidates: Tensor | None = None,
     batch_size: int = 2048,
 ) -> dict[str, float]:
-    r"""Rank all items for every user with a held-out item, and say how well.
+    r"""Return the mean metrics of ranking all items for every user with a held-out item.
 
     The score of an item is :math:`\mathbf{z}_u^{\top} \mathbf{z}_i`. The metrics are those of PyG's
     :class:`~torch_geometric.metrics.LinkPredRecall`, ``LinkPredPrecision`` and so on with binary
     relevance, averaged over the users of :obj:`target`: the full-ranking protocol of LightGCN and
-    MMRec. :func:`per_user_metrics` returns what is averaged here.
+    MMRec. :func:`per_user_metrics` returns the values of each user.
 
     Args:
         z_user: User embeddings, dense or a sparse CSR tensor. Shape: ``[num_users, channels]``.
@@ -91,7 +96,7 @@ def per_user_metrics(
     values are paired.
 
     Args:
-        z_user: As the other arguments, see :func:`evaluate_ranking`.
+        z_user: As all arguments, see :func:`evaluate_ranking`.
         z_item: See there.
         target: See there.
         exclude: See there. (default: :obj:`None`)
@@ -119,12 +124,8 @@ def per_user_metrics(
         True
     """
     check_embeddings(z_user, z_item)
-    cutoffs = tuple(k) if isinstance(k, Sequence) else (k,)
     candidates = candidate_items(candidates, z_item)
-    for cutoff in cutoffs:
-        check_positive('k', cutoff)
-    if not cutoffs or max(cutoffs) > candidates.numel():
-        raise ValueError(f"'k' must lie in [1, {candidates.numel()}], the items to rank (got {k})")
+    cutoffs = checked_cutoffs(k, candidates.numel())
     names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
     if not names:
         raise ValueError(f"'metrics' is empty; choose from {', '.join(map(repr, METRICS))}")
@@ -144,7 +145,7 @@ def per_user_metrics(
 
 
 def _hits(item: Tensor, target: Tensor, num_targets: Tensor) -> Tensor:
-    """Return which items of each row are targets, those of one row following those of another."""
+    """Return which items of each row are targets; ``target`` lists them row by row."""
     row = torch.arange(len(item), device=item.device).repeat_interleave(num_targets)
     hit = torch.zeros_like(item, dtype=torch.bool)
     for part, wanted in zip(row.split(BLOCK_TARGETS), target.split(BLOCK_TARGETS), strict=True):
@@ -161,7 +162,8 @@ def _check_findable(wanted: Tensor, excluded: Tensor, candidates: Tensor, num_it
     if overlap > 0:
         raise ValueError(
             f"'target' and 'exclude' share {overlap} interactions, which could "
-            'never be ranked; held-out interactions must not be part of train'
+            'never be ranked; held-out interactions must not be part of train, so pass '
+            'new_interactions(target, exclude)'
         )
     missing = int((~_is_in(wanted % num_items, candidates)).sum())
     if missing > 0:

@@ -1,4 +1,4 @@
-"""Measures of a ranking, user by user, from the places at which the targets were found."""
+"""Metrics of a ranking for each user, from the ranks at which the targets were found."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,7 +12,7 @@ __all__ = ['METRICS', 'ranking_metrics']
 def ranking_metrics(
     hit: Tensor, num_targets: Tensor, k: Sequence[int], metrics: Sequence[str]
 ) -> dict[str, Tensor]:
-    r"""Return measures of the rankings of some users.
+    r"""Return metrics of the rankings of some users.
 
     With :math:`h_r = 1` if the item at rank :math:`r` is a target and 0 otherwise, and :math:`n`
     the user's number of targets, they are at the cut-off :math:`k`
@@ -37,7 +37,7 @@ def ranking_metrics(
         metrics: Some of the names in :obj:`METRICS`.
 
     Returns:
-        The measures by name, such as ``'recall@20'``, float32, each of shape ``[num_users]``.
+        The metrics by name, such as ``'recall@20'``, float32, each of shape ``[num_users]``.
 
     Example:
         >>> hit = torch.tensor([[True, False, False], [False, False, True]])

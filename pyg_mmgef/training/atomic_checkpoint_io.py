@@ -10,9 +10,10 @@ __all__ = ['AtomicCheckpointIO']
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and renames it, so that a kill leaves the old one whole.
+    """Lightning plugin that writes checkpoints atomically: a kill leaves the previous one whole.
 
-    Lightning's own plugin writes to the folder for temporary files and moves the result. Where that
+    A checkpoint is written to a temporary file in its folder, which is then renamed. Lightning's
+    own plugin writes to the system's folder for temporary files and moves the result. Where that
     folder is on another file system, moving is copying over the previous checkpoint. Pass it to a
     trainer as ``Trainer(plugins=AtomicCheckpointIO())``; :func:`make_trainer` does.
     """

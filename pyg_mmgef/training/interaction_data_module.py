@@ -7,18 +7,19 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.loader import TripletLoader
-from pyg_mmgef.schema import INTERACTS, interaction_edges
+from pyg_mmgef.schema import INTERACTS, interaction_edges, supervision_edges
 
 __all__ = ['InteractionDataModule']
 
 
 class InteractionDataModule(LightningDataModule):
-    """The parts of a split shop, for a :class:`RankingModule`.
+    """The train, validation and test parts of a shop, for a :class:`RankingModule`.
 
     Training visits the triplets of :class:`~pyg_mmgef.loader.TripletLoader`; with several devices
     each gets its share of every batch. Validation and test each see their part as a whole, once.
-    The parts are moved to the trainer's device once, not batch by batch; those passed in stay
-    where they are. A checkpoint holds the state of the loader's generator.
+    Held-out interactions are those of ``edge_label_index`` with a positive ``edge_label`` (all, if
+    there are no labels). The parts are copied to the trainer's device once, not batch by batch;
+    those passed in don't change. A checkpoint holds the state of the loader's generator.
 
     Args:
         train: The train graph, the only one that a model sees.
@@ -27,12 +28,13 @@ class InteractionDataModule(LightningDataModule):
         test: The test part, likewise. (default: :obj:`None`)
         batch_size: Triplets per batch, of all devices together. (default: ``2048``)
         num_negatives: Negatives per positive. (default: ``1``)
-        shared_negatives: Draw the negatives once per batch. (default: :obj:`False`)
+        shared_negatives: Sample the negatives once per batch. (default: :obj:`False`)
         negatives_from: ``'warm'`` or ``'all'`` items. (default: ``'warm'``)
-        popularity: The exponent of an item's popularity in the draw of negatives.
+        popularity: The exponent of an item's popularity in sampling negatives.
             (default: ``0.0``)
-        uniform_users: Draw the users of the triplets uniformly, rather than visit every interaction
-            once. (default: :obj:`False`)
+        uniform_users: Sample the users of the triplets uniformly, rather than visit every
+            interaction once. (default: :obj:`False`)
+        drop_last: Leave out a last batch that isn't full. (default: :obj:`False`)
         seed: Seed of the order and the negatives. (default: ``0``)
 
     Raises:
@@ -51,6 +53,7 @@ class InteractionDataModule(LightningDataModule):
         negatives_from: str = 'warm',
         popularity: float = 0.0,
         uniform_users: bool = False,
+        drop_last: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -68,6 +71,7 @@ class InteractionDataModule(LightningDataModule):
         self.negatives_from = negatives_from
         self.popularity = popularity
         self.uniform_users = uniform_users
+        self.drop_last = drop_last
         self.seed = seed
         self._loader: TripletLoader | None = None
 
@@ -89,6 +93,7 @@ class InteractionDataModule(LightningDataModule):
                 negatives_from=self.negatives_from,
                 popularity=self.popularity,
                 uniform_users=self.uniform_users,
+                drop_last=self.drop_last,
                 generator=torch.Generator().manual_seed(self.seed),
                 num_replicas=self.trainer.world_size,
                 rank=self.trainer.global_rank,
@@ -101,17 +106,17 @@ class InteractionDataModule(LightningDataModule):
 
     def val_dataloader(self) -> Tensor | list[Tensor]:
         """Return the validation interactions as the only batch. Shape: ``[1, 2, E]``."""
-        return [] if self.val is None else self.val[INTERACTS].edge_label_index[None]
+        return [] if self.val is None else supervision_edges(self.val)[None]
 
     def test_dataloader(self) -> Tensor | list[Tensor]:
         """Return the test interactions as the only batch. Shape: ``[1, 2, E]``."""
-        return [] if self.test is None else self.test[INTERACTS].edge_label_index[None]
+        return [] if self.test is None else supervision_edges(self.test)[None]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the loader, for a checkpoint."""
         return {} if self._loader is None else self._loader.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the state of the loader from a checkpoint; without training there is no loader."""
+        """Restore the loader from a checkpoint; without training there is no loader."""
         if self._loader is not None:
             self._loader.load_state_dict(state_dict)

@@ -9,14 +9,16 @@ from torch.optim import Adam, Optimizer
 
 from pyg_mmgef.nn import BPRLoss, Recommender
 from pyg_mmgef.ranking import evaluate_ranking
-from pyg_mmgef.schema import INTERACTS
+from pyg_mmgef.ranking._inputs import checked_cutoffs
+from pyg_mmgef.schema import INTERACTS, num_users_items, supervision_edges
 from pyg_mmgef.training.interaction_data_module import InteractionDataModule
+from pyg_mmgef.validate import check_positive
 
 __all__ = ['RankingModule']
 
 
 class RankingModule(LightningModule):
-    r"""Any model of this package as a Lightning module, trained on triplets, judged by ranking.
+    r"""Lightning module of any model of this package: trained on triplets, evaluated by ranking.
 
     A step computes the embeddings of its batch alone, where the model's loss reads no others.
     Validation and test compute all embeddings once and rank all items for every user with a
@@ -37,7 +39,8 @@ class RankingModule(LightningModule):
         k: Cut-offs of the metrics. (default: ``(10, 20)``)
 
     Raises:
-        ValueError: If ``lr`` isn't positive, or the trainer has no :class:`InteractionDataModule`.
+        ValueError: If ``lr`` isn't positive, the trainer has no :class:`InteractionDataModule`,
+            or, before training starts, a cut-off exceeds the number of items.
     """
 
     def __init__(
@@ -46,15 +49,14 @@ class RankingModule(LightningModule):
         loss: Module | None = None,
         *,
         lr: float = 1e-3,
-        k: Sequence[int] = (10, 20),
+        k: int | Sequence[int] = (10, 20),
     ) -> None:
         super().__init__()
-        if not lr > 0:
-            raise ValueError(f"'lr' must be positive (got {lr})")
+        check_positive('lr', lr, integer=False)
         self.model = model
         self.loss = BPRLoss() if loss is None else loss
         self.lr = lr
-        self.k = tuple(k)
+        self.k = checked_cutoffs(k)
         self._rng_state: dict[str, Tensor] = {}
         self._loss_sum: float | Tensor = 0.0
         self._num_steps = 0
@@ -70,13 +72,15 @@ class RankingModule(LightningModule):
         return data
 
     def setup(self, stage: str) -> None:
-        """Check that the trainer has the data, and forget what an earlier run has left."""
+        """Check the data and the cut-offs, and reset the state of an earlier run."""
         self._rng_state = {}
         self._loss_sum, self._num_steps = 0.0, 0
-        _ = self._data
+        data = self._data
+        if data.val is not None or data.test is not None:
+            checked_cutoffs(self.k, num_users_items(data.train)[1])
 
     def on_train_start(self) -> None:
-        """Go on where the checkpoint was written; a run that early stopping ended stays ended."""
+        """Restore the random state of a checkpoint; a run that early stopping ended stays ended."""
         if self._rng_state:
             torch.set_rng_state(self._rng_state['cpu'])
             if self.device.type == 'cuda':
@@ -85,7 +89,7 @@ class RankingModule(LightningModule):
             self.trainer.should_stop = True
 
     def on_train_epoch_start(self) -> None:
-        """Let the model do what is due before an epoch."""
+        """Call the model's ``start_epoch``."""
         self.model.start_epoch(self._data.train, self.current_epoch)
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> Tensor:
@@ -114,7 +118,7 @@ class RankingModule(LightningModule):
         """Rank for the users of the test part."""
         seen = [self._data.train[INTERACTS].edge_index]
         if self._data.val is not None:
-            seen.append(self._data.val[INTERACTS].edge_label_index)
+            seen.append(supervision_edges(self._data.val))
         self._evaluate('test', target, torch.cat(seen, dim=1))
 
     def configure_optimizers(self) -> Optimizer:
@@ -122,7 +126,7 @@ class RankingModule(LightningModule):
         return Adam(self.parameters(), lr=self.lr, fused=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store torch's random state, which dropout draws from."""
+        """Store torch's random state, which dropout uses."""
         checkpoint['rng_state'] = {'cpu': torch.get_rng_state()}
         if self.device.type == 'cuda':
             checkpoint['rng_state']['cuda'] = torch.cuda.get_rng_state(self.device)

@@ -18,7 +18,7 @@ def make_trainer(
     patience: int = 20,
     **kwargs: Any,
 ) -> Trainer:
-    """Return a Lightning trainer that stops early, can be interrupted, and costs little per step.
+    """Return a Lightning trainer with early stopping, exact resume and little cost per step.
 
     It is a plain :class:`lightning.pytorch.Trainer` with Lightning's own callbacks and loggers:
 
@@ -27,8 +27,8 @@ def make_trainer(
     - ``checkpoints/best.ckpt`` for the best epoch, and early stopping.
     - ``csv/version_N/metrics.csv`` and ``tensorboard/version_N``, a new version for every start;
       an epoch that was interrupted and trained again has equal rows in both.
-    - A progress bar that is drawn every 20 steps. Nothing is logged step by step, and there is no
-      trial validation before training.
+    - A progress bar that is refreshed every 20 steps. Nothing is logged step by step, and there is
+      no trial validation before training.
 
     Args:
         folder: Where everything is written.
@@ -38,33 +38,17 @@ def make_trainer(
             (default: ``'val_recall@20'``)
         patience: Validations without improvement until training stops. (default: ``20``)
         **kwargs: Arguments of :class:`lightning.pytorch.Trainer`, such as ``devices`` or
-            ``precision``. ``callbacks`` are added to those above; others replace what is set here.
+            ``precision``. ``callbacks``, one or a list, are added to those above; others replace
+            what is set here. ``enable_checkpointing=False`` leaves out both checkpoints.
 
     Returns:
         The trainer.
     """
-    checkpoints = Path(folder) / 'checkpoints'
     callbacks: list[Callback] = []
     if monitor is not None:
-        callbacks += [
-            EarlyStopping(monitor, mode='max', patience=patience),
-            ModelCheckpoint(
-                checkpoints,
-                filename='best',
-                monitor=monitor,
-                mode='max',
-                enable_version_counter=False,
-            ),
-        ]
-    # `save_last=True` of the callback above would write only in epochs that are the best so far.
-    callbacks.append(
-        ModelCheckpoint(
-            checkpoints,
-            filename='last',
-            enable_version_counter=False,
-            save_on_train_epoch_end=True,
-        )
-    )
+        callbacks.append(EarlyStopping(monitor, mode='max', patience=patience))
+    if kwargs.get('enable_checkpointing', True):
+        callbacks += _checkpoints(Path(folder) / 'checkpoints', monitor)
     if kwargs.get('enable_progress_bar', True):
         callbacks.append(TQDMProgressBar(refresh_rate=20))
     if 'logger' not in kwargs:
@@ -80,5 +64,21 @@ def make_trainer(
         'plugins': AtomicCheckpointIO(),
         'use_distributed_sampler': False,
     }
-    callbacks += kwargs.pop('callbacks', ())
+    more = kwargs.pop('callbacks', None) or []
+    callbacks += [more] if isinstance(more, Callback) else more
     return Trainer(max_epochs=max_epochs, callbacks=callbacks, **(defaults | kwargs))
+
+
+def _checkpoints(folder: Path, monitor: str | None) -> list[Callback]:
+    best: list[Callback] = []
+    if monitor is not None:
+        best = [
+            ModelCheckpoint(
+                folder, filename='best', monitor=monitor, mode='max', enable_version_counter=False
+            )
+        ]
+    # `save_last=True` of the callback above would write only in epochs that are the best so far.
+    last = ModelCheckpoint(
+        folder, filename='last', enable_version_counter=False, save_on_train_epoch_end=True
+    )
+    return [*best, last]

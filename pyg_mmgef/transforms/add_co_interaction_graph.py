@@ -5,6 +5,8 @@ from torch_geometric.transforms import BaseTransform
 from pyg_mmgef.graph.co_interaction import WEIGHTINGS, co_interaction_graph
 from pyg_mmgef.graph.weights import symmetric_normalize
 from pyg_mmgef.schema import CO_INTERACTS, interactions, num_users_items
+from pyg_mmgef.transforms._describe import describe
+from pyg_mmgef.transforms._store_graph import store_graph
 from pyg_mmgef.validate import check_choice, check_positive
 
 __all__ = ['AddCoInteractionGraph']
@@ -15,13 +17,16 @@ class AddCoInteractionGraph(BaseTransform):
     r"""Add the collaborative item graph: items that share users (item-user-item).
 
     Built from ``data['user', 'interacts', 'item'].edge_index`` alone, so apply it to the *train*
-    part of a split; see :func:`~pyg_mmgef.graph.co_interaction_graph`. The graph becomes
-    ``data['item', 'co_interacts', 'item']``, normalised to
+    part of a split; see :func:`~pyg_mmgef.graph.co_interaction_graph`. The graph is normalised to
     :math:`\mathbf{D}^{-1/2} \mathbf{C} \mathbf{D}^{-1/2}`. MM-GEF's second item graph
     (`arXiv 2308.07222 <https://arxiv.org/abs/2308.07222>`_).
 
     Args:
         k: Neighbours kept per item. (default: ``10``)
+        relation: The graph becomes ``data['item', relation, 'item']``, in the place of one that
+            was there. It must begin with ``'co_interacts'``: the splits refuse data with such a
+            graph, which would carry held-out interactions into train.
+            (default: ``'co_interacts'``)
         weighting: ``'cosine'``, ``'jaccard'``, ``'lift'``, ``'raw'`` or ``'lightgcn'``.
             (default: ``'cosine'``)
         min_count: Users that two items must share to be connected; see
@@ -34,13 +39,14 @@ class AddCoInteractionGraph(BaseTransform):
         verbose: Show a progress bar. (default: :obj:`False`)
 
     Raises:
-        ValueError: If an option is unknown, or the data has no interactions.
+        ValueError: If an option is unknown or out of range, or the data has no interactions.
     """
 
     def __init__(
         self,
         k: int = 10,
         *,
+        relation: str = 'co_interacts',
         weighting: str = 'cosine',
         min_count: int = 1,
         max_activity: int | None = None,
@@ -56,7 +62,13 @@ class AddCoInteractionGraph(BaseTransform):
             if value is not None:
                 check_positive(name, value)
         check_choice('weighting', weighting, WEIGHTINGS)
+        if not relation.startswith(CO_INTERACTS[1]):
+            raise ValueError(
+                f"'relation' must begin with {CO_INTERACTS[1]!r}, so that the splits recognise a "
+                f'graph that was built from interactions (got {relation!r})'
+            )
         self.k = k
+        self.relation = relation
         self.weighting = weighting
         self.min_count = min_count
         self.max_activity = max_activity
@@ -82,9 +94,7 @@ class AddCoInteractionGraph(BaseTransform):
         )
         if self.normalize:
             edge_weight = symmetric_normalize(edge_index, edge_weight, num_items)
-        data[CO_INTERACTS].edge_index = edge_index
-        data[CO_INTERACTS].edge_weight = edge_weight
-        return data
+        return store_graph(data, self.relation, (edge_index, edge_weight))
 
     def __repr__(self) -> str:
-        return f'{self.__class__.__name__}(k={self.k}, weighting={self.weighting!r})'
+        return describe(self)

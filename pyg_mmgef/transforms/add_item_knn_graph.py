@@ -6,6 +6,8 @@ from torch_geometric.transforms import BaseTransform
 from pyg_mmgef.graph.knn import check_knn_options, knn_graph
 from pyg_mmgef.graph.weights import normalize_similarity
 from pyg_mmgef.schema import ITEM
+from pyg_mmgef.transforms._describe import describe
+from pyg_mmgef.transforms._store_graph import store_graph
 
 __all__ = ['AddItemKNNGraph']
 
@@ -23,7 +25,8 @@ class AddItemKNNGraph(BaseTransform):
     Args:
         k: Number of neighbours of an item. (default: ``10``)
         attr: The item features to compare. (default: ``'x'``)
-        relation: The graph becomes ``data['item', relation, 'item']``. (default: ``'similar'``)
+        relation: The graph becomes ``data['item', relation, 'item']``, in the place of one that
+            was there. (default: ``'similar'``)
         metric: See :func:`~pyg_mmgef.graph.knn_graph`. (default: ``'cosine'``)
         backend: See :func:`~pyg_mmgef.graph.knn_graph`. (default: ``'auto'``)
         recall: Share of the true neighbours that must be found; see
@@ -79,9 +82,10 @@ class AddItemKNNGraph(BaseTransform):
     def forward(self, data: HeteroData) -> HeteroData:
         """Add ``edge_index`` and ``edge_weight`` of the graph."""
         if self.attr not in data[ITEM]:
+            found = sorted(key for key in data[ITEM] if key == 'x' or key.startswith('x_'))
             raise ValueError(
-                f"data['item'] has no features {self.attr!r} (found {sorted(data[ITEM].keys())}); "
-                "FuseModalities() sets 'x'"
+                f"data['item'] has no features {self.attr!r} (found {found}); FuseModalities() "
+                "sets 'x'"
             )
         x = data[ITEM][self.attr]
         edge_index, edge_weight = knn_graph(
@@ -98,9 +102,7 @@ class AddItemKNNGraph(BaseTransform):
         )
         if self.normalize:
             edge_index, edge_weight = normalize_similarity(edge_index, edge_weight, x.size(0))
-        data[ITEM, self.relation, ITEM].edge_index = edge_index
-        data[ITEM, self.relation, ITEM].edge_weight = edge_weight
-        return data
+        return store_graph(data, self.relation, (edge_index, edge_weight))
 
     def __repr__(self) -> str:
-        return f'{self.__class__.__name__}(k={self.k}, {self.attr!r} -> {self.relation!r})'
+        return describe(self)

@@ -1,9 +1,12 @@
+from collections.abc import Sequence
+
 from torch_geometric.data import HeteroData
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
 from pyg_mmgef.nn.fusion.early_fusion import concat_fusion, mean_fusion
 from pyg_mmgef.schema import ITEM, item_modalities
+from pyg_mmgef.transforms._describe import describe
 from pyg_mmgef.validate import check_choice, check_finite
 
 __all__ = ['FuseModalities']
@@ -22,25 +25,31 @@ class FuseModalities(BaseTransform):
     MM-GEF's early fusion (`arXiv 2308.07222 <https://arxiv.org/abs/2308.07222>`_), which respects
     the masks ``has_<modality>``; see :func:`~pyg_mmgef.nn.fusion.mean_fusion` and, for encoders
     that share no space, :func:`~pyg_mmgef.nn.fusion.concat_fusion`. Learned fusions live in
-    :class:`~pyg_mmgef.nn.EarlyFusion`.
+    :class:`~pyg_mmgef.nn.EarlyFusion`. What was fused is recorded as ``data['item'].fusion``, a
+    dictionary with the keys ``'mode'`` and ``'modalities'``, so that a model can do the same.
 
     Args:
         fusion: ``'mean'`` or ``'concat'``. (default: ``'mean'``)
-        modalities: The modalities to fuse; :obj:`None` takes all that the data has.
-            (default: :obj:`None`)
+        modalities: The modalities to fuse, in this order; :obj:`None` means all that the data
+            has. (default: :obj:`None`)
 
     Raises:
-        ValueError: If :obj:`fusion` is unknown, a modality is missing, features aren't finite, or
-            widths differ for ``'mean'``.
+        ValueError: If :obj:`fusion` is unknown, :obj:`modalities` is empty or a single string, a
+            modality is missing, features aren't finite, or widths differ for ``'mean'``.
     """
 
-    def __init__(self, fusion: str = 'mean', modalities: tuple[str, ...] | None = None) -> None:
+    def __init__(self, fusion: str = 'mean', modalities: Sequence[str] | None = None) -> None:
         check_choice('fusion', fusion, tuple(FUSIONS))
+        if modalities is not None and (isinstance(modalities, str) or len(modalities) == 0):
+            raise ValueError(
+                f"'modalities' must be names such as ('image', 'text') (got {modalities!r}); "
+                'None fuses all'
+            )
         self.fusion = fusion
-        self.modalities = modalities
+        self.modalities = None if modalities is None else tuple(dict.fromkeys(modalities))
 
     def forward(self, data: HeteroData) -> HeteroData:
-        """Set ``data['item'].x``."""
+        """Set ``data['item'].x`` and ``data['item'].fusion``."""
         x, has = item_modalities(data)
         names = self.modalities or tuple(x)
         missing = [name for name in names if name not in x]
@@ -52,7 +61,8 @@ class FuseModalities(BaseTransform):
         for name in names:
             check_finite(f'x_{name}', x[name])
         data[ITEM].x = FUSIONS[self.fusion]({name: x[name] for name in names}, has)
+        data[ITEM].fusion = {'mode': self.fusion, 'modalities': list(names)}
         return data
 
     def __repr__(self) -> str:
-        return f'{self.__class__.__name__}({self.fusion!r})'
+        return describe(self)

@@ -5,7 +5,9 @@ from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
 from pyg_mmgef.graph.weights import merge_graphs
-from pyg_mmgef.schema import ITEM, item_graph, num_users_items
+from pyg_mmgef.schema import item_graph, num_users_items
+from pyg_mmgef.transforms._describe import describe
+from pyg_mmgef.transforms._store_graph import store_graph
 from pyg_mmgef.validate import check_graph_weights
 
 __all__ = ['MergeItemGraphs']
@@ -54,13 +56,8 @@ class MergeItemGraphs(BaseTransform):
         """Set ``data['item', relation, 'item']``."""
         _, num_items = num_users_items(data)
         graphs = [item_graph(data, relation) for relation in self.weights]
-        edge_index, edge_weight = merge_graphs(graphs, list(self.weights.values()), num_items)
-        edge_type = (ITEM, self.relation, ITEM)
-        if edge_type in data.edge_types:
-            del data[edge_type]
-        data[edge_type].edge_index = edge_index
-        data[edge_type].edge_weight = edge_weight
-        return data
+        merged = merge_graphs(graphs, list(self.weights.values()), num_items)
+        return store_graph(data, self.relation, merged)
 
     def __repr__(self) -> str:
-        return f'{self.__class__.__name__}({self.weights} -> {self.relation!r})'
+        return describe(self)

@@ -4,7 +4,9 @@ from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
 from pyg_mmgef.schema import num_users_items
-from pyg_mmgef.transforms.splitting import Split, select_parts, unique_interactions
+from pyg_mmgef.transforms._describe import describe
+from pyg_mmgef.transforms._splitting import Split, interactions_to_split, select_parts
+from pyg_mmgef.validate import check_fraction
 
 __all__ = ['SplitColdItems']
 
@@ -13,7 +15,7 @@ __all__ = ['SplitColdItems']
 class SplitColdItems(BaseTransform):
     r"""Make a share of the items cold: all their interactions are held out.
 
-    Of the items that have interactions, :math:`\mathrm{round}(r \cdot n)` are drawn; one half of
+    Of the items that have interactions, :math:`\mathrm{round}(r \cdot n)` become cold; one half of
     them (the smaller, for an odd number) with all its interactions is for validation, the other
     for test. Returns three :class:`~torch_geometric.data.HeteroData` which all propagate over the
     edges of the remaining items, and have the edges of their own items as ``edge_label_index``.
@@ -29,7 +31,7 @@ class SplitColdItems(BaseTransform):
 
     Args:
         ratio: Share of the items to make cold. (default: ``0.2``)
-        seed: Seed of the draw. (default: ``0``)
+        seed: Seed of the choice of items. (default: ``0``)
 
     Raises:
         ValueError: If :obj:`ratio` isn't in (0, 1), fewer than two items or all of them would be
@@ -37,14 +39,13 @@ class SplitColdItems(BaseTransform):
     """
 
     def __init__(self, ratio: float = 0.2, seed: int = 0) -> None:
-        if not 0 < ratio < 1:
-            raise ValueError(f"'ratio' must lie in (0, 1) (got {ratio})")
+        check_fraction('ratio', ratio, '(0, 1)')
         self.ratio = ratio
         self.seed = seed
 
     def forward(self, data: HeteroData) -> Split:
         """Return the train, validation and test data."""
-        edge_index, kept = unique_interactions(data)
+        edge_index, kept = interactions_to_split(data)
         item = edge_index[1].cpu()
         warm = item.unique()
         num_cold = round(self.ratio * warm.numel())
@@ -61,4 +62,4 @@ class SplitColdItems(BaseTransform):
         return select_parts(data, kept, part_of_item[item].to(kept.device))
 
     def __repr__(self) -> str:
-        return f'{self.__class__.__name__}({self.ratio}, seed={self.seed})'
+        return describe(self)

@@ -5,7 +5,8 @@ from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
 from pyg_mmgef.schema import INTERACTS
-from pyg_mmgef.transforms.splitting import Split, select_parts, unique_interactions
+from pyg_mmgef.transforms._describe import describe
+from pyg_mmgef.transforms._splitting import Split, interactions_to_split, select_parts
 from pyg_mmgef.validate import check_choice
 
 __all__ = ['SplitInteractions']
@@ -61,7 +62,7 @@ class SplitInteractions(BaseTransform):
 
     def forward(self, data: HeteroData) -> Split:
         """Return the train, validation and test data."""
-        edge_index, kept = unique_interactions(data)
+        edge_index, kept = interactions_to_split(data)
         user = edge_index[0].cpu()
         count = torch.bincount(user)
         order = self._order(data, kept)
@@ -100,6 +101,4 @@ class SplitInteractions(BaseTransform):
         return num_val, num_test
 
     def __repr__(self) -> str:
-        if self.strategy == 'leave_last_out':
-            return f'{self.__class__.__name__}({self.strategy!r})'
-        return f'{self.__class__.__name__}({self.ratios}, {self.strategy!r}, seed={self.seed})'
+        return describe(self)

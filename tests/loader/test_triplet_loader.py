@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch_geometric.data import HeteroData
+from torch_geometric.transforms import RandomLinkSplit
 
 from pyg_mmgef.loader import TripletLoader, triplet_loader
 from pyg_mmgef.nn import BPRLoss
@@ -60,6 +61,23 @@ def test_every_interaction_once_per_epoch(shuffle: bool, batch_size: int) -> Non
         users, items, negatives = epoch(loader)
         assert users.shape == items.shape == negatives.shape == (pairs.size(1),)
         assert sorted(zip(users.tolist(), items.tolist(), strict=True)) == sorted(as_set(pairs))
+
+
+def test_negatives_of_random_link_split_are_no_positives() -> None:
+    """By default it puts as many sampled negatives into the supervision edges, labelled zero."""
+    pairs = random_pairs(30, 25)
+    split = RandomLinkSplit(0.1, 0.1, edge_types=[('user', 'interacts', 'item')])
+    train, _, _ = split(shop(pairs, 30, 25))
+    edges = train['user', 'interacts', 'item']
+    is_positive = edges.edge_label > 0
+    assert int(is_positive.sum()) == int((~is_positive).sum())
+    loader = TripletLoader(train, 64, num_negatives=40, negatives_from='all')
+    users, items, negatives = epoch(loader)
+    assert torch.equal(torch.stack([users, items]), edges.edge_label_index[:, is_positive])
+    sampled = torch.stack([users[:, None].expand_as(negatives), negatives]).flatten(1)
+    # An item that the split sampled as a negative may be a negative here, too.
+    assert as_set(sampled) & as_set(edges.edge_label_index[:, ~is_positive])
+    assert not as_set(sampled) & as_set(edges.edge_index)
 
 
 def test_order_without_and_with_shuffle() -> None:
@@ -251,7 +269,7 @@ def test_a_number_just_below_one_stays_inside(monkeypatch: pytest.MonkeyPatch) -
         loader = TripletLoader(shop(pairs, 20, 12), popularity=popularity)
         for number in (0.0, 1 - 2**-53):
             monkeypatch.setattr(
-                loader, '_draw', lambda n, number=number: torch.full((n, 1), number).double()
+                loader, '_random', lambda n, number=number: torch.full((n, 1), number).double()
             )
             users, _, negatives = epoch(loader)
             assert not as_set(torch.stack([users, negatives])) & as_set(pairs)
@@ -285,7 +303,7 @@ def test_drawing_ahead_changes_nothing(
     data = shop(random_pairs(), 20, 12)
 
     def two_epochs(draws_at_once: int) -> list[Tensor]:
-        monkeypatch.setattr(triplet_loader, 'DRAWS_AT_ONCE', draws_at_once)
+        monkeypatch.setattr(triplet_loader, 'SAMPLES_AT_ONCE', draws_at_once)
         loader = TripletLoader(data, 7, shuffle=shuffle, num_negatives=num_negatives)
         return [tensor for _ in range(2) for batch in loader for tensor in batch]
 
@@ -502,7 +520,7 @@ def test_in_a_data_loader() -> None:
 def test_workers_share_the_batches(
     num_workers: int, persistent_workers: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(triplet_loader, 'DRAWS_AT_ONCE', 60)  # Groups of three batches.
+    monkeypatch.setattr(triplet_loader, 'SAMPLES_AT_ONCE', 60)  # Groups of three batches.
     pairs = random_pairs()
 
     def epochs(num_workers: int, seed: int) -> list[tuple[Tensor, Tensor, Tensor]]:
@@ -649,7 +667,7 @@ def test_shared_negatives_drawn_ahead_and_in_workers(monkeypatch: pytest.MonkeyP
         return list(TripletLoader(data, 16, True, num_negatives=6, shared_negatives=True))
 
     ahead = batches()
-    monkeypatch.setattr(triplet_loader, 'DRAWS_AT_ONCE', 1)
+    monkeypatch.setattr(triplet_loader, 'SAMPLES_AT_ONCE', 1)
     for one, other in zip(ahead, batches(), strict=True):
         assert all(map(torch.equal, one, other))
     loader = TripletLoader(data, 16, num_negatives=6, shared_negatives=True)
@@ -672,7 +690,7 @@ def test_users_with_all_items() -> None:
         TripletLoader(shop(pairs, 3, 2))
     with pytest.raises(ValueError, match=r"2 users .* all 2 items .*negatives_from='all'"):
         TripletLoader(shop(pairs, 3, 2), negatives_from='all')
-    with pytest.raises(ValueError, match=r"leave these users out .* or draw from 'all' items"):
+    with pytest.raises(ValueError, match=r"leave these users out .* or sample from 'all' items"):
         TripletLoader(shop(pairs, 3, 3))
     assert epoch(TripletLoader(shop(pairs, 3, 3), negatives_from='all'))[2][-1] == 2
     with pytest.raises(ValueError, match=r'1 users .* all 2 items .*popularity=0\.5\).*=0$'):
@@ -688,12 +706,14 @@ def test_mistakes() -> None:
     with pytest.raises(ValueError, match="'batch_size' must be a positive integer"):
         TripletLoader(shop(pairs, 1, 2), 0)
     for number in (-1, 1.5, True):
-        with pytest.raises(ValueError, match="'num_negatives' must be an integer of at least 0"):
+        with pytest.raises(
+            ValueError, match="'num_negatives' must be an integer that is not negative"
+        ):
             TripletLoader(shop(pairs, 1, 2), num_negatives=number)  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match="'rank' must be an integer of at least 0"):
+        with pytest.raises(ValueError, match="'rank' must be an integer that is not negative"):
             TripletLoader(shop(pairs, 1, 2), rank=number)  # type: ignore[arg-type]
     for popularity in (-0.1, float('nan'), float('inf')):
-        with pytest.raises(ValueError, match="'popularity' must be at least 0 and finite"):
+        with pytest.raises(ValueError, match="'popularity' must be finite and not negative"):
             TripletLoader(shop(pairs, 1, 2), popularity=popularity)
     with pytest.raises(ValueError, match="'num_replicas' must be a positive integer"):
         TripletLoader(shop(pairs, 1, 2), num_replicas=0)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
+from torch_geometric.transforms import RandomLinkSplit
 
 from pyg_mmgef.loader import TripletLoader
 from pyg_mmgef.nn import LightGCN
@@ -44,6 +45,29 @@ def test_loaders(parts: Parts, tmp_path: Path) -> None:
     for loader, part in ((data.val_dataloader(), parts[1]), (data.test_dataloader(), parts[2])):
         (batch,) = loader
         assert torch.equal(batch, part[INTERACTS].edge_label_index)
+
+
+def test_negatives_of_random_link_split_are_no_positives(tmp_path: Path) -> None:
+    """Neither a triplet of training nor a target of validation and test."""
+    split = RandomLinkSplit(0.1, 0.1, edge_types=[INTERACTS])
+    parts: Parts = split(job.whole_shop())
+    data = attached(tmp_path, InteractionDataModule(*parts, batch_size=50))
+    users, items, _ = drawn(data.train_dataloader())
+    (val,), (test,) = data.val_dataloader(), data.test_dataloader()
+    for part, found in zip(parts, (torch.stack([users, items]), val, test), strict=True):
+        edges = part[INTERACTS]
+        expected = edges.edge_label_index[:, edges.edge_label > 0]
+        assert 2 * expected.size(1) == edges.edge_label_index.size(1)
+        assert set(map(tuple, found.t().tolist())) == set(map(tuple, expected.t().tolist()))
+
+
+def test_drop_last(parts: Parts, tmp_path: Path) -> None:
+    num_edges = parts[0][INTERACTS].edge_label_index.size(1)
+    for drop_last in (False, True):
+        options = {'batch_size': num_edges - 1, 'drop_last': drop_last}
+        data = attached(tmp_path, InteractionDataModule(*parts, **options))
+        sizes = [users.numel() for users, _, _ in data.train_dataloader()]
+        assert sizes == [num_edges - 1] + [1] * (not drop_last)
 
 
 def test_without_validation_and_test(parts: Parts) -> None:

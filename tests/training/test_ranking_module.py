@@ -1,3 +1,4 @@
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.nn import Module
 from torch_geometric import seed_everything
 from torch_geometric.data import HeteroData
+from torch_geometric.transforms import RandomLinkSplit
 
 from pyg_mmgef.loader import TripletLoader
 from pyg_mmgef.nn import (
@@ -90,8 +92,7 @@ def test_an_epoch_is_that_of_a_plain_loop(parts: Parts, tmp_path: Path) -> None:
         plain.train()
         losses = []
         for users, items, negatives in loader:
-            z_user, z_item = plain(train, users, torch.cat([items, negatives]))
-            loss = loss_fn(z_user, *z_item.chunk(2))
+            loss = plain.loss(train, users, items, negatives, loss_fn)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -136,7 +137,24 @@ def test_test_leaves_out_what_train_and_validation_hold(parts: Parts, tmp_path: 
     assert expected != other
 
 
-@pytest.mark.parametrize(
+def test_negatives_of_random_link_split_are_no_validation_to_leave_out(tmp_path: Path) -> None:
+    """They are neither targets nor, in a test, struck off as seen in validation."""
+    train, val, test = RandomLinkSplit(0.1, 0.1, edge_types=[INTERACTS])(job.whole_shop())
+    seed_everything(0)
+    model = LightGCN.from_data(train, embedding_dim=8)
+    trainer = make_trainer(tmp_path, logger=False, enable_progress_bar=False)
+    (logged,) = trainer.test(RankingModule(model, k=10), InteractionDataModule(train, val, test))
+    val_edges, test_edges = (
+        part[INTERACTS].edge_label_index[:, part[INTERACTS].edge_label > 0] for part in (val, test)
+    )
+    with torch.no_grad():
+        z_user, z_item = model(train)
+    seen = torch.cat([train[INTERACTS].edge_index, val_edges], dim=1)
+    expected = evaluate_ranking(z_user, z_item, test_edges, exclude=seen, k=10)
+    assert logged == pytest.approx({f'test_{name}': value for name, value in expected.items()})
+
+
+losses = pytest.mark.parametrize(
     ('loss', 'num_negatives'),
     [
         (BPRLoss(), 3),
@@ -146,6 +164,24 @@ def test_test_leaves_out_what_train_and_validation_hold(parts: Parts, tmp_path: 
     ],
     ids=repr,
 )
+
+
+@losses
+@pytest.mark.parametrize('drop_last', [False, True])
+def test_a_last_batch_of_one_row(
+    loss: Module, num_negatives: int, drop_last: bool, parts: Parts, tmp_path: Path
+) -> None:
+    batch_size = parts[0][INTERACTS].edge_label_index.size(1) - 1
+    module = RankingModule(LightGCN.from_data(parts[0], embedding_dim=4), loss)
+    data = InteractionDataModule(
+        *parts, batch_size=batch_size, num_negatives=num_negatives, drop_last=drop_last
+    )
+    rows = fit(tmp_path, module, data, max_epochs=1)
+    assert len(data.train_dataloader()) == 2 - drop_last
+    assert math.isfinite(rows[0]['train_loss'])
+
+
+@losses
 def test_losses(loss: Module, num_negatives: int, parts: Parts, tmp_path: Path) -> None:
     seed_everything(0)
     module = RankingModule(LightGCN.from_data(parts[0], embedding_dim=16), loss, lr=0.02)
@@ -207,8 +243,7 @@ def test_every_parameter_has_a_gradient(options: dict[str, Any], parts: Parts) -
     """DistributedDataParallel waits forever for one that has none."""
     model = MMGEF.from_data(parts[0], embedding_dim=8, **options)
     users, items, negatives = next(iter(TripletLoader(parts[0], 64)))
-    z_user, z_item = model(parts[0], users, torch.cat([items, negatives]))
-    BPRLoss()(z_user, *z_item.chunk(2)).backward()
+    model.loss(parts[0], users, items, negatives, BPRLoss()).backward()
     assert [name for name, weight in model.named_parameters() if weight.grad is None] == []
 
 
@@ -229,10 +264,36 @@ def test_optimizer(parts: Parts) -> None:
     assert (optimizer.defaults['lr'], optimizer.defaults['fused']) == (0.25, True)
 
 
-@pytest.mark.parametrize('lr', [0, -1.0, float('nan')])
+@pytest.mark.parametrize('lr', [0, -1.0, float('nan'), float('inf')])
 def test_learning_rate_must_be_positive(lr: float, parts: Parts) -> None:
     with pytest.raises(ValueError, match="'lr' must be positive"):
         RankingModule(LightGCN.from_data(parts[0]), lr=lr)
+
+
+class TestCutoffs:
+    def test_one_or_several(self, parts: Parts) -> None:
+        model = LightGCN.from_data(parts[0])
+        assert RankingModule(model, k=5).k == (5,)
+        assert RankingModule(model, k=[5, 7]).k == (5, 7)
+
+    @pytest.mark.parametrize('k', [0, (5, 0), (), 2.5])
+    def test_wrong_ones(self, k: Any, parts: Parts) -> None:
+        with pytest.raises(ValueError, match=r"'k' (must be a positive integer|is empty)"):
+            RankingModule(LightGCN.from_data(parts[0]), k=k)
+
+    def test_too_large_ones_are_found_before_training(self, parts: Parts, tmp_path: Path) -> None:
+        recorder = Recorder(LightGCN.from_data(parts[0], embedding_dim=4))
+        module = RankingModule(recorder, k=(10, job.NUM_ITEMS + 1))
+        with pytest.raises(ValueError, match=rf"'k' must lie in \[1, {job.NUM_ITEMS}\]"):
+            fit(tmp_path, module, InteractionDataModule(*parts))
+        assert recorder.steps == 0
+        with pytest.raises(ValueError, match=rf"'k' must lie in \[1, {job.NUM_ITEMS}\]"):
+            make_trainer(tmp_path, logger=False).test(module, InteractionDataModule(*parts))
+
+    def test_do_not_matter_where_nothing_is_ranked(self, parts: Parts, tmp_path: Path) -> None:
+        module = RankingModule(LightGCN.from_data(parts[0], embedding_dim=4), k=1000)
+        rows = fit(tmp_path, module, InteractionDataModule(parts[0]), max_epochs=1, monitor=None)
+        assert 'train_loss' in rows[0]
 
 
 @pytest.mark.parametrize('given', ['Other', 'NoneType'])

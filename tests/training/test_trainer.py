@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, Timer, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from pyg_mmgef.nn import LightGCN
@@ -121,6 +121,25 @@ def test_arguments_replace_settings_and_callbacks_join_them(tmp_path: Path) -> N
     assert trainer.loggers == []
     assert trainer.log_every_n_steps == 5  # type: ignore[attr-defined]
     assert trainer.precision == 'bf16-mixed'
+
+
+def test_one_callback_or_none_will_do(tmp_path: Path) -> None:
+    """As for Lightning's own trainer."""
+    timer = Timer()
+    assert timer in callbacks_of(make_trainer(tmp_path, callbacks=timer))
+    none: Any
+    for none in (None, [], ()):
+        trainer = make_trainer(tmp_path, callbacks=none)
+        assert len(callbacks_of(trainer)) == len(callbacks_of(make_trainer(tmp_path)))
+
+
+@pytest.mark.parametrize('monitor', ['val_recall@20', None])
+def test_without_checkpoints(tmp_path: Path, monitor: str | None) -> None:
+    trainer = fit(tmp_path, monitor=monitor, enable_checkpointing=False)
+    assert trainer.checkpoint_callbacks == []
+    assert len(trainer.early_stopping_callbacks) == int(monitor is not None)
+    assert not (tmp_path / 'checkpoints').exists()
+    assert len(job.rows(tmp_path)) == 2
 
 
 def test_without_validation(tmp_path: Path) -> None:

@@ -71,9 +71,27 @@ def test_returns_a_new_object() -> None:
     assert_unchanged(data, before)
 
 
+def test_relation_and_what_it_replaces() -> None:
+    data = random_shop()
+    data['item', 'co_interacts_raw', 'item'].edge_attr = torch.ones(1)
+    out = AddCoInteractionGraph(k=3, relation='co_interacts_raw', weighting='raw')(data)
+    graph, expected = (
+        one['item', relation, 'item']
+        for one, relation in (
+            (out, 'co_interacts_raw'),
+            (AddCoInteractionGraph(k=3, weighting='raw')(random_shop()), 'co_interacts'),
+        )
+    )
+    assert set(graph.keys()) == {'edge_index', 'edge_weight'}
+    assert torch.equal(graph.edge_index, expected.edge_index)
+    assert torch.equal(graph.edge_weight, expected.edge_weight)
+    with pytest.raises(ValueError, match="'relation' must begin with 'co_interacts'"):
+        AddCoInteractionGraph(relation='bought_together')
+
+
 def test_functional_name_and_repr() -> None:
     assert 'add_co_interaction_graph' in IterDataPipe.functions
-    assert repr(AddCoInteractionGraph()) == "AddCoInteractionGraph(k=10, weighting='cosine')"
+    assert repr(AddCoInteractionGraph()) == 'AddCoInteractionGraph()'
 
 
 def test_mistakes() -> None:

@@ -81,9 +81,9 @@ def test_a_second_time_replaces_the_graph(data: HeteroData) -> None:
 
 def test_functional_name_and_repr() -> None:
     assert 'add_item_knn_graph' in IterDataPipe.functions
-    assert repr(AddItemKNNGraph()) == "AddItemKNNGraph(k=10, 'x' -> 'similar')"
+    assert repr(AddItemKNNGraph()) == 'AddItemKNNGraph()'
     transform = AddItemKNNGraph(k=3, attr='x_text', relation='similar_text')
-    assert repr(transform) == "AddItemKNNGraph(k=3, 'x_text' -> 'similar_text')"
+    assert repr(transform) == "AddItemKNNGraph(k=3, attr='x_text', relation='similar_text')"
 
 
 def test_mistakes(data: HeteroData) -> None:
@@ -95,7 +95,7 @@ def test_mistakes(data: HeteroData) -> None:
         AddItemKNNGraph(backend='annoy')
     with pytest.raises(ValueError, match="'normalize' needs similarities, but metric='l2'"):
         AddItemKNNGraph(metric='l2')
-    with pytest.raises(ValueError, match=r"has no features 'x_audio' \(found \['has_image', .*'x'"):
+    with pytest.raises(ValueError, match=r"no features 'x_audio' \(found \['x', 'x_image', .*'x'"):
         AddItemKNNGraph(attr='x_audio')(data)
 
 
@@ -107,7 +107,21 @@ def test_options_reach_the_graph(data: HeteroData) -> None:
     expected = knn_graph(data['item'].x, 4, generator=generators[1], **options)
     assert torch.equal(store.edge_index, expected[0])
     assert torch.equal(store.edge_weight, expected[1])
-    assert (store.edge_index[0] == store.edge_index[1]).any()
+
+
+def test_loop_keeps_items_as_their_own_neighbours(data: HeteroData) -> None:
+    for loop in (False, True):
+        store = AddItemKNNGraph(k=4, loop=loop, normalize=False)(data)['item', 'similar', 'item']
+        is_loop = store.edge_index[0] == store.edge_index[1]
+        assert int(is_loop.sum()) == (30 if loop else 0)
+
+
+def test_replaces_a_graph_with_all_that_it_had(data: HeteroData) -> None:
+    data['item', 'similar', 'item'].edge_index = torch.tensor([[0], [1]])
+    data['item', 'similar', 'item'].edge_attr = torch.ones(1)
+    out = AddItemKNNGraph(k=4)(data)
+    assert set(out['item', 'similar', 'item'].keys()) == {'edge_index', 'edge_weight'}
+    assert 'edge_attr' in data['item', 'similar', 'item']
 
 
 def test_recall_and_threads_are_checked_early() -> None:

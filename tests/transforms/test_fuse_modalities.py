@@ -1,11 +1,15 @@
+import copy
 import math
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch.utils.data import IterDataPipe
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.transforms import FuseModalities
+from pyg_mmgef.schema import recorded_fusion
+from pyg_mmgef.transforms import FuseModalities, SplitColdItems, SplitInteractions
 from tests.references import early_fusion_mean
 from tests.transforms.shops import assert_unchanged, random_shop, snapshot
 
@@ -64,11 +68,38 @@ def test_returns_a_new_object() -> None:
     assert_unchanged(data, before)
 
 
+def test_records_what_it_did(tmp_path: Path) -> None:
+    out = FuseModalities('concat', ['text', 'image'])(random_shop())
+    assert out['item'].fusion == {'mode': 'concat', 'modalities': ['text', 'image']}
+    torch.save(out.to_dict(), tmp_path / 'shop.pt')
+    loaded = HeteroData.from_dict(torch.load(tmp_path / 'shop.pt', weights_only=True))
+    copies = [out, loaded, out.clone(), copy.copy(out), out.to('cpu'), *SplitInteractions()(out)]
+    subgraph = out.subgraph({'item': torch.arange(5)})
+    for data in (*copies, *SplitColdItems(0.3)(out), subgraph):
+        assert recorded_fusion(data) == ('concat', ['text', 'image'])
+    assert subgraph['item'].num_nodes == 5
+
+
+def test_records_all_modalities_by_name() -> None:
+    assert recorded_fusion(FuseModalities()(random_shop())) == ('mean', ['image', 'text'])
+    single = HeteroData({'item': {'x': torch.ones(3, 2)}})
+    assert recorded_fusion(FuseModalities()(single)) == ('mean', ['x'])
+    repeated = FuseModalities('concat', ('text', 'text'))(random_shop())
+    assert repeated['item'].x.size(1) == 6
+    assert recorded_fusion(repeated) == ('concat', ['text'])
+
+
+@pytest.mark.parametrize('modalities', [(), [], 'text'])
+def test_modalities_are_names(modalities: Any) -> None:
+    with pytest.raises(ValueError, match=r"'modalities' must be names such as"):
+        FuseModalities(modalities=modalities)
+
+
 def test_functional_name_and_repr() -> None:
     assert hasattr(IterDataPipe, 'functions')
     assert 'fuse_modalities' in IterDataPipe.functions
-    assert repr(FuseModalities()) == "FuseModalities('mean')"
-    assert repr(FuseModalities('concat')) == "FuseModalities('concat')"
+    assert repr(FuseModalities()) == 'FuseModalities()'
+    assert repr(FuseModalities('concat')) == "FuseModalities(fusion='concat')"
 
 
 def test_mistakes() -> None:

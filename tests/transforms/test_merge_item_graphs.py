@@ -57,6 +57,4 @@ def test_bad_input() -> None:
 
 
 def test_functional_name_and_repr() -> None:
-    assert (
-        repr(MergeItemGraphs({'similar': 1.0})) == "MergeItemGraphs({'similar': 1.0} -> 'merged')"
-    )
+    assert repr(MergeItemGraphs({'similar': 1.0})) == "MergeItemGraphs(weights={'similar': 1.0})"

@@ -8,6 +8,8 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import Compose
 
+from pyg_mmgef.nn import LightGCN
+from pyg_mmgef.schema import supervision_edges
 from pyg_mmgef.transforms import (
     AddCoInteractionGraph,
     AddItemKNNGraph,
@@ -127,9 +129,32 @@ def test_other_held_out_edges_change_nothing_that_propagates(split: Split, seed:
 
 
 @splits
-def test_a_graph_from_all_interactions_cannot_be_split(split: Split) -> None:
+@pytest.mark.parametrize('relation', ['co_interacts', 'co_interacts_raw'])
+def test_a_graph_from_all_interactions_cannot_be_split(split: Split, relation: str) -> None:
     with pytest.raises(ValueError, match='held out; split first, then add it to the train part'):
-        split(AddCoInteractionGraph(k=2)(random_shop()))
+        split(AddCoInteractionGraph(k=2, relation=relation)(random_shop()))
+
+
+@splits
+def test_parts_share_the_tensor_that_propagates(split: Split) -> None:
+    parts = split(random_shop())[:3]
+    assert len({id(part[INTERACTS].edge_index) for part in parts}) == 1
+
+
+@pytest.mark.parametrize('split', [SplitInteractions(), SplitColdItems(0.3)])
+def test_what_is_cached_for_train_serves_validation(split: Split) -> None:
+    train, val, _ = split(random_shop())
+    model = LightGCN.from_data(train, embedding_dim=4)
+    assert model.interaction_graph(train) is model.interaction_graph(val)
+
+
+@splits
+def test_labels_of_an_earlier_split_are_gone(split: Split) -> None:
+    """They belong to the supervision edges that the split replaces."""
+    data = random_shop()
+    data[INTERACTS].edge_label = torch.zeros(data[INTERACTS].num_edges)
+    for part in split(data):
+        assert torch.equal(supervision_edges(part), part[INTERACTS].edge_label_index)
 
 
 @pytest.mark.parametrize('split', [SplitInteractions(), SplitColdItems(0.3)])

@@ -104,7 +104,7 @@ def test_returns_new_objects() -> None:
 
 def test_functional_name_and_repr() -> None:
     assert 'split_cold_items' in IterDataPipe.functions
-    assert repr(SplitColdItems(0.3, seed=1)) == 'SplitColdItems(0.3, seed=1)'
+    assert repr(SplitColdItems(0.3, seed=1)) == 'SplitColdItems(ratio=0.3, seed=1)'
 
 
 @pytest.mark.parametrize('ratio', [0.0, 1.0, -0.1, 2.0])

@@ -247,11 +247,11 @@ def test_in_a_pipeline_every_part_is_transformed() -> None:
 
 def test_functional_name_and_repr() -> None:
     assert 'split_interactions' in IterDataPipe.functions
-    assert repr(SplitInteractions()) == "SplitInteractions((0.8, 0.1, 0.1), 'random', seed=0)"
+    assert repr(SplitInteractions()) == 'SplitInteractions()'
     transform = SplitInteractions((0.7, 0.1, 0.2), 'time', seed=2)
-    assert repr(transform) == "SplitInteractions((0.7, 0.1, 0.2), 'time', seed=2)"
+    assert repr(transform) == "SplitInteractions(ratios=(0.7, 0.1, 0.2), strategy='time', seed=2)"
     assert repr(SplitInteractions(strategy='leave_last_out')) == (
-        "SplitInteractions('leave_last_out')"
+        "SplitInteractions(strategy='leave_last_out')"
     )
 
 

@@ -1,0 +1,83 @@
+"""Shared by the splits: the interactions to split, and the three parts that come out."""
+
+import copy
+
+from torch import Tensor
+from torch_geometric.data import HeteroData
+from torch_geometric.data.storage import EdgeStorage
+
+from pyg_mmgef.schema import (
+    CO_INTERACTS,
+    INTERACTS,
+    ITEM,
+    USER,
+    interaction_edges,
+    unique_interactions,
+)
+
+__all__ = ['Split', 'interactions_to_split', 'select_parts']
+
+Split = tuple[HeteroData, HeteroData, HeteroData]
+
+
+def interactions_to_split(data: HeteroData) -> tuple[Tensor, Tensor]:
+    """Return the distinct interactions and their positions in the data.
+
+    Raises:
+        ValueError: If the data has no interactions, or other edges that would carry held-out ones
+            into the train graph: an item graph built from them, or their reverse.
+    """
+    for edge_type in data.edge_types:
+        source, relation, destination = edge_type
+        if source == destination == ITEM and relation.startswith(CO_INTERACTS[1]):
+            raise ValueError(
+                f"'data' already has the item graph {edge_type}, built from the interactions that "
+                'are now to be held out; split first, then add it to the train part'
+            )
+        if {source, destination} == {USER, ITEM} and edge_type != INTERACTS:
+            raise ValueError(
+                f"'data' has the edges {edge_type} beside {INTERACTS}; they could carry held-out "
+                'interactions into the train graph, so remove them, and add them again afterwards'
+            )
+    if interaction_edges(data).numel() == 0:
+        raise ValueError("'data' has no interactions to split")
+    return unique_interactions(data)
+
+
+def select_parts(data: HeteroData, kept: Tensor, part: Tensor) -> Split:
+    """Make the train, validation and test data of a split.
+
+    All three propagate over the train edges, one and the same tensor as ``edge_index``, so that
+    what a model caches for one part serves the others. The edges of each part are its
+    ``edge_label_index``.
+
+    Args:
+        data: The data before the split.
+        kept: Positions of the interactions that are split. Shape: ``[E]``.
+        part: The part of each: 0 train, 1 validation, 2 test. Shape: ``[E]``.
+    """
+    store: EdgeStorage = data[INTERACTS]
+    position = [kept[part == number] for number in range(3)]
+    edges = [store.edge_index[:, index] for index in position]
+    attrs = {key: store[key][position[0]] for key in store if _is_edge_attr(store, key)}
+    splits = []
+    for label in edges:
+        out = copy.copy(data)
+        out[INTERACTS].edge_index = edges[0]
+        for key, value in attrs.items():
+            out[INTERACTS][key] = value
+        out[INTERACTS].edge_label_index = label
+        if 'edge_label' in store:  # Of the supervision edges before; now all are positives.
+            del out[INTERACTS].edge_label
+        splits.append(out)
+    return splits[0], splits[1], splits[2]
+
+
+def _is_edge_attr(store: EdgeStorage, key: str) -> bool:
+    value = store[key]
+    return (
+        key not in ('edge_index', 'edge_label_index', 'edge_label')
+        and isinstance(value, Tensor)
+        and value.dim() > 0
+        and value.size(0) == store.edge_index.size(1)
+    )
