@@ -15,7 +15,7 @@ PACKAGE = ROOT / 'pyg_mmgef'
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob('*.py'))
 
 PUBLIC_NAMES = {
-    'pyg_mmgef': ['__version__'],
+    'pyg_mmgef': ['__version__', 'show_versions'],
     'pyg_mmgef.sparse': ['CSRPair', 'edge_scores', 'layer_mean'],
     'pyg_mmgef.search': ['ItemIndex'],
     'pyg_mmgef.graph': ['co_interaction_graph', 'knn_graph'],
@@ -66,11 +66,18 @@ TESTED_ELSEWHERE = {
     'encoders/picture_problem.py': 'the table of tests/encoders/test_hostile_pictures.py',
     'cli/dataset_folder.py': 'what tests/cli/test_app.py prepares',
     'cli/plots.py': 'the picture in a run of tests/cli/test_app.py',
-    'cli/prepare.py': 'a command of tests/cli/test_app.py',
-    'cli/recommend.py': 'two commands of tests/cli/test_app.py',
+    'cli/prepare_dataset.py': 'the command of tests/cli/test_app.py',
     'cli/run_folder.py': 'what tests/cli/test_app.py trains',
-    'cli/settings.py': 'what tests/cli/test_app.py trains with',
-    'cli/train.py': 'a command of tests/cli/test_app.py',
+    'cli/show.py': 'what all tests of tests/cli read',
+    'cli/splits.py': 'what tests/cli/test_app.py splits',
+    'cli/train_run.py': 'the command of tests/cli/test_app.py',
+    **{
+        f'cli/commands/{name}.py': f'one of the commands that tests/cli runs: {name}'
+        for name in (
+            *('evaluate', 'info', 'models', 'prepare'),
+            *('recommend', 'report', 'similar', 'train'),
+        )
+    },
     'nn/conv/weighted_sum_conv.py': 'the base class in the tests of both convolutions',
 }
 
@@ -82,6 +89,7 @@ MAY_IMPORT = {
     'validate': set(),
     'schema': BASE,
     '_threads': {'validate'},
+    '_versions': {'search', 'graph', 'sparse'},
     'sparse': BASE,
     'search': BASE | {'files', '_threads', 'sparse'},
     'graph': BASE | {'_threads', 'sparse', 'search'},
