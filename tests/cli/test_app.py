@@ -288,8 +288,7 @@ def test_an_item_without_an_embedding(tmp_path: Path) -> None:
         file.write('\nnew,\nother,')
     items = ('--items', tmp_path / 'items.csv', '--text', 'title')
     pyg_mmgef('prepare', orders, '-o', tmp_path / 'ds', *items)
-    options = ('--epochs', 1, '--model', 'lightgcn')
-    pyg_mmgef('train', tmp_path / 'ds', '-o', tmp_path / 'run', *options)
+    pyg_mmgef('train', tmp_path / 'ds', '-o', tmp_path / 'run', '--epochs', 1)
     error = pyg_mmgef('similar', tmp_path / 'run', 'new', fails=1)
     assert "knows nothing about the item 'new'" in error
     shown = pyg_mmgef('similar', tmp_path / 'run', 'i1', '--k', 40)

@@ -49,7 +49,8 @@ def read_item_rows(
         encoder.add(indices[has_id], distinct)
         texts: dict[str, list[str | None]] = {}
         for column in dict.fromkeys(wanted):
-            texts[column], broken = read_texts(batch.columns[column])
+            where = f'column {column!r} of {source.name}'
+            texts[column], broken = read_texts(batch.columns[column], where)
             num_broken += broken
         rows = np.flatnonzero(has_id).tolist()
         for field, columns in fields.items():

@@ -315,7 +315,8 @@ def _frame_column(series: Any) -> Any:
     pa = arrow()
     try:
         array = pa.array(series, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):  # numbers and strings in one column
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+        # Numbers and strings in one column, or objects that Arrow doesn't know.
         return _string_array([_plain_text(v) for v in series.where(series.notna(), None)])
     return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
 

@@ -21,7 +21,7 @@ from pyg_mmgef.datasets.tables._item_table import (
 )
 from pyg_mmgef.datasets.tables._rows import InteractionRows, filter_rows, read_values
 from pyg_mmgef.datasets.tables._source import TableSource, find_column, open_table
-from pyg_mmgef.datasets.tables.id_map import IdMap
+from pyg_mmgef.datasets.tables.id_map import IdMap, Ids
 from pyg_mmgef.validate import check_choice, check_finite, check_positive
 
 __all__ = ['InteractionTables']
@@ -164,6 +164,11 @@ class InteractionTables(Dataset):
         table = open_table('interactions', interactions, delimiter, encoding)
         named = {'user': user, 'item': item, 'rating': rating, 'time': time}
         columns = {k: find_column(table, k, v) for k, v in named.items() if v is not None}
+        if columns['user'] == columns['item']:
+            raise ValueError(
+                f"'user' and 'item' both name the column {columns['user']!r} of {table.name}; it "
+                f'has the columns {list(table.columns)}'
+            )
         item_table, item_column, fields = None, '', {}
         if items is not None:
             item_table = open_table('items', items, item_delimiter, encoding)
@@ -241,7 +246,7 @@ class InteractionTables(Dataset):
         x: Tensor,
         has: Tensor | None = None,
         *,
-        ids: Sequence[int] | Sequence[str] | Tensor | None = None,
+        ids: Ids | None = None,
     ) -> 'InteractionTables':
         """Give the items features, ``x_<modality>`` and ``has_<modality>`` of the graph.
 
@@ -296,9 +301,7 @@ class InteractionTables(Dataset):
         self.user_ids.save(path / 'user_ids.jsonl')
         self.item_ids.save(path / 'item_ids.jsonl')
 
-    def _by_id(
-        self, x: Tensor, has: Tensor, ids: Sequence[int] | Sequence[str] | Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _by_id(self, x: Tensor, has: Tensor, ids: Ids) -> tuple[Tensor, Tensor]:
         given = IdMap(ids)  # refuses repeated ids
         known = {i: row for row, i in enumerate(given)}
         pairs = [(row, known[i]) for row, i in enumerate(self.item_ids) if i in known]
