@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyg_mmgef.encoders._inputs import check_num_workers, check_sequence
+from pyg_mmgef.encoders._inputs import check_sequence
 from pyg_mmgef.encoders._pictures import encode_pictures
 from pyg_mmgef.encoders._texts import encode_in_batches
 from pyg_mmgef.encoders._token_chunks import chunk_tokens, mean_by_length
 from pyg_mmgef.encoders._weights import digest_of_weights
 from pyg_mmgef.encoders.protocol import PathLike
 from pyg_mmgef.encoders.torchvision_compat import import_torchvision
-from pyg_mmgef.validate import check_choice, check_positive
+from pyg_mmgef.validate import check_choice, check_not_negative, check_positive
 
 __all__ = ['OpenCLIPEncoder']
 
@@ -304,7 +304,7 @@ def _check_settings(
     batch_size: int, num_workers: int, long_text: str, autocast: torch.dtype | None
 ) -> None:
     check_positive('batch_size', batch_size)
-    check_num_workers(num_workers)
+    check_not_negative('num_workers', num_workers, integer=True)
     check_choice('long_text', long_text, ('truncate', 'average'))
     if autocast not in (None, torch.bfloat16, torch.float16):
         raise ValueError(

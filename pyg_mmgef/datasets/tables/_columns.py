@@ -25,7 +25,7 @@ Cells = TypeVar('Cells')
 
 
 def _names_column(read: Callable[[Any, str], Cells]) -> Callable[[Any, str], Cells]:
-    """Decorator: turn Arrow's errors about types into a :class:`ValueError` that names the column."""
+    """Decorator: turn Arrow's type errors into a :class:`ValueError` naming the column."""
 
     @wraps(read)
     def named(array: Any, where: str) -> Cells:

@@ -656,7 +656,7 @@ def test_a_column_of_objects_is_named(role: str) -> None:
 def test_texts_of_intervals_are_named() -> None:
     frame = data_frame(user_id=[1, 2], item_id=[1, 2])
     items = data_frame(item_id=[1, 2], odd=pytest.importorskip('pandas').interval_range(0, 2))
-    with pytest.raises(ValueError, match="column 'odd' of .*interval.*convert it to"):
+    with pytest.raises(ValueError, match=r"column 'odd' of .*interval.*convert it to"):
         InteractionTables(frame, items, text='odd')
 
 
