@@ -64,19 +64,19 @@ def complete(settings: Settings, known: Sequence[str], encoders: Sequence[str]) 
     settings = replace(settings, model=settings.model or 'mmgef')
     check_choice('--model', settings.model, list(models()))
     model = models()[settings.model]
-    taken = _own_options(model)
+    own = _own_options(model)
     values: dict[str, Any] = {}
     for name in model_options():
         given = getattr(settings, name)
-        if name in taken:
-            values[name] = taken[name] if given is None else given
+        if name in own:
+            values[name] = own[name] if given is None else given
         elif given is not None and name != 'neighbors':  # Item graphs may be built for the model.
             raise _not_taken(name, settings)
     if not _reads_features(model):
         if settings.modalities:
             raise _not_taken('modalities', settings)
         modalities = ()
-    if 'fusion' in taken and settings.fusion in (None, 'auto'):
+    if 'fusion' in own and settings.fusion in (None, 'auto'):
         values['fusion'] = fusion
     return complete_loss(replace(settings, modalities=modalities, **values))
 
@@ -124,7 +124,7 @@ def _fused_graphs(settings: Settings, train: HeteroData, min_count: int = 1) -> 
     k = settings.neighbors or NEIGHBORS
     graphs: list[Any] = [AddCoInteractionGraph(k=k, min_count=min_count)]
     if settings.modalities:
-        # Learned weights have no frozen graph; they are of modalities that a mean can fuse.
+        # Weights that are learned exist in the model alone; their graph is that of the mean.
         fusion = 'concat' if settings.fusion == 'concat' else 'mean'
         graphs = [FuseModalities(fusion), AddItemKNNGraph(k=_fitting(k, train)), *graphs]
     return graphs

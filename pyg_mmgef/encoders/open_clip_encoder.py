@@ -193,7 +193,7 @@ class OpenCLIPEncoder:
         """The model's name, the settings that change its output, and a digest.
 
         The digest is of the weights, the preprocessing and the kind of tokenizer,
-        and taken once, when it is first asked for.
+        and computed once, when it is first asked for.
         """
         if self._digest is None:
             self._digest = _digest(self.model, self.preprocess, self.tokenizer)
@@ -318,7 +318,7 @@ def _check_tokenizer(tokenizer: object) -> None:
         hasattr(tokenizer, name) for name in needed
     ):
         raise ValueError(
-            "long_text='average' needs a tokenizer that tells a text's own tokens, as CLIP's does "
+            "long_text='average' needs a tokenizer that marks a text's own tokens, as CLIP's does "
             f"(got {type(tokenizer).__name__}, or one that drops tokens); use long_text='truncate'"
         )
 

@@ -36,7 +36,7 @@ class SyntheticShop(InMemoryDataset):
     r"""A synthetic shop: generated product pictures and titles, and users with known tastes.
 
     Nothing is downloaded. Every item has a shape, a colour and a pattern, which its *picture*
-    shows, and a category, a material and a style, of which its *title* tells; titles name what the
+    shows, and a category, a material and a style, which its *title* states; titles name what the
     picture shows only now and then. Every user likes a few values of the attributes they care
     about. The utility of item :math:`i` for user :math:`u` is
 

@@ -42,8 +42,8 @@ class InteractionTables(Dataset):
         train, val, test = SplitInteractions()(dataset[0])
 
     A table is a path, an Arrow table, a pandas data frame, or anything else that speaks Arrow's
-    ``__arrow_c_stream__`` (Polars, DuckDB). Of files, the suffix tells the kind: Parquet (also a
-    folder of such files), CSV (``.csv``), tab-separated (``.tsv``, and RecBole's ``.inter`` and
+    ``__arrow_c_stream__`` (Polars, DuckDB). A file's kind follows from its suffix: Parquet (also
+    a folder of such files), CSV (``.csv``), tab-separated (``.tsv``, and RecBole's ``.inter`` and
     ``.item``, in which ``user_id:token`` answers to ``user_id``) and JSON Lines (``.jsonl``,
     ``.ndjson``, ``.json``); text files may be compressed (``.gz``). Files are read in batches, so
     memory is needed for the ids and numbers of the interactions, not for the file.
