@@ -40,9 +40,12 @@ def complete_loss(settings: Settings) -> Settings:
 def build_loss(settings: Settings) -> Module:
     """Return the loss of completed settings."""
     if settings.loss == 'bpr':
+        assert settings.l2 is not None
         return BPRLoss(settings.l2)
     if settings.loss == 'softmax':
+        assert settings.temperature is not None
         return SampledSoftmaxLoss(settings.temperature, in_batch=False)
+    assert settings.gamma is not None
     return AlignmentUniformityLoss(settings.gamma)
 
 

@@ -61,9 +61,10 @@ def complete(settings: Settings, known: Sequence[str], encoders: Sequence[str]) 
     fusion = 'mean' if one_encoder else 'concat'
     if settings.preset is not None:
         return _complete_preset(settings, modalities, fusion)
-    settings = replace(settings, model=settings.model or 'mmgef')
-    check_choice('--model', settings.model, list(models()))
-    model = models()[settings.model]
+    name_of_model = settings.model or 'mmgef'
+    settings = replace(settings, model=name_of_model)
+    check_choice('--model', name_of_model, list(models()))
+    model = models()[name_of_model]
     own = _own_options(model)
     values: dict[str, Any] = {}
     for name in model_options():
@@ -162,7 +163,7 @@ def _presets() -> dict[str, presets.Preset]:
     return {name: value for name, value in named.items() if isinstance(value, presets.Preset)}
 
 
-def _complete_preset(settings: Settings, modalities: tuple[str, ...], fusion: str) -> Settings:
+def _complete_preset(settings: Settings, modalities: tuple[str, ...], fusion: Any) -> Settings:
     name = str(settings.preset)
     check_choice('--preset', name, list(_presets()))
     for option in ('model', *model_options(), 'loss', 'l2', 'lr'):

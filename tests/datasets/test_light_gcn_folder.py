@@ -78,8 +78,8 @@ def test_missing_files(tmp_path: Path) -> None:
 def test_pre_transform_is_applied_once(tmp_path: Path) -> None:
     (tmp_path / 'train.txt').write_text('0 1 2\n1 1\n')
     (tmp_path / 'test.txt').write_text('0 0\n')
-    calls = []
-    dataset = LightGCNFolder(tmp_path, pre_transform=lambda data: calls.append(data) or data)
+    calls: list[HeteroData] = []
+    dataset = LightGCNFolder(tmp_path, pre_transform=lambda data: calls.__iadd__([data])[-1])
     assert len(calls) == 2
     assert dataset[0]['item'].num_nodes == dataset[1]['item'].num_nodes == 3
     assert len(calls) == 2

@@ -272,8 +272,8 @@ def test_a_graph_of_another_size(tmp_path: Path) -> None:
 
 
 def test_pre_transform_is_applied_once(tmp_path: Path) -> None:
-    calls = []
-    dataset = MMRecFolder(_folder(tmp_path), pre_transform=lambda data: calls.append(data) or data)
+    calls: list[HeteroData] = []
+    dataset = MMRecFolder(_folder(tmp_path), pre_transform=lambda data: calls.__iadd__([data])[-1])
     assert len(calls) == len(list(dataset)) == 3
 
 

@@ -58,7 +58,7 @@ def open_table(
     Args:
         argument: The argument's name, for messages.
         source: Path of a file, whose kind follows from its suffix, or of a folder of Parquet files;
-            or a data frame; or anything with Arrow's ``__arrow_c_stream__``, as Arrow and Polars have.
+            or a data frame; or anything with Arrow's ``__arrow_c_stream__``.
         delimiter: What separates the columns of a text file; :obj:`None` to go by its suffix.
         encoding: Of a text file.
 

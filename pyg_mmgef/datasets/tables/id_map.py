@@ -152,7 +152,8 @@ def _checked(ids: Ids) -> Tensor | list[str]:
     else:
         kinds = {type(i) for i in ids}
         if any(issubclass(kind, np.integer | np.str_) for kind in kinds):
-            ids = [i.item() if isinstance(i, np.generic) else i for i in ids]
+            plain: list[Any] = [i.item() if isinstance(i, np.generic) else i for i in ids]
+            ids = plain
             kinds = {type(i) for i in ids}
         if not kinds <= {int} and not kinds <= {str}:
             found = ', '.join(sorted(kind.__name__ for kind in kinds))

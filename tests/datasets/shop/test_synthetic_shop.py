@@ -235,8 +235,8 @@ def test_pre_transform_is_applied_once_and_never_stale(root: Path) -> None:
 
 
 def test_pre_filter(root: Path) -> None:
-    seen = []
-    SyntheticShop(root, **SMALL, pre_filter=lambda data: not seen.append(data))
+    seen: list[HeteroData] = []
+    SyntheticShop(root, **SMALL, pre_filter=lambda data: bool(seen.__iadd__([data])))
     assert seen[0]['item'].num_nodes == SMALL['num_items']
     with pytest.raises(ValueError, match="'pre_filter' refuses"):
         SyntheticShop(root, **SMALL, pre_filter=lambda data: False)

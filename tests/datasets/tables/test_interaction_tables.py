@@ -4,7 +4,7 @@ import sys
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -650,7 +650,7 @@ def test_a_column_of_objects_is_named(role: str) -> None:
     frame = data_frame(user_id=[1, 2], item_id=[1, 2])
     frame['odd'] = [uuid.UUID(int=1), uuid.UUID(int=2)]
     with pytest.raises(ValueError, match=r"column 'odd' of .*uuid.*convert it to"):
-        InteractionTables(frame, **{role: 'odd'})
+        InteractionTables(frame, **cast(Any, {role: 'odd'}))
 
 
 def test_texts_of_intervals_are_named() -> None:
