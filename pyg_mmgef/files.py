@@ -11,7 +11,7 @@ __all__ = ['open_atomically', 'write_atomically']
 
 
 @contextmanager
-def open_atomically(path: str | os.PathLike) -> Iterator[BinaryIO]:
+def open_atomically(path: str | os.PathLike, *, sync: bool = True) -> Iterator[BinaryIO]:
     """Open a temporary file beside :obj:`path` that takes its name when the block ends.
 
     The content and the new name are synced to the disk, so the file also survives a power failure.
@@ -19,6 +19,8 @@ def open_atomically(path: str | os.PathLike) -> Iterator[BinaryIO]:
 
     Args:
         path: The file to write. Its folder must exist.
+        sync: Whether to sync. Of many files that a last one declares complete, only that one needs
+            it, after one ``os.sync()`` for all the others. (default: :obj:`True`)
 
     Yields:
         The temporary file, open for writing bytes.
@@ -29,16 +31,18 @@ def open_atomically(path: str | os.PathLike) -> Iterator[BinaryIO]:
         with temporary.open('wb') as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    if sync:
+        _sync_folder(path.parent)
 
 
-def write_atomically(path: str | os.PathLike, content: bytes) -> None:
+def write_atomically(path: str | os.PathLike, content: bytes, *, sync: bool = True) -> None:
     """Write :obj:`content` to :obj:`path` as a whole, see :func:`open_atomically`."""
-    with open_atomically(path) as file:
+    with open_atomically(path, sync=sync) as file:
         file.write(content)
 
 

@@ -51,3 +51,13 @@ def test_a_failing_sync_leaves_the_old_file(
         write_atomically(path, b'new')
     assert path.read_bytes() == b'old'
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_only_where_asked_for_it_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = []
+    monkeypatch.setattr(os, 'fsync', lambda file: synced.append(file))
+    write_atomically(tmp_path / 'a', b'1', sync=False)
+    assert not synced
+    write_atomically(tmp_path / 'a', b'2')
+    assert synced
+    assert (tmp_path / 'a').read_bytes() == b'2'

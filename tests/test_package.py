@@ -59,17 +59,25 @@ PUBLIC_NAMES = {
 
 # Public modules without a test file of their own, and where they are tested instead.
 TESTED_ELSEWHERE = {
+    'cli/recommend.py': 'two commands of tests/cli/test_app.py',
     'typing.py': 'type aliases alone, checked by mypy',
     'ranking/scoring.py': 'the inside of tests/ranking/test_evaluate.py and test_recommend.py',
     'encoders/missing_item.py': 'what the reports in tests/encoders/test_store.py list',
     'encoders/picture_problem.py': 'the table of tests/encoders/test_hostile_pictures.py',
     'cli/dataset_folder.py': 'what tests/cli/test_app.py prepares',
     'cli/plots.py': 'the picture in a run of tests/cli/test_app.py',
-    'cli/prepare.py': 'a command of tests/cli/test_app.py',
-    'cli/recommend.py': 'two commands of tests/cli/test_app.py',
+    'cli/prepare_dataset.py': 'the command of tests/cli/test_app.py',
     'cli/run_folder.py': 'what tests/cli/test_app.py trains',
-    'cli/settings.py': 'what tests/cli/test_app.py trains with',
-    'cli/train.py': 'a command of tests/cli/test_app.py',
+    'cli/show.py': 'what all tests of tests/cli read',
+    'cli/splits.py': 'what tests/cli/test_app.py splits',
+    'cli/train_run.py': 'the command of tests/cli/test_app.py',
+    **{
+        f'cli/commands/{name}.py': f'one of the commands that tests/cli runs: {name}'
+        for name in (
+            *('evaluate', 'info', 'models', 'prepare'),
+            *('recommend', 'report', 'similar', 'train'),
+        )
+    },
     'nn/conv/weighted_sum_conv.py': 'the base class in the tests of both convolutions',
 }
 

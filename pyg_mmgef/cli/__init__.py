@@ -1,1 +1,20 @@
 """The command ``pyg-mmgef``: from tables and pictures to a trained recommender."""
+
+import sys
+from collections.abc import Sequence
+
+__all__ = ['main']
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line, see :func:`pyg_mmgef.cli.app.main`; without its packages, say so."""
+    try:
+        from pyg_mmgef.cli.app import main as run
+    except ModuleNotFoundError as error:
+        if error.name not in ('rich', 'typer'):
+            raise
+        sys.exit(
+            f'Error: the command needs the package {error.name}; install what it needs with: '
+            'pip install "pyg-mmgef[cli]"'
+        )
+    run(arguments)

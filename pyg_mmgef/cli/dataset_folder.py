@@ -1,6 +1,7 @@
 import hashlib
 import io
 import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,15 @@ from pyg_mmgef.encoders import FeatureStore
 from pyg_mmgef.files import write_atomically
 from pyg_mmgef.schema import INTERACTS, ITEM, USER
 
-__all__ = ['DatasetFolder']
+__all__ = ['ABOUT', 'CONFIG', 'DatasetFolder']
 
 FORMAT = 1
-ABOUT = 'dataset.json'
+ABOUT, CONFIG = 'dataset.json', 'config.json'
+"""The files by which a folder is known as a dataset, and as a run."""
 
 
 class DatasetFolder:
-    """A catalogue as ``pyg-mmgef prepare`` leaves it.
+    """The folder of a dataset, which ``pyg-mmgef prepare`` writes.
 
     It holds the interactions as numbers (``interactions.npz``), the ids that they stand for
     (``user_ids.jsonl``, ``item_ids.jsonl``), the items' texts and pictures (``items.jsonl``), the
@@ -33,15 +35,15 @@ class DatasetFolder:
         path: The folder.
 
     Raises:
-        FileNotFoundError: If it isn't there, or ``prepare`` hasn't finished.
-        ValueError: If it was written by another version of this package.
+        FileNotFoundError: If it doesn't exist, or ``prepare`` hasn't finished.
+        ValueError: If it was written by another version of this package, or is damaged.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         if not (path / ABOUT).is_file():
             raise FileNotFoundError(
-                f'{str(path)!r} is no prepared dataset, it has no {ABOUT}; make it with '
+                f'{str(path)!r} is not a prepared dataset, it has no {ABOUT}; make it with '
                 '"pyg-mmgef prepare", or run that again if it was interrupted'
             )
         self.about: dict[str, Any] = json.loads((path / ABOUT).read_text(encoding='utf-8'))
@@ -55,7 +57,7 @@ class DatasetFolder:
 
     @property
     def fingerprint(self) -> str:
-        """A digest of the interactions, ids and features."""
+        """A hash of the interactions, ids and features."""
         return str(self.about['fingerprint'])
 
     @property
@@ -64,19 +66,36 @@ class DatasetFolder:
         return list(self.about['modalities'])
 
     def data(self) -> HeteroData:
-        """Return the graph with all interactions and features."""
+        """Return the graph with all interactions and features.
+
+        Raises:
+            ValueError: If the files are damaged, or are not all of one ``prepare``.
+        """
+        try:
+            with np.load(self.path / 'interactions.npz', allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+        except (zipfile.BadZipFile, ValueError, OSError, EOFError) as error:
+            raise self._damaged(str(error)) from error
+        features = {name: self.store.load(name) for name in self.modalities}
+        if _fingerprint(arrays, self.user_ids, self.item_ids, features) != self.fingerprint:
+            raise self._damaged(f"the files don't agree with {ABOUT}")
         data = HeteroData()
         data[USER].num_nodes, data[ITEM].num_nodes = len(self.user_ids), len(self.item_ids)
-        with np.load(self.path / 'interactions.npz', allow_pickle=False) as arrays:
-            for name in arrays.files:
-                data[INTERACTS][name] = torch.from_numpy(arrays[name])
-        for name in self.modalities:
-            data[ITEM][f'x_{name}'], data[ITEM][f'has_{name}'] = self.store.load(name)
+        for name, array in arrays.items():
+            data[INTERACTS][name] = torch.from_numpy(array)
+        for name, tensors in features.items():
+            data[ITEM][f'x_{name}'], data[ITEM][f'has_{name}'] = tensors
         return data
+
+    def _damaged(self, reason: str) -> ValueError:
+        return ValueError(
+            f'the dataset {str(self.path)!r} is damaged, or was only half prepared again '
+            f'({reason}); give its "pyg-mmgef prepare" command again'
+        )
 
     @property
     def store(self) -> FeatureStore:
-        """The features on disk."""
+        """The store of the features."""
         return FeatureStore(self.path / 'features')
 
     def items(self) -> list[dict[str, str | None]]:
@@ -92,13 +111,13 @@ class DatasetFolder:
         encoders: Mapping[str, str],
         options: Mapping[str, Any],
     ) -> 'DatasetFolder':
-        """Write what the tables hold; the features are in the store already.
+        """Write the dataset of some tables, whose features are in the store already.
 
         Args:
             path: The folder.
             tables: The tables.
             encoders: The fingerprint of each modality's encoder.
-            options: What the command was called with.
+            options: The options of the command.
         """
         path.mkdir(parents=True, exist_ok=True)
         data = tables[0]
@@ -136,7 +155,7 @@ class DatasetFolder:
                 }
                 for name, (x, has) in features.items()
             },
-            'fingerprint': _fingerprint(arrays, tables, features),
+            'fingerprint': _fingerprint(arrays, tables.user_ids, tables.item_ids, features),
         }
         write_atomically(path / ABOUT, json.dumps(about, indent=2, default=str).encode())
         return cls(path)
@@ -144,14 +163,15 @@ class DatasetFolder:
 
 def _fingerprint(
     arrays: Mapping[str, np.ndarray],
-    tables: InteractionTables,
+    user_ids: IdMap,
+    item_ids: IdMap,
     features: Mapping[str, tuple[Tensor, Tensor]],
 ) -> str:
     digest = hashlib.sha256()
     for name, array in arrays.items():
         digest.update(f'{name}{array.dtype}{array.shape}'.encode())
         digest.update(np.ascontiguousarray(array).data)
-    for ids in (tables.user_ids, tables.item_ids):
+    for ids in (user_ids, item_ids):
         digest.update(json.dumps(list(ids)).encode())
     for name, tensors in features.items():
         for tensor in tensors:

@@ -4,7 +4,7 @@ __all__ = ['checked_device']
 
 
 def checked_device(name: str) -> torch.device:
-    """Return the device of a name such as ``'cpu'``, ``'cuda'`` or ``'cuda:1'``.
+    """Return the device with a name such as ``'cpu'``, ``'cuda'`` or ``'cuda:1'``.
 
     Raises:
         ValueError: If the name is unknown, or this machine has no such device.

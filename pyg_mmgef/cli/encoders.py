@@ -8,7 +8,7 @@ _TEXT = "'small', 'open_clip:MODEL/PRETRAINED', 'sentence:NAME or folder' or 'no
 
 
 def image_encoder(spec: str, options: dict[str, Any]) -> Any | None:
-    """Return the encoder of pictures that a name means, :obj:`None` for ``'none'``.
+    """Return the encoder of pictures with a name, :obj:`None` for ``'none'``.
 
     Args:
         spec: ``'small'``, ``'open_clip:MODEL/PRETRAINED'`` or ``'none'``.
@@ -29,12 +29,12 @@ def image_encoder(spec: str, options: dict[str, Any]) -> Any | None:
 
 
 def text_encoder(spec: str, options: dict[str, Any], texts: list[str | None]) -> Any | None:
-    """Return the encoder of texts that a name means, :obj:`None` for ``'none'``.
+    """Return the encoder of texts with a name, :obj:`None` for ``'none'``.
 
     Args:
         spec: ``'small'``, ``'open_clip:MODEL/PRETRAINED'``, ``'sentence:NAME'`` or ``'none'``.
         options: ``batch_size``, ``device`` and ``num_workers`` for encoders that have them.
-        texts: The catalogue, which the small encoder learns its words from.
+        texts: The texts of all items, to which the small encoder is fitted.
 
     Raises:
         ValueError: If the name isn't known.

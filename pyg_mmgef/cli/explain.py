@@ -2,17 +2,36 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.nn import MMGEF, LightGCN
+from pyg_mmgef.nn import LightGCN, Recommender
 from pyg_mmgef.sparse import layer_mean
 
-__all__ = ['shares_of_scores']
+__all__ = ['explaining_part', 'shares_of_scores']
+
+
+@torch.inference_mode()
+def explaining_part(model: Recommender, data: HeteroData, z_user: Tensor) -> LightGCN | None:
+    """Return the LightGCN of a model if its embeddings of users are exactly those of the model.
+
+    Then :func:`shares_of_scores` explains the model's scores, whatever the embeddings of the items;
+    otherwise the result is :obj:`None`.
+
+    Args:
+        model: The model.
+        data: The train graph.
+        z_user: The model's embeddings of all users. Shape: ``[num_users, channels]``.
+    """
+    part = getattr(model, 'light_gcn', model)
+    if not isinstance(part, LightGCN) or part.num_users != z_user.size(0):
+        return None
+    own, _ = part(data)
+    return part if own.shape == z_user.shape and torch.allclose(own, z_user) else None
 
 
 @torch.inference_mode()
 def shares_of_scores(
-    model: LightGCN | MMGEF, data: HeteroData, user: int, z_item: Tensor
+    light_gcn: LightGCN, data: HeteroData, user: int, z_item: Tensor
 ) -> tuple[Tensor, Tensor]:
-    r"""Return what each interaction of a user adds to the scores of some items.
+    r"""Return how much each interaction of a user adds to the scores of some items.
 
     LightGCN's embedding of a user is, with the weights :math:`w_{uj}` of the user's interactions,
 
@@ -21,10 +40,10 @@ def shares_of_scores(
         \mathbf{x}^{(l)}_j \Big)
 
     so a score :math:`\mathbf{z}_u^{\top} \mathbf{z}_i` is the sum of a share for each item
-    :math:`j` of the user and a rest, the user's own parameters. Nothing is approximated.
+    :math:`j` of the user and a rest, from the user's own parameters. The sum is exact.
 
     Args:
-        model: The model.
+        light_gcn: The model, or the part of it that gives the embeddings of the users.
         data: The train graph.
         user: The user's row.
         z_item: Embeddings of the items that are scored. Shape: ``[N, channels]``.
@@ -32,13 +51,12 @@ def shares_of_scores(
     Returns:
         The rows of the user's items, of shape ``[M]``, and their shares, of shape ``[N, M]``.
     """
-    light_gcn = model.light_gcn if isinstance(model, MMGEF) else model
     pair = light_gcn.interaction_graph(data)
     matrix = pair.t().matrix(z_item.dtype)  # A row per user.
     start, end = matrix.crow_indices()[user : user + 2].tolist()
     items, weight = matrix.col_indices()[start:end], matrix.values()[start:end]
     num_layers = light_gcn.num_layers
-    if num_layers == 0:  # Matrix factorisation reads no interaction.
+    if num_layers == 0:  # Without layers no interaction adds anything.
         return items, z_item.new_zeros(z_item.size(0), items.numel())
     parameters = light_gcn.user_embedding.weight, light_gcn.item_embedding.weight
     _, mean = layer_mean(pair, *parameters, num_layers - 1)

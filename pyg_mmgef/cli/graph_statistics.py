@@ -11,7 +11,7 @@ MOST_PATHS = 50_000_000
 
 
 def graph_statistics(train: HeteroData, k: int) -> list[tuple[str, str, str]]:
-    """Return what there is to say of the item graphs: graph, what, and how much.
+    """Return statistics of the item graphs, as rows of graph, statistic and value.
 
     Args:
         train: The train graph with its item graphs.
@@ -45,7 +45,7 @@ def graph_statistics(train: HeteroData, k: int) -> list[tuple[str, str, str]]:
 
 
 def _modality_graph(x: Tensor, has: Tensor, k: int) -> Tensor:
-    """Return the neighbours by one modality, each edge as one number."""
+    """Return the kNN graph of one modality, each edge encoded as one number."""
     rows = has.nonzero().view(-1)
     if rows.numel() < 2:
         return torch.empty(0, dtype=torch.long)
@@ -54,7 +54,7 @@ def _modality_graph(x: Tensor, has: Tensor, k: int) -> Tensor:
 
 
 def _share_that_co_occurs(train: HeteroData, edge_index: Tensor) -> float | None:
-    """Return the share of edges whose ends some user has both, :obj:`None` if it takes too long."""
+    """Return the share of edges whose two items have a common user, :obj:`None` if too costly."""
     num_items = num_users_items(train)[1]
     user, item = interactions(train)
     users_of = torch.bincount(item, minlength=num_items)

@@ -7,20 +7,21 @@ __all__ = ['curves', 'save_curves']
 
 
 def curves(history: list[dict[str, float]], image_format: str = 'png') -> bytes:
-    """Return a plot of the loss and of validation's recall and NDCG at 20.
+    """Return a plot of the loss, and of recall and NDCG on validation at the largest cut-off.
 
     Args:
-        history: What was logged of each epoch.
+        history: The loss and the metrics of each epoch, at least one.
         image_format: ``'png'`` or ``'svg'``. (default: ``'png'``)
     """
-    from matplotlib.figure import Figure  # Without pyplot there is no global state.
+    from matplotlib.figure import Figure  # Not pyplot, which has global state.
 
     figure = Figure(figsize=(9, 3.2), layout='constrained')
     left, right = figure.subplots(1, 2)
     epochs = [row['epoch'] for row in history]
     left.plot(epochs, [row['train_loss'] for row in history], color='tab:grey')
     left.set(xlabel='epoch', ylabel='train loss')
-    for metric in ('recall@20', 'ndcg@20'):
+    cutoff = max(int(name.partition('@')[2]) for name in history[0] if '@' in name)
+    for metric in (f'recall@{cutoff}', f'ndcg@{cutoff}'):
         right.plot(epochs, [row[f'val_{metric}'] for row in history], label=metric)
     right.set(xlabel='epoch', ylabel='validation')
     right.legend(frameon=False)

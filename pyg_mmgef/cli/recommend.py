@@ -11,15 +11,26 @@ from pyg_mmgef.cli.run_folder import LoadedRun
 from pyg_mmgef.datasets import IdMap
 from pyg_mmgef.files import write_atomically
 from pyg_mmgef.ranking import recommend
-from pyg_mmgef.search import ItemIndex
+from pyg_mmgef.search import similar_items
 
-__all__ = ['check_suffix', 'find_rows', 'recommendations', 'similar_items', 'write_table']
+__all__ = [
+    'check_suffix',
+    'find_rows',
+    'neighbours',
+    'recommendations',
+    'write_table',
+]
 
 SUFFIXES = ('.parquet', '.csv', '.jsonl')
 
 
 def find_rows(ids: IdMap, wanted: Sequence[str], end: str) -> Tensor:
-    """Return the rows of ids as a person types them.
+    """Return the rows of users or items by their ids, as typed on the command line.
+
+    Args:
+        ids: The ids of all users or items.
+        wanted: The ids to find.
+        end: ``'user'`` or ``'item'``, for the message.
 
     Raises:
         ValueError: If an id is unknown.
@@ -29,22 +40,21 @@ def find_rows(ids: IdMap, wanted: Sequence[str], end: str) -> Tensor:
     if unknown:
         examples = ', '.join(repr(str(ids[row])) for row in range(min(3, len(ids))))
         raise ValueError(
-            f'there is no {end} {unknown[0]!r} among the {len(ids)} of the dataset (there are '
-            f'{examples}, ...)'
+            f'the dataset has no {end} {unknown[0]!r}; it has {len(ids)} {end}s, such as {examples}'
         )
     return torch.tensor([row_of[own] for own in wanted], dtype=torch.long)
 
 
 def recommendations(run: LoadedRun, users: Tensor | None, k: int) -> dict[str, list[Any]]:
-    """Return the best new items of some users, or of all, as columns.
+    """Return the items with the highest scores for some users, or for all, as columns.
 
-    Nothing that a user has, in train, validation or test, is recommended again.
+    Items that a user has interacted with, in train, validation or test, are left out.
     """
     exclude = run.seen('val', 'test')
     scores, items = recommend(run.z_user, run.z_item, users, k=k, exclude=exclude)
     users = torch.arange(run.z_user.size(0)) if users is None else users
     rank = torch.arange(1, k + 1).expand_as(items)
-    is_item = items >= 0  # A user may have fewer items left.
+    is_item = items >= 0  # Fewer where a user has almost all items.
     return {
         'user': run.dataset.user_ids.to_ids(users[:, None].expand_as(items)[is_item]),
         'rank': rank[is_item].tolist(),
@@ -53,15 +63,30 @@ def recommendations(run: LoadedRun, users: Tensor | None, k: int) -> dict[str, l
     }
 
 
-def similar_items(run: LoadedRun, item: int, k: int) -> dict[str, list[Any]]:
-    """Return the items whose embeddings have the largest cosine with that of an item."""
-    k = min(k, run.z_item.size(0) - 1)
-    cosine, neighbours = ItemIndex(run.z_item).search(run.z_item[item : item + 1], k + 1)
-    others = neighbours[0] != item
+def neighbours(run: LoadedRun, item: int, k: int) -> dict[str, list[Any]]:
+    """Return the items most similar to an item by their embeddings, as columns.
+
+    There are fewer than :obj:`k` if fewer items have an embedding that isn't zero.
+
+    Raises:
+        ValueError: If the model has no embeddings, or that of the item is zero.
+    """
+    if not run.has_embeddings:
+        raise ValueError(
+            f'{type(run.model).__name__} learns no embeddings by which items could be similar; '
+            'train another model'
+        )
+    if not run.z_item[item].any():
+        raise ValueError(
+            f'the model knows nothing about the item {run.dataset.item_ids[item]!r}: its embedding '
+            'is zero, as it has neither interactions in train nor features that the model reads'
+        )
+    cosine, items = similar_items(run.z_item, torch.tensor([item]), k)
+    found = items[0] >= 0
     return {
-        'rank': list(range(1, k + 1)),
-        'item': run.dataset.item_ids.to_ids(neighbours[0][others][:k]),
-        'cosine': cosine[0][others][:k].tolist(),
+        'rank': list(range(1, int(found.sum()) + 1)),
+        'item': run.dataset.item_ids.to_ids(items[0][found]),
+        'cosine': cosine[0][found].tolist(),
     }
 
 

@@ -7,37 +7,51 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyg_mmgef.cli.explain import shares_of_scores
+from pyg_mmgef.cli.console import printable
+from pyg_mmgef.cli.explain import explaining_part, shares_of_scores
 from pyg_mmgef.cli.graph_statistics import graph_statistics
+from pyg_mmgef.cli.models import NEIGHBORS
 from pyg_mmgef.cli.plots import curves
-from pyg_mmgef.cli.run_folder import LoadedRun, RunFolder
+from pyg_mmgef.search import similar_items
+from pyg_mmgef.cli.run_folder import LoadedRun, RunFolder, fitting_cutoffs
+from pyg_mmgef.cli.show import shortened
 from pyg_mmgef.encoders._pictures import UnreadablePictureError, read_picture
 from pyg_mmgef.files import write_atomically
-from pyg_mmgef.nn import MMGEF
+from pyg_mmgef.nn import MMGEF, LightGCN
 from pyg_mmgef.ranking import recommend
-from pyg_mmgef.search import ItemIndex
+from pyg_mmgef.schema import INTERACTS
 
 __all__ = ['write_report']
 
-SHOWN, REASONS, SIDE = 6, 3, 120
+SHOWN, REASONS, SIDE, LONGEST_TEXT = 6, 3, 120, 90
 
 
-def write_report(run: RunFolder, path: Path, num_users: int = 5, num_items: int = 5) -> None:
-    """Write one HTML page about a run that needs nothing beside it.
+def write_report(
+    run: RunFolder,
+    path: Path,
+    num_users: int = 5,
+    num_items: int = 5,
+    dataset: Path | None = None,
+) -> None:
+    """Write a report on a run as one HTML page, with pictures and styles inside.
 
     Args:
         run: The run.
         path: The file to write.
-        num_users: Users to show, drawn with the run's seed among those with a test interaction.
+        num_users: Users to show, sampled with the run's seed from those with a test interaction.
             (default: ``5``)
-        num_items: Items to show, drawn likewise among all. (default: ``5``)
+        num_items: Items to show, sampled likewise from all. (default: ``5``)
+        dataset: The folder of the dataset, if it has been moved. (default: :obj:`None`)
     """
     import jinja2
 
-    loaded = run.load()
+    loaded = run.load(dataset)
+    explains = explaining_part(loaded.model, loaded.train, loaded.z_user)
+    cutoffs = fitting_cutoffs(loaded.model.num_items)
+    history = run.history()
     cards = _Cards(loaded)
     generator = torch.Generator().manual_seed(run.settings.seed)
-    users = loaded.test['user', 'interacts', 'item'].edge_label_index[0].unique()
+    users = loaded.test[INTERACTS].edge_label_index[0].unique()
     users = users[torch.randperm(users.numel(), generator=generator)[:num_users]]
     items = torch.randperm(loaded.z_item.size(0), generator=generator)[:num_items]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
@@ -46,11 +60,12 @@ def write_report(run: RunFolder, path: Path, num_users: int = 5, num_items: int 
         run=run,
         dataset=loaded.dataset,
         metrics=run.metrics or {},
-        results={part: loaded.evaluate(part, (10, 20)) for part in ('val', 'test')},
-        curves=_data_url(curves(run.history()), 'image/png'),
+        results={part: loaded.evaluate(part, cutoffs) for part in ('val', 'test')},
+        curves=_data_url(curves(history), 'image/png') if history else None,
         attention=_attention(loaded),
-        statistics=graph_statistics(loaded.train, run.settings.k),
-        users=[_user(loaded, cards, int(user)) for user in users],
+        statistics=graph_statistics(loaded.train, run.settings.neighbors or NEIGHBORS),
+        has_reasons=explains is not None,
+        users=[_user(loaded, cards, int(user), explains) for user in users],
         items=[_item(loaded, cards, int(item)) for item in items],
     )
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +73,7 @@ def write_report(run: RunFolder, path: Path, num_users: int = 5, num_items: int 
 
 
 class _Cards:
-    """What an item looks like on the page."""
+    """The texts and pictures of items, as the template shows them."""
 
     def __init__(self, loaded: LoadedRun) -> None:
         self.ids = list(loaded.dataset.item_ids)
@@ -68,10 +83,10 @@ class _Cards:
     def __call__(self, item: int, note: str = '') -> dict[str, Any]:
         if item not in self.pictures:
             self.pictures[item] = _thumbnail(self.items[item]['image'])
-        text = self.items[item]['text'] or ''
+        text = printable(self.items[item]['text'] or '')
         return {
-            'id': self.ids[item],
-            'text': text if len(text) <= 90 else text[:87] + '...',
+            'id': printable(str(self.ids[item])),
+            'text': shortened(text, LONGEST_TEXT),
             'picture': self.pictures[item],
             'note': note,
             'hit': False,
@@ -107,42 +122,52 @@ def _attention(loaded: LoadedRun) -> list[tuple[str, float, float]]:
     return list(rows)
 
 
-def _user(loaded: LoadedRun, cards: _Cards, user: int) -> dict[str, Any]:
+def _user(loaded: LoadedRun, cards: _Cards, user: int, explains: LightGCN | None) -> dict[str, Any]:
     scores, items = recommend(
         loaded.z_user, loaded.z_item, torch.tensor([user]), k=SHOWN, exclude=loaded.seen('val')
     )
     shown = items[0][items[0] >= 0]
-    owned, shares = shares_of_scores(loaded.model, loaded.train, user, loaded.z_item[shown])
-    held_out = loaded.test['user', 'interacts', 'item'].edge_label_index
+    if explains is None:
+        edge_index = loaded.train[INTERACTS].edge_index
+        owned = edge_index[1][edge_index[0] == user]
+        shares = torch.zeros(shown.numel(), 0)
+    else:
+        owned, shares = shares_of_scores(explains, loaded.train, user, loaded.z_item[shown])
+        # Those with the largest shares in all that is shown come first.
+        order = shares.sum(dim=0).argsort(descending=True)
+        owned, shares = owned[order], shares[:, order]
+    held_out = loaded.test[INTERACTS].edge_label_index
     wanted = set(held_out[1][held_out[0] == user].tolist())
     recommended = []
     for position, item in enumerate(shown.tolist()):
-        best = shares[position].topk(min(REASONS, owned.numel()))
+        best = shares[position].topk(min(REASONS, shares.size(1)))
         card = cards(item, f'score {scores[0, position]:.2f}')
         card['hit'] = item in wanted
         card['reasons'] = [
-            (cards(int(owned[at]))['text'] or cards.ids[int(owned[at])], share)
-            for share, at in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+            (reason['text'] or reason['id'], share)
+            for share, reason in zip(
+                best.values.tolist(), map(cards, owned[best.indices].tolist()), strict=True
+            )
         ]
         recommended.append(card)
-    # What carries most of all that is shown comes first.
-    order = shares.sum(dim=0).argsort(descending=True)
     return {
-        'id': loaded.dataset.user_ids[user],
-        'num_liked': owned.numel(),
+        'id': printable(str(loaded.dataset.user_ids[user])),
+        'num_owned': owned.numel(),
         'num_wanted': len(wanted),
-        'liked': [cards(int(item)) for item in owned[order][:SHOWN]],
+        'owned': [cards(item) for item in owned[:SHOWN].tolist()],
         'recommended': recommended,
     }
 
 
 def _item(loaded: LoadedRun, cards: _Cards, item: int) -> dict[str, Any]:
     neighbours: dict[str, list[dict[str, Any]]] = {}
-    count = min(SHOWN + 1, loaded.z_item.size(0))
-    cosine, found = ItemIndex(loaded.z_item).search(loaded.z_item[item : item + 1], count)
-    pairs = zip(found[0].tolist(), cosine[0].tolist(), strict=True)
-    others = [(other, value) for other, value in pairs if other != item][:SHOWN]
-    neighbours['embedding'] = [cards(other, f'cosine {value:.2f}') for other, value in others]
+    if loaded.has_embeddings:
+        cosine, found = similar_items(loaded.z_item, torch.tensor([item]), SHOWN)
+        neighbours['embedding'] = [
+            cards(other, f'cosine {value:.2f}')
+            for other, value in zip(found[0].tolist(), cosine[0].tolist(), strict=True)
+            if other >= 0
+        ]
     for source, relation, destination in loaded.train.edge_types:
         if source == destination:
             store = loaded.train[source, relation, destination]

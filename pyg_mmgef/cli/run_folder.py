@@ -1,6 +1,8 @@
 import csv
 import json
+import pickle
 import platform
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,49 +13,61 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef import __version__
-from pyg_mmgef.cli.dataset_folder import DatasetFolder
+from pyg_mmgef.cli.dataset_folder import ABOUT, CONFIG, DatasetFolder
+from pyg_mmgef.cli.models import build_model
 from pyg_mmgef.cli.settings import Settings
+from pyg_mmgef.cli.splits import split_data
 from pyg_mmgef.files import write_atomically
-from pyg_mmgef.nn import MMGEF, LightGCN
+from pyg_mmgef.nn import Recommender
 from pyg_mmgef.ranking import evaluate_ranking
 from pyg_mmgef.schema import INTERACTS
 
-__all__ = ['RunFolder']
+__all__ = ['CONFIG', 'CUTOFFS', 'LoadedRun', 'RunFolder', 'fitting_cutoffs']
 
-CONFIG, METRICS = 'config.json', 'metrics.json'
+METRICS = 'metrics.json'
+CUTOFFS = 10, 20
+
+
+def fitting_cutoffs(num_items: int) -> tuple[int, ...]:
+    """Return the cut-offs of the metrics, no larger than the number of items to rank."""
+    return tuple(sorted({min(k, num_items) for k in CUTOFFS}))
 
 
 class RunFolder:
-    """A trained model as ``pyg-mmgef train`` leaves it.
+    """The folder of a run, which ``pyg-mmgef train`` writes.
 
-    ``config.json`` holds the settings, the seed, the dataset's place and fingerprint and the
+    ``config.json`` holds the settings, the seed, the path and fingerprint of the dataset and the
     versions, so that the run can be repeated; ``checkpoints/`` the best and the last epoch;
-    ``metrics.json``, written last, what came out; ``csv/``, ``tensorboard/`` and ``curves.png`` how
-    it went.
+    ``csv/``, ``tensorboard/`` and ``curves.png`` the loss and the metrics of each epoch;
+    ``metrics.json``, written last, the metrics of the best one. A model without parameters has
+    neither checkpoints nor curves.
 
     Args:
         path: The folder.
 
     Raises:
-        FileNotFoundError: If it isn't there.
+        FileNotFoundError: If it doesn't exist.
+        ValueError: If its settings can't be read.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         if not (path / CONFIG).is_file():
             raise FileNotFoundError(
-                f'{str(path)!r} is no run: it has no {CONFIG}; make one with "pyg-mmgef train"'
+                f'{str(path)!r} is not a run, it has no {CONFIG}; make one with "pyg-mmgef train"'
             )
         self.config: dict[str, Any] = json.loads((path / CONFIG).read_text(encoding='utf-8'))
         self.settings = Settings.from_dict(self.config['settings'])
 
     @classmethod
     def start(cls, path: Path, dataset: DatasetFolder, settings: Settings) -> 'RunFolder':
-        """Make a run, or return the one that is there already with the same settings and data.
+        """Start a run, or return the one in the folder if its settings and data are the same.
 
         Raises:
-            ValueError: If the folder holds another run.
+            ValueError: If the folder holds another run, or a dataset.
         """
+        if (path / ABOUT).exists():
+            raise ValueError(f'{str(path)!r} holds a dataset; give a new folder with --output')
         config = {
             'settings': settings.to_dict(),
             'dataset': {
@@ -85,46 +99,56 @@ class RunFolder:
             f'{key} {old.get(key)!r}, now {new[key]!r}' for key in new if old.get(key) != new[key]
         ]
         if self.config['dataset']['fingerprint'] != config['dataset']['fingerprint']:
-            changed.append('its dataset was another')
+            changed.append('another dataset')
         return '; '.join(changed)
 
     @property
     def last_checkpoint(self) -> Path:
-        """Where the last epoch is."""
+        """The checkpoint of the last epoch."""
         return self.path / 'checkpoints' / 'last.ckpt'
 
     @property
     def best_checkpoint(self) -> Path:
-        """Where the best epoch is."""
+        """The checkpoint of the best epoch."""
         return self.path / 'checkpoints' / 'best.ckpt'
 
     @property
     def metrics(self) -> dict[str, Any] | None:
-        """What came out, or :obj:`None` while the run isn't finished."""
+        """The metrics of the best epoch, :obj:`None` while the run isn't finished."""
         path = self.path / METRICS
         return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else None
 
     def finish(self, metrics: dict[str, Any]) -> None:
-        """Write what came out."""
+        """Write the metrics, which marks the run as finished."""
         write_atomically(self.path / METRICS, json.dumps(metrics, indent=2).encode())
 
-    def dataset(self) -> DatasetFolder:
-        """Return the dataset.
+    def dataset(self, path: Path | None = None) -> DatasetFolder:
+        """Return the dataset of the run.
+
+        Args:
+            path: Where it is now; :obj:`None` means where it was when the run was trained.
+                (default: :obj:`None`)
 
         Raises:
-            FileNotFoundError: If it has been moved.
-            ValueError: If it is no longer the one of the run.
+            FileNotFoundError: If there is no dataset in that folder.
+            ValueError: If it isn't the dataset of the run, or no longer.
         """
-        dataset = DatasetFolder(Path(self.config['dataset']['path']))
-        if dataset.fingerprint != self.config['dataset']['fingerprint']:
+        trained_on = self.config['dataset']
+        if path is None and not Path(trained_on['path']).is_dir():
+            raise FileNotFoundError(
+                f'the dataset of the run {str(self.path)!r} was in {trained_on["path"]!r}, which '
+                'no longer exists; if it has been moved, say where with --dataset'
+            )
+        dataset = DatasetFolder(path or Path(trained_on['path']))
+        if dataset.fingerprint != trained_on['fingerprint']:
             raise ValueError(
-                f'{str(dataset.path)!r} has changed since the run {str(self.path)!r} was trained; '
-                'train again, or prepare the dataset as it was'
+                f'{str(dataset.path)!r} has changed since the run {str(self.path)!r} was trained, '
+                'or is another dataset; train again, or prepare the dataset as it was'
             )
         return dataset
 
     def history(self) -> list[dict[str, float]]:
-        """Return what was logged of each epoch; one that was trained twice counts once."""
+        """Return the logged loss and metrics of each epoch; one trained twice is listed once."""
         rows: dict[int, dict[str, float]] = {}
         versions = (self.path / 'csv').glob('version_*/metrics.csv')
         for path in sorted(versions, key=lambda path: int(path.parent.name.split('_')[1])):
@@ -135,39 +159,59 @@ class RunFolder:
                     rows.setdefault(epoch, {}).update(values)
         return [rows[epoch] for epoch in sorted(rows) if 'train_loss' in rows[epoch]]
 
-    def load(self) -> 'LoadedRun':
+    def load(self, path: Path | None = None) -> 'LoadedRun':
         """Return the best model with its data.
 
+        Args:
+            path: The folder of the dataset, see :meth:`dataset`. (default: :obj:`None`)
+
         Raises:
-            FileNotFoundError: If no epoch is finished yet, or the dataset is gone.
-            ValueError: If the dataset has changed.
+            FileNotFoundError: If no epoch is finished yet, or the dataset can't be found.
+            ValueError: If the dataset has changed, or the checkpoint is damaged.
         """
-        if not self.best_checkpoint.is_file():
+        if self.metrics is None and not self.best_checkpoint.is_file():
             raise FileNotFoundError(
                 f'{str(self.path)!r} has no trained model yet; run "pyg-mmgef train" to its end'
             )
-        dataset = self.dataset()
-        return self.load_with(dataset, *self.settings.split_data(dataset.data()))
+        dataset = self.dataset(path)
+        train, val, test = split_data(self.settings, dataset.data())
+        train, model = build_model(self.settings, train)
+        return self.load_with(dataset, model, train, val, test)
 
     def load_with(
-        self, dataset: DatasetFolder, train: HeteroData, val: HeteroData, test: HeteroData
+        self,
+        dataset: DatasetFolder,
+        model: Recommender,
+        train: HeteroData,
+        val: HeteroData,
+        test: HeteroData,
     ) -> 'LoadedRun':
-        """Return the best model with the run's data, for who has that already."""
-        model = self.settings.build_model(train)
-        state = torch.load(self.best_checkpoint, map_location='cpu', weights_only=True)
-        prefix = 'model.'
-        model.load_state_dict(
-            {
-                key.removeprefix(prefix): value
-                for key, value in state['state_dict'].items()
-                if key.startswith(prefix)
-            }
-        )
+        """Load the parameters of the best epoch into a model, and return it with its data."""
+        if next(model.parameters(), None) is not None:
+            model.load_state_dict(self._best_parameters())
         return LoadedRun(dataset, model.eval(), train, val, test)
+
+    def _best_parameters(self) -> dict[str, Tensor]:
+        try:
+            with zipfile.ZipFile(self.best_checkpoint) as archive:
+                if archive.testzip() is not None:  # torch.load doesn't compare the checksums.
+                    raise zipfile.BadZipFile('wrong checksum')
+            state = torch.load(self.best_checkpoint, map_location='cpu', weights_only=True)
+        except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+            raise ValueError(
+                f'{str(self.best_checkpoint)!r} is damaged ({str(error).splitlines()[0]}); train '
+                'again into a new folder'
+            ) from error
+        prefix = 'model.'
+        return {
+            key.removeprefix(prefix): value
+            for key, value in state['state_dict'].items()
+            if key.startswith(prefix)
+        }
 
 
 class LoadedRun:
-    """The best model of a run, and the data it was trained on.
+    """The best model of a run, its data, and the embeddings that the model gives.
 
     Args:
         dataset: The dataset.
@@ -180,7 +224,7 @@ class LoadedRun:
     def __init__(
         self,
         dataset: DatasetFolder,
-        model: LightGCN | MMGEF,
+        model: Recommender,
         train: HeteroData,
         val: HeteroData,
         test: HeteroData,
@@ -190,6 +234,11 @@ class LoadedRun:
         with torch.inference_mode():
             self.z_user, self.z_item = model(train)
 
+    @property
+    def has_embeddings(self) -> bool:
+        """Whether the model has learned embeddings; one without parameters only counts."""
+        return next(self.model.parameters(), None) is not None
+
     def seen(self, *parts: str) -> Tensor:
         """Return the interactions of train and of these parts, ``'val'`` or ``'test'``."""
         held_out = {'val': self.val, 'test': self.test}
@@ -197,11 +246,20 @@ class LoadedRun:
         return torch.cat([self.train[INTERACTS].edge_index, *others], dim=1)
 
     def evaluate(self, part: str, k: Sequence[int]) -> dict[str, float]:
-        """Rank the interactions of ``'val'`` or ``'test'`` among the items not seen before.
+        """Return the metrics of ``'val'`` or ``'test'``, ranking all items not seen before.
+
+        Args:
+            part: ``'val'`` or ``'test'``.
+            k: The cut-offs.
 
         Raises:
-            ValueError: If a cut-off isn't positive.
+            ValueError: If a cut-off isn't positive, or larger than the number of items.
         """
+        num_items = self.model.num_items
+        if max(k) > num_items:
+            raise ValueError(
+                f'--cutoff must be at most {num_items}, the number of items (got {max(k)})'
+            )
         target = self.val if part == 'val' else self.test
         return evaluate_ranking(
             self.z_user,

@@ -1,110 +1,193 @@
-from dataclasses import asdict, dataclass
-from typing import Any
+import inspect
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from functools import wraps
+from typing import Annotated, Any, Literal, get_type_hints
 
-from torch.nn import Module
-from torch_geometric.data import HeteroData
-from torch_geometric.transforms import Compose
+import typer
 
-from pyg_mmgef.nn import MMGEF, AlignmentUniformityLoss, BPRLoss, LightGCN, SampledSoftmaxLoss
-from pyg_mmgef.schema import ITEM, item_modalities
-from pyg_mmgef.transforms import (
-    AddCoInteractionGraph,
-    AddItemKNNGraph,
-    FuseModalities,
-    SplitInteractions,
-)
-from pyg_mmgef.validate import check_choice
+__all__ = ['Settings', 'flag', 'model_options', 'takes_settings']
 
-__all__ = ['Settings']
+MODEL, TRAINING = 'Model', 'Training'
 
-MODELS, LOSSES = ('mmgef', 'lightgcn'), ('bpr', 'softmax', 'au')
+
+def _model(text: str, *names: str, **kwargs: Any) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=MODEL, **kwargs)
+
+
+def _training(text: str, *names: str, **kwargs: Any) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=TRAINING, **kwargs)
+
+
+def _of_model(text: str, **kwargs: Any) -> Any:
+    """Return an option of some models, whose default is that of the model's constructor."""
+    return _model(text, show_default="the model's own", **kwargs)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What ``pyg-mmgef train`` is asked for; with the dataset and the seed it makes the run."""
+    """The options of ``pyg-mmgef train`` that decide, with the dataset, what a run results in.
 
-    model: str
-    loss: str
-    split: str
-    modalities: tuple[str, ...]
-    fusion: str
-    attention: str
-    k: int
-    embedding_dim: int
-    num_layers: int
-    lr: float
-    l2: float
-    temperature: float
-    gamma: float
-    num_negatives: int
-    batch_size: int
-    epochs: int
-    patience: int
-    precision: str
-    seed: int
+    The only list of these options: the command line is made from the fields, their types and
+    defaults, and ``config.json`` holds their values. :obj:`None` stands for the default of the
+    model or the loss, which :func:`~pyg_mmgef.cli.models.complete` fills in.
+    """
 
-    def __post_init__(self) -> None:
-        check_choice('model', self.model, MODELS)
-        check_choice('loss', self.loss, LOSSES)
+    model: Annotated[
+        str | None, _model('Model to train; "pyg-mmgef models" lists them.', show_default='mmgef')
+    ] = None
+    preset: Annotated[
+        str | None,
+        _model(
+            'Settings chosen together, instead of --model and its options: merged.',
+            show_default='none',
+        ),
+    ] = None
+    modalities: Annotated[
+        tuple[str, ...],
+        _model(
+            'Item features to use, such as image; repeat it for several.',
+            '--modality',
+            show_default='all that the dataset has',
+        ),
+    ] = ()
+    fusion: Annotated[
+        Literal['auto', 'mean', 'weighted', 'gated', 'concat'] | None,
+        _model(
+            'How features are fused; auto: mean if one encoder made all of them, else concat.',
+            show_default='auto',
+        ),
+    ] = None
+    attention: Annotated[
+        Literal['graph', 'node', 'edge', 'mean'] | None,
+        _of_model('Weights of the item graphs: one per graph, per item, per edge, or all equal.'),
+    ] = None
+    neighbors: Annotated[
+        int | None, _of_model('Neighbours of an item in the item graphs.', min=1)
+    ] = None
+    embedding_dim: Annotated[
+        int | None, _of_model('Length of the embeddings, in channels.', min=1)
+    ] = None
+    num_layers: Annotated[
+        int | None, _of_model('Layers of the user-item graph convolution.', min=0)
+    ] = None
+    embedding_l2: Annotated[
+        float | None,
+        _of_model('Weight of the L2 penalty on the parameters that a batch uses.', min=0),
+    ] = None
+    split: Annotated[
+        Literal['random', 'time', 'leave_last_out'],
+        _training(
+            'How to hold out interactions of each user: 10 % for validation and 10 % for test at '
+            'random or by time, or the last two.'
+        ),
+    ] = 'random'
+    loss: Annotated[
+        Literal['bpr', 'softmax', 'au'] | None,
+        _training(
+            'Bayesian personalised ranking, sampled softmax, or alignment and uniformity.',
+            show_default='bpr',
+        ),
+    ] = None
+    lr: Annotated[float | None, _training('Learning rate of Adam.', show_default='0.005')] = None
+    l2: Annotated[
+        float | None,
+        _training('L2 penalty on the embeddings of a batch (bpr only).', show_default='0.001'),
+    ] = None
+    temperature: Annotated[
+        float | None,
+        _training('Divisor of the scores (softmax only).', show_default='0.2'),
+    ] = None
+    gamma: Annotated[
+        float | None, _training('Weight of uniformity (au only).', show_default='1.0')
+    ] = None
+    num_negatives: Annotated[
+        int | None,
+        _training(
+            'Negative items, sampled once per batch (softmax only).', show_default='512', min=1
+        ),
+    ] = None
+    uniform_users: Annotated[
+        bool,
+        _training(
+            'Sample the users of a batch uniformly, instead of visiting each interaction once per '
+            'epoch.'
+        ),
+    ] = False
+    batch_size: Annotated[int, _training('Interactions per batch.', min=1)] = 2048
+    epochs: Annotated[int, _training('Maximum number of epochs.', min=1)] = 200
+    patience: Annotated[
+        int, _training('Stop after this many epochs without improvement on validation.', min=1)
+    ] = 20
+    precision: Annotated[
+        str, _training("Number format of Lightning, such as '32-true' or 'bf16-mixed'.")
+    ] = '32-true'
+    seed: Annotated[
+        int, _training('Seed of the split, the parameters and the order of the batches.')
+    ] = 0
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> 'Settings':
-        """Return the settings of a run's ``config.json``."""
-        return cls(**{**settings, 'modalities': tuple(settings['modalities'])})
+        """Return the settings of a run's ``config.json``.
+
+        Raises:
+            ValueError: If they are not the settings of this version.
+        """
+        try:
+            return cls(**{**settings, 'modalities': tuple(settings['modalities'])})
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f'the settings of the run are damaged or of another version ({error}); train again'
+            ) from error
 
     def to_dict(self) -> dict[str, Any]:
         """Return what :meth:`from_dict` reads."""
         return asdict(self)
 
-    def split_data(self, data: HeteroData) -> tuple[HeteroData, HeteroData, HeteroData]:
-        """Return train, with its item graphs, validation and test.
 
-        Raises:
-            ValueError: If a modality is unknown, or the data can't be split as asked for.
-        """
-        known = list(item_modalities(data)[0])
-        unknown = [name for name in self.modalities if name not in known]
-        if unknown:
-            raise ValueError(
-                f'the dataset has no modality {unknown[0]!r} (it has {", ".join(known) or "none"})'
+_HINTS = get_type_hints(Settings, include_extras=True)
+
+
+def flag(name: str) -> str:
+    """Return the option that sets a field, such as ``'--embedding-dim'``."""
+    (option,) = _HINTS[name].__metadata__
+    # Typer holds the first name that an annotation gives as its default.
+    return option.default if isinstance(option.default, str) else f'--{name.replace("_", "-")}'
+
+
+def model_options() -> list[str]:
+    """Return the fields that are options of a model's constructor."""
+    own = {'model', 'preset', 'modalities'}
+    return [
+        name
+        for name, hint in _HINTS.items()
+        if hint.__metadata__[0].rich_help_panel == MODEL and name not in own
+    ]
+
+
+def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorator: give a command's argument ``settings`` as one option per field of the class."""
+    own = [
+        parameter
+        for name, parameter in inspect.signature(command).parameters.items()
+        if name != 'settings'
+    ]
+    options = []
+    for field in fields(Settings):
+        hint, default = _HINTS[field.name], field.default
+        if field.name == 'modalities':  # Typer's name for an option that is repeated.
+            hint, default = Annotated[list[str] | None, hint.__metadata__[0]], None
+        options.append(
+            inspect.Parameter(
+                field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint
             )
-        for name in known:
-            if name not in self.modalities:
-                del data[ITEM][f'x_{name}'], data[ITEM][f'has_{name}']
-        train, val, test = SplitInteractions(strategy=self.split, seed=self.seed)(data)
-        if self.model == 'mmgef':
-            add = [AddCoInteractionGraph(k=self.k)]
-            if self.modalities:
-                k = min(self.k, train[ITEM].num_nodes - 1)
-                add = [FuseModalities(self.fusion), AddItemKNNGraph(k=k), *add]
-            train = Compose(add)(train)
-        return train, val, test
+        )
 
-    def build_model(self, train: HeteroData) -> LightGCN | MMGEF:
-        """Return the model, with parameters drawn from torch's generator."""
-        options: dict[str, Any] = {
-            'embedding_dim': self.embedding_dim,
-            'num_layers': self.num_layers,
-        }
-        if self.model == 'lightgcn':
-            return LightGCN.from_data(train, **options)
-        if self.modalities:
-            options |= {'fusion': self.fusion, 'k': self.k}
-        return MMGEF.from_data(train, attention=self.attention, **options)
+    @wraps(command)
+    def with_options(**given: Any) -> None:
+        values = {field.name: given.pop(field.name) for field in fields(Settings)}
+        values['modalities'] = tuple(values['modalities'] or ())
+        command(**given, settings=Settings(**values))
 
-    def build_loss(self) -> Module:
-        """Return the loss."""
-        if self.loss == 'bpr':
-            return BPRLoss(self.l2)
-        if self.loss == 'softmax':
-            return SampledSoftmaxLoss(self.temperature, in_batch=False)
-        return AlignmentUniformityLoss(self.gamma)
-
-    def loader_options(self) -> dict[str, Any]:
-        """Return how many negatives the loss takes."""
-        if self.loss == 'bpr':
-            return {'num_negatives': 1}
-        if self.loss == 'softmax':
-            return {'num_negatives': self.num_negatives, 'shared_negatives': True}
-        return {'num_negatives': 0}
+    with_options.__signature__ = inspect.Signature(own + options)  # type: ignore[attr-defined]
+    return with_options

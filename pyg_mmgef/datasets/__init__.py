@@ -1,4 +1,4 @@
-"""Data sets with the library's schema: one that is drawn here, and readers of common layouts."""
+"""Data sets in the library's schema: a synthetic shop, and readers of common layouts."""
 
 from pyg_mmgef.datasets.amazon_reviews import AmazonReviews as AmazonReviews
 from pyg_mmgef.datasets.light_gcn_folder import LightGCNFolder as LightGCNFolder

@@ -39,6 +39,7 @@ class LightGCNFolder(Dataset):
     Args:
         root: The folder.
         transform: Applied to each graph at every access. (default: :obj:`None`)
+        pre_transform: Applied to each graph once, when the folder is read. (default: :obj:`None`)
 
     Raises:
         FileNotFoundError: If the folder or a file is missing.
@@ -50,6 +51,7 @@ class LightGCNFolder(Dataset):
         root: str | os.PathLike[str],
         *,
         transform: Callable[[HeteroData], HeteroData] | None = None,
+        pre_transform: Callable[[HeteroData], HeteroData] | None = None,
     ) -> None:
         folder = Path(root).expanduser()
         if not folder.is_dir():
@@ -58,7 +60,7 @@ class LightGCNFolder(Dataset):
         if absent:
             there = sorted(path.name for path in folder.iterdir())[:20]
             raise FileNotFoundError(f"'root' has no {' and no '.join(absent)}; it holds {there}")
-        super().__init__(str(folder), transform=transform)
+        super().__init__(str(folder), transform, pre_transform)
         train, test = ((_read(folder / name)) for name in _FILES)
         if train.size(1) == 0:
             raise ValueError("'train.txt' holds no interaction")
@@ -70,7 +72,7 @@ class LightGCNFolder(Dataset):
         for edges in (train, test):
             data = copy.copy(base)
             data['user', 'interacts', 'item'].edge_label_index = edges
-            self._splits.append(data)
+            self._splits.append(data if pre_transform is None else pre_transform(data))
 
     def len(self) -> int:
         """Return the number of graphs, two."""

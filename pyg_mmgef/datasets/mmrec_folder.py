@@ -68,6 +68,7 @@ class MMRecFolder(Dataset):
         item_graphs: Graph files by the name of their relation, such as
             ``{'similar_image': 'image_knn10_symnorm.npz'}``. (default: :obj:`None`)
         transform: Applied to each graph at every access. (default: :obj:`None`)
+        pre_transform: Applied to each graph once, when the folder is read. (default: :obj:`None`)
 
     Raises:
         FileNotFoundError: If the folder or a file is missing.
@@ -82,11 +83,12 @@ class MMRecFolder(Dataset):
         features: Mapping[str, str | os.PathLike[str]] | None = None,
         item_graphs: Mapping[str, str | os.PathLike[str]] | None = None,
         transform: Callable[[HeteroData], HeteroData] | None = None,
+        pre_transform: Callable[[HeteroData], HeteroData] | None = None,
     ) -> None:
         folder = Path(root).expanduser()
         if not folder.is_dir():
             raise FileNotFoundError(f"'root' must be an existing folder (got {str(root)!r})")
-        super().__init__(str(folder), transform=transform)
+        super().__init__(str(folder), transform, pre_transform)
         path = _find_interactions(folder, inter)
         table = read_interaction_table(path)
         if features is None:
@@ -106,7 +108,8 @@ class MMRecFolder(Dataset):
             _contiguous(table.item) if num_rows is None else _as_rows(path, table.item, num_rows)
         )
         base = _base_graph(users, items, x, graphs)
-        self._splits = _split(path, base, table, torch.stack([users.rows, items.rows]))
+        splits = _split(path, base, table, torch.stack([users.rows, items.rows]))
+        self._splits = splits if pre_transform is None else list(map(pre_transform, splits))
 
     def len(self) -> int:
         """Return the number of graphs: three if the file has splits, else one."""

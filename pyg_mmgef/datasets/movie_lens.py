@@ -56,7 +56,7 @@ class MovieLens(InteractionTables):
             another common suffix. (default: :obj:`None`)
         min_rating: Least rating of an interaction that counts. (default: :obj:`None`)
         k_core: Least number of interactions of a user and of a movie. (default: ``0``)
-        keep_cold: Whether movies that nobody rated stay. (default: :obj:`True`)
+        keep_cold: Whether movies without ratings stay. (default: :obj:`True`)
         transform: Applied to the graph at every access. (default: :obj:`None`)
 
     Raises:

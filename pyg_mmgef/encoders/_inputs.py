@@ -1,21 +1,14 @@
-"""What encoders do with their input: spot blanks, refuse lone strings, report the unreadable."""
+"""Checks of the inputs of encoders, and the warning about pictures that can't be read."""
 
 import os
 import warnings
 from collections.abc import Sequence
-from numbers import Integral
 
 from pyg_mmgef.encoders.protocol import PathLike
 
-__all__ = ['check_num_workers', 'check_sequence', 'is_blank', 'warn_unreadable']
+__all__ = ['check_sequence', 'is_blank', 'warn_unreadable']
 
 _NUM_NAMED = 3
-
-
-def check_num_workers(value: object) -> None:
-    """Raise a :class:`ValueError` unless ``num_workers`` is an integer of at least 0."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
-        raise ValueError(f"'num_workers' must be a number of threads or 0 (got {value!r})")
 
 
 def check_sequence(name: str, value: object) -> None:

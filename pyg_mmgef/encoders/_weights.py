@@ -1,4 +1,4 @@
-"""What tells one model from another: the content of its weights."""
+"""A hash of a model's weights, which identifies it."""
 
 import hashlib
 

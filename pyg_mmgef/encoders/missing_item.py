@@ -1,4 +1,4 @@
-"""What a feature store tells of an item that it has no vector for."""
+"""An item without a vector in a feature store, and the reason."""
 
 from typing import NamedTuple
 

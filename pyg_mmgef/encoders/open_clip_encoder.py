@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyg_mmgef.encoders._inputs import check_num_workers, check_sequence
+from pyg_mmgef.encoders._inputs import check_sequence
 from pyg_mmgef.encoders._pictures import encode_pictures
 from pyg_mmgef.encoders._texts import encode_in_batches
 from pyg_mmgef.encoders._token_chunks import chunk_tokens, mean_by_length
 from pyg_mmgef.encoders._weights import digest_of_weights
 from pyg_mmgef.encoders.protocol import PathLike
 from pyg_mmgef.encoders.torchvision_compat import import_torchvision
-from pyg_mmgef.validate import check_choice, check_positive
+from pyg_mmgef.validate import check_choice, check_not_negative, check_positive
 
 __all__ = ['OpenCLIPEncoder']
 
@@ -193,7 +193,7 @@ class OpenCLIPEncoder:
         """The model's name, the settings that change its output, and a digest.
 
         The digest is of the weights, the preprocessing and the kind of tokenizer,
-        and taken once, when it is first asked for.
+        and computed once, when it is first asked for.
         """
         if self._digest is None:
             self._digest = _digest(self.model, self.preprocess, self.tokenizer)
@@ -304,7 +304,7 @@ def _check_settings(
     batch_size: int, num_workers: int, long_text: str, autocast: torch.dtype | None
 ) -> None:
     check_positive('batch_size', batch_size)
-    check_num_workers(num_workers)
+    check_not_negative('num_workers', num_workers, integer=True)
     check_choice('long_text', long_text, ('truncate', 'average'))
     if autocast not in (None, torch.bfloat16, torch.float16):
         raise ValueError(
@@ -318,7 +318,7 @@ def _check_tokenizer(tokenizer: object) -> None:
         hasattr(tokenizer, name) for name in needed
     ):
         raise ValueError(
-            "long_text='average' needs a tokenizer that tells a text's own tokens, as CLIP's does "
+            "long_text='average' needs a tokenizer that marks a text's own tokens, as CLIP's does "
             f"(got {type(tokenizer).__name__}, or one that drops tokens); use long_text='truncate'"
         )
 

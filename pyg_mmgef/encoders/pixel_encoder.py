@@ -8,10 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyg_mmgef.encoders._inputs import check_num_workers
 from pyg_mmgef.encoders._pictures import encode_pictures
 from pyg_mmgef.encoders.protocol import PathLike
-from pyg_mmgef.validate import check_positive
+from pyg_mmgef.validate import check_not_negative, check_positive
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -99,7 +98,7 @@ class PixelEncoder:
         }
         for name, count in counts.items():
             check_positive(name, count)
-        check_num_workers(num_workers)
+        check_not_negative('num_workers', num_workers, integer=True)
         for name in ('thumbnail_size', 'gradient_cells'):
             if counts[name] > size:
                 raise ValueError(
@@ -128,8 +127,7 @@ class PixelEncoder:
     @staticmethod
     def _check_weights(**weights: float) -> None:
         for name, weight in weights.items():
-            if not np.isfinite(weight) or weight < 0:
-                raise ValueError(f"'{name}' must be finite and not negative (got {weight!r})")
+            check_not_negative(name, weight)
         if not any(weights.values()):
             raise ValueError(f'{", ".join(map(repr, weights))} are all zero; give one a weight')
 

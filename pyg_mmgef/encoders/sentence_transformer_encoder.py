@@ -82,8 +82,8 @@ class SentenceTransformerEncoder:
     def fingerprint(self) -> str:
         """The model's name, the settings that change its output, and a digest.
 
-        The digest is of the weights, modules, tokenizer, prompts and longest text, and taken once,
-        when it is first asked for. A folder's name is part of the fingerprint, its place is not.
+        The digest covers the weights, modules, tokenizer, prompts and longest text; it is computed
+        once. A folder's name is part of the fingerprint, its place is not.
         """
         if self._digest is None:
             self._digest = digest_of_weights(

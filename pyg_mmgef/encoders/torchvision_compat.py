@@ -49,7 +49,7 @@ def import_torchvision() -> ModuleType:
             raise
     logger.info("torchvision's compiled operators don't fit this torch; declaring nms and qnms")
     _declare_schemas()
-    _forget_half_imported()
+    _remove_half_imported()
     return importlib.import_module('torchvision')
 
 
@@ -61,6 +61,6 @@ def _declare_schemas() -> None:
     _libraries.append(library)
 
 
-def _forget_half_imported() -> None:
+def _remove_half_imported() -> None:
     for name in [name for name in sys.modules if name.split('.')[0] == 'torchvision']:
         del sys.modules[name]

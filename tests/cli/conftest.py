@@ -56,7 +56,7 @@ def dataset(catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope='session')
 def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp('runs') / 'first'
-    pyg_mmgef('train', dataset, '-o', folder, '--epochs', 4, '--k', 5)
+    pyg_mmgef('train', dataset, '-o', folder, '--epochs', 4, '--neighbors', 5)
     return folder
 
 

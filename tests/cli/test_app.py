@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
+from pyg_mmgef import cli as pyg_mmgef_cli
 from tests.cli.command import COLUMNS, command, environment, pyg_mmgef
 
 
@@ -72,7 +73,7 @@ def test_a_run_describes_itself(dataset: Path, trained: Path) -> None:
 
 
 def test_the_same_again_is_the_same(dataset: Path, trained: Path, tmp_path: Path) -> None:
-    pyg_mmgef('train', dataset, '-o', tmp_path / 'again', '--epochs', 4, '--k', 5)
+    pyg_mmgef('train', dataset, '-o', tmp_path / 'again', '--epochs', 4, '--neighbors', 5)
     assert (tmp_path / 'again' / 'metrics.json').read_bytes() == (
         trained / 'metrics.json'
     ).read_bytes()
@@ -81,7 +82,7 @@ def test_the_same_again_is_the_same(dataset: Path, trained: Path, tmp_path: Path
 def test_evaluate_repeats_the_metrics(trained: Path) -> None:
     metrics = json.loads((trained / 'metrics.json').read_text())
     for part in ('val', 'test'):
-        shown = pyg_mmgef('evaluate', trained, '--split', part, '--k', 10)
+        shown = pyg_mmgef('evaluate', trained, '--split', part, '--cutoff', 10)
         assert f'{metrics[f"{part}_ndcg@10"]:.4f}' in shown
 
 
@@ -122,7 +123,7 @@ def test_one_modality_and_other_losses(dataset: Path, tmp_path: Path) -> None:
     for number, options in enumerate(
         (['--modality', 'text'], ['--loss', 'softmax', '--model', 'lightgcn'], ['--loss', 'au'])
     ):
-        pyg_mmgef('train', dataset, '-o', tmp_path / str(number), '--epochs', 1, '--k', 5, *options)
+        pyg_mmgef('train', dataset, '-o', tmp_path / str(number), '--epochs', 1, *options)
     config = json.loads((tmp_path / '0' / 'config.json').read_text())
     assert config['settings']['modalities'] == ['text']
 
@@ -135,7 +136,7 @@ def test_mistakes_are_one_line(
         (('prepare', tmp_path / 'none.csv', '-o', tmp_path / 'x'), 'none.csv'),
         (('prepare', orders, '-o', tmp_path / 'x'), "'user_id'"),
         (('train', tmp_path, '-o', tmp_path / 'x'), 'pyg-mmgef prepare'),
-        (('train', dataset, '-o', trained, '--epochs', 4, '--k', 6), 'k 5, now 6'),
+        (('train', dataset, '-o', trained, '--epochs', 4, '--neighbors', 6), 'neighbors 5, now 6'),
         (('train', dataset, '-o', tmp_path / 'x', '--modality', 'sound'), "'sound'"),
         (('train', dataset, '-o', tmp_path / 'x', '--device', 'abacus'), "'abacus'"),
         (('prepare', orders, '-o', tmp_path / 'x', '--device', 'cuda:99'), "'cuda:99'"),
@@ -166,7 +167,7 @@ def restore_ctrl_c() -> None:
 
 @pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_run_goes_on(dataset: Path, tmp_path: Path, how: signal.Signals) -> None:
-    arguments = ('train', dataset, '--k', 5, '--epochs', 40, '--patience', 40)
+    arguments = ('train', dataset, '--neighbors', 5, '--epochs', 40, '--patience', 40)
     whole, stopped = tmp_path / 'whole', tmp_path / 'stopped'
     pyg_mmgef(*arguments, '-o', whole)
     process = subprocess.Popen(
@@ -197,7 +198,168 @@ def test_a_stopped_run_goes_on(dataset: Path, tmp_path: Path, how: signal.Signal
 
 def test_help() -> None:
     shown = pyg_mmgef('--help')
-    for name in ('prepare', 'train', 'evaluate', 'recommend', 'similar', 'info', 'report'):
+    for name in (
+        'prepare',
+        'train',
+        'evaluate',
+        'recommend',
+        'similar',
+        'info',
+        'models',
+        'report',
+    ):
         assert name in shown
         assert 'Usage' in pyg_mmgef(name, '--help')
     assert 'pyg-mmgef' in pyg_mmgef('--version')
+
+
+def test_info_without_a_folder() -> None:
+    shown = pyg_mmgef('info')
+    for name in ('pyg_mmgef', 'torch', 'threads'):
+        assert name in shown
+
+
+def test_without_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, 'typer', None)
+    monkeypatch.delitem(sys.modules, 'pyg_mmgef.cli.app')
+    with pytest.raises(SystemExit, match=r'needs the package typer.*pip install'):
+        pyg_mmgef_cli.main([])
+
+
+def test_a_moved_dataset(dataset: Path, trained: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(trained, tmp_path / 'run'))
+    moved = Path(shutil.copytree(dataset, tmp_path / 'moved'))
+    config = json.loads((run / 'config.json').read_text())
+    config['dataset']['path'] = str(tmp_path / 'gone')
+    (run / 'config.json').write_text(json.dumps(config))
+    error = pyg_mmgef('similar', run, 'i07', fails=1)
+    assert 'gone' in error
+    assert '--dataset' in error
+    for words in (
+        ('similar', run, 'i07', '--k', 3),
+        ('recommend', run, '--user', 'u3'),
+        ('evaluate', run),
+        ('report', run, '--num-users', 1, '--num-items', 1),
+    ):
+        pyg_mmgef(*words, '--dataset', moved)
+    about = json.loads((moved / 'dataset.json').read_text())
+    (moved / 'dataset.json').write_text(json.dumps({**about, 'fingerprint': 'another'}))
+    assert 'another dataset' in pyg_mmgef('similar', run, 'i07', '--dataset', moved, fails=1)
+
+
+def write_orders(folder: Path, num_users: int, num_items: int) -> Path:
+    rng = np.random.default_rng(0)
+    rows = [
+        f'u{user},i{item}'
+        for user in range(num_users)
+        for item in rng.choice(num_items, min(10, num_items), replace=False)
+    ]
+    folder.mkdir(exist_ok=True)
+    (folder / 'orders.csv').write_text('\n'.join(['user_id,item_id', *rows]))
+    (folder / 'items.csv').write_text(
+        '\n'.join(['item_id,title', *(f'i{item},word{item % 3}' for item in range(num_items))])
+    )
+    return folder / 'orders.csv'
+
+
+@pytest.mark.parametrize(('num_items', 'cutoffs'), [(15, [10, 15]), (7, [7])])
+def test_a_small_catalogue(tmp_path: Path, num_items: int, cutoffs: list[int]) -> None:
+    orders = write_orders(tmp_path, 12, num_items)
+    items = ('--items', tmp_path / 'items.csv', '--text', 'title')
+    pyg_mmgef('prepare', orders, '-o', tmp_path / 'ds', *items)
+    pyg_mmgef('train', tmp_path / 'ds', '-o', tmp_path / 'run', '--epochs', 2)
+    metrics = json.loads((tmp_path / 'run' / 'metrics.json').read_text())
+    assert sorted(int(key.split('@')[1]) for key in metrics if key.startswith('test_recall')) == (
+        cutoffs
+    )
+    assert (tmp_path / 'run' / 'curves.png').is_file()
+    assert f'recall@{cutoffs[0]}' in pyg_mmgef('evaluate', tmp_path / 'run')
+    pyg_mmgef('report', tmp_path / 'run', '--num-users', 1, '--num-items', 1)
+    error = pyg_mmgef('evaluate', tmp_path / 'run', '--cutoff', 16, fails=1)
+    assert f'--cutoff must be at most {num_items}' in error
+    shown = pyg_mmgef('similar', tmp_path / 'run', 'i1', '--k', 30)
+    assert f'{num_items - 1} of 30' in shown
+    assert len(shown.splitlines()) == num_items + 1
+
+
+def test_an_item_without_an_embedding(tmp_path: Path) -> None:
+    orders = write_orders(tmp_path, 12, 30)
+    with open(tmp_path / 'items.csv', 'a') as file:
+        file.write('\nnew,\nother,')
+    items = ('--items', tmp_path / 'items.csv', '--text', 'title')
+    pyg_mmgef('prepare', orders, '-o', tmp_path / 'ds', *items)
+    pyg_mmgef('train', tmp_path / 'ds', '-o', tmp_path / 'run', '--epochs', 1)
+    error = pyg_mmgef('similar', tmp_path / 'run', 'new', fails=1)
+    assert "knows nothing about the item 'new'" in error
+    shown = pyg_mmgef('similar', tmp_path / 'run', 'i1', '--k', 40)
+    assert 'other' not in shown.replace('no other items', '')
+
+
+def test_a_dataset_that_is_half_prepared(catalogue: Path, dataset: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(dataset, tmp_path / 'ds'))
+    before = (folder / 'dataset.json').read_bytes()
+    changed = tmp_path / 'items.csv'
+    changed.write_text((catalogue / 'items.csv').read_text().replace('oak', 'silk'))
+    columns = ('--items', changed, *COLUMNS[2:])
+    orders = catalogue / 'orders.csv'
+    mistyped = ('prepare', orders, '-o', folder, *columns, '--text-encoder', 'smal')
+    pyg_mmgef(*mistyped, cwd=catalogue, fails=1)
+    pyg_mmgef('train', folder, '-o', tmp_path / 'run', '--epochs', 1)  # Nothing was touched.
+    pyg_mmgef('prepare', orders, '-o', folder, *columns, cwd=catalogue)
+    (folder / 'dataset.json').write_bytes(before)  # As if it had been killed before the last file.
+    error = pyg_mmgef('train', folder, '-o', tmp_path / 'other', fails=1)
+    assert 'half prepared' in error
+
+
+def test_damaged_files_are_one_line(dataset: Path, copied: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(dataset, tmp_path / 'ds'))
+    content = bytearray((folder / 'interactions.npz').read_bytes())
+    for position in (100, len(content) - 4):
+        damaged = bytearray(content)
+        damaged[position] ^= 255
+        (folder / 'interactions.npz').write_bytes(damaged)
+        assert 'damaged' in pyg_mmgef('train', folder, '-o', tmp_path / 'x', fails=1)
+    best = copied / 'checkpoints' / 'best.ckpt'
+    content = bytearray(best.read_bytes())
+    content[len(content) // 2] ^= 1  # Among the parameters: without checksums other numbers.
+    best.write_bytes(content)
+    assert 'damaged' in pyg_mmgef('evaluate', copied, fails=1)
+
+
+def test_runs_and_datasets_have_folders_of_their_own(
+    catalogue: Path, dataset: Path, trained: Path
+) -> None:
+    assert 'holds a dataset' in pyg_mmgef('train', dataset, '-o', dataset, fails=1)
+    orders = catalogue / 'orders.csv'
+    error = pyg_mmgef('prepare', orders, '-o', trained, *COLUMNS, cwd=catalogue, fails=1)
+    assert 'holds a run' in error
+
+
+def test_no_picture_at_all_is_a_mistake(catalogue: Path, tmp_path: Path) -> None:
+    arguments = ('prepare', catalogue / 'orders.csv', '-o', tmp_path / 'ds', *COLUMNS[:-2])
+    error = pyg_mmgef(*arguments, cwd=catalogue, fails=1)
+    assert '--image-folder' in error
+    assert not (tmp_path / 'ds').exists()
+    pyg_mmgef(*arguments, '--image-encoder', 'none', cwd=catalogue)
+
+
+def test_a_split_by_times_that_are_missing(tmp_path: Path) -> None:
+    pyg_mmgef('prepare', write_orders(tmp_path, 12, 30), '-o', tmp_path / 'ds')
+    words = ('train', tmp_path / 'ds', '-o', tmp_path / 'run', '--split', 'time')
+    assert '--time COLUMN' in pyg_mmgef(*words, fails=1)
+
+
+def test_nothing_in_the_data_is_markup(tmp_path: Path) -> None:
+    orders = write_orders(tmp_path, 12, 30)
+    orders.write_text(orders.read_text().replace('i5', '[bold]i5[/x]'))
+    titles = tmp_path / 'items.csv'
+    titles.write_text(titles.read_text().replace('word1', 'Ring [gold] [/x] :star:\x1b[31m'))
+    folder, run = tmp_path / 'a[ds]', tmp_path / 'b[run]'
+    pyg_mmgef('prepare', orders, '-o', folder, '--items', titles, '--text', 'title')
+    pyg_mmgef('train', folder, '-o', run, '--epochs', 1)
+    assert 'b[run]' in pyg_mmgef('info', run)
+    shown = pyg_mmgef('similar', run, '[bold]i5[/x]', '--k', 29)
+    assert 'Ring [gold] [/x] :star:\ufffd[31m' in shown
+    assert '\x1b' not in shown
+    pyg_mmgef('report', run, '--num-users', 2, '--num-items', 5)
+    assert '\x1b' not in (run / 'report.html').read_text()

@@ -75,6 +75,16 @@ def test_missing_files(tmp_path: Path) -> None:
         LightGCNFolder(tmp_path)
 
 
+def test_pre_transform_is_applied_once(tmp_path: Path) -> None:
+    (tmp_path / 'train.txt').write_text('0 1 2\n1 1\n')
+    (tmp_path / 'test.txt').write_text('0 0\n')
+    calls: list[HeteroData] = []
+    dataset = LightGCNFolder(tmp_path, pre_transform=lambda data: calls.__iadd__([data])[-1])
+    assert len(calls) == 2
+    assert dataset[0]['item'].num_nodes == dataset[1]['item'].num_nodes == 3
+    assert len(calls) == 2
+
+
 @pytest.mark.realdata
 def test_gowalla(realdata_root: Path) -> None:
     start = time.perf_counter()

@@ -271,6 +271,12 @@ def test_a_graph_of_another_size(tmp_path: Path) -> None:
         MMRecFolder(tmp_path, item_graphs={'similar': 'graph.npz'})
 
 
+def test_pre_transform_is_applied_once(tmp_path: Path) -> None:
+    calls: list[HeteroData] = []
+    dataset = MMRecFolder(_folder(tmp_path), pre_transform=lambda data: calls.__iadd__([data])[-1])
+    assert len(calls) == len(list(dataset)) == 3
+
+
 @pytest.mark.realdata
 def test_amazon_baby(realdata_root: Path) -> None:
     names = {'similar_image': 'image_knn10_symnorm.npz', 'similar_text': 'text_knn10_symnorm.npz'}

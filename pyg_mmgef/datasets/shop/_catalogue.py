@@ -1,4 +1,4 @@
-"""The catalogue of the synthetic shop: what each item is, and the title somebody gave it."""
+"""The catalogue of the synthetic shop: the attributes of each item, and its title."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -37,7 +37,7 @@ def _heart() -> FloatArray:
 def _crescent() -> FloatArray:
     outer = _turn(48)
     outer = outer[outer[:, 0] < 0.35]
-    # The inner rim is the mirrored outer one, pressed flat: a bite taken out of a disc.
+    # The inner rim is the mirrored outer one, pressed flat: a disc with a bite missing.
     inner = outer[::-1] * [0.35, 1.0] + [0.22, 0.0]
     return np.concatenate([outer[np.argsort(outer[:, 1])], inner[np.argsort(-inner[:, 1])]])
 

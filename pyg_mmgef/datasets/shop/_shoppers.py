@@ -15,7 +15,7 @@ _OPENING = 1_600_000_000  # the shop's first second, in Unix time
 
 
 class Interactions(NamedTuple):
-    """Who took what when, ordered by user and time."""
+    """Users, items and times of the interactions, ordered by user and time."""
 
     user: NDArray[np.int64]
     item: NDArray[np.int64]
@@ -62,7 +62,7 @@ def draw_interactions(
         taste: Taste of the users. Shape: ``[num_users, values]``.
         attributes: One-hot attributes of the items. Shape: ``[num_items, values]``.
         popularity: Utility that an item has for everybody. Shape: ``[num_items]``.
-        on_sale: Items that can be taken. Shape: ``[num_items]``.
+        on_sale: Items that can have interactions. Shape: ``[num_items]``.
         mean_interactions: Rough mean number of items a user takes.
         rng: Where numbers, noise and times come from.
 
@@ -70,7 +70,7 @@ def draw_interactions(
         The interactions.
     """
     items = on_sale.nonzero()[0]
-    users, taken, times = [], [], []
+    users, chosen_items, times = [], [], []
     for start in range(0, len(taste), _BLOCK_SIZE):
         block = taste[start : start + _BLOCK_SIZE]
         utility = block @ attributes[items].T + popularity[items]
@@ -80,12 +80,12 @@ def draw_interactions(
         chosen = np.arange(ranking.shape[1]) < counts[:, None]
         rows = chosen.nonzero()[0]
         users.append(start + rows)
-        taken.append(items[ranking[chosen]])
-        # Times are drawn apart from the ranking, or a user's last items would be the worst liked.
+        chosen_items.append(items[ranking[chosen]])
+        # Times don't follow the ranking, or a user's last items would be the least liked.
         joined = rng.uniform(0, 0.8, size=len(block))
         moment = joined[rows] + (1 - joined[rows]) * rng.uniform(size=len(rows))
         times.append(_OPENING + (moment * _TWO_YEARS).astype(np.int64))
-    user, item, time = (np.concatenate(parts) for parts in (users, taken, times))
+    user, item, time = (np.concatenate(parts) for parts in (users, chosen_items, times))
     order = np.lexsort((item, time, user))
     return Interactions(user[order], item[order], time[order])
 
@@ -97,5 +97,5 @@ def _draw_counts(
     sigma = 0.6
     raw = rng.lognormal(np.log(mean) - sigma**2 / 2, sigma, size=num_users)
     counts = np.clip(raw.round(), max(1, round(mean * 0.36)), round(mean * 2.86))
-    # Nobody takes more than half of the shop, so that there is something left to recommend.
+    # At most half of the shop, so that there are items left to recommend.
     return np.clip(counts, 1, max(1, num_items // 2)).astype(np.int64)

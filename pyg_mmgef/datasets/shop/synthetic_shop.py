@@ -1,4 +1,4 @@
-"""A shop that is drawn: pictures, titles and interactions with planted tastes."""
+"""A synthetic shop: pictures, titles and interactions with known tastes."""
 
 import csv
 import hashlib
@@ -25,7 +25,7 @@ from pyg_mmgef.datasets.shop._drawing import draw_product
 from pyg_mmgef.datasets.shop._shoppers import Interactions, draw_interactions, draw_taste
 from pyg_mmgef.encoders import ImageEncoder, PixelEncoder, TextEncoder, TitleEncoder
 from pyg_mmgef.files import write_atomically
-from pyg_mmgef.validate import check_positive
+from pyg_mmgef.validate import check_fraction, check_not_negative, check_positive
 
 __all__ = ['SyntheticShop']
 
@@ -33,20 +33,20 @@ _FORMAT = 1
 
 
 class SyntheticShop(InMemoryDataset):
-    r"""A shop that is drawn on the spot: product pictures, titles, and users with planted tastes.
+    r"""A synthetic shop: generated product pictures and titles, and users with known tastes.
 
     Nothing is downloaded. Every item has a shape, a colour and a pattern, which its *picture*
-    shows, and a category, a material and a style, of which its *title* tells; titles name what the
+    shows, and a category, a material and a style, which its *title* states; titles name what the
     picture shows only now and then. Every user likes a few values of the attributes they care
     about. The utility of item :math:`i` for user :math:`u` is
 
     .. math::
         v_{ui} = \sum_{a} t_{u, a(i)} + p_i,
 
-    with taste :math:`t_u` and popularity :math:`p_i`, and a user takes the items with the largest
-    :math:`v_{ui} + \epsilon_{ui}`, where :math:`\epsilon` is standard Gumbel noise. So both
-    modalities matter, also for items that nobody has taken yet, and :meth:`true_utility` tells how
-    good a ranking can get.
+    with taste :math:`t_u` and popularity :math:`p_i`, and a user interacts with the items of the
+    largest :math:`v_{ui} + \epsilon_{ui}`, where :math:`\epsilon` is standard Gumbel noise. So
+    both modalities matter, also for items without interactions, and :meth:`true_utility` gives the
+    best possible ranking.
 
     The single graph has the library's schema: ``x_image``, ``has_image``, ``x_text`` and
     ``has_text`` of the items, and ``edge_index`` and ``time`` (Unix seconds) of the interactions.
@@ -55,22 +55,23 @@ class SyntheticShop(InMemoryDataset):
     them cheats.
 
     Folders: ``raw/`` holds ``images/00042.png``, ``items.csv``, ``attributes.csv``,
-    ``interactions.csv``, ``ground_truth.npz`` and a ``manifest.json`` of the arguments it was
-    drawn with; ``processed/`` holds one file per pair of encoders, so that another encoder encodes
-    the same shop again without drawing it anew. Every aspect has its own random stream: another
+    ``interactions.csv``, ``ground_truth.npz`` and a ``manifest.json`` of the arguments;
+    ``processed/`` holds one file per pair of encoders, ``pre_transform`` and ``pre_filter``, so
+    that another one processes the same shop without generating it again. Every aspect has its own
+    random stream: another
     ``num_users`` leaves pictures and titles as they are.
 
     Needs Pillow and, for the default encoders, scikit-learn (``pip install "pyg-mmgef[demo]"``).
 
     Args:
-        root: Folder to draw into.
+        root: Folder of the shop.
         num_users: Number of users. (default: ``3000``)
         num_items: Number of items. (default: ``1000``)
         image_encoder: Turns pictures into vectors, :obj:`None` for
             :class:`~pyg_mmgef.encoders.PixelEncoder`. (default: :obj:`None`)
         text_encoder: Turns titles into vectors, :obj:`None` for
             :class:`~pyg_mmgef.encoders.TitleEncoder`. (default: :obj:`None`)
-        seed: Seed of everything that is drawn. (default: ``0``)
+        seed: Seed of all random numbers. (default: ``0``)
         image_size: Height and width of the pictures. (default: ``64``)
         mean_interactions: Rough mean number of interactions of a user; the numbers are long-tailed
             between about a third and three times that. (default: ``14.0``)
@@ -80,13 +81,17 @@ class SyntheticShop(InMemoryDataset):
         missing_title_share: Share of items without a title. (default: ``0.05``)
         new_item_share: Share of new arrivals, which have no interaction. (default: ``0.04``)
         transform: Applied to the graph at every access. (default: :obj:`None`)
-        force_reload: Whether to draw and encode again what is there already.
+        pre_transform: Applied to the graph once, before it is written. Its ``repr`` is part of the
+            file's name, so the graph of another one is never read. (default: :obj:`None`)
+        pre_filter: Whether to keep the graph; since there is only one, it serves as a check.
+            (default: :obj:`None`)
+        force_reload: Whether to generate and encode an existing shop again.
             (default: :obj:`False`)
 
     Raises:
         ImportError: If Pillow, or what an encoder needs, is not installed.
-        ValueError: If an argument is out of range, or ``root`` holds a shop that was drawn with
-            other arguments.
+        ValueError: If an argument is out of range, ``root`` holds a shop with other arguments, or
+            ``pre_filter`` refuses the graph.
     """
 
     def __init__(
@@ -106,6 +111,8 @@ class SyntheticShop(InMemoryDataset):
         missing_title_share: float = 0.05,
         new_item_share: float = 0.04,
         transform: Callable[[HeteroData], HeteroData] | None = None,
+        pre_transform: Callable[[HeteroData], HeteroData] | None = None,
+        pre_filter: Callable[[HeteroData], bool] | None = None,
         force_reload: bool = False,
     ) -> None:
         self._manifest: dict[str, Any] = {
@@ -126,7 +133,9 @@ class SyntheticShop(InMemoryDataset):
         self.text_encoder = TitleEncoder() if text_encoder is None else text_encoder
         self._manifest_path = Path(root).expanduser() / 'raw' / 'manifest.json'
         self._check_manifest(force_reload)
-        super().__init__(str(root), transform=transform, log=False, force_reload=force_reload)
+        super().__init__(
+            str(root), transform, pre_transform, pre_filter, log=False, force_reload=force_reload
+        )
         self._items = _read_items(Path(self.raw_dir))
         path = self.processed_paths[0]
         self._data = HeteroData.from_dict(torch.load(path, weights_only=True))
@@ -135,7 +144,7 @@ class SyntheticShop(InMemoryDataset):
         if not self._manifest_path.exists():
             return
         if force_reload:
-            self._manifest_path.unlink()  # without its manifest a raw folder counts as not drawn
+            self._manifest_path.unlink()  # A raw folder without it is incomplete.
             return
         found = json.loads(self._manifest_path.read_text(encoding='utf-8'))
         if found == self._manifest:
@@ -143,8 +152,8 @@ class SyntheticShop(InMemoryDataset):
         names = [n for n in self._manifest if found.get(n) != self._manifest[n]]
         differences = ', '.join(f'{n}={found.get(n)!r} not {self._manifest[n]!r}' for n in names)
         raise ValueError(
-            f"'root' holds a shop that was drawn with other arguments ({differences}); use "
-            'another root, or pass force_reload=True to draw it anew'
+            f"'root' holds a shop with other arguments ({differences}); use another root, or pass "
+            'force_reload=True to generate it again'
         )
 
     @property
@@ -155,8 +164,9 @@ class SyntheticShop(InMemoryDataset):
 
     @property
     def processed_file_names(self) -> list[str]:
-        """The encoded graph, named after the arguments and both encoders."""
+        """The processed graph, named after the arguments, the encoders and the transform."""
         key = [self._manifest, self.image_encoder.fingerprint, self.text_encoder.fingerprint]
+        key += [repr(f) for f in (self.pre_transform, self.pre_filter) if f is not None]
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         return [f'shop_{digest[:16]}.pt']
 
@@ -171,10 +181,10 @@ class SyntheticShop(InMemoryDataset):
         return [path for _, path in self._items]
 
     def true_utility(self) -> Tensor:
-        """Return the planted utility of every item for every user, without the noise.
+        """Return the true utility of every item for every user, without the noise.
 
-        It is the ground truth behind the interactions, for an oracle row in a table of results;
-        never an input of a model.
+        It is the ground truth behind the interactions, for the row of the best possible ranking in
+        a table of results; never an input of a model.
 
         Returns:
             Utilities of shape ``[num_users, num_items]``.
@@ -183,7 +193,7 @@ class SyntheticShop(InMemoryDataset):
         return user.taste @ item.attributes.t() + item.popularity
 
     def download(self) -> None:
-        """Draw the shop: PyG's name for making the raw files, although nothing is downloaded."""
+        """Generate the raw files; the name is PyG's, nothing is downloaded."""
         arguments = self._manifest
         seed, num_users, num_items = (arguments[n] for n in ('seed', 'num_users', 'num_items'))
         streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(7)]
@@ -214,10 +224,16 @@ class SyntheticShop(InMemoryDataset):
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **truth)
         write_atomically(raw / 'ground_truth.npz', buffer.getvalue())
+        if hasattr(os, 'sync'):  # Not on Windows.
+            os.sync()  # All pictures at once, before the manifest declares the shop complete.
         write_atomically(self._manifest_path, json.dumps(arguments, indent=2).encode())
 
     def process(self) -> None:
-        """Encode pictures and titles and write the graph."""
+        """Encode pictures and titles, transform the graph and write it.
+
+        Raises:
+            ValueError: If ``pre_filter`` refuses the graph.
+        """
         raw = Path(self.raw_dir)
         titles, paths = zip(*_read_items(raw), strict=True)
         data = HeteroData()
@@ -233,13 +249,16 @@ class SyntheticShop(InMemoryDataset):
         interacts = data['user', 'interacts', 'item']
         interacts.edge_index = torch.from_numpy(table[:, :2].T.copy())
         interacts.time = torch.from_numpy(table[:, 2].copy())
+        if self.pre_filter is not None and not self.pre_filter(data):
+            raise ValueError("'pre_filter' refuses the only graph of the shop; leave it out")
+        data = data if self.pre_transform is None else self.pre_transform(data)
         buffer = io.BytesIO()
         torch.save(data.to_dict(), buffer)
         write_atomically(Path(self.processed_paths[0]), buffer.getvalue())
 
     def _process(self) -> None:
-        # PyG's own version keeps pickles about 'pre_transform' and 'pre_filter' beside the data
-        # and unpickles them without restriction; this data set has neither.
+        # PyG's own version writes the `repr` of 'pre_transform' and 'pre_filter' into pickles,
+        # unpickles them without restriction and only warns of another. Here the name has it.
         path = Path(self.processed_paths[0])
         if self.force_reload or not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -255,23 +274,19 @@ class SyntheticShop(InMemoryDataset):
 def _check_arguments(arguments: dict[str, Any]) -> None:
     for name in ('num_users', 'num_items', 'image_size'):
         check_positive(name, arguments[name])
-    seed = arguments['seed']
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"'seed' must be an integer of at least 0 (got {seed!r})")
+    for name in ('taste_strength', 'popularity_strength'):
+        check_not_negative(name, arguments[name])
+    check_not_negative('seed', arguments['seed'], integer=True)
     if not 1 <= arguments['mean_interactions'] < float('inf'):
         raise ValueError(
             "'mean_interactions' must be a finite number of at least 1 "
             f'(got {arguments["mean_interactions"]!r})'
         )
-    for name in ('taste_strength', 'popularity_strength'):
-        if not 0 <= arguments[name] < float('inf'):
-            raise ValueError(f"'{name}' must be finite and not negative (got {arguments[name]!r})")
     for name in ('missing_image_share', 'missing_title_share', 'new_item_share'):
-        if not 0 <= arguments[name] <= 1:
-            raise ValueError(f"'{name}' must lie between 0 and 1 (got {arguments[name]!r})")
+        check_fraction(name, arguments[name])
     if round(arguments['new_item_share'] * arguments['num_items']) >= arguments['num_items']:
         raise ValueError(
-            f"'new_item_share' leaves no item that could be taken (got "
+            f"'new_item_share' leaves no item with interactions (got "
             f'{arguments["new_item_share"]!r} of {arguments["num_items"]} items); lower it'
         )
 
@@ -309,7 +324,7 @@ def _write_pictures(
         )
         buffer = io.BytesIO()
         picture.save(buffer, format='PNG', compress_level=1)
-        write_atomically(folder / _picture_name(item), buffer.getvalue())
+        write_atomically(folder / _picture_name(item), buffer.getvalue(), sync=False)
 
 
 def _write_items(

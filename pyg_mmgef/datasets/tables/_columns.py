@@ -1,9 +1,10 @@
-"""What the cells of a column mean: ids, numbers, times, texts. Each tells which it can't read."""
+"""Reading the cells of a column as ids, numbers, times or texts, and finding those that aren't."""
 
 import math
 from collections.abc import Callable
 from datetime import datetime, timezone
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,17 +14,38 @@ from pyg_mmgef.datasets.tables._arrow import arrow
 __all__ = ['MISSING', 'read_ids', 'read_numbers', 'read_texts', 'read_times']
 
 MISSING = ('', 'nan', 'NaN', 'NAN', 'None', 'null', 'NULL', '<NA>', 'NaT')
-"""How programs write that there is no value, besides leaving the cell empty."""
+"""Ways in which programs write a missing value, besides an empty cell."""
 
 _SECONDS_PER_UNIT = {'s': 1, 'ms': 10**3, 'us': 10**6, 'ns': 10**9}
 _EXACT = 2**53  # beyond, floating point skips integers
 _LATEST = 2**62  # of times: far beyond nanoseconds, well inside of int64
 
 
+Cells = TypeVar('Cells')
+
+
+def _names_column(read: Callable[[Any, str], Cells]) -> Callable[[Any, str], Cells]:
+    """Decorator: turn Arrow's type errors into a :class:`ValueError` naming the column."""
+
+    @wraps(read)
+    def named(array: Any, where: str) -> Cells:
+        pa = arrow()
+        try:
+            return read(array, where)
+        except (pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+            raise ValueError(
+                f'{where} holds {array.type}, which cannot be read ({error}); convert it to '
+                'strings or numbers'
+            ) from error
+
+    return named
+
+
+@_names_column
 def read_ids(array: Any, where: str) -> tuple[NDArray[np.int32], Any]:
     """Return the ids of a column as indices into distinct strings, ``-1`` where there is none.
 
-    Blanks around an id don't belong to it. What isn't UTF-8 is no id.
+    Blanks around an id are removed. Bytes that aren't UTF-8 count as missing.
 
     Raises:
         ValueError: If the column holds what can't be an id.
@@ -44,6 +66,7 @@ def read_ids(array: Any, where: str) -> tuple[NDArray[np.int32], Any]:
     return np.where(has_none[indices], np.int32(-1), indices), pc.fill_null(strings, '')
 
 
+@_names_column
 def read_numbers(array: Any, where: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return the numbers of a column, and which cells hold a finite one.
 
@@ -67,6 +90,7 @@ def read_numbers(array: Any, where: str) -> tuple[NDArray[np.float64], NDArray[n
     return out, np.isfinite(out)
 
 
+@_names_column
 def read_times(array: Any, where: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return the times of a column, and which cells hold one.
 
@@ -101,10 +125,11 @@ def read_times(array: Any, where: str) -> tuple[NDArray[np.int64], NDArray[np.bo
     return np.floor(np.where(valid, numbers, 0)).astype(np.int64), valid
 
 
-def read_texts(array: Any) -> tuple[list[str | None], int]:
+@_names_column
+def read_texts(array: Any, where: str) -> tuple[list[str | None], int]:
     """Return the texts of a column without needless blanks, and how many weren't UTF-8.
 
-    A cell that says no more than ``nan``, ``None`` or the like has no text.
+    A cell with ``nan``, ``None`` or the like has no text.
     """
     pa = arrow()
     array = _decoded(array)

@@ -1,5 +1,6 @@
 """The table of the items: their texts, and where their pictures are."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
@@ -11,7 +12,14 @@ from pyg_mmgef.datasets.tables._columns import read_ids, read_texts
 from pyg_mmgef.datasets.tables._ids import IdEncoder
 from pyg_mmgef.datasets.tables._source import TableSource
 
-__all__ = ['ItemRows', 'align', 'find_named_pictures', 'find_pictures_of_ids', 'read_item_rows']
+__all__ = [
+    'ItemRows',
+    'align',
+    'find_named_pictures',
+    'find_pictures_of_ids',
+    'picture_folder',
+    'read_item_rows',
+]
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.gif', '.bmp')
 
@@ -49,7 +57,8 @@ def read_item_rows(
         encoder.add(indices[has_id], distinct)
         texts: dict[str, list[str | None]] = {}
         for column in dict.fromkeys(wanted):
-            texts[column], broken = read_texts(batch.columns[column])
+            where = f'column {column!r} of {source.name}'
+            texts[column], broken = read_texts(batch.columns[column], where)
             num_broken += broken
         rows = np.flatnonzero(has_id).tolist()
         for field, columns in fields.items():
@@ -131,3 +140,27 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):  # a name that is too long, or holds a null byte
         return False
+
+
+def picture_folder(
+    image_folder: str | os.PathLike[str] | None, image: str | None, items: TableSource | None
+) -> Path | None:
+    """Return the folder in which the pictures are, :obj:`None` if there are none.
+
+    Raises:
+        FileNotFoundError: If it doesn't exist.
+        ValueError: If the pictures have names but no folder.
+    """
+    if image_folder is None:
+        if image is None:
+            return None
+        if items is None or items.folder is None:
+            raise ValueError(
+                "'image' names files, but 'items' is no file in whose folder they could be; pass "
+                "their folder as 'image_folder'"
+            )
+        return items.folder
+    folder = Path(image_folder).expanduser()
+    if not folder.is_dir():
+        raise FileNotFoundError(f"'image_folder' must be an existing folder (got {str(folder)!r})")
+    return folder

@@ -99,7 +99,7 @@ def filter_rows(
 
     Returns:
         The rows that stay, which items the k-core removed, and the number of rows that each of the
-        three steps took.
+        three steps removed.
     """
     sizes = [len(rows.user)]
     preference = [rows.rating, rows.time] if duplicates == 'max' else [rows.time]
@@ -117,8 +117,8 @@ def filter_rows(
         removed[rows.item] = False
     sizes.append(len(rows.user))
     names = ('repeated user-item pairs', 'rows below min_rating', 'rows outside of the k-core')
-    taken = (before - after for before, after in pairwise(sizes))
-    return rows, removed, dict(zip(names, taken, strict=True))
+    removed_by = (before - after for before, after in pairwise(sizes))
+    return rows, removed, dict(zip(names, removed_by, strict=True))
 
 
 _LARGEST = float(np.finfo(np.float32).max)

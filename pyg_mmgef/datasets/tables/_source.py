@@ -57,8 +57,8 @@ def open_table(
 
     Args:
         argument: The argument's name, for messages.
-        source: Path of a file (its suffix tells its kind) or of a folder of Parquet files; or a
-            data frame; or anything with Arrow's ``__arrow_c_stream__``, as Arrow and Polars have.
+        source: Path of a file, whose kind follows from its suffix, or of a folder of Parquet files;
+            or a data frame; or anything with Arrow's ``__arrow_c_stream__``.
         delimiter: What separates the columns of a text file; :obj:`None` to go by its suffix.
         encoding: Of a text file.
 
@@ -315,7 +315,8 @@ def _frame_column(series: Any) -> Any:
     pa = arrow()
     try:
         array = pa.array(series, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):  # numbers and strings in one column
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+        # Numbers and strings in one column, or objects that Arrow doesn't know.
         return _string_array([_plain_text(v) for v in series.where(series.notna(), None)])
     return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
 

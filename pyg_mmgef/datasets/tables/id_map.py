@@ -1,4 +1,4 @@
-"""The rows of a graph's nodes in the words of whoever owns the data."""
+"""The ids of a graph's nodes, as the data names them."""
 
 import json
 import os
@@ -7,18 +7,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pyg_mmgef.files import write_atomically
 
-__all__ = ['IdMap']
+__all__ = ['IdMap', 'Ids']
 
 Id: TypeAlias = int | str
+Ids: TypeAlias = Sequence[int] | Sequence[str] | Tensor | NDArray[Any]
+"""Ids as callers pass them."""
 
 
 class IdMap:
-    r"""The id of each row: turns rows into the data's own ids, and such ids into rows.
+    r"""Translates between the rows of nodes and their ids in your data.
 
     .. code-block:: python
 
@@ -26,7 +30,8 @@ class IdMap:
         dataset.item_ids.to_ids(items)  # [['B000F', 'B00A7', ...]]
 
     Args:
-        ids: The distinct ids in the order of the rows, all of them integers or all of them strings.
+        ids: The distinct ids in the order of the rows, all of them integers or all of them strings;
+            a sequence, a tensor or a NumPy array.
 
     Raises:
         ValueError: If an id repeats, or is neither an integer nor a string as the others are.
@@ -39,7 +44,7 @@ class IdMap:
         [['bert', None]]
     """
 
-    def __init__(self, ids: Sequence[int] | Sequence[str] | Tensor) -> None:
+    def __init__(self, ids: Ids) -> None:
         self.ids = _checked(ids)
         """The ids as ``data['user'].id`` holds them: an int64 tensor or a list of strings."""
 
@@ -48,7 +53,7 @@ class IdMap:
         """Whether every id is its own row, ``0 ... n-1``."""
         return isinstance(self.ids, Tensor) and torch.equal(self.ids, torch.arange(len(self)))
 
-    def to_rows(self, ids: Sequence[int] | Sequence[str] | Tensor) -> Tensor:
+    def to_rows(self, ids: Ids) -> Tensor:
         """Return the row of each id.
 
         Args:
@@ -60,7 +65,7 @@ class IdMap:
         Raises:
             ValueError: If an id is unknown.
         """
-        wanted: list[Any] = ids.tolist() if isinstance(ids, Tensor) else list(ids)
+        wanted: list[Any] = ids.tolist() if isinstance(ids, Tensor | np.ndarray) else list(ids)
         unknown = [i for i in wanted if i not in self._row_of]
         if unknown:
             raise ValueError(
@@ -94,17 +99,17 @@ class IdMap:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> 'IdMap':
-        """Read what :meth:`save` wrote.
+        """Read the ids that :meth:`save` wrote.
 
         Raises:
-            ValueError: If the file is no such list of ids.
+            ValueError: If the file isn't such a list of ids.
         """
         path = Path(path).expanduser()
         try:
             lines = path.read_bytes().decode().split('\n')  # an id may hold other line ends
             return cls([json.loads(line) for line in lines if line])
         except ValueError as error:
-            raise ValueError(f"'{path.name}' is no list of ids: {error}") from error
+            raise ValueError(f"'{path.name}' is not a list of ids: {error}") from error
 
     @cached_property
     def _row_of(self) -> dict[Id, int]:
@@ -134,19 +139,25 @@ class IdMap:
         return f'{self.__class__.__name__}({len(self)})'
 
 
-def _checked(ids: Sequence[int] | Sequence[str] | Tensor) -> Tensor | list[str]:
+def _checked(ids: Ids) -> Tensor | list[str]:
+    if isinstance(ids, np.ndarray):
+        ids = torch.from_numpy(ids.astype(np.int64)) if ids.dtype.kind in 'iu' else ids.tolist()
     if isinstance(ids, Tensor):
-        if ids.dim() != 1 or ids.dtype != torch.int64:
+        if ids.dim() != 1 or ids.dtype.is_floating_point or ids.dtype == torch.bool:
             raise ValueError(
-                f"'ids' must be a vector of torch.int64 (got {list(ids.shape)}, {ids.dtype})"
+                f"'ids' must be a vector of integers (got {list(ids.shape)}, {ids.dtype})"
             )
+        ids = ids.long().cpu()
         num_distinct = ids.unique().numel()
     else:
-        kinds = {type(i).__name__ for i in ids}
-        if not kinds <= {'int'} and not kinds <= {'str'}:
-            raise ValueError(
-                f"'ids' must hold integers alone, or strings alone (got {', '.join(sorted(kinds))})"
-            )
+        kinds = {type(i) for i in ids}
+        if any(issubclass(kind, np.integer | np.str_) for kind in kinds):
+            plain: list[Any] = [i.item() if isinstance(i, np.generic) else i for i in ids]
+            ids = plain
+            kinds = {type(i) for i in ids}
+        if not kinds <= {int} and not kinds <= {str}:
+            found = ', '.join(sorted(kind.__name__ for kind in kinds))
+            raise ValueError(f"'ids' must hold integers alone, or strings alone (got {found})")
         num_distinct = len(set(ids))
     if num_distinct != len(ids):
         raise ValueError(f"'ids' holds {len(ids)} ids, but only {num_distinct} distinct ones")

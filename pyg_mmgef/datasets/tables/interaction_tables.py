@@ -1,4 +1,4 @@
-"""A data set from anybody's own tables of interactions and items."""
+"""A data set from your own tables of interactions and items."""
 
 import copy
 import os
@@ -8,27 +8,28 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import Dataset, HeteroData
 
-from pyg_mmgef.datasets.tables._ids import DistinctIds, IdEncoder, take_ids
+from pyg_mmgef.datasets.tables._graph import build_graph, kept_ids
+from pyg_mmgef.datasets.tables._ids import IdEncoder
 from pyg_mmgef.datasets.tables._item_table import (
     align,
     find_named_pictures,
     find_pictures_of_ids,
+    picture_folder,
     read_item_rows,
 )
 from pyg_mmgef.datasets.tables._rows import InteractionRows, filter_rows, read_values
-from pyg_mmgef.datasets.tables._source import TableSource, find_column, open_table
-from pyg_mmgef.datasets.tables.id_map import IdMap
+from pyg_mmgef.datasets.tables._source import find_column, open_table
+from pyg_mmgef.datasets.tables.id_map import IdMap, Ids
 from pyg_mmgef.validate import check_choice, check_finite, check_positive
 
 __all__ = ['InteractionTables']
 
 
 class InteractionTables(Dataset):
-    r"""Makes a graph of your own tables: who took what, and what the items are.
+    r"""Reads a graph from your own tables of interactions and items.
 
     .. code-block:: python
 
@@ -41,8 +42,8 @@ class InteractionTables(Dataset):
         train, val, test = SplitInteractions()(dataset[0])
 
     A table is a path, an Arrow table, a pandas data frame, or anything else that speaks Arrow's
-    ``__arrow_c_stream__`` (Polars, DuckDB). Of files, the suffix tells the kind: Parquet (also a
-    folder of such files), CSV (``.csv``), tab-separated (``.tsv``, and RecBole's ``.inter`` and
+    ``__arrow_c_stream__`` (Polars, DuckDB). A file's kind follows from its suffix: Parquet (also
+    a folder of such files), CSV (``.csv``), tab-separated (``.tsv``, and RecBole's ``.inter`` and
     ``.item``, in which ``user_id:token`` answers to ``user_id``) and JSON Lines (``.jsonl``,
     ``.ndjson``, ``.json``); text files may be compressed (``.gz``). Files are read in batches, so
     memory is needed for the ids and numbers of the interactions, not for the file.
@@ -56,7 +57,7 @@ class InteractionTables(Dataset):
     ``data['user'].id`` and ``data['item'].id`` hold the ids unless they are ``0 ... n-1``. Blanks
     around an id don't count.
 
-    **Items** of the table ``items`` that nobody interacts with stay, as cold items. Items that it
+    **Items** of the table ``items`` without interactions stay, as cold items. Items that it
     doesn't know have no text and no picture. Of several rows with one id the first counts.
 
     **Rows that can't be used** are left out, and :attr:`report` says how many for which reason;
@@ -131,7 +132,7 @@ class InteractionTables(Dataset):
     item_images: list[Path | None]
     """The picture of each item, :obj:`None` where it has none."""
     report: dict[str, int]
-    """What was read, left out and kept, in words."""
+    """How many rows, users and items were read, left out and kept, by reason."""
 
     _extra_columns: ClassVar[Mapping[str, str]] = {}
     """More columns of the items that a subclass wants kept, by the name of the field."""
@@ -164,6 +165,11 @@ class InteractionTables(Dataset):
         table = open_table('interactions', interactions, delimiter, encoding)
         named = {'user': user, 'item': item, 'rating': rating, 'time': time}
         columns = {k: find_column(table, k, v) for k, v in named.items() if v is not None}
+        if columns['user'] == columns['item']:
+            raise ValueError(
+                f"'user' and 'item' both name the column {columns['user']!r} of {table.name}; it "
+                f'has the columns {list(table.columns)}'
+            )
         item_table, item_column, fields = None, '', {}
         if items is not None:
             item_table = open_table('items', items, item_delimiter, encoding)
@@ -172,7 +178,7 @@ class InteractionTables(Dataset):
             if image is not None:
                 fields['image'] = [find_column(item_table, 'image', image)]
             fields |= {field: [column] for field, column in self._extra_columns.items()}
-        folder = _picture_folder(image_folder, image, item_table)
+        folder = picture_folder(image_folder, image, item_table)
 
         users, items_seen = IdEncoder(), IdEncoder()
         values = read_values(table, columns, users, items_seen)
@@ -199,10 +205,9 @@ class InteractionTables(Dataset):
         in_table = np.zeros(len(all_items), bool)
         in_table[listed] = True
         stays = interacts_with | (in_table & ~removed) if keep_cold else interacts_with
-        user_row, user_ids = _compress(np.bincount(rows.user, minlength=len(all_users)) > 0)
-        item_row, item_ids = _compress(stays)
-        self.user_ids = IdMap(_as_ids(take_ids(all_users, user_ids)))
-        self.item_ids = IdMap(_as_ids(take_ids(all_items, item_ids)))
+        has_interactions = np.bincount(rows.user, minlength=len(all_users)) > 0
+        user_row, self.user_ids = kept_ids(all_users, has_interactions)
+        item_row, self.item_ids = kept_ids(all_items, stays)
         report |= {'users': len(self.user_ids), 'items': len(self.item_ids)}
         self.item_texts = [None] * len(self.item_ids)
         self._fields: dict[str, list[str | None]] = {}
@@ -225,7 +230,7 @@ class InteractionTables(Dataset):
         if folder is not None:
             report['items without a picture'] = sum(p is None for p in self.item_images)
         self.report = report
-        self._data = _graph(rows, user_row, item_row, self.user_ids, self.item_ids)
+        self._data = build_graph(rows, user_row, item_row, self.user_ids, self.item_ids)
 
     def len(self) -> int:
         """Return the number of graphs, one."""
@@ -241,7 +246,7 @@ class InteractionTables(Dataset):
         x: Tensor,
         has: Tensor | None = None,
         *,
-        ids: Sequence[int] | Sequence[str] | Tensor | None = None,
+        ids: Ids | None = None,
     ) -> 'InteractionTables':
         """Give the items features, ``x_<modality>`` and ``has_<modality>`` of the graph.
 
@@ -296,9 +301,7 @@ class InteractionTables(Dataset):
         self.user_ids.save(path / 'user_ids.jsonl')
         self.item_ids.save(path / 'item_ids.jsonl')
 
-    def _by_id(
-        self, x: Tensor, has: Tensor, ids: Sequence[int] | Sequence[str] | Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _by_id(self, x: Tensor, has: Tensor, ids: Ids) -> tuple[Tensor, Tensor]:
         given = IdMap(ids)  # refuses repeated ids
         known = {i: row for row, i in enumerate(given)}
         pairs = [(row, known[i]) for row, i in enumerate(self.item_ids) if i in known]
@@ -340,56 +343,5 @@ def _check_arguments(
         raise ValueError("'text' and 'image' are columns of 'items', which is None; pass the table")
 
 
-def _picture_folder(
-    image_folder: str | os.PathLike[str] | None, image: str | None, items: TableSource | None
-) -> Path | None:
-    if image_folder is None:
-        if image is None:
-            return None
-        if items is None or items.folder is None:
-            raise ValueError(
-                "'image' names files, but 'items' is no file in whose folder they could be; pass "
-                "their folder as 'image_folder'"
-            )
-        return items.folder
-    folder = Path(image_folder).expanduser()
-    if not folder.is_dir():
-        raise FileNotFoundError(f"'image_folder' must be an existing folder (got {str(folder)!r})")
-    return folder
-
-
 def _worded(report: dict[str, int]) -> str:
     return ', '.join(f'{name}: {number}' for name, number in report.items())
-
-
-def _compress(stays: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Return the new row of each old one, ``-1`` for those that don't stay, and those that do."""
-    row = np.where(stays, np.cumsum(stays) - 1, -1).astype(np.int32)
-    return row, np.flatnonzero(stays)
-
-
-def _as_ids(ids: DistinctIds) -> Tensor | list[str]:
-    return torch.from_numpy(ids) if isinstance(ids, np.ndarray) else ids.to_pylist()
-
-
-def _graph(
-    rows: InteractionRows,
-    user_row: NDArray[np.int32],
-    item_row: NDArray[np.int32],
-    user_ids: IdMap,
-    item_ids: IdMap,
-) -> HeteroData:
-    data = HeteroData()
-    for node_type, ids in (('user', user_ids), ('item', item_ids)):
-        data[node_type].num_nodes = len(ids)
-        if not ids.are_rows:
-            data[node_type].id = ids.ids
-    interacts = data['user', 'interacts', 'item']
-    interacts.edge_index = torch.empty(2, len(rows.user), dtype=torch.int64)
-    interacts.edge_index[0] = torch.from_numpy(user_row[rows.user])
-    interacts.edge_index[1] = torch.from_numpy(item_row[rows.item])
-    if rows.time is not None:
-        interacts.time = torch.from_numpy(rows.time)
-    if rows.rating is not None:
-        interacts.rating = torch.from_numpy(rows.rating)
-    return data

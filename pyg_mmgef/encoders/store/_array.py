@@ -1,10 +1,10 @@
-"""Vectors on disk, each with a seal that tells whether it is whole and whose it is."""
+"""Vectors on disk, each with a checksum over the vector, its content and the encoder."""
 
 import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,20 +30,27 @@ class FeatureArray:
         keys: The content's key of each row, :obj:`None` for a row that needs no vector.
         channels: The length of a vector.
         encoder: A string that stands for the encoder.
+        mode: ``'r'`` opens the files for reading only. (default: ``'r+'``)
 
     Raises:
         ValueError: If the files don't hold what they should.
     """
 
     def __init__(
-        self, folder: Path, name: str, keys: Sequence[str | None], channels: int, encoder: str
+        self,
+        folder: Path,
+        name: str,
+        keys: Sequence[str | None],
+        channels: int,
+        encoder: str,
+        mode: Literal['r', 'r+'] = 'r+',
     ) -> None:
         self.keys = list(keys)
         self.channels = channels
         self.path, self._marks_path = self.files(folder, name)
         self._salt = hashlib.sha256(encoder.encode('utf-8', 'surrogatepass')).digest()[:16]
-        self._vectors = _open(self.path, (len(keys), channels), _VECTOR)
-        self._marks = _open(self._marks_path, (len(keys),), _MARK)
+        self._vectors = _open(self.path, (len(keys), channels), _VECTOR, mode)
+        self._marks = _open(self._marks_path, (len(keys),), _MARK, mode)
         self.states = np.where(self._intact(), self._marks['state'], 0)
 
     @staticmethod
@@ -64,7 +71,7 @@ class FeatureArray:
     def put(
         self, rows: Sequence[int], vectors: NDArray[np.float32], states: NDArray[np.uint8]
     ) -> None:
-        """Write vectors and then, once they are on disk, their marks."""
+        """Write vectors and, once they are on disk, their marks."""
         if len(rows) == 0:
             return
         marks = np.zeros(len(rows), dtype=_MARK)
@@ -81,7 +88,7 @@ class FeatureArray:
         self.states[rows] = states
 
     def take_over(self, other: 'FeatureArray') -> None:
-        """Copy what the other array has done, and this one hasn't, by the content's key.
+        """Copy the rows that are done in the other array but not in this one, by content key.
 
         The other array may be this one, for the rows that have the same content.
         """
@@ -115,9 +122,11 @@ class FeatureArray:
         return int.from_bytes(digest.digest(), 'little')
 
 
-def _open(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.memmap[Any, Any]:
+def _open(
+    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], mode: Literal['r', 'r+']
+) -> np.memmap[Any, Any]:
     try:
-        array = np.load(path, mmap_mode='r+', allow_pickle=False)
+        array = np.load(path, mmap_mode=mode, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise ValueError(f'{path.name}: {error}') from error
     if not isinstance(array, np.memmap) or array.shape != shape or array.dtype != dtype:

@@ -1,4 +1,4 @@
-"""What tells items apart in a feature store: the content of their pictures and texts."""
+"""The identity of items in a feature store: hashes of their pictures and texts."""
 
 import hashlib
 import os
@@ -35,7 +35,7 @@ class Contents:
     paths: list[str | None]
     """Absolute path of a picture."""
     signatures: list[Signature | None]
-    """Signature of the picture's file, taken before it was hashed."""
+    """Signature of the picture's file, from before it was hashed."""
     settled: list[bool]
     """Whether the file was old enough when hashed for its signature to be relied upon later."""
     reasons: dict[int, str]

@@ -1,4 +1,5 @@
 import csv
+import os
 import shutil
 import warnings
 from collections.abc import Sequence
@@ -11,11 +12,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch_geometric.data import HeteroData
+from torch_geometric.transforms import Compose
 
 from pyg_mmgef.datasets import SyntheticShop
 from pyg_mmgef.datasets.shop._catalogue import ATTRIBUTES
 from pyg_mmgef.datasets.shop._drawing import COLOURS, PATTERNS, SHAPES, draw_product
 from pyg_mmgef.encoders import PixelEncoder, TitleEncoder
+from pyg_mmgef.transforms import AddCoInteractionGraph
 
 SMALL: dict[str, Any] = {'num_users': 50, 'num_items': 40}
 
@@ -161,7 +164,7 @@ def test_more_users_leave_the_catalogue_alone(
 
 
 def test_other_arguments_need_another_root(root: Path) -> None:
-    with pytest.raises(ValueError, match=r'drawn with other arguments \(num_users=50 not 51\)'):
+    with pytest.raises(ValueError, match=r'a shop with other arguments \(num_users=50 not 51\)'):
         SyntheticShop(root, num_users=51, num_items=40)
 
 
@@ -211,6 +214,43 @@ def test_transform_and_copies(root: Path) -> None:
     assert 'mark' not in marked.get(0)['item']
 
 
+def test_pre_transform_is_applied_once_and_never_stale(root: Path) -> None:
+    calls = []
+
+    def count(data: HeteroData) -> HeteroData:
+        calls.append(data)
+        return data
+
+    pre_transform = Compose([AddCoInteractionGraph(k=3), count])
+    for _ in range(2):
+        data = SyntheticShop(root, **SMALL, pre_transform=pre_transform)[0]
+        degree = torch.bincount(data['item', 'co_interacts', 'item'].edge_index[1])
+        assert int(degree.max()) == 3
+    assert len(calls) == 1
+    other = SyntheticShop(root, **SMALL, pre_transform=AddCoInteractionGraph(k=4))[0]
+    assert int(torch.bincount(other['item', 'co_interacts', 'item'].edge_index[1]).max()) == 4
+    assert ('item', 'co_interacts', 'item') not in SyntheticShop(root, **SMALL)[0].edge_types
+    SyntheticShop(root, **SMALL, pre_transform=pre_transform, force_reload=True)
+    assert len(calls) == 2
+
+
+def test_pre_filter(root: Path) -> None:
+    seen: list[HeteroData] = []
+    SyntheticShop(root, **SMALL, pre_filter=lambda data: bool(seen.__iadd__([data])))
+    assert seen[0]['item'].num_nodes == SMALL['num_items']
+    with pytest.raises(ValueError, match="'pre_filter' refuses"):
+        SyntheticShop(root, **SMALL, pre_filter=lambda data: False)
+
+
+def test_pictures_are_not_synced_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = []
+    monkeypatch.setattr(os, 'fsync', lambda file: synced.append(file))
+    SyntheticShop(tmp_path, num_users=5, num_items=30)
+    assert 0 < len(synced) < 20
+
+
 def test_shares(tmp_path: Path) -> None:
     shop = SyntheticShop(
         tmp_path,
@@ -233,10 +273,10 @@ def test_shares(tmp_path: Path) -> None:
     [
         ({'num_users': 0}, "'num_users' must be a positive integer"),
         ({'num_items': 0}, "'num_items' must be a positive integer"),
-        ({'seed': -1}, "'seed' must be an integer of at least 0"),
+        ({'seed': -1}, "'seed' must be an integer that is not negative"),
         ({'mean_interactions': 0.5}, "'mean_interactions' must be a finite number"),
         ({'taste_strength': -1.0}, "'taste_strength' must be finite"),
-        ({'missing_title_share': 1.5}, "'missing_title_share' must lie between 0 and 1"),
+        ({'missing_title_share': 1.5}, "'missing_title_share' must lie in \\[0, 1\\]"),
         ({'new_item_share': 1.0}, "'new_item_share' leaves no item"),
     ],
 )

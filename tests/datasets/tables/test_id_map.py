@@ -1,6 +1,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -28,6 +29,29 @@ def test_rows_of_recommendations() -> None:
     assert torch.equal(ids.to_rows(torch.tensor([10, 30])), torch.tensor([1, 0]))
 
 
+@pytest.mark.parametrize(
+    'ids',
+    [
+        np.array([5, 2]),
+        np.array([5, 2], dtype=np.uint8),
+        torch.tensor([5, 2], dtype=torch.int32),
+        [np.int64(5), 2],
+        list(np.array([5, 2])),
+    ],
+)
+def test_integers_of_every_library(ids: Any) -> None:
+    assert IdMap(ids) == IdMap([5, 2])
+    assert IdMap([2, 5]).to_rows(ids).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize('dtype', [np.str_, object])
+def test_strings_in_an_array(dtype: type) -> None:
+    ids = IdMap(np.array(['b', 'a'], dtype=dtype))
+    assert ids == IdMap(['b', 'a'])
+    assert {type(i) for i in ids} == {str}
+    assert ids.to_rows(np.array(['a'])).tolist() == [1]
+
+
 def test_ids_that_are_rows() -> None:
     assert IdMap([0, 1, 2]).are_rows
     assert not IdMap([1, 2]).are_rows
@@ -41,8 +65,12 @@ def test_ids_that_are_rows() -> None:
         ([1.0], r'got float'),
         ([True, False], r'got bool'),
         (['a', 'b', 'a'], 'holds 3 ids, but only 2 distinct'),
-        (torch.ones(2), 'must be a vector of torch.int64'),
+        (torch.ones(2), 'must be a vector of integers'),
         (torch.tensor([1, 1]), 'only 1 distinct'),
+        (np.array([1, 1]), 'only 1 distinct'),
+        (np.array([1.5]), 'got float'),
+        (np.array([True]), 'got bool'),
+        (np.array([[1], [2]]), 'must be a vector'),
     ],
 )
 def test_wrong_ids(ids: Any, match: str) -> None:
@@ -56,5 +84,5 @@ def test_unknown_ids_and_rows(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"'rows' must lie in \[0, 2\)"):
         IdMap([1, 2]).to_ids(torch.tensor([2]))
     (tmp_path / 'ids.jsonl').write_text('"a"\n{"id": 1}\n')
-    with pytest.raises(ValueError, match=r"'ids.jsonl' is no list of ids"):
+    with pytest.raises(ValueError, match=r"'ids.jsonl' is not a list of ids"):
         IdMap.load(tmp_path / 'ids.jsonl')

@@ -1,9 +1,10 @@
 import gzip
 import json
 import sys
+import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -638,3 +639,40 @@ def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, 'pyarrow.csv', None)
     with pytest.raises(ImportError, match=r'needs pyarrow; .* pip install "pyg-mmgef\[tables\]"'):
         InteractionTables(tmp_path / 'orders.csv')
+
+
+def data_frame(**columns: Any) -> Any:
+    return pytest.importorskip('pandas').DataFrame(columns)
+
+
+@pytest.mark.parametrize('role', ['user', 'time', 'rating'])
+def test_a_column_of_objects_is_named(role: str) -> None:
+    frame = data_frame(user_id=[1, 2], item_id=[1, 2])
+    frame['odd'] = [uuid.UUID(int=1), uuid.UUID(int=2)]
+    with pytest.raises(ValueError, match=r"column 'odd' of .*uuid.*convert it to"):
+        InteractionTables(frame, **cast(Any, {role: 'odd'}))
+
+
+def test_texts_of_intervals_are_named() -> None:
+    frame = data_frame(user_id=[1, 2], item_id=[1, 2])
+    items = data_frame(item_id=[1, 2], odd=pytest.importorskip('pandas').interval_range(0, 2))
+    with pytest.raises(ValueError, match=r"column 'odd' of .*interval.*convert it to"):
+        InteractionTables(frame, items, text='odd')
+
+
+def test_objects_that_arrow_does_not_know_are_read_as_text() -> None:
+    frame = data_frame(user_id=[1j, 2j, 1j], item_id=[1, 2, 2])
+    assert list(InteractionTables(frame).user_ids) == ['1j', '2j']
+
+
+def test_one_column_for_both_ends_is_refused() -> None:
+    frame = data_frame(user_id=[1, 2], item_id=[1, 2])
+    with pytest.raises(ValueError, match="'user' and 'item' both name the column 'item_id'"):
+        InteractionTables(frame, user='item_id', item='item_id')
+
+
+def test_features_by_ids_in_an_array() -> None:
+    frame = data_frame(user_id=[1, 2], item_id=[7, 9])
+    dataset = InteractionTables(frame)
+    dataset.add_features('image', torch.tensor([[1.0], [2.0]]), ids=np.array([9, 7]))
+    assert dataset[0]['item'].x_image.tolist() == [[2.0], [1.0]]

@@ -508,3 +508,22 @@ def test_who_waits_too_long_is_told(store: FeatureStore, files: list[Path]) -> N
     ):
         store.images(CountingEncoder(), files)
     assert store.images(CountingEncoder(), files)[1].all()
+
+
+def test_loading_opens_files_for_reading_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FeatureStore(tmp_path)
+    encoder = TitleEncoder().fit(['oak table', 'silk dress'])
+    expected, _ = store.texts(encoder, ['oak table', None])
+    load = np.load
+
+    def refuse_to_write(*args: Any, **kwargs: Any) -> Any:
+        if kwargs.get('mmap_mode') == 'r+':
+            raise PermissionError('read-only file system')
+        return load(*args, **kwargs)
+
+    monkeypatch.setattr(np, 'load', refuse_to_write)
+    x, has = store.load('text')
+    assert torch.equal(x, expected)
+    assert has.tolist() == [True, False]

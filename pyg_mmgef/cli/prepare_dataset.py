@@ -2,16 +2,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pyg_mmgef.cli.dataset_folder import DatasetFolder
+from pyg_mmgef.cli.dataset_folder import CONFIG, DatasetFolder
 from pyg_mmgef.cli.devices import checked_device
 from pyg_mmgef.cli.encoders import image_encoder, text_encoder
 from pyg_mmgef.datasets import InteractionTables
 from pyg_mmgef.encoders import FeatureStore
 
-__all__ = ['prepare']
+__all__ = ['prepare_dataset']
 
 
-def prepare(
+def prepare_dataset(
     interactions: Path,
     items: Path | None,
     output: Path,
@@ -24,7 +24,7 @@ def prepare(
 ) -> DatasetFolder:
     """Read the tables, encode texts and pictures, and write a dataset.
 
-    Encoding goes on where an earlier call was interrupted, and encodes only what has changed since.
+    After an interruption, the next call encodes only what is missing or has changed since.
 
     Args:
         interactions: The table of interactions.
@@ -37,22 +37,32 @@ def prepare(
         verbose: Whether to show progress bars. (default: :obj:`True`)
 
     Raises:
-        ValueError: If the tables or an encoder's name are no good, or there is no such device.
+        ValueError: If the tables or an encoder's name can't be used, no picture is found where some
+            are asked for, the folder holds a run, or there is no such device.
     """
     checked_device(encoder_options['device'])
+    if (output / CONFIG).exists():
+        raise ValueError(f'{str(output)!r} holds a run; give another folder with --output')
     tables = InteractionTables(interactions, items, **columns)
+    has_images = any(path is not None for path in tables.item_images)
+    has_texts = any(words is not None for words in tables.item_texts)
+    asked = [name for name in ('image', 'image_folder') if columns.get(name) is not None]
+    if asked and not has_images and image != 'none':
+        raise ValueError(
+            f'none of the {len(tables.item_ids)} items has a picture file; check '
+            '--image and --image-folder, or leave pictures out with --image-encoder none'
+        )
+    # All encoders are built before the first writes, so that a mistake changes nothing on disk.
+    of_images = image_encoder(image, encoder_options) if has_images else None
+    of_texts = text_encoder(text, encoder_options, tables.item_texts) if has_texts else None
     store = FeatureStore(output / 'features')
     encoders: dict[str, str] = {}
-    if any(path is not None for path in tables.item_images):
-        encoder = image_encoder(image, encoder_options)
-        if encoder is not None:
-            store.images(encoder, tables.item_images, verbose=verbose)
-            encoders['image'] = encoder.fingerprint
-    if any(text is not None for text in tables.item_texts):
-        encoder = text_encoder(text, encoder_options, tables.item_texts)
-        if encoder is not None:
-            store.texts(encoder, tables.item_texts, verbose=verbose)
-            encoders['text'] = encoder.fingerprint
+    if of_images is not None:
+        store.images(of_images, tables.item_images, verbose=verbose)
+        encoders['image'] = of_images.fingerprint
+    if of_texts is not None:
+        store.texts(of_texts, tables.item_texts, verbose=verbose)
+        encoders['text'] = of_texts.fingerprint
     options = {
         'interactions': str(interactions),
         'items': None if items is None else str(items),

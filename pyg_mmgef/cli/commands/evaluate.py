@@ -1,0 +1,30 @@
+from typing import Annotated, Literal
+
+import typer
+
+from pyg_mmgef.cli.commands._arguments import MovedDataset, Run
+from pyg_mmgef.cli.show import show_metrics
+
+__all__ = ['evaluate']
+
+
+def evaluate(
+    run: Run,
+    part: Annotated[
+        Literal['val', 'test'], typer.Option('--split', help='The held-out part to rank.')
+    ] = 'test',
+    cutoff: Annotated[
+        list[int] | None,
+        typer.Option(
+            help='Length of the ranked list that is judged; repeat it for several.',
+            min=1,
+            show_default='10, 20',
+        ),
+    ] = None,
+    dataset: MovedDataset = None,
+) -> None:
+    """Compute the metrics of a run again, at cut-offs of your choice."""
+    from pyg_mmgef.cli.run_folder import RunFolder, fitting_cutoffs
+
+    loaded = RunFolder(run).load(dataset)
+    show_metrics(loaded.evaluate(part, cutoff or fitting_cutoffs(loaded.model.num_items)))

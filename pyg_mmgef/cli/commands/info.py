@@ -1,0 +1,32 @@
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pyg_mmgef.cli.show import show_dataset, show_run
+
+__all__ = ['info']
+
+
+def info(
+    path: Annotated[
+        Path | None,
+        typer.Argument(help='Folder of a dataset or a run.', show_default='the installation'),
+    ] = None,
+) -> None:
+    """Show what the folder of a dataset or a run holds.
+
+    Without a folder: the versions, the number of threads and the compiled extensions in use.
+    """
+    if path is None:
+        from pyg_mmgef import show_versions
+
+        show_versions()
+        return
+    from pyg_mmgef.cli.dataset_folder import DatasetFolder
+    from pyg_mmgef.cli.run_folder import CONFIG, RunFolder
+
+    if (path / CONFIG).is_file():
+        show_run(RunFolder(path))
+    else:
+        show_dataset(DatasetFolder(path))

@@ -1,0 +1,48 @@
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pyg_mmgef.cli.commands._arguments import MovedDataset, Run
+from pyg_mmgef.cli.console import out, plain
+from pyg_mmgef.cli.show import show_columns
+
+__all__ = ['recommend']
+
+
+def recommend(
+    run: Run,
+    user: Annotated[
+        list[str] | None,
+        typer.Option(
+            help='Id of a user, as in your table; repeat it for several.', show_default='all users'
+        ),
+    ] = None,
+    k: Annotated[int, typer.Option(help='Number of items to recommend to each user.', min=1)] = 10,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            '--output',
+            '-o',
+            help='Table to write: .parquet, .csv or .jsonl.',
+            show_default='the screen',
+        ),
+    ] = None,
+    dataset: MovedDataset = None,
+) -> None:
+    """Recommend items to users that they have not interacted with yet."""
+    from pyg_mmgef.cli import recommend as work
+    from pyg_mmgef.cli.run_folder import RunFolder
+
+    if output is not None:
+        work.check_suffix(output)
+    elif not user:
+        raise ValueError('recommendations for all users need a file; give --output, or --user')
+    loaded = RunFolder(run).load(dataset)
+    users = work.find_rows(loaded.dataset.user_ids, user, 'user') if user else None
+    columns = work.recommendations(loaded, users, k)
+    if output is not None:
+        work.write_table(output, columns)
+        out.print(plain(f'{len(columns["user"])} rows in {output}'))
+    else:
+        show_columns(columns, loaded)

@@ -1,0 +1,30 @@
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pyg_mmgef.cli.commands._arguments import MovedDataset, Run
+from pyg_mmgef.cli.console import out, plain
+
+__all__ = ['report']
+
+
+def report(
+    run: Run,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            '--output', '-o', help='HTML file to write.', show_default='report.html in the run'
+        ),
+    ] = None,
+    num_users: Annotated[int, typer.Option(help='Number of users to show.', min=0)] = 5,
+    num_items: Annotated[int, typer.Option(help='Number of items to show.', min=0)] = 5,
+    dataset: MovedDataset = None,
+) -> None:
+    """Write one HTML page about a run: metrics, curves, item graphs and recommendations."""
+    from pyg_mmgef.cli.report import write_report
+    from pyg_mmgef.cli.run_folder import RunFolder
+
+    path = output or run / 'report.html'
+    write_report(RunFolder(run), path, num_users, num_items, dataset)
+    out.print(plain(f'Wrote {path}'))

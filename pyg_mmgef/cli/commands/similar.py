@@ -1,0 +1,29 @@
+from typing import Annotated
+
+import typer
+
+from pyg_mmgef.cli.commands._arguments import MovedDataset, Run
+from pyg_mmgef.cli.console import out
+from pyg_mmgef.cli.show import show_columns
+
+__all__ = ['similar']
+
+
+def similar(
+    run: Run,
+    item: Annotated[
+        str, typer.Argument(help='Id of an item, as in your table.', show_default=False)
+    ],
+    k: Annotated[int, typer.Option(help='Number of similar items to show.', min=1)] = 10,
+    dataset: MovedDataset = None,
+) -> None:
+    """Show the items whose embeddings are most similar to that of an item."""
+    from pyg_mmgef.cli import recommend as work
+    from pyg_mmgef.cli.run_folder import RunFolder
+
+    loaded = RunFolder(run).load(dataset)
+    row = int(work.find_rows(loaded.dataset.item_ids, [item], 'item'))
+    columns = work.neighbours(loaded, row, k)
+    show_columns(columns, loaded)
+    if len(columns['item']) < k:
+        out.print(f'{len(columns["item"])} of {k}: the model knows no other items', style='dim')

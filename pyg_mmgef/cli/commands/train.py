@@ -1,0 +1,34 @@
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pyg_mmgef.cli.commands._arguments import OutputFolder
+from pyg_mmgef.cli.settings import TRAINING, Settings, takes_settings
+from pyg_mmgef.cli.show import show_run
+
+__all__ = ['train']
+
+
+@takes_settings
+def train(
+    dataset: Annotated[
+        Path, typer.Argument(help='Folder of a dataset, written by "prepare".', show_default=False)
+    ],
+    output: OutputFolder,
+    device: Annotated[
+        str, typer.Option(help="Where to train, 'cpu' or 'cuda'.", rich_help_panel=TRAINING)
+    ] = 'cpu',
+    *,
+    settings: Settings,
+) -> None:
+    """Train a model and rank the held-out interactions.
+
+    The epoch that is best on validation is kept; the test part is read once, at the end.
+
+    Example: pyg-mmgef train shop -o runs/first
+    """
+    from pyg_mmgef.cli.dataset_folder import DatasetFolder
+    from pyg_mmgef.cli.train_run import train_run
+
+    show_run(train_run(DatasetFolder(dataset), output, settings, device))

@@ -1,0 +1,57 @@
+from dataclasses import replace
+from typing import Any
+
+from torch.nn import Module
+
+from pyg_mmgef.cli.settings import Settings, flag
+from pyg_mmgef.nn import AlignmentUniformityLoss, BPRLoss, SampledSoftmaxLoss
+from pyg_mmgef.validate import check_choice
+
+__all__ = ['build_loss', 'complete_loss', 'loader_options']
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    'bpr': {'l2': 1e-3},
+    'softmax': {'temperature': 0.2, 'num_negatives': 512},
+    'au': {'gamma': 1.0},
+}
+"""The options of each loss, with their defaults."""
+
+
+def complete_loss(settings: Settings) -> Settings:
+    """Fill in the defaults of the loss.
+
+    Raises:
+        ValueError: If the loss is unknown, or an option is given that it doesn't have.
+    """
+    loss = settings.loss or 'bpr'
+    check_choice('--loss', loss, list(OPTIONS))
+    for other, options in OPTIONS.items():
+        for name in options:
+            if name not in OPTIONS[loss] and getattr(settings, name) is not None:
+                raise ValueError(f'{flag(name)} is an option of --loss {other}, not of {loss}')
+    defaults = {
+        name: default
+        for name, default in {'lr': 5e-3, **OPTIONS[loss]}.items()
+        if getattr(settings, name) is None
+    }
+    return replace(settings, loss=loss, **defaults)
+
+
+def build_loss(settings: Settings) -> Module:
+    """Return the loss of completed settings."""
+    if settings.loss == 'bpr':
+        assert settings.l2 is not None
+        return BPRLoss(settings.l2)
+    if settings.loss == 'softmax':
+        assert settings.temperature is not None
+        return SampledSoftmaxLoss(settings.temperature, in_batch=False)
+    assert settings.gamma is not None
+    return AlignmentUniformityLoss(settings.gamma)
+
+
+def loader_options(settings: Settings) -> dict[str, Any]:
+    """Return how the batches of a loss are sampled."""
+    common = {'batch_size': settings.batch_size, 'uniform_users': settings.uniform_users}
+    if settings.loss == 'softmax':
+        return {**common, 'num_negatives': settings.num_negatives, 'shared_negatives': True}
+    return {**common, 'num_negatives': 1 if settings.loss == 'bpr' else 0}

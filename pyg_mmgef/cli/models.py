@@ -1,0 +1,177 @@
+import inspect
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch_geometric.data import HeteroData
+from torch_geometric.transforms import Compose
+
+from pyg_mmgef import presets
+from pyg_mmgef.cli.losses import complete_loss
+from pyg_mmgef.cli.settings import Settings, flag, model_options
+from pyg_mmgef.nn import Recommender, recommenders
+from pyg_mmgef.schema import item_modalities
+from pyg_mmgef.transforms import AddCoInteractionGraph, AddItemKNNGraph, FuseModalities
+from pyg_mmgef.validate import check_choice
+
+__all__ = ['NEIGHBORS', 'build_model', 'complete', 'listed_options', 'models']
+
+NEIGHBORS = 10
+PARAMETER_OF = {'neighbors': 'k'}
+"""The constructors' names of options that are called otherwise on the command line."""
+
+
+def models() -> dict[str, type[Recommender]]:
+    """Return all models by their names on the command line."""
+    return {name.lower(): model for name, model in recommenders().items()}
+
+
+def _own_options(model: type[Recommender]) -> dict[str, Any]:
+    """Return the options that a model's constructor takes, with its defaults."""
+    parameters = inspect.signature(model).parameters
+    names = {option: PARAMETER_OF.get(option, option) for option in model_options()}
+    return {
+        option: parameters[name].default for option, name in names.items() if name in parameters
+    }
+
+
+def listed_options(model: type[Recommender]) -> list[str]:
+    """Return the options of ``train`` that depend on the model and that it takes."""
+    return [*(['modalities'] if _reads_features(model) else []), *_own_options(model)]
+
+
+def complete(settings: Settings, known: Sequence[str], encoders: Sequence[str]) -> Settings:
+    """Fill in the defaults of the model and the loss, so that a run says what it was.
+
+    Args:
+        settings: The options as given.
+        known: The modalities of the dataset.
+        encoders: What made each of them.
+
+    Raises:
+        ValueError: If a name is unknown, or an option is given that the model doesn't have.
+    """
+    for name in settings.modalities:
+        if name not in known:
+            raise ValueError(
+                f'the dataset has no modality {name!r} (it has {", ".join(known) or "none"})'
+            )
+    modalities = tuple(settings.modalities or known)
+    one_encoder = len(set(encoders)) == 1 or len(modalities) == 1
+    fusion = 'mean' if one_encoder else 'concat'
+    if settings.preset is not None:
+        return _complete_preset(settings, modalities, fusion)
+    name_of_model = settings.model or 'mmgef'
+    settings = replace(settings, model=name_of_model)
+    check_choice('--model', name_of_model, list(models()))
+    model = models()[name_of_model]
+    own = _own_options(model)
+    values: dict[str, Any] = {}
+    for name in model_options():
+        given = getattr(settings, name)
+        if name in own:
+            values[name] = own[name] if given is None else given
+        elif given is not None and name != 'neighbors':  # Item graphs may be built for the model.
+            raise _not_taken(name, settings)
+    if not _reads_features(model):
+        if settings.modalities:
+            raise _not_taken('modalities', settings)
+        modalities = ()
+    if 'fusion' in own and settings.fusion in (None, 'auto'):
+        values['fusion'] = fusion
+    return complete_loss(replace(settings, modalities=modalities, **values))
+
+
+def build_model(settings: Settings, train: HeteroData) -> tuple[HeteroData, Recommender]:
+    """Return the train graph with the item graphs that the model needs, and the model.
+
+    A model that fuses the modalities gets a graph of the fused features and one of
+    co-interactions. One that is built without item graphs gets none, any other a graph of each
+    modality. Parameters are initialised from torch's generator.
+
+    Args:
+        settings: Completed settings.
+        train: The train graph, with the features of the settings' modalities alone.
+
+    Raises:
+        ValueError: If the data doesn't fit the model, or ``--neighbors`` is given and there is no
+            item graph.
+    """
+    if settings.preset is not None:
+        return _build_preset(settings, train)
+    assert settings.model is not None
+    model = models()[settings.model]
+    options = {
+        PARAMETER_OF.get(name, name): getattr(settings, name) for name in _own_options(model)
+    }
+    if 'fusion' in options:
+        if not settings.modalities:
+            del options['fusion']
+        train = Compose(_fused_graphs(settings))(train)
+        return train, model.from_data(train, **options)
+    try:
+        built = model.from_data(train, **options)
+    except ValueError:
+        if not settings.modalities:
+            raise
+        train = Compose(_modality_graphs(settings, train))(train)
+        return train, model.from_data(train, **options)
+    if settings.neighbors is not None and 'k' not in options:
+        raise _not_taken('neighbors', settings)
+    return train, built
+
+
+def _fused_graphs(settings: Settings) -> list[Any]:
+    k = settings.neighbors or NEIGHBORS
+    graphs: list[Any] = [AddCoInteractionGraph(k=k)]
+    if settings.modalities:
+        # Weights that are learned exist in the model alone; their graph is that of the mean.
+        fusion = 'concat' if settings.fusion == 'concat' else 'mean'
+        graphs = [FuseModalities(fusion), AddItemKNNGraph(k=k), *graphs]
+    return graphs
+
+
+def _modality_graphs(settings: Settings, train: HeteroData) -> list[AddItemKNNGraph]:
+    k = settings.neighbors or NEIGHBORS
+    return [
+        AddItemKNNGraph(k=k, attr=f'x_{name}', relation=f'similar_{name}')
+        for name in item_modalities(train)[0]
+    ]
+
+
+def _reads_features(model: type[Recommender]) -> bool:
+    return 'in_channels' in inspect.signature(model).parameters
+
+
+def _not_taken(name: str, settings: Settings) -> ValueError:
+    return ValueError(
+        f'{flag(name)} is not an option of the model {settings.model!r}; leave it out '
+        '("pyg-mmgef models" lists the options of each model)'
+    )
+
+
+# What follows is all that knows how a preset is made.
+
+
+def _presets() -> dict[str, presets.Preset]:
+    named = {name.lower(): getattr(presets, name) for name in presets.__all__}
+    return {name: value for name, value in named.items() if isinstance(value, presets.Preset)}
+
+
+def _complete_preset(settings: Settings, modalities: tuple[str, ...], fusion: Any) -> Settings:
+    name = str(settings.preset)
+    check_choice('--preset', name, list(_presets()))
+    for option in ('model', *model_options(), 'loss', 'l2', 'lr'):
+        if getattr(settings, option) is not None:
+            raise ValueError(f'{flag(option)} is set by --preset {name}; leave it out')
+    preset = _presets()[name]
+    return complete_loss(
+        replace(settings, modalities=modalities, fusion=fusion, lr=preset.lr, l2=preset.l2)
+    )
+
+
+def _build_preset(settings: Settings, train: HeteroData) -> tuple[HeteroData, Recommender]:
+    preset = _presets()[str(settings.preset)]
+    preset = replace(preset, k=settings.neighbors or preset.k)
+    train = preset.transform()(train)
+    return train, preset.model(train)

@@ -1,0 +1,93 @@
+"""What the commands print of datasets, runs and recommendations."""
+
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from pyg_mmgef.cli.console import out, plain
+
+if TYPE_CHECKING:
+    from pyg_mmgef.cli.dataset_folder import DatasetFolder
+    from pyg_mmgef.cli.run_folder import LoadedRun, RunFolder
+
+__all__ = ['shortened', 'show_columns', 'show_dataset', 'show_metrics', 'show_models', 'show_run']
+
+MOST_LISTED, LONGEST_TEXT = 10, 60
+
+
+def show_dataset(dataset: 'DatasetFolder') -> None:
+    """Print the counts of a dataset and the pictures that can't be used."""
+    out.print(plain(dataset.path, 'bold'))
+    table = _table('', '')
+    for words, count in dataset.about['report'].items():
+        if count:
+            table.add_row(plain(words), f'{count:,}')
+    for name, about in dataset.about['modalities'].items():
+        table.add_row(f'items with {name}', f'{about["items"]:,} ({about["channels"]} channels)')
+    out.print(table)
+    for name, about in dataset.about['modalities'].items():
+        unusable = about['unusable']
+        for bad in unusable[:MOST_LISTED]:
+            line = f'{name} of item {bad["item"]}: {bad["reason"]} ({bad["path"]})'
+            out.print(plain(line, 'dim'))
+        if len(unusable) > MOST_LISTED:
+            out.print(f'... and {len(unusable) - MOST_LISTED} more in dataset.json', style='dim')
+
+
+def show_run(run: 'RunFolder') -> None:
+    """Print the metrics of a run, or how far it is."""
+    out.print(plain(run.path, 'bold'))
+    metrics = run.metrics
+    if metrics is None:
+        epochs = len(run.history())
+        out.print(f'not finished: {epochs} epochs; give the same "train" command to go on')
+        return
+    if metrics['epochs']:
+        out.print(f'best epoch {metrics["best_epoch"]} of {metrics["epochs"]}')
+    else:
+        out.print('nothing to train: the model has no parameters')
+    table = _table('', 'validation', 'test')
+    for key, value in metrics.items():
+        if key.startswith('test_'):
+            name = key.removeprefix('test_')
+            table.add_row(name, f'{metrics["val_" + name]:.4f}', f'{value:.4f}')
+    out.print(table)
+
+
+def show_metrics(metrics: dict[str, float]) -> None:
+    """Print metrics, one a line."""
+    table = _table('', '')
+    for name, value in metrics.items():
+        table.add_row(name, f'{value:.4f}')
+    out.print(table)
+
+
+def show_columns(columns: dict[str, list[Any]], loaded: 'LoadedRun') -> None:
+    """Print columns that hold an ``'item'``, with the items' texts."""
+    texts = [item['text'] or '' for item in loaded.dataset.items()]
+    rows = loaded.dataset.item_ids.to_rows(columns['item']).tolist()
+    table = _table(*columns, 'text')
+    for row, *values in zip(rows, *columns.values(), strict=True):
+        cells = [f'{value:.3f}' if isinstance(value, float) else value for value in values]
+        table.add_row(*map(plain, cells), plain(shortened(texts[row], LONGEST_TEXT)))
+    out.print(table)
+
+
+def show_models(models: dict[str, tuple[str, list[str]]]) -> None:
+    """Print what each model is, and its options."""
+    table = _table('', 'what it is', 'options')
+    for name, (what, options) in models.items():
+        table.add_row(name, plain(what), ' '.join(options))
+    out.print(table)
+
+
+def shortened(text: str, length: int) -> str:
+    """Cut a text that is longer than so many characters, and mark where."""
+    return text if len(text) <= length else text[: length - 3] + '...'
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow='fold')
+    return table

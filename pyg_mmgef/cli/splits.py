@@ -1,0 +1,28 @@
+from torch_geometric.data import HeteroData
+
+from pyg_mmgef.cli.settings import Settings
+from pyg_mmgef.schema import INTERACTS, ITEM, item_modalities
+from pyg_mmgef.transforms import SplitInteractions
+
+__all__ = ['split_data']
+
+
+def split_data(settings: Settings, data: HeteroData) -> tuple[HeteroData, HeteroData, HeteroData]:
+    """Return train, validation and test, with the features of the settings' modalities alone.
+
+    Args:
+        settings: Completed settings.
+        data: All interactions and features.
+
+    Raises:
+        ValueError: If the data can't be split as asked for.
+    """
+    for name in item_modalities(data)[0]:
+        if name not in settings.modalities:
+            del data[ITEM][f'x_{name}'], data[ITEM][f'has_{name}']
+    if settings.split != 'random' and 'time' not in data[INTERACTS]:
+        raise ValueError(
+            f'--split {settings.split} needs the times of the interactions, which the dataset '
+            'lacks; prepare it with --time COLUMN, or use --split random'
+        )
+    return SplitInteractions(strategy=settings.split, seed=settings.seed)(data)

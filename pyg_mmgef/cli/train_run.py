@@ -1,0 +1,94 @@
+from copy import deepcopy
+from pathlib import Path
+
+from torch_geometric import seed_everything
+from torch_geometric.data import HeteroData
+
+from pyg_mmgef.cli.dataset_folder import DatasetFolder
+from pyg_mmgef.cli.devices import checked_device
+from pyg_mmgef.cli.losses import build_loss, loader_options
+from pyg_mmgef.cli.models import build_model, complete
+from pyg_mmgef.cli.plots import save_curves
+from pyg_mmgef.cli.run_folder import RunFolder, fitting_cutoffs
+from pyg_mmgef.cli.settings import Settings
+from pyg_mmgef.cli.splits import split_data
+from pyg_mmgef.nn import Recommender
+
+__all__ = ['train_run']
+
+
+def train_run(
+    dataset: DatasetFolder, output: Path, settings: Settings, device: str = 'cpu'
+) -> RunFolder:
+    """Train and evaluate a model, or continue a run that was interrupted.
+
+    A model without parameters is evaluated without training.
+
+    Args:
+        dataset: The prepared dataset.
+        output: The folder of the run.
+        settings: The options of the command.
+        device: The device to train on; it may change when a run is continued.
+            (default: ``'cpu'``)
+
+    Raises:
+        KeyboardInterrupt: After Ctrl-C; the last finished epoch is on disk.
+        ValueError: If the folder holds another run, the settings don't fit the data, or there is no
+            such device.
+    """
+    checked_device(device)
+    encoders = [about['encoder'] for about in dataset.about['modalities'].values()]
+    settings = complete(settings, dataset.modalities, encoders)
+    train, val, test = split_data(settings, dataset.data())
+    seed_everything(settings.seed)
+    train, model = build_model(settings, train)
+    run = RunFolder.start(output, dataset, settings)
+    if run.metrics is not None:
+        return run
+    cutoffs = fitting_cutoffs(model.num_items)
+    if next(model.parameters(), None) is not None:
+        # The copy keeps what it caches while it trains; the best epoch is loaded without that.
+        _fit(run, deepcopy(model), (train, val, test), device, cutoffs)
+    loaded = run.load_with(dataset, model, train, val, test)
+    results = {
+        f'{part}_{name}': value
+        for part in ('val', 'test')
+        for name, value in loaded.evaluate(part, cutoffs).items()
+    }
+    history = run.history()
+    best = max(history, key=lambda row: row[f'val_recall@{cutoffs[-1]}'], default={'epoch': 0})
+    if history:
+        save_curves(output / 'curves.png', history)
+    run.finish({'best_epoch': int(best['epoch']), 'epochs': len(history), **results})
+    return run
+
+
+def _fit(
+    run: RunFolder,
+    model: Recommender,
+    parts: tuple[HeteroData, HeteroData, HeteroData],
+    device: str,
+    cutoffs: tuple[int, ...],
+) -> None:
+    """Train the model with Lightning, from the last epoch on if there is one."""
+    from pyg_mmgef.training import InteractionDataModule, RankingModule, make_trainer
+
+    settings, place = run.settings, checked_device(device)
+    assert settings.lr is not None
+    module = RankingModule(model, build_loss(settings), lr=settings.lr, k=cutoffs)
+    data = InteractionDataModule(*parts, seed=settings.seed, **loader_options(settings))
+    trainer = make_trainer(
+        run.path,
+        max_epochs=settings.epochs,
+        monitor=f'val_recall@{cutoffs[-1]}',
+        patience=settings.patience,
+        precision=settings.precision,
+        accelerator=place.type,
+        devices=1 if place.index is None else [place.index],
+        enable_model_summary=False,
+    )
+    last = run.last_checkpoint
+    try:
+        trainer.fit(module, data, ckpt_path=last if last.exists() else None, weights_only=True)
+    except SystemExit as error:  # Lightning turns Ctrl-C into it.
+        raise KeyboardInterrupt from error

@@ -1,0 +1,102 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from pyg_mmgef.cli.models import listed_options, models
+from pyg_mmgef.cli.settings import flag
+from pyg_mmgef.nn import recommenders
+from tests.cli.command import pyg_mmgef
+
+WITHOUT_PARAMETERS = {'itemknn', 'popularity'}
+
+
+def test_all_models_are_offered() -> None:
+    assert list(models().values()) == list(recommenders().values())
+    shown = pyg_mmgef('models')
+    assert all(f'{name} ' in shown for name in models())
+
+
+@pytest.mark.parametrize('name', sorted(models()))
+def test_every_model_from_train_to_report(dataset: Path, tmp_path: Path, name: str) -> None:
+    run = tmp_path / name
+    shown = pyg_mmgef('train', dataset, '-o', run, '--epochs', 2, '--model', name)
+    metrics = json.loads((run / 'metrics.json').read_text())
+    assert metrics['epochs'] == (0 if name in WITHOUT_PARAMETERS else 2)
+    assert ('nothing to train' in shown) == (name in WITHOUT_PARAMETERS)
+    assert f'{metrics["test_recall@20"]:.4f}' in pyg_mmgef('evaluate', run)
+    assert len(pyg_mmgef('recommend', run, '--user', 'u3', '--k', 2).splitlines()) == 3
+    if name in WITHOUT_PARAMETERS:
+        assert 'learns no embeddings' in pyg_mmgef('similar', run, 'i01', fails=1)
+    else:
+        assert len(pyg_mmgef('similar', run, 'i01', '--k', 2).splitlines()) == 3
+    pyg_mmgef('report', run, '--num-users', 1, '--num-items', 1)
+    text = (run / 'report.html').read_text()
+    assert ('img class="curves"' in text) == (name not in WITHOUT_PARAMETERS)
+    assert ('<h4>embedding</h4>' in text) == (name not in WITHOUT_PARAMETERS)
+
+
+@pytest.mark.parametrize('name', ['freedom', 'mgcn'])
+def test_models_of_modality_graphs_get_them(dataset: Path, tmp_path: Path, name: str) -> None:
+    options = ('--epochs', 1, '--model', name, '--neighbors', 3)
+    pyg_mmgef('train', dataset, '-o', tmp_path / 'run', *options)
+    pyg_mmgef('report', tmp_path / 'run')
+    text = (tmp_path / 'run' / 'report.html').read_text()
+    assert 'similar_image' in text
+    assert 'similar_text' in text
+    assert 'neighbours per item</td><td class="number">3.0' in text
+
+
+def test_the_preset(dataset: Path, tmp_path: Path) -> None:
+    pyg_mmgef('train', dataset, '-o', tmp_path, '--epochs', 2, '--preset', 'merged')
+    settings = json.loads((tmp_path / 'config.json').read_text())['settings']
+    assert (settings['lr'], settings['l2']) == (1e-3, 1e-3)
+    pyg_mmgef('report', tmp_path)
+    text = (tmp_path / 'report.html').read_text()
+    assert 'merged' in text
+    assert 'their reasons' in text
+
+
+def test_options_of_other_models_are_refused(dataset: Path, tmp_path: Path) -> None:
+    for options, message in (
+        (('--model', 'lightgcn', '--attention', 'edge'), '--attention is not an option'),
+        (('--model', 'lightgcn', '--modality', 'text'), '--modality is not an option'),
+        (('--model', 'lightgcn', '--neighbors', 5), '--neighbors is not an option'),
+        (('--model', 'mmgef', '--embedding-l2', 0.1), '--embedding-l2 is not an option'),
+        (('--model', 'popularity', '--embedding-dim', 8), '--embedding-dim is not an option'),
+        (('--model', 'perceptron'), "'perceptron'"),
+        (('--preset', 'merged', '--attention', 'edge'), '--attention is set by --preset merged'),
+        (('--preset', 'merged', '--lr', 0.1), '--lr is set by --preset merged'),
+        (('--preset', 'best'), "'merged'"),
+        (('--gamma', 2), '--gamma is an option of --loss au'),
+        (('--loss', 'au', '--l2', 0.1), '--l2 is an option of --loss bpr'),
+    ):
+        error = pyg_mmgef('train', dataset, '-o', tmp_path / 'x', *options, fails=1)
+        assert message in error
+        assert error.count('\n') == 1
+    assert not (tmp_path / 'x').exists()
+
+
+def test_embedding_l2_and_uniform_users_change_the_result(dataset: Path, tmp_path: Path) -> None:
+    results = []
+    for number, options in enumerate(((), ('--embedding-l2', 0.5), ('--uniform-users',))):
+        common = ('--epochs', 3, '--model', 'lightgcn', '--batch-size', 32)
+        pyg_mmgef('train', dataset, '-o', tmp_path / str(number), *common, *options)
+        results.append((tmp_path / str(number) / 'csv' / 'version_0' / 'metrics.csv').read_text())
+    assert len(set(results)) == 3
+
+
+@pytest.mark.parametrize('fusion', ['mean', 'weighted', 'gated', 'concat'])
+def test_every_fusion(dataset: Path, tmp_path: Path, fusion: str) -> None:
+    modality = () if fusion == 'concat' else ('--modality', 'text')
+    options = ('--epochs', 1, '--fusion', fusion, *modality)
+    pyg_mmgef('train', dataset, '-o', tmp_path / 'run', *options)
+    settings = json.loads((tmp_path / 'run' / 'config.json').read_text())['settings']
+    assert settings['fusion'] == fusion
+
+
+def test_listed_options() -> None:
+    listed = list(map(flag, listed_options(recommenders()['MMGEF'])))
+    assert listed[0] == '--modality'
+    assert '--neighbors' in listed
+    assert listed_options(recommenders()['Popularity']) == []

@@ -1,0 +1,51 @@
+import inspect
+from dataclasses import fields
+from typing import Literal, get_args, get_origin, get_type_hints
+
+import pytest
+
+from pyg_mmgef.cli.commands import train
+from pyg_mmgef.cli.settings import Settings, flag, model_options
+from pyg_mmgef.nn.fusion import early_fusion, soft_edge_fusion
+from pyg_mmgef.transforms import split_interactions
+from tests.cli.command import pyg_mmgef
+
+
+def test_every_setting_is_an_option_with_help() -> None:
+    shown = pyg_mmgef('train', '--help')
+    for field in fields(Settings):
+        assert flag(field.name) in shown
+        (option,) = get_type_hints(Settings, include_extras=True)[field.name].__metadata__
+        assert len(option.help) > 15
+    own = {'dataset', 'output', 'device'}
+    assert set(inspect.signature(train).parameters) == own | {
+        field.name for field in fields(Settings)
+    }
+
+
+def choices(name: str) -> set[str]:
+    hint = get_type_hints(Settings)[name]
+    literal = hint if get_origin(hint) is Literal else get_args(hint)[0]
+    return set(get_args(literal))
+
+
+def test_choices_are_those_of_the_library() -> None:
+    assert choices('fusion') == {'auto', *early_fusion.MODES}
+    assert choices('attention') == set(soft_edge_fusion.MODES)
+    assert choices('split') == set(split_interactions.STRATEGIES)
+
+
+def test_there_and_back() -> None:
+    settings = Settings(modalities=('text',), lr=0.1)
+    assert Settings.from_dict(settings.to_dict()) == settings
+    with pytest.raises(ValueError, match='train again'):
+        Settings.from_dict({**settings.to_dict(), 'colour': 'red'})
+    with pytest.raises(ValueError, match='train again'):
+        Settings.from_dict({'lr': 0.1})
+
+
+def test_flags() -> None:
+    assert flag('modalities') == '--modality'
+    assert flag('embedding_dim') == '--embedding-dim'
+    assert 'embedding_l2' in model_options()
+    assert 'lr' not in model_options()
