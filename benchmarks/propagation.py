@@ -119,7 +119,7 @@ def measure(contestants: Contestants, turns: int) -> dict[str, dict[str, float]]
         for name, (function, leaves) in contestants.items():
             compiled = products._products
             if "torch's products" in name:
-                products._products = None  # type: ignore[assignment]
+                products._products = None
             for _ in range(REPEATS):
                 start = time.perf_counter()
                 out = function()

@@ -114,7 +114,7 @@ def listed_names(module: Path) -> list[str]:
     for node in ast.parse((PACKAGE / module).read_text()).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == '__all__':
             assert isinstance(node.value, ast.List)
-            return [name.value for name in node.value.elts if isinstance(name, ast.Constant)]
+            return [str(name.value) for name in node.value.elts if isinstance(name, ast.Constant)]
     return []
 
 

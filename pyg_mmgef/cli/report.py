@@ -12,7 +12,6 @@ from pyg_mmgef.cli.explain import explaining_part, shares_of_scores
 from pyg_mmgef.cli.graph_statistics import graph_statistics
 from pyg_mmgef.cli.models import NEIGHBORS
 from pyg_mmgef.cli.plots import curves
-from pyg_mmgef.search import similar_items
 from pyg_mmgef.cli.run_folder import LoadedRun, RunFolder, fitting_cutoffs
 from pyg_mmgef.cli.show import shortened
 from pyg_mmgef.encoders._pictures import UnreadablePictureError, read_picture
@@ -20,6 +19,7 @@ from pyg_mmgef.files import write_atomically
 from pyg_mmgef.nn import MMGEF, LightGCN
 from pyg_mmgef.ranking import recommend
 from pyg_mmgef.schema import INTERACTS
+from pyg_mmgef.search import similar_items
 
 __all__ = ['write_report']
 

@@ -68,13 +68,13 @@ class Recorder(Recommender):
         self.epochs.append(epoch)
         self.model.start_epoch(data, epoch)
 
-    def forward(
-        self, data: HeteroData, users: Tensor | None = None, items: Tensor | None = None
+    def embed(
+        self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         assert (users is None) == (items is None) == (not self.training)
         self.steps += self.training
         self.evaluations += not self.training
-        return self.model(data, users, items)
+        return self.model.embed(data, users, items)
 
 
 def test_an_epoch_is_that_of_a_plain_loop(parts: Parts, tmp_path: Path) -> None:

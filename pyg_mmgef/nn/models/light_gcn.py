@@ -120,16 +120,14 @@ class LightGCN(Recommender):
 
     def interaction_graph(self, data: HeteroData) -> CSRPair:
         """Return the normalised graph user → item, built once for the same ``edge_index``."""
-        self.check_sizes(data)
         return self._cache.get(
-            [interaction_edges(data)], lambda: self._normalized(interactions(data))
+            [interaction_edges(data)], lambda: self._normalized(interactions(data)), self.dtype
         )
 
     def _epoch_graph(self, data: HeteroData) -> CSRPair:
         """Return the normalised graph of the interactions that propagate in this epoch."""
-        self.check_sizes(data)
         return self._epoch_cache.get(
-            [interaction_edges(data)], lambda: self._drop_edges(interactions(data))
+            [interaction_edges(data)], lambda: self._drop_edges(interactions(data)), self.dtype
         )
 
     def _drop_edges(self, edge_index: Tensor) -> CSRPair:
@@ -144,7 +142,9 @@ class LightGCN(Recommender):
 
     def _normalized(self, edge_index: Tensor) -> CSRPair:
         size = self.num_users, self.num_items
-        return CSRPair(edge_index, bipartite_normalize(edge_index, None, size), size)
+        # Half precision is summed in float32.
+        dtype = torch.promote_types(self.dtype, torch.float32)
+        return CSRPair(edge_index, bipartite_normalize(edge_index, None, size, dtype=dtype), size)
 
     def embed(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None

@@ -165,9 +165,7 @@ class ItemGraphs(Module):
         )
 
 
-def content_graph(
-    x: Tensor, has_content: Tensor, k: int, *, loop: bool = False
-) -> WeightedGraph:
+def content_graph(x: Tensor, has_content: Tensor, k: int, *, loop: bool = False) -> WeightedGraph:
     """Return the kNN graph, by cosine, of learned features, whatever the number of items.
 
     Args:

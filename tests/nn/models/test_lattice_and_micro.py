@@ -33,11 +33,16 @@ def model_of(cls: Model, data: HeteroData, seed: int = 0, **kwargs: Any) -> LATT
     return cls.from_data(data, **kwargs).double()
 
 
+def channels_of(model: LATTICE | MICRO) -> dict[str, int]:
+    features = latent_graphs(model).features
+    assert features is not None
+    return features.in_channels
+
+
 def test_modalities_are_those_of_the_data(cls: Model) -> None:
     model = model_of(cls, small_shop())
     assert latent_graphs(model).item_graphs is None
-    assert latent_graphs(model).features is not None
-    assert latent_graphs(model).features.in_channels == BOTH
+    assert channels_of(model) == BOTH
     assert [lin.in_features for lin in latent_graphs(model).lins] == [CHANNELS, CHANNELS]
 
 
@@ -46,8 +51,7 @@ def test_a_single_feature_matrix_is_a_modality(cls: Model) -> None:
     data[ITEM].x = data[ITEM].x_text[:, :3]
     del data[ITEM].x_image, data[ITEM].x_text, data[ITEM].has_image
     model = model_of(cls, data)
-    assert latent_graphs(model).features is not None
-    assert latent_graphs(model).features.in_channels == {'x': 3}
+    assert channels_of(model) == {'x': 3}
     assert model(data)[1].isfinite().all()
 
 

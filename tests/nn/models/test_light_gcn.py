@@ -512,3 +512,14 @@ def test_the_sample_is_that_of_multinomial() -> None:
     kept = _sample(weight, 200, torch.Generator().manual_seed(0))
     other = weight.multinomial(200, generator=torch.Generator().manual_seed(0))
     assert torch.equal(kept, other.sort().values)
+
+
+def test_is_as_exact_as_its_type() -> None:
+    data = small_shop()
+    model = LightGCN.from_data(data, embedding_dim=4)
+    model(data)  # A graph of lower precision is in the cache.
+    model = model.double()
+    expected = light_gcn(
+        interaction_matrix(data), model.user_embedding.weight, model.item_embedding.weight, 2
+    )
+    torch.testing.assert_close(model(data), expected, rtol=1e-12, atol=1e-14)
