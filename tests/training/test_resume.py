@@ -67,7 +67,7 @@ def assert_equal_runs(tmp_path: Path, undisturbed: Path) -> None:
 def test_the_run_uses_all_that_must_survive(undisturbed: Path) -> None:
     """Without any of these in the run, the test above would prove less than it says."""
     state = torch.load(undisturbed / 'checkpoints' / 'last.ckpt', weights_only=True)
-    assert state['state_dict']['model._extra_state']['edge_index'].numel() > 0
+    assert state['state_dict']['model.item_encoder.graphs._extra_state']['edge_index'].numel() > 0
     assert state['InteractionDataModule']['generator'].numel() > 0
     assert state['rng_state']['cpu'].numel() > 0
     recall = [float(row['val_recall@20']) for row in job.rows(undisturbed).values()]
