@@ -24,6 +24,7 @@ PUBLIC_NAMES = {
         'BipartiteLGConv',
         'EarlyFusion',
         'ItemGraphConv',
+        'ItemGraphEncoder',
         'LightGCN',
         'MMGEF',
         'SoftEdgeFusion',
