@@ -109,8 +109,7 @@ class ItemGraphEncoder(Module):
         self.attention: SoftEdgeFusion | None = None
         if self.num_layers > 0:
             self.attention = SoftEdgeFusion(len(self.graphs), attention, out_channels)
-        self._cache = TensorCache()
-        self.reset_parameters()
+        self._cache = TensorCache()  # All parts have initialised themselves.
 
     def reset_parameters(self) -> None:
         """Initialise the parameters anew, and clear the graphs and what was propagated."""
