@@ -1,13 +1,13 @@
 """Rows that are searched: checked, in float32, compared by one metric."""
 
 import hashlib
-import warnings
 from types import SimpleNamespace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pyg_mmgef.sparse._csr import csr_tensor
 from pyg_mmgef.validate import check_choice, check_finite
 
 __all__ = ['METRICS', 'SearchRows']
@@ -16,20 +16,6 @@ METRICS = ('cosine', 'ip', 'l2')
 SAFE_NORM = (1e-15, 1e15)  # Squares of float32 rows neither under- nor overflow in between.
 FINGERPRINT_ROWS = 2**14  # Rows hashed at a time.
 DIFFERENCE_ENTRIES = 2**20  # Coordinates of differences held at a time: 4 MiB stay in the cache.
-
-# Torch warns once per process that CSR is in beta. Trigger it here, as filters of warnings can't be
-# changed while threads run.
-with warnings.catch_warnings():
-    warnings.filterwarnings('ignore', message='Sparse CSR tensor support is in beta')
-    torch.sparse_csr_tensor(
-        torch.zeros(1, dtype=torch.int64, device='cpu'),
-        torch.zeros(0, dtype=torch.int64, device='cpu'),
-        torch.zeros(0, dtype=torch.float32, device='cpu'),
-        (0, 0),
-        dtype=torch.float32,
-        device='cpu',
-        check_invariants=False,
-    )
 
 
 class SearchRows:
@@ -162,16 +148,8 @@ class SearchRows:
             score = self._distance(rows, item, count)
         else:
             end = count.cumsum(0)
-            shape = (len(rows), self.num_items)
-            pattern = torch.sparse_csr_tensor(
-                torch.cat([end.new_zeros(1), end]),
-                item,
-                rows.new_zeros(len(item)),
-                shape,
-                dtype=rows.dtype,
-                device=rows.device,
-                check_invariants=False,
-            )
+            pointer, shape = torch.cat([end.new_zeros(1), end]), (len(rows), self.num_items)
+            pattern = csr_tensor(pointer, item, rows.new_zeros(len(item)), shape)
             score = torch.sparse.sampled_addmm(pattern, rows, self.x.t(), beta=0.0).values()
             if self.scale is not None and query.scale is not None:
                 score = score * self.scale[item] * query.scale[row].repeat_interleave(count)

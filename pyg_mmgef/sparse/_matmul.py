@@ -1,21 +1,14 @@
 """Products of a sparse CSR matrix, of all its rows or of some: compiled, or by torch."""
 
-import warnings
-
 import torch
 from torch import Tensor
 
 from pyg_mmgef._extension import address, load_extension
+from pyg_mmgef.sparse._csr import csr_tensor
 from pyg_mmgef.sparse._row_sparse import RowSparse
 
 # Without the extension torch computes the same, but always all rows.
 _products = load_extension('pyg_mmgef.sparse._products')
-
-# torch warns once per process that CSR is in beta. The filters are those of all threads, so this is
-# done once, while importing.
-with warnings.catch_warnings():
-    warnings.filterwarnings('ignore', message='Sparse CSR tensor support is in beta')
-    torch.zeros(1, 1, device='cpu').to_sparse_csr()
 
 __all__ = ['HALF', 'multiply', 'sample', 'with_values']
 
@@ -86,14 +79,8 @@ def sample(matrix: Tensor, left: Tensor, right: Tensor, *, rows: Tensor | None =
 
 def with_values(matrix: Tensor, values: Tensor) -> Tensor:
     """Return the CSR matrix with other values, which require no gradient."""
-    # The structure is right by construction, so torch need not check it at every step.
-    return torch.sparse_csr_tensor(
-        matrix.crow_indices(),
-        matrix.col_indices(),
-        values,
-        tuple(matrix.shape),
-        check_invariants=False,
-    )
+    shape = matrix.size(0), matrix.size(1)
+    return csr_tensor(matrix.crow_indices(), matrix.col_indices(), values, shape)
 
 
 def _is_compiled_for(*tensors: Tensor) -> bool:

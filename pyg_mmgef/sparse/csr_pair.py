@@ -6,6 +6,7 @@ from torch.autograd.function import once_differentiable
 from torch_geometric import EdgeIndex
 from torch_geometric.utils import cumsum
 
+from pyg_mmgef.sparse._csr import csr_tensor
 from pyg_mmgef.sparse._matmul import HALF, multiply, sample, with_values
 from pyg_mmgef.sparse._row_sparse import RowSparse
 from pyg_mmgef.typing import WeightedGraph
@@ -75,8 +76,8 @@ class CSRPair:
         self.size = size
         (ptr, index), (ptr_t, index_t), self._perm, self._perm_t = _both_orders(edge_index, size)
         edge_weight = edge_weight.detach()
-        self._matrix = _csr(ptr, index, edge_weight[self._perm], (size[1], size[0]))
-        self._transpose = _csr(ptr_t, index_t, edge_weight[self._perm_t], size)
+        self._matrix = csr_tensor(ptr, index, edge_weight[self._perm], (size[1], size[0]))
+        self._transpose = csr_tensor(ptr_t, index_t, edge_weight[self._perm_t], size)
 
     @property
     def num_edges(self) -> int:
@@ -237,10 +238,6 @@ def _extended(pointer: Tensor, num_rows: int) -> Tensor:
 
 def _pointer(index: Tensor, num_rows: int) -> Tensor:
     return cumsum(torch.bincount(index, minlength=num_rows))
-
-
-def _csr(pointer: Tensor, index: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
-    return torch.sparse_csr_tensor(pointer, index, values, shape, check_invariants=False)
 
 
 class _CSRMatmul(torch.autograd.Function):

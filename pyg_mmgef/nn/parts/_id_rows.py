@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch_geometric.utils import cumsum
 
+from pyg_mmgef.sparse._csr import csr_tensor
 from pyg_mmgef.validate import check_ids
 
 __all__ = ['distinct', 'restore', 'select']
@@ -72,10 +73,5 @@ def _csr_rows(matrix: Tensor, rows: Tensor) -> Tensor:
     pointer = cumsum(degree)
     entry = torch.arange(int(pointer[-1]), device=matrix.device)
     entry += (start - pointer[:-1]).repeat_interleave(degree)
-    return torch.sparse_csr_tensor(
-        pointer,
-        matrix.col_indices()[entry],
-        matrix.values()[entry],
-        (rows.numel(), matrix.size(1)),
-        check_invariants=False,
-    )
+    shape = rows.numel(), matrix.size(1)
+    return csr_tensor(pointer, matrix.col_indices()[entry], matrix.values()[entry], shape)
