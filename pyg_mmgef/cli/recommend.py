@@ -71,7 +71,7 @@ def neighbours(run: LoadedRun, item: int, k: int) -> dict[str, list[Any]]:
     Raises:
         ValueError: If the model has no embeddings, or that of the item is zero.
     """
-    if not run.has_embeddings:
+    if not run.model.has_parameters:
         raise ValueError(
             f'{type(run.model).__name__} learns no embeddings by which items could be similar; '
             'train another model'

@@ -161,7 +161,7 @@ def _user(loaded: LoadedRun, cards: _Cards, user: int, explains: LightGCN | None
 
 def _item(loaded: LoadedRun, cards: _Cards, item: int) -> dict[str, Any]:
     neighbours: dict[str, list[dict[str, Any]]] = {}
-    if loaded.has_embeddings:
+    if loaded.model.has_parameters:
         cosine, found = similar_items(loaded.z_item, torch.tensor([item]), SHOWN)
         neighbours['embedding'] = [
             cards(other, f'cosine {value:.2f}')

@@ -187,7 +187,7 @@ class RunFolder:
         test: HeteroData,
     ) -> 'LoadedRun':
         """Load the parameters of the best epoch into a model, and return it with its data."""
-        if next(model.parameters(), None) is not None:
+        if model.has_parameters:
             model.load_state_dict(self._best_parameters())
         return LoadedRun(dataset, model.eval(), train, val, test)
 
@@ -233,11 +233,6 @@ class LoadedRun:
         self.train, self.val, self.test = train, val, test
         with torch.inference_mode():
             self.z_user, self.z_item = model(train)
-
-    @property
-    def has_embeddings(self) -> bool:
-        """Whether the model has learned embeddings; one without parameters only counts."""
-        return next(self.model.parameters(), None) is not None
 
     def seen(self, *parts: str) -> Tensor:
         """Return the interactions of train and of these parts, ``'val'`` or ``'test'``."""

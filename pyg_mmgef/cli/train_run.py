@@ -46,7 +46,7 @@ def train_run(
     if run.metrics is not None:
         return run
     cutoffs = fitting_cutoffs(model.num_items)
-    if next(model.parameters(), None) is not None:
+    if model.has_parameters:
         # The copy keeps what it caches while it trains; the best epoch is loaded without that.
         _fit(run, deepcopy(model), (train, val, test), device, cutoffs)
     loaded = run.load_with(dataset, model, train, val, test)

@@ -224,6 +224,7 @@ class MMGEF(Recommender):
         """Whether a graph is learned, or interactions are dropped."""
         return self.skip_weight < 1 or self.light_gcn.changes_with_epoch
 
+    @torch.no_grad()
     def start_epoch(self, data: HeteroData, epoch: int) -> None:
         """Prepare a training epoch.
 
@@ -236,8 +237,8 @@ class MMGEF(Recommender):
         """
         super().start_epoch(data, epoch)
         self.light_gcn.start_epoch(data, epoch)
-        if epoch % self.rebuild_every == 0:
-            self._rebuild(data)
+        if self.skip_weight < 1 and epoch % self.rebuild_every == 0:
+            self.item_encoder.rebuild(data, self.fused(data))
 
     def embed(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
@@ -287,10 +288,6 @@ class MMGEF(Recommender):
         """Return the attention over the item graphs, see :meth:`ItemGraphEncoder.alpha`."""
         x = self._propagating_embedding(self.is_warm(data))
         return self.item_encoder.alpha(data, x, self.fused(data))
-
-    def _rebuild(self, data: HeteroData) -> None:
-        with torch.inference_mode(False):
-            self.item_encoder.rebuild(data, self.fused(data))
 
     def _is_warm_in_step(self, data: HeteroData) -> Tensor:
         """Return which items count as warm; in training, item dropout makes some of them cold."""

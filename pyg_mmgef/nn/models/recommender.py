@@ -64,6 +64,11 @@ class Recommender(Module, ABC):
         """The type of the embeddings; it follows ``model.double()`` and the like."""
         return self._empty.dtype
 
+    @property
+    def has_parameters(self) -> bool:
+        """Whether there is something to train; a model without parameters only counts."""
+        return next(self.parameters(), None) is not None
+
     @abstractmethod
     def reset_parameters(self) -> None:
         """Initialise the parameters anew, and clear what was built from data."""
@@ -211,7 +216,7 @@ class Recommender(Module, ABC):
         self, data: HeteroData, users: Tensor, items: Tensor, negatives: Tensor
     ) -> TripletBatch:
         """Check what every loss checks, and return the batch."""
-        if next(self.parameters(), None) is None:
+        if not self.has_parameters:
             raise ValueError(
                 f'{self.__class__.__name__} has no parameters, so there is nothing to train; '
                 'evaluate it as it is'

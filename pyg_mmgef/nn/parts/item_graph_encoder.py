@@ -128,10 +128,10 @@ class ItemGraphEncoder(Module):
         if isinstance(self.graphs, LatentGraphs):
             self.graphs.rebuild(data)
         elif self.graphs.skip_weight < 1:
-            with torch.inference_mode(False), torch.no_grad():
+            with torch.no_grad():
                 h = self.input(None, features)
-                assert features is not None
-                self.graphs.rebuild(h, features.ne(0).any(dim=1, keepdim=True))
+            assert features is not None
+            self.graphs.rebuild(h, features.ne(0).any(dim=1, keepdim=True))
 
     def forward(
         self,
