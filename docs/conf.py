@@ -1,3 +1,13 @@
+"""The settings of the documentation, and its table of models."""
+
+from typing import ClassVar
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from pyg_mmgef.nn import recommenders
+
 project = 'pyg_mmgef'
 author = 'The pyg_mmgef team'
 copyright = '2026, The pyg_mmgef team'
@@ -21,3 +31,36 @@ sphinx_gallery_conf = {
     'abort_on_example_error': True,
     'capture_repr': (),
 }
+
+
+class Recommenders(SphinxDirective):
+    """The table of all models, the oldest first."""
+
+    option_spec: ClassVar[dict] = {}
+
+    def run(self) -> list[nodes.Node]:
+        """Return the table."""
+        rows = [
+            '.. list-table::',
+            '   :header-rows: 1',
+            '',
+            '   * - model',
+            '     - year',
+            '     - what it is',
+        ]
+        models = recommenders()
+        for name in sorted(models, key=lambda name: (models[name].year or 0, name)):
+            model = models[name]
+            year = f'`{model.year} <{model.paper}>`__' if model.paper else str(model.year or '')
+            first_line = (model.__doc__ or '').splitlines()[0]
+            rows += [
+                f'   * - :class:`~pyg_mmgef.nn.{name}`',
+                f'     - {year}',
+                f'     - {first_line}',
+            ]
+        return self.parse_text_to_nodes('\n'.join(rows))
+
+
+def setup(app: Sphinx) -> None:
+    """Register the table."""
+    app.add_directive('recommenders', Recommenders)

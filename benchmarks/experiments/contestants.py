@@ -1,6 +1,6 @@
 """What is compared: models, how each is built for a data set, and what may be tuned of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,8 +75,7 @@ class Contestant:
         if own.get('item_graphs') == LATE:
             per_modality = [name for name in item_relations(data) if name.startswith('similar_')]
             own['item_graphs'] = (*per_modality, 'co_interacts')
-        cls: Callable[..., nn.Recommender] = getattr(nn, self.model).from_data
-        return cls(data, **own)
+        return nn.recommenders()[self.model].from_data(data, **own)
 
 
 def loss_of(options: Options) -> Module:

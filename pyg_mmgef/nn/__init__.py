@@ -1,6 +1,7 @@
 """Layers, losses, parts of models, and models."""
 
 from pyg_mmgef.nn.conv import BipartiteLGConv, ItemGraphConv
+from pyg_mmgef.nn.explainable_mmgef import ExplainableMMGEF
 from pyg_mmgef.nn.fusion import EarlyFusion, SoftEdgeFusion
 from pyg_mmgef.nn.loss import AlignmentUniformityLoss, BPRLoss, SampledSoftmaxLoss
 from pyg_mmgef.nn.models import *  # noqa: F403
@@ -13,6 +14,7 @@ __all__ = [
     'BPRLoss',
     'BipartiteLGConv',
     'EarlyFusion',
+    'ExplainableMMGEF',
     'ItemGraphConv',
     'ItemGraphEncoder',
     'SampledSoftmaxLoss',

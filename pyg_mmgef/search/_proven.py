@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 SPARE = 22  # Candidates beyond k: enough to prove nearly every row.
-ROWS = 512  # Rows rounded at a time, which stay in the cache.
+BLOCK = 2**19  # Entries rounded at a time: 2 MiB stay in the cache.
 HALF_SPACING = {torch.bfloat16: 2.0**-8, torch.float32: 2.0**-24}  # Relative rounding error.
 # The same inside of float32 products, by torch's names for precisions; others are bfloat16.
 ROUNDING_INSIDE = {
@@ -102,14 +102,15 @@ def row_lengths(exact: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
 def round_rows(features: SearchRows, low: Tensor) -> tuple[Tensor, Tensor]:
     """Write the rounded rows to :obj:`low` and return their :func:`row_lengths`."""
     norm, error = features.x.new_empty(2, features.num_items)
+    size = max(1, BLOCK // features.channels)
 
     def round_block(start: int) -> None:
-        rows = slice(start, start + ROWS)
+        rows = slice(start, start + size)
         exact = features[rows]
         low[rows] = exact
         norm[rows], error[rows] = row_lengths(exact, low[rows])
 
-    blocks = range(0, features.num_items, ROWS)
+    blocks = range(0, features.num_items, size)
     run_jobs(round_block, blocks, concurrent=features.device.type == 'cpu')
     return norm, error
 

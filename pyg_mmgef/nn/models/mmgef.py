@@ -251,17 +251,27 @@ class MMGEF(Recommender):
         e, x = self.fused(data), self._propagating_embedding(is_warm)
         # 2.-4. Merge the multimodal and the collaborative item graph by attention, and convolve.
         h = self.item_encoder(data, x, e, rows)
-        h = unit_length(h) if self.normalize_item else h
         # 5. LightGCN over the interactions.
         z_user, z_item = self.light_gcn.embed(data, users, rows)
         # 6. Add both; of a cold item only the content is left.
-        is_warm = select(is_warm, rows)
+        z_item = self.add(h, z_item, select(is_warm, rows))
+        return z_user, z_item if rows is items else select(z_item, items)
+
+    def add(self, h: Tensor, z_item: Tensor, is_warm: Tensor) -> Tensor:
+        """Return the embeddings of items, from both parts of the model.
+
+        Args:
+            h: What the item graphs gave. Shape: ``[I, embedding_dim]``.
+            z_item: What LightGCN gave. Shape: ``[I, embedding_dim]``.
+            is_warm: Which items keep the part of LightGCN; all items where there is a
+                ``cold_scale``. Shape: ``[I, 1]``, bool.
+        """
+        h = unit_length(h) if self.normalize_item else h
         z_item = torch.addcmul(h, z_item, is_warm.to(z_item.dtype))
         if self.cold_scale is None:
-            return z_user, z_item
+            return z_item
         length = self.cold_scale * _mean_length(z_item.detach(), is_warm)
-        z_item = torch.where(is_warm, z_item, length * unit_length(h))
-        return z_user, select(z_item, items)
+        return torch.where(is_warm, z_item, length * unit_length(h))
 
     def fused(self, data: HeteroData) -> Tensor | None:
         """Return the early-fused features of all items, or :obj:`None` if the model has none.

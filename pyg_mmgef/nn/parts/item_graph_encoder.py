@@ -15,6 +15,7 @@ from pyg_mmgef.nn.parts.item_graphs import ItemGraphs
 from pyg_mmgef.nn.parts.latent_graphs import LatentGraphs
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.sparse.csr_pair import CSRPair
+from pyg_mmgef.typing import WeightedGraph
 from pyg_mmgef.validate import check_choice, check_not_negative, check_positive
 
 __all__ = ['ItemGraphEncoder', 'convolve']
@@ -187,6 +188,30 @@ class ItemGraphEncoder(Module):
             pair, edge_index, edge_attr = self.graphs.union(data)
             return _Weighted(pair, self.attention(edge_index, edge_attr, h))
         return _Merged(self.graphs(data), self.attention, h)
+
+    @torch.no_grad()
+    def weighted_graphs(
+        self, data: HeteroData, x: Tensor | None = None, features: Tensor | None = None
+    ) -> list[WeightedGraph]:
+        r"""Return the graphs :math:`\boldsymbol{\alpha}^g \odot \mathbf{A}^g`, whose sum is merged.
+
+        They are for those who look at the edges one by one; :meth:`forward` doesn't need them.
+
+        Raises:
+            ValueError: If nothing propagates, so that there is no attention.
+        """
+        alpha = self.alpha(data, x, features)
+        assert self.attention is not None
+        if self.attention.mode == 'edge':
+            assert isinstance(self.graphs, ItemGraphs)
+            _, edge_index, edge_attr = self.graphs.union(data)
+            weighted = (alpha * edge_attr).unbind(dim=1)
+            return [(edge_index[:, w != 0], w[w != 0]) for w in weighted]
+        out = []
+        for graph, share in zip(self.graphs(data), alpha.unbind(dim=1), strict=True):
+            edge_index, edge_weight = graph.edges()
+            out.append((edge_index, edge_weight * share.expand(self.num_items)[edge_index[1]]))
+        return out
 
     @torch.no_grad()
     def alpha(
