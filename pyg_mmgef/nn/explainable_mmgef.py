@@ -1,3 +1,5 @@
+import copy
+
 import torch
 from torch import Tensor
 from torch.nn import Module, ModuleList
@@ -21,9 +23,9 @@ class ExplainableMMGEF(Module):
     It computes the numbers of the model, but message by message, so that
     :class:`torch_geometric.explain.Explainer` can mask each edge: which interactions, and which
     similar items, a recommendation rests on. That is many times slower than the model, and takes
-    a row of memory for each edge. The parameters are those of the model, not copies. The model's
-    learned graph, its attention, and which items are warm are taken as they are here, and stay
-    fixed.
+    a row of memory for each edge. It copies the model as it is now: parameters, learned graph and
+    attention, and which items are warm, stay fixed. Of a cold item it explains what the model's own
+    graphs say, :meth:`MMGEF.embed`.
 
     Args:
         model: The trained model.
@@ -58,7 +60,7 @@ class ExplainableMMGEF(Module):
 
     def __init__(self, model: MMGEF, data: HeteroData) -> None:
         super().__init__()
-        self.model = model.eval()
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
         is_warm = model.is_warm(data)
         features = model.fused(data)
         x_item = model.light_gcn.item_embedding.weight.detach()
