@@ -58,6 +58,8 @@ class ExplainableMMGEF(Module):
         torch.Size([2])
     """
 
+    is_warm: Tensor
+
     def __init__(self, model: MMGEF, data: HeteroData) -> None:
         super().__init__()
         self.model = copy.deepcopy(model).eval().requires_grad_(False)

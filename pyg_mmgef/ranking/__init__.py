@@ -1,11 +1,14 @@
 """Full ranking: its metrics, and the items it recommends."""
 
+from pyg_mmgef.ranking.cold_start import choose_cold_scale, evaluate_cold_start
 from pyg_mmgef.ranking.evaluate import evaluate_ranking, per_user_metrics
 from pyg_mmgef.ranking.new_interactions import new_interactions
 from pyg_mmgef.ranking.recommend import Recommendations, recommend
 
 __all__ = [
     'Recommendations',
+    'choose_cold_scale',
+    'evaluate_cold_start',
     'evaluate_ranking',
     'new_interactions',
     'per_user_metrics',

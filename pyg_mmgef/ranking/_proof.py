@@ -24,8 +24,8 @@ class ProvenRanking:
     r"""The best items of users by float32 scores of a few candidates, with a proof.
 
     Products in bfloat16, where the processor multiplies it faster, choose :math:`c > k` items for
-    each user; float32 ranks these. A user is proven whose :obj:`k`-th best score is as high as what
-    an item that was compared but not chosen scores at most
+    each user; float32 ranks these. A user is proven whose :obj:`k`-th best score is higher than
+    what an item that was compared but not chosen scores at most
     (:class:`~pyg_mmgef.search._proven.ProductBound`). By Cauchy and Schwarz, items with
     :math:`\lVert \mathbf{z}_u \rVert \lVert \mathbf{z}_i \rVert` below what the :obj:`k`-th best
     product so far is worth at least need not be compared at all: the longest ones come first.
@@ -92,12 +92,12 @@ class ProvenRanking:
         left_out = self._bound.highest(product[:, -1], error)
         # A user with fewer products than asked for has no other items.
         complete = product[:, -1].isneginf() | (product.size(1) == len(self._columns))
-        proven = (self._least(product, error) >= left_out) | complete
+        proven = (self._least(product, error) > left_out) | complete
         unclear = self._unclear(user, chosen, proven)
         score = exact.new_full((len(user), self.k), float('-inf'))
         item = user.new_full((len(user), self.k), -1)
         score[unclear], item[unclear] = self._best(user[unclear], product[unclear], chosen[unclear])
-        return score, item, proven | (score[:, -1] >= left_out)
+        return score, item, proven | (score[:, -1] > left_out)
 
     def _unclear(self, user: Tensor, chosen: Tensor, proven: Tensor) -> Tensor:
         """Return the places of users whose items must be ranked."""

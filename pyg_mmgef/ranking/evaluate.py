@@ -29,6 +29,7 @@ def evaluate_ranking(
     metrics: str | Sequence[str] = DEFAULT,
     candidates: Tensor | None = None,
     batch_size: int = 2048,
+    tie_seed: int = 0,
 ) -> dict[str, float]:
     r"""Return the mean metrics of ranking all items for every user with a held-out item.
 
@@ -50,6 +51,9 @@ def evaluate_ranking(
         candidates: The items to rank; :obj:`None` ranks all. (default: :obj:`None`)
         batch_size: Most users that are ranked at a time; fewer where there are so many items that
             their scores would take more than 128 MiB. (default: ``2048``)
+        tie_seed: Seed of the order of equal scores, which is random, and another for each user. So
+            a model that can't tell items apart scores as chance, however they are numbered.
+            (default: ``0``)
 
     Returns:
         The metrics by name, such as ``'recall@20'``.
@@ -74,6 +78,7 @@ def evaluate_ranking(
         metrics=metrics,
         candidates=candidates,
         batch_size=batch_size,
+        tie_seed=tie_seed,
     )
     return {name: float(value.cpu().double().mean()) for name, value in values.items()}
 
@@ -89,6 +94,7 @@ def per_user_metrics(
     metrics: str | Sequence[str] = DEFAULT,
     candidates: Tensor | None = None,
     batch_size: int = 2048,
+    tie_seed: int = 0,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the metrics of every user with a held-out item, for tests of significance.
 
@@ -104,6 +110,7 @@ def per_user_metrics(
         metrics: See there. (default: ``('recall', 'precision', 'ndcg')``)
         candidates: See there. (default: :obj:`None`)
         batch_size: See there. (default: ``2048``)
+        tie_seed: See there. (default: ``0``)
 
     Returns:
         The users of :obj:`target` in order, shape ``[num_users]``, and their metrics by name, such
@@ -138,7 +145,15 @@ def per_user_metrics(
 
     users, num_targets = (wanted // num_items).unique_consecutive(return_counts=True)
     _, item = top_items(
-        z_user, z_item, users, max(cutoffs), excluded, candidates, batch_size, wanted=wanted
+        z_user,
+        z_item,
+        users,
+        max(cutoffs),
+        excluded,
+        candidates,
+        batch_size,
+        wanted=wanted,
+        tie_seed=tie_seed,
     )
     hit = _hits(item, wanted % num_items, num_targets)
     return users, ranking_metrics(hit, num_targets, cutoffs, names)

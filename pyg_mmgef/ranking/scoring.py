@@ -1,6 +1,7 @@
 """The best items of each user by the inner product, with seen items left out."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ __all__ = ['top_items']
 BLOCK_SCORES = 2**25  # Scores held at a time where all are ranked: 128 MiB in float32.
 # On the CPU, 4 MiB that stay in the cache, but no fewer users than products need to be fast.
 CACHED_SCORES, LEAST_ROWS = 2**20, 32
+FIRST, LAST = -1, 2**62  # Places before and after all others.
 FEW = 128  # Users for whom to rank all items is as fast.
 
 
@@ -30,6 +32,7 @@ def top_items(
     batch_size: int,
     *,
     wanted: Tensor | None = None,
+    tie_seed: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     r"""Return the :obj:`k` candidates with the largest :math:`\mathbf{z}_u^{\top} \mathbf{z}_i`.
 
@@ -50,10 +53,12 @@ def top_items(
         wanted: Interactions, from :func:`pair_keys`, of whose items alone it matters where they
             are ranked: users who have none among their best may be left without items.
             Shape: ``[T]``. (default: :obj:`None`)
+        tie_seed: Order equal scores at random, in another order for each user; :obj:`None` puts
+            the lower id first. (default: :obj:`None`)
 
     Returns:
-        Scores and item ids, best first, of equal scores the lower id first, both of shape
-        ``[N, k]``; :math:`-\infty` and -1 where a user has no item left.
+        Scores and item ids, best first, both of shape ``[N, k]``; :math:`-\infty` and -1 where a
+        user has no item left.
     """
     check_positive('batch_size', batch_size)
     dtype = torch.promote_types(z_user.dtype, z_item.dtype)
@@ -64,26 +69,34 @@ def top_items(
     some = k > 0 and z_item.size(1) > 0 and users.numel() > FEW
     dense = z_user.layout == torch.strided
     with torch.autocast(z_user.device.type, enabled=False):
+        everything = partial(
+            _rank_all, z_user, z_item, k, excluded, candidates, batch_size, tie_seed
+        )
         if not (compiled and some and dense and dtype == torch.float32):
-            return _rank_all(z_user, z_item, users, k, excluded, candidates, batch_size)
-        ranking = ProvenRanking(z_user, z_item, k, excluded, candidates, wanted)
-        score, item, proven = ranking(users, batch_size)
-        rest = (~proven).nonzero().view(-1)
+            return everything(users)
+        # The score of one more item shows whether it ties with the last one.
+        more = k if tie_seed is None else min(k + 1, len(candidates))
+        ranking = ProvenRanking(z_user, z_item, more, excluded, candidates, wanted)
+        score, item, settled = ranking(users, batch_size)
+        if tie_seed is not None:
+            ties = (score[:, 1:] == score[:, :-1]) & ~score[:, 1:].isneginf()
+            settled &= ~ties.any(dim=1)
+        score, item = score[:, :k].contiguous(), item[:, :k].contiguous()
+        rest = (~settled).nonzero().view(-1)
         if rest.numel() > 0:
-            score[rest], item[rest] = _rank_all(
-                z_user, z_item, users[rest], k, excluded, candidates, batch_size
-            )
+            score[rest], item[rest] = everything(users[rest])
         return score, item
 
 
 def _rank_all(
     z_user: Tensor,
     z_item: Tensor,
-    users: Tensor,
     k: int,
     excluded: Tensor,
     candidates: Tensor,
     batch_size: int,
+    tie_seed: int | None,
+    users: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """See :func:`top_items`; from the scores of all candidates, in bounded memory."""
     seen = UserItems(excluded, z_user.size(0), z_item.size(0), candidates)
@@ -95,7 +108,7 @@ def _rank_all(
     for user in users.split(min(batch_size, size)):
         score = score_of(user)
         score[seen.of(user)] = float('-inf')
-        score, column = _largest(score, k)
+        score, column = _largest(score, k, _order_of_ties(user, candidates, tie_seed))
         scores.append(score)
         columns.append(column)
     score = torch.cat(scores)
@@ -116,27 +129,37 @@ def _scorer(
     return lambda user: z_user[user] @ z_item.t(), device.type
 
 
-def _largest(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return the largest scores of each row and their columns, of equal scores the first ones."""
+def _order_of_ties(
+    user: Tensor, candidates: Tensor, tie_seed: int | None
+) -> Callable[[Tensor], Tensor]:
+    """Return what gives the place of each column among equal scores, for some rows."""
+    if tie_seed is None:
+        place = torch.arange(len(candidates), dtype=torch.int64, device=candidates.device)
+        return lambda row: place.expand(len(row), -1)
+    return lambda row: _hash(tie_seed, user[row, None], candidates)
+
+
+def _hash(seed: int, user: Tensor, item: Tensor) -> Tensor:
+    """Return random numbers in :math:`[0, 2^{31})`, the same for the same user, item and seed."""
+    x = user * 0x9E3779B97F4A7C1 + item * 0x2545F4914F6CDD1 + seed * 0x5851F42D4C957F2 % 2**62
+    for shift in (30, 27):  # The finaliser of SplitMix64; int64 wraps around.
+        x = (x ^ (x >> shift)) * 0x3F58476D1CE4E5B
+    return (x ^ (x >> 31)) & 0x7FFFFFFF
+
+
+def _largest(score: Tensor, k: int, place: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the largest scores of each row and their columns, equal scores by their places."""
     best, column = score.topk(min(k + 1, score.size(1)), dim=1)
-    if 0 < k < score.size(1):
-        tied = (best[:, k] == best[:, k - 1]) & ~best[:, k].isneginf()
-        row = tied.nonzero().view(-1)
-        column[row] = _with_first_of_tied(score[row], best[row, :k], column[row])
-    column = column[:, :k].sort(dim=1).values
-    best, order = score.gather(1, column).sort(dim=1, descending=True, stable=True)
-    return best, column.gather(1, order)
-
-
-def _with_first_of_tied(score: Tensor, best: Tensor, column: Tensor) -> Tensor:
-    """Return the columns of the best scores, of those equal to the last of these the first ones.
-
-    To sort whole rows would take many times as long, and scores of sparse embeddings often tie.
-    """
-    least = best[:, -1:]
-    row, tied = (score == least).nonzero(as_tuple=True)
-    count = row.bincount(minlength=len(best))
-    place = torch.arange(row.numel(), dtype=torch.int64, device=row.device)
-    place += ((best > least).sum(dim=1) - count.cumsum(0) + count)[row]
-    kept = place < best.size(1)
-    return column.index_put((row[kept], place[kept]), tied[kept])
+    equal = (best[:, 1:] == best[:, :-1]) & ~best[:, 1:].isneginf()
+    row = equal.any(dim=1).nonzero().view(-1)
+    best, column = best[:, :k], column[:, :k]
+    if k == 0 or row.numel() == 0:
+        return best, column
+    # To sort whole rows would take many times as long, and scores of sparse embeddings often tie.
+    tied, order = score[row], place(row)
+    least = best[row, -1:]
+    key = torch.where(tied == least, order, LAST).masked_fill_(tied > least, FIRST)
+    chosen = key.topk(k, dim=1, largest=False).indices
+    chosen = chosen.gather(1, order.gather(1, chosen).argsort(dim=1, stable=True))
+    value, first = tied.gather(1, chosen).sort(dim=1, descending=True, stable=True)
+    return best.index_put((row,), value), column.index_put((row,), chosen.gather(1, first))

@@ -14,7 +14,7 @@ FORMS: list[dict[str, Any]] = [
     {'attention': 'node', 'item_readout': 'mean', 'num_item_layers': 2},
     {'attention': 'edge', 'item_input': 'sum'},
     {'attention': 'mean', 'item_input': 'id', 'normalize_item': False},
-    {'skip_weight': 0.5, 'k': 2, 'cold_scale': 2.0, 'fusion': 'gated'},
+    {'skip_weight': 0.5, 'k': 2, 'fusion': 'gated'},
     {'num_item_layers': 0, 'num_layers': 3, 'edge_dropout': 0.5},
     {'item_graphs': ()},
 ]
@@ -34,7 +34,7 @@ def trained(data: HeteroData, **options: Any) -> MMGEF:
 def test_scores_are_those_of_the_model(options: dict[str, Any]) -> None:
     data = small_shop()
     model = trained(data, **options)
-    z_user, z_item = model(data)
+    z_user, z_item = model.embed(data, None, None)
     pairs = torch.cartesian_prod(torch.arange(NUM_USERS), torch.arange(NUM_ITEMS)).t()
     scores = ExplainableMMGEF(model, data)
     graph = scores.graph

@@ -1,6 +1,7 @@
 """Sparse embeddings are ranked as the dense ones of the same numbers are."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -159,9 +160,9 @@ def test_bounded_memory(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     largest = scoring._largest
 
-    def spy(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    def spy(score: Tensor, *args: Any) -> tuple[Tensor, Tensor]:
         sizes.append(score.numel())
-        return largest(score, k)
+        return largest(score, *args)
 
     monkeypatch.setattr(scoring, '_largest', spy)
     monkeypatch.setattr(scoring, 'BLOCK_SCORES', 500)

@@ -1,8 +1,12 @@
 """Recommenders: each maps a graph to the embeddings of all users and items."""
 
 from pyg_mmgef.nn.models.bm3 import BM3
+from pyg_mmgef.nn.models.cease import CEASE
+from pyg_mmgef.nn.models.content_ials import ContentIALS
+from pyg_mmgef.nn.models.ease import EASE
 from pyg_mmgef.nn.models.freedom import FREEDOM
 from pyg_mmgef.nn.models.grcn import GRCN
+from pyg_mmgef.nn.models.ials import IALS
 from pyg_mmgef.nn.models.item_knn import ItemKNN
 from pyg_mmgef.nn.models.lattice import LATTICE
 from pyg_mmgef.nn.models.light_gcn import LightGCN
@@ -17,8 +21,11 @@ from pyg_mmgef.nn.models.vbpr import VBPR
 
 __all__ = [
     'BM3',
+    'CEASE',
+    'EASE',
     'FREEDOM',
     'GRCN',
+    'IALS',
     'LATTICE',
     'MF',
     'MGCN',
@@ -26,6 +33,7 @@ __all__ = [
     'MMGCN',
     'MMGEF',
     'VBPR',
+    'ContentIALS',
     'ItemKNN',
     'LightGCN',
     'Popularity',

@@ -5,6 +5,7 @@ from torch_geometric.utils import coalesce
 from pyg_mmgef.graph.co_interaction import WEIGHTINGS, co_interaction_graph
 from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.nn.parts._id_rows import select
+from pyg_mmgef.nn.parts.histories import histories
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.schema import interaction_edges, interactions
 from pyg_mmgef.sparse.csr_pair import CSRPair
@@ -98,15 +99,15 @@ class ItemKNN(Recommender):
 
     def _build(self, data: HeteroData) -> tuple[CSRPair, CSRPair]:
         """Return the graphs item → user and neighbour → item."""
-        edge_index = coalesce(interactions(data))
-        size = self.num_users, self.num_items
         similar = co_interaction_graph(
-            edge_index, *size, self.k, weighting=self.weighting, min_count=self.min_count
+            coalesce(interactions(data)),
+            self.num_users,
+            self.num_items,
+            self.k,
+            weighting=self.weighting,
+            min_count=self.min_count,
         )
-        return (
-            CSRPair(edge_index, size=size).t(),
-            CSRPair(*similar, (self.num_items, self.num_items)),
-        )
+        return histories(data), CSRPair(*similar, (self.num_items, self.num_items))
 
     def __repr__(self) -> str:
         return (

@@ -45,10 +45,9 @@ class MMGEF(Recommender):
         \mathbf{h}_i / \lVert \mathbf{h}_i \rVert
 
     and users have their LightGCN embeddings. For a **cold item**, one without train interactions,
-    the LightGCN part and the id embedding are left out, so nothing random reaches its score. That
-    leaves it a unit vector among warm items whose embeddings grow in training, so it is hardly
-    ever ranked above one; ``item_dropout`` and ``cold_scale`` are for those who want cold items
-    to compete.
+    the LightGCN part and the id embedding are left out, so nothing random reaches its score. What
+    is left is the paper's embedding of it; in evaluation, :attr:`Recommender.content_map` replaces
+    it, unless that is set to :obj:`None`.
 
     The graph ``'similar'`` mixes a frozen part, the one in the data, with a learned part, the kNN
     graph of :math:`\mathbf{h}^{(0)}`:
@@ -96,10 +95,6 @@ class MMGEF(Recommender):
         cache_bytes: Most bytes that propagated features may take, see
             :class:`~pyg_mmgef.nn.ItemGraphEncoder`; 0 saves the memory and makes a step slower,
             the more so the wider the features. (default: ``2**30``)
-        cold_scale: The length of a cold item's embedding, as a multiple of the mean length of the
-            warm items'; the order among cold items stays, their place among warm ones rises with
-            it, at the expense of warm items. :obj:`None` leaves :math:`\mathbf{h}` as it is. Not
-            part of MM-GEF. (default: :obj:`None`)
 
     Raises:
         ValueError: If an option is unknown or doesn't fit another, or the data doesn't fit the
@@ -131,7 +126,6 @@ class MMGEF(Recommender):
         item_readout: str = 'last',
         item_dropout: float = 0.0,
         cache_bytes: int = 2**30,
-        cold_scale: float | None = None,
     ) -> None:
         super().__init__(num_users, num_items)
         check_choice('item_input', item_input, ITEM_INPUTS)
@@ -139,8 +133,6 @@ class MMGEF(Recommender):
         check_positive('rebuild_every', rebuild_every)
         check_not_negative('num_item_layers', num_item_layers, integer=True)
         check_fraction('item_dropout', item_dropout, '[0, 1)')
-        if cold_scale is not None:
-            check_positive('cold_scale', cold_scale, integer=False)
         if item_input != 'id' and not in_channels:
             raise ValueError(
                 f"'in_channels' is needed for item_input={item_input!r}; data without item "
@@ -158,7 +150,6 @@ class MMGEF(Recommender):
         self.rebuild_every = rebuild_every
         self.normalize_item = normalize_item
         self.item_dropout = item_dropout
-        self.cold_scale = cold_scale
 
         self.light_gcn = LightGCN(
             num_users, num_items, embedding_dim, num_layers, edge_dropout, seed
@@ -244,18 +235,15 @@ class MMGEF(Recommender):
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return the embeddings of some users and items, by the steps of the paper."""
-        # A cold scale is relative to all warm items.
-        rows = None if self.cold_scale is not None else items
         is_warm = self._is_warm_in_step(data)
         # 1. Fuse the modalities early, and take the id embeddings where they propagate too.
         e, x = self.fused(data), self._propagating_embedding(is_warm)
         # 2.-4. Merge the multimodal and the collaborative item graph by attention, and convolve.
-        h = self.item_encoder(data, x, e, rows)
+        h = self.item_encoder(data, x, e, items)
         # 5. LightGCN over the interactions.
-        z_user, z_item = self.light_gcn.embed(data, users, rows)
+        z_user, z_item = self.light_gcn.embed(data, users, items)
         # 6. Add both; of a cold item only the content is left.
-        z_item = self.add(h, z_item, select(is_warm, rows))
-        return z_user, z_item if rows is items else select(z_item, items)
+        return z_user, self.add(h, z_item, select(is_warm, items))
 
     def add(self, h: Tensor, z_item: Tensor, is_warm: Tensor) -> Tensor:
         """Return the embeddings of items, from both parts of the model.
@@ -263,15 +251,10 @@ class MMGEF(Recommender):
         Args:
             h: What the item graphs gave. Shape: ``[I, embedding_dim]``.
             z_item: What LightGCN gave. Shape: ``[I, embedding_dim]``.
-            is_warm: Which items keep the part of LightGCN; all items where there is a
-                ``cold_scale``. Shape: ``[I, 1]``, bool.
+            is_warm: Which items keep the part of LightGCN. Shape: ``[I, 1]``, bool.
         """
         h = unit_length(h) if self.normalize_item else h
-        z_item = torch.addcmul(h, z_item, is_warm.to(z_item.dtype))
-        if self.cold_scale is None:
-            return z_item
-        length = self.cold_scale * _mean_length(z_item.detach(), is_warm)
-        return torch.where(is_warm, z_item, length * unit_length(h))
+        return torch.addcmul(h, z_item, is_warm.to(z_item.dtype))
 
     def fused(self, data: HeteroData) -> Tensor | None:
         """Return the early-fused features of all items, or :obj:`None` if the model has none.
@@ -317,10 +300,3 @@ class MMGEF(Recommender):
             f'embedding_dim={self.light_gcn.embedding_dim}, item_graphs={self.item_graphs}, '
             f'item_input={self.item_input!r})'
         )
-
-
-def _mean_length(z: Tensor, is_warm: Tensor) -> Tensor:
-    """Return the mean length of the warm rows, or one if there are none."""
-    num_warm = is_warm.sum()
-    total = torch.where(is_warm[:, 0], z.norm(dim=1), 0.0).sum()
-    return torch.where(num_warm > 0, total / num_warm.clamp(min=1), 1.0)

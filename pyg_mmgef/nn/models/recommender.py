@@ -1,5 +1,6 @@
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar, final
 
 import torch
@@ -8,9 +9,19 @@ from torch.nn import Module
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn.parts._id_rows import distinct, restore, select
+from pyg_mmgef.nn.parts.content_features import ContentFeatures
+from pyg_mmgef.nn.parts.content_map import ContentMap
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
-from pyg_mmgef.schema import INTERACTS, ITEM, USER, interaction_edges, interactions, num_users_items
+from pyg_mmgef.schema import (
+    INTERACTS,
+    ITEM,
+    USER,
+    interaction_edges,
+    interactions,
+    item_modalities,
+    num_users_items,
+)
 from pyg_mmgef.validate import check_positive
 
 __all__ = ['Recommender']
@@ -27,7 +38,13 @@ class Recommender(Module, ABC):
     A model is its constructor, :meth:`reset_parameters` and :meth:`embed`. Where its paper adds
     terms to the loss, it implements :meth:`extra_loss`; where it changes from epoch to epoch,
     :meth:`start_epoch` and :attr:`changes_with_epoch`. All else is here, once: repeated ids,
-    which items are warm and what is left of a cold one, and how a loss is put together.
+    which items are warm, what becomes of a cold one, and how a loss is put together.
+
+    **Cold items** have no train interactions. In evaluation mode, where items have features
+    ``data['item'].x_<modality>``, a cold item's embedding is what :attr:`content_map` makes of its
+    features: the embedding that warm items with such content have in this model. It is multiplied
+    by :attr:`cold_scale`. :meth:`embed_items` does the same for items that aren't in the data.
+    Training is as the model's paper has it.
 
     Args:
         num_users: Number of users.
@@ -42,6 +59,11 @@ class Recommender(Module, ABC):
     year: ClassVar[int | None] = None
     """The year in which the paper appeared."""
 
+    content_map: ContentMap | None
+    """Gives cold items their embeddings; :obj:`None` leaves that to the model itself."""
+    cold_scale: float
+    """The factor of a cold item's embedding. The order among cold items stays; above 1, more of
+    them rank above warm items, see :func:`pyg_mmgef.ranking.choose_cold_scale`."""
     _empty: Tensor
 
     def __init__(self, num_users: int, num_items: int) -> None:
@@ -51,6 +73,9 @@ class Recommender(Module, ABC):
         self.num_users = num_users
         self.num_items = num_items
         self.register_buffer('_empty', torch.empty(0), persistent=False)
+        self.content_map = ContentMap()
+        self.cold_scale = 1.0
+        self._content_of = ContentFeatures()
         self._warm_cache = TensorCache()
         self._positives_since_start = 0
 
@@ -115,8 +140,74 @@ class Recommender(Module, ABC):
         self.check_sizes(data)
         users, user_position = distinct('users', users, self.num_users, USER)
         items, item_position = distinct('items', items, self.num_items, ITEM)
-        z_user, z_item, *_ = self.embed(data, users, items)
+        if self._maps_cold(data, items):
+            z_user, z_item, *_ = self.embed(data, users, None)
+            z_item = select(self._with_mapped(data, z_item), items)
+        else:
+            z_user, z_item, *_ = self.embed(data, users, items)
         return restore(z_user, user_position), restore(z_item, item_position)
+
+    @torch.no_grad()
+    def embed_items(
+        self,
+        data: HeteroData,
+        x: Mapping[str, Tensor],
+        has: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """Return the embeddings of items that aren't in the data, from their features alone.
+
+        They are those that the same items would have as cold items of the data, where they don't
+        change anything for the others.
+
+        Args:
+            data: The train graph, with features of the same modalities.
+            x: The features of the new items by modality. Shape of each: ``[N, channels]``.
+            has: Which of them have a modality; all by default, but for rows of zeros.
+                Shape of each: ``[N]``, bool. (default: :obj:`None`)
+
+        Returns:
+            Shape: ``[N, channels]``.
+
+        Raises:
+            ValueError: If the data has no features or no warm items, the modalities or their
+                channels are others, or there is no :attr:`content_map`.
+        """
+        content_map, is_warm = self.content_map, self.is_warm(data)
+        if content_map is None:
+            raise ValueError("'content_map' is None, so features have no embedding; set one")
+        if not bool(is_warm.any()):
+            raise ValueError("'data' has no interactions, so there is no item to learn from")
+        content = self._content_of(data, is_warm)
+        if content is None:
+            raise ValueError("'data' has no item features to learn from")
+        training = self.training
+        self.eval()
+        _, z_item, *_ = self.embed(data, None, None)
+        self.train(training)
+        fitted = content_map.fit(content.warm, z_item[is_warm[:, 0]])
+        return self.cold_scale * fitted(content.of(x, has)).to(z_item.dtype)
+
+    def _maps_cold(self, data: HeteroData, items: Tensor | None) -> bool:
+        """Return whether some of the items get their embedding from their features."""
+        if self.training or self.content_map is None:
+            return False
+        is_warm = self.is_warm(data)
+        is_cold = ~select(is_warm, items)
+        return bool(is_cold.any() and is_warm.any()) and bool(item_modalities(data)[0])
+
+    @torch.no_grad()
+    def _with_mapped(self, data: HeteroData, z_item: Tensor) -> Tensor:
+        """Return the embeddings of all items, with those of cold items from their features."""
+        is_warm = self.is_warm(data)
+        content = self._content_of(data, is_warm)
+        assert content is not None
+        assert self.content_map is not None
+        if z_item.layout != torch.strided:  # A channel for each item, of few are not zero.
+            return z_item
+        is_warm = is_warm[:, 0]
+        fitted = self.content_map.fit(content.warm, z_item[is_warm])
+        mapped = self.cold_scale * fitted(content.cold)
+        return z_item.index_put((~is_warm,), mapped.to(z_item.dtype))
 
     @property
     def changes_with_epoch(self) -> bool:

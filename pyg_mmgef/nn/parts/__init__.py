@@ -1,5 +1,7 @@
 """Parts of models, for models of one's own."""
 
+from pyg_mmgef.nn.parts.content_features import Content, ContentFeatures
+from pyg_mmgef.nn.parts.content_map import ContentMap
 from pyg_mmgef.nn.parts.item_graph_encoder import ItemGraphEncoder, convolve
 from pyg_mmgef.nn.parts.item_graphs import ItemGraphs
 from pyg_mmgef.nn.parts.latent_graphs import LatentGraphs
@@ -9,6 +11,9 @@ from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
 
 __all__ = [
+    'Content',
+    'ContentFeatures',
+    'ContentMap',
     'ItemGraphEncoder',
     'ItemGraphs',
     'LatentGraphs',

@@ -41,10 +41,14 @@ BOTH = {'image': CHANNELS, 'text': CHANNELS}
 
 
 def model_of(data: HeteroData, seed: int = 0, **kwargs: Any) -> MMGEF:
-    """A model in double precision whose attention and fusion aren't at their start."""
+    """A model in double precision whose attention and fusion aren't at their start.
+
+    Cold items have the embeddings of the paper, also in evaluation.
+    """
     torch.manual_seed(seed)
     kwargs = {'embedding_dim': 5, 'skip_weight': 1.0, **kwargs}
     model = MMGEF.from_data(data, **kwargs).double()
+    model.content_map = None
     for module in (model.fusion, model.item_encoder.attention):
         for parameter in [] if module is None else module.parameters():
             torch.nn.init.normal_(parameter)
@@ -96,7 +100,7 @@ def expected_of(
     if model.item_encoder.readout == 'mean' and fusion is not None:
         powers = [torch.matrix_power(fused, layer) for layer in range(num_item_layers + 1)]
         fused, num_item_layers = torch.stack(powers).mean(0), 1
-    z_user, z_item = mmgef(
+    return mmgef(
         interaction_matrix(data),
         model.light_gcn.user_embedding.weight,
         model.light_gcn.item_embedding.weight,
@@ -106,15 +110,6 @@ def expected_of(
         num_item_layers,
         model.normalize_item,
     )
-    if model.cold_scale is None:
-        return z_user, z_item
-    warm = [item for item in range(NUM_ITEMS) if item not in COLD]
-    length = model.cold_scale * z_item[warm].detach().norm(dim=1).mean()
-    rows = [
-        length * row / row.norm() if item in COLD and float(row.detach().norm()) > 0 else row
-        for item, row in enumerate(z_item)
-    ]
-    return z_user, torch.stack(rows)
 
 
 def learned_of(model: MMGEF, data: HeteroData) -> Tensor:
@@ -219,28 +214,6 @@ def test_mean_of_the_item_layers(
     check(model, data)
     same = torch.allclose(model(data)[1], model_of(data, **options)(data)[1])
     assert same is (num_item_layers == 0)
-
-
-@pytest.mark.parametrize('normalize_item', [False, True])
-@pytest.mark.parametrize('cold_scale', [0.5, 3.0])
-@pytest.mark.parametrize('item_input', ITEM_INPUTS)
-def test_cold_scale(item_input: str, cold_scale: float, normalize_item: bool) -> None:
-    data = small_shop()
-    options: dict[str, Any] = {'item_input': item_input, 'normalize_item': normalize_item}
-    model = model_of(data, cold_scale=cold_scale, **options)
-    check(model, data)
-    z_item, plain = model(data)[1], model_of(data, **options)(data)[1]
-    warm = [item for item in range(NUM_ITEMS) if item not in COLD]
-    assert torch.equal(z_item[warm], plain[warm])
-    length = z_item.norm(dim=1)
-    close(length[COLD], (cold_scale * length[warm].mean()).expand(len(COLD)))
-
-
-def test_cold_scale_where_all_items_are_cold() -> None:
-    data = small_shop()
-    data[INTERACTS].edge_index = data[INTERACTS].edge_index[:, :0]
-    z_item = model_of(data, cold_scale=2.0, item_graphs=(), normalize_item=False)(data)[1]
-    close(z_item.norm(dim=1), torch.full((NUM_ITEMS,), 2.0, dtype=torch.double))
 
 
 def test_item_dropout_makes_warm_items_cold() -> None:
@@ -657,7 +630,6 @@ def test_repr() -> None:
         ({'item_dropout': 1.0}, r"'item_dropout' must lie in \[0, 1\) \(got 1.0\)"),
         ({'item_dropout': -0.1}, "'item_dropout' must lie in"),
         ({'edge_dropout': 1.0}, r"'edge_dropout' must lie in \[0, 1\) \(got 1.0\)"),
-        ({'cold_scale': 0.0}, r"'cold_scale' must be positive and finite \(got 0.0\)"),
         ({'item_graphs': 'similar'}, "'item_graphs' must name distinct relations"),
         ({'item_graphs': ('similar', 'similar')}, "'item_graphs' must name distinct relations"),
         ({'in_channels': None}, "'in_channels' is needed for item_input='features'"),
@@ -758,7 +730,6 @@ def test_learning_is_reproducible() -> None:
         {'item_readout': 'mean'},
         {'skip_weight': 0.6, 'k': 2},
         {'fusion': 'gated'},
-        {'cold_scale': 1.5},
         {'item_dropout': 0.5, 'normalize_item': False},
     ],
     ids=str,

@@ -16,7 +16,7 @@ from pyg_mmgef.nn import LATTICE, MMGEF, BPRLoss, LightGCN, Recommender, recomme
 from pyg_mmgef.ranking import evaluate_ranking, recommend
 from pyg_mmgef.schema import INTERACTS, ITEM, USER
 from tests.nn.models import shops
-from tests.nn.models.shops import COLD, interacting, planted_shop
+from tests.nn.models.shops import COLD, NUM_ITEMS, interacting, planted_shop
 
 Build = Callable[[HeteroData], Recommender]
 
@@ -24,15 +24,19 @@ SMALL = {'embedding_dim': 16, 'feature_dim': 16, 'content_dim': 16, 'k': 3}
 """Options of small models; a model is built with those of them that it has."""
 
 
+LOW_RANK = {'embedding_dim': 2, 'unobserved_weight': 0.1}
+OWN = {'IALS': LOW_RANK, 'ContentIALS': LOW_RANK}
+"""Those of a model that would learn a small shop by heart."""
+
+
 def small(model: type[Recommender]) -> Build:
     known = inspect.signature(model).parameters
-    options = {name: value for name, value in SMALL.items() if name in known}
+    options: dict[str, float] = {name: value for name, value in SMALL.items() if name in known}
+    options |= OWN.get(model.__name__, {})
     return lambda data: model.from_data(data, **options)
 
 
 MODELS = {name: small(model) for name, model in recommenders().items()}
-CONTENT_BLIND = ('BM3', 'FREEDOM', 'ItemKNN', 'LightGCN', 'MF', 'Popularity')
-"""Models whose embeddings don't read features, though their loss or their item graph may."""
 IMPERSONAL = ('Popularity',)
 """Models that rank alike for all users, so that what groups of them like cannot be learned."""
 
@@ -221,13 +225,68 @@ def test_what_is_missing_is_not_read(build: Build) -> None:
     torch.testing.assert_close(built(build, data).eval()(data), before)
 
 
-@pytest.mark.parametrize('build', [b for n, b in MODELS.items() if n not in CONTENT_BLIND])
+@pytest.mark.parametrize('build', [b for n, b in MODELS.items() if n != 'ItemKNN'])
 def test_content_is_read(build: Build) -> None:
     data = small_shop()
-    before = built(build, data).eval()(data)
+    before = dense(built(build, data).eval()(data))
     data[ITEM].x_text = -data[ITEM].x_text.flip(0)
-    after = built(build, data).eval()(data)
+    after = dense(built(build, data).eval()(data))
     assert any(not torch.allclose(*pair) for pair in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize('name', [name for name in MODELS if name != 'ItemKNN'])
+def test_cold_items_are_predicted_from_their_features(name: str) -> None:
+    data = small_shop()
+    model = built(MODELS[name], data).eval()
+    model.cold_scale = 2.0
+    warm = [item for item in range(NUM_ITEMS) if item not in COLD]
+    z_user, z_item = dense(model(data))
+    z = model.embed(data, None, None)
+    own = dense((z[0], z[1]))
+    torch.testing.assert_close(z_user, own[0])
+    torch.testing.assert_close(z_item[warm], own[1][warm])
+    x, has = data[ITEM].x_image, data[ITEM].has_image
+    parts = []
+    for x, has in ((data[ITEM].x_image, data[ITEM].has_image), (data[ITEM].x_text, None)):
+        has = x.ne(0).any(dim=1) & (torch.ones(NUM_ITEMS).bool() if has is None else has)
+        unit = torch.nn.functional.normalize(x)
+        counted = [item for item in warm if has[item]]
+        parts.append(torch.where(has[:, None], unit - unit[counted].mean(dim=0), 0.0))
+    content = torch.cat(parts, dim=1)
+    x_mean, z_mean = content[warm].mean(dim=0), own[1][warm].mean(dim=0)
+    a, b = content[warm] - x_mean, own[1][warm] - z_mean
+    assert model.content_map is not None
+    ridge = model.content_map.strength * torch.eye(content.size(1))
+    weight = torch.linalg.solve(a.t() @ a + ridge, a.t() @ b)
+    torch.testing.assert_close(
+        z_item[COLD], 2 * (z_mean + (content[COLD] - x_mean) @ weight), rtol=1e-6, atol=1e-8
+    )
+    ids = torch.tensor([COLD[1], warm[2], COLD[1]])
+    torch.testing.assert_close(dense(model(data, None, ids))[1], z_item[ids])
+    features = {name: data[ITEM][f'x_{name}'][COLD] for name in ('image', 'text')}
+    torch.testing.assert_close(model.embed_items(data, features), z_item[COLD])
+    assert not model.training
+    model.content_map = None
+    torch.testing.assert_close(dense(model(data)), own)
+    with pytest.raises(ValueError, match="'content_map' is None"):
+        model.embed_items(data, features)
+
+
+@pytest.mark.parametrize('name', ['LightGCN', 'EASE'])
+def test_new_items_must_have_the_features_of_the_data(name: str) -> None:
+    data = small_shop()
+    model = built(MODELS[name], data)
+    x = {'image': torch.ones(2, 4), 'text': torch.ones(2, 4)}
+    with pytest.raises(ValueError, match="'x' must have the modalities and channels of the data"):
+        model.embed_items(data, {'image': x['image']})
+    with pytest.raises(ValueError, match=r"\(got {'image': 4, 'text': 5}\)"):
+        model.embed_items(data, {**x, 'text': torch.ones(2, 5)})
+    plain = interacting(data[INTERACTS].edge_index, 6, 9)
+    with pytest.raises(ValueError, match="'data' has no item features to learn from"):
+        model.embed_items(plain, x)
+    plain[INTERACTS].edge_index = plain[INTERACTS].edge_index[:, :0]
+    with pytest.raises(ValueError, match="'data' has no interactions"):
+        built(MODELS['LightGCN'], plain).embed_items(plain, x)
 
 
 def test_other_numbers_are_refused(build: Build) -> None:

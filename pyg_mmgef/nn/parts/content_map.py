@@ -1,0 +1,114 @@
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pyg_mmgef.nn.parts.tensor_cache import TensorCache
+from pyg_mmgef.validate import check_positive
+
+__all__ = ['ContentMap']
+
+STRENGTHS = tuple(10 ** (exponent / 2) for exponent in range(-4, 9))
+NEGLIGIBLE = 1e-10  # Directions with a smaller share of the largest variance are rounding errors.
+
+
+class ContentMap:
+    r"""A linear map from the features of items to their embeddings, learned from warm items.
+
+    .. math::
+        f(\mathbf{x}) = \bar{\mathbf{z}} + \mathbf{W}^{\top} (\mathbf{x} - \bar{\mathbf{x}}),
+        \qquad \mathbf{W} = \arg\min_{\mathbf{W}} \sum_{i \text{ warm}} \lVert \mathbf{z}_i -
+        f(\mathbf{x}_i) \rVert^2 + \lambda \lVert \mathbf{W} \rVert^2
+
+    It gives an item that nobody has interacted with the embedding that warm items of such content
+    have, whatever model they are from: the idea of attribute-to-feature mappings (`ICDM 2010
+    <https://doi.org/10.1109/ICDM.2010.129>`_), as a ridge regression in closed form and in float64.
+
+    The strength :math:`\lambda` is chosen by leaving out one warm item at a time: of those tried,
+    the one that predicts the embedding of the item left out best, in the sum of squares over all
+    items. That takes no more than the fit itself, as the error without an item is
+    :math:`(\mathbf{z}_i - f(\mathbf{x}_i)) / (1 - h_i)` with the item's leverage :math:`h_i`.
+
+    Args:
+        strengths: The strengths to choose from. (default: ``10 ** -2`` to ``10 ** 4``, two in each
+            power of ten)
+
+    Raises:
+        ValueError: If there is no strength, or one isn't positive.
+
+    Example:
+        >>> x = torch.tensor([[0.0], [1.0], [2.0], [3.0]])
+        >>> content_map = ContentMap([1e-6]).fit(x, 2 * x + 1)
+        >>> content_map(torch.tensor([[10.0]]))
+        tensor([[21.0000]])
+    """
+
+    def __init__(self, strengths: Sequence[float] = STRENGTHS) -> None:
+        if not strengths:
+            raise ValueError("'strengths' is empty; give at least one")
+        for strength in strengths:
+            check_positive('strengths', strength, integer=False)
+        self.strengths = tuple(strengths)
+        self.strength = math.nan
+        """The strength that was chosen, NaN before :meth:`fit`."""
+        self.errors: list[float] = []
+        """The error of each strength, as a share of the variance of the embeddings."""
+        self._cache = TensorCache()
+
+    @torch.no_grad()
+    def fit(self, x: Tensor, z: Tensor) -> 'ContentMap':
+        """Learn the map from warm items, and return it.
+
+        Args:
+            x: Features. Shape: ``[num_warm, in_channels]``.
+            z: Embeddings. Shape: ``[num_warm, channels]``.
+
+        Raises:
+            ValueError: If there is no item, or both have different numbers of rows.
+        """
+        if x.size(0) != z.size(0) or x.size(0) == 0:
+            raise ValueError(
+                f"'x' and 'z' must have a row for each warm item (got {x.size(0)} and {z.size(0)})"
+            )
+        self._x_mean, score, variance, direction = self._cache.get([x], lambda: _principal(x))
+        self._z_mean = z.double().mean(dim=0)
+        z = z.double() - self._z_mean
+        projected = score.t() @ z
+        total = z.square().sum()
+        self.errors = []
+        for strength in self.strengths:
+            shrunk = 1 / (variance + strength)
+            leverage = 1 / len(z) + (score.square() * shrunk).sum(dim=1)
+            residual = z - score @ (shrunk[:, None] * projected)
+            self.errors.append(float((residual / (1 - leverage)[:, None]).square().sum() / total))
+        best = min(range(len(self.errors)), key=self.errors.__getitem__)
+        self.strength = self.strengths[best]
+        self._weight = direction @ (projected / (variance + self.strength)[:, None])
+        return self
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the embeddings of items by their features.
+
+        Args:
+            x: Features. Shape: ``[N, in_channels]``.
+
+        Returns:
+            Of the type of the features. Shape: ``[N, channels]``.
+        """
+        return (self._z_mean + (x.double() - self._x_mean) @ self._weight).to(x.dtype)
+
+
+def _principal(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the mean, the principal components of each row, their variances and directions."""
+    mean = x.double().mean(dim=0)
+    x = x.double() - mean
+    if x.size(0) >= x.size(1):
+        variance, direction = torch.linalg.eigh(x.t() @ x)
+    else:
+        variance, left = torch.linalg.eigh(x @ x.t())
+        direction = x.t() @ left / variance.clamp(min=torch.finfo(x.dtype).tiny).sqrt()
+    kept = variance > NEGLIGIBLE * variance[-1]
+    direction = direction[:, kept]
+    return mean, x @ direction, variance[kept], direction

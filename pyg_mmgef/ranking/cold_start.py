@@ -1,0 +1,155 @@
+"""How models rank when some items are cold: five rankings, and the room that cold items get."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pyg_mmgef.ranking.evaluate import DEFAULT, evaluate_ranking
+from pyg_mmgef.validate import check_fraction, check_positive
+
+__all__ = ['choose_cold_scale', 'evaluate_cold_start']
+
+LARGEST = 64.0
+STEPS = 12  # The scale is found to within a factor of 64 ** (2 / 2 ** 12), about 0.2 %.
+
+
+def evaluate_cold_start(
+    z_user: Tensor,
+    z_item: Tensor,
+    warm_target: Tensor,
+    cold_target: Tensor,
+    cold_items: Tensor,
+    *,
+    exclude: Tensor | None = None,
+    k: int | Sequence[int] = (10, 20),
+    metrics: str | Sequence[str] = DEFAULT,
+    tie_seed: int = 0,
+) -> dict[str, dict[str, float]]:
+    r"""Return the metrics of five rankings, which together say how a model serves cold items.
+
+    * ``'cold among cold'``: cold items, ranked among the cold items of :obj:`cold_target`;
+    * ``'warm among warm'``: warm items, ranked among warm items;
+    * ``'warm among all'`` and ``'cold among all'``: each ranked among all items;
+    * ``'overall'``: all held-out interactions together, ranked among all items.
+
+    A sixth entry, ``'harmonic mean'``, is that of ``'warm among all'`` and ``'cold among all'``: it
+    is large only where neither kind of item crowds out the other. The protocol is the usual one for
+    cold start (`ColdRec <https://github.com/YuanchenBei/ColdRec>`_).
+
+    Args:
+        z_user: User embeddings, see :func:`evaluate_ranking`. Shape: ``[num_users, channels]``.
+        z_item: Item embeddings. Shape: ``[num_items, channels]``.
+        warm_target: Held-out interactions (user, item) with warm items. Shape: ``[2, E]``.
+        cold_target: Interactions with cold items. Shape: ``[2, C]``.
+        cold_items: The cold items, whether :obj:`cold_target` has them all or not: items that
+            were given no train interactions. Shape: ``[I]``.
+        exclude: Interactions whose items are left out of the user's ranking, usually those of
+            train and validation. Shape: ``[2, E']``. (default: :obj:`None`)
+        k: Cut-offs. (default: ``(10, 20)``)
+        metrics: See :func:`evaluate_ranking`. (default: ``('recall', 'precision', 'ndcg')``)
+        tie_seed: See :func:`evaluate_ranking`. (default: ``0``)
+
+    Returns:
+        The metrics by ranking and name, such as ``['cold among cold']['recall@20']``.
+
+    Raises:
+        ValueError: As :func:`evaluate_ranking`, and if a target is of the other kind.
+    """
+    is_cold = torch.zeros(z_item.size(0), dtype=torch.bool, device=cold_items.device)
+    is_cold[cold_items] = True
+    num_cold, num_other = int(is_cold[warm_target[1]].sum()), int((~is_cold[cold_target[1]]).sum())
+    if num_cold > 0:
+        raise ValueError(f"'warm_target' holds {num_cold} interactions with cold items")
+    if num_other > 0:
+        raise ValueError(f"'cold_target' holds {num_other} interactions with other items")
+    both = torch.cat([warm_target, cold_target], dim=1)
+    cold, warm = cold_target[1].unique(), (~is_cold).nonzero().view(-1)
+    tasks: dict[str, tuple[Tensor, Tensor | None]] = {
+        'cold among cold': (cold_target, cold),
+        'warm among warm': (warm_target, warm),
+        'warm among all': (warm_target, None),
+        'cold among all': (cold_target, None),
+        'overall': (both, None),
+    }
+    out = {
+        name: evaluate_ranking(
+            z_user,
+            z_item,
+            target,
+            exclude=exclude,
+            candidates=candidates,
+            k=k,
+            metrics=metrics,
+            tie_seed=tie_seed,
+        )
+        for name, (target, candidates) in tasks.items()
+    }
+    out['harmonic mean'] = {
+        name: _harmonic_mean(value, out['cold among all'][name])
+        for name, value in out['warm among all'].items()
+    }
+    return out
+
+
+def choose_cold_scale(
+    z_user: Tensor,
+    z_item: Tensor,
+    warm_target: Tensor,
+    is_warm: Tensor,
+    *,
+    exclude: Tensor | None = None,
+    max_loss: float = 0.03,
+    k: int = 20,
+) -> float:
+    """Return the largest factor of cold items' embeddings that costs warm items little.
+
+    The recall of warm items, ranked among all, is at least ``1 - max_loss`` times what it is where
+    all cold items score zero. Only warm validation interactions are read, so what users do with
+    cold items stays unseen. Set :attr:`Recommender.cold_scale <pyg_mmgef.nn.Recommender.cold_scale>` to
+    the result.
+
+    Args:
+        z_user: User embeddings. Shape: ``[num_users, channels]``.
+        z_item: Item embeddings, where those of cold items have the factor 1.
+            Shape: ``[num_items, channels]``.
+        warm_target: Held-out interactions (user, item) with warm items, for validation.
+            Shape: ``[2, E]``.
+        is_warm: Which items are warm. Shape: ``[num_items]`` or ``[num_items, 1]``.
+        exclude: Interactions whose items are left out of the user's ranking.
+            Shape: ``[2, E']``. (default: :obj:`None`)
+        max_loss: The share of the recall that warm items may lose. (default: ``0.03``)
+        k: The cut-off of the recall. (default: ``20``)
+
+    Returns:
+        A factor between 1/64 and 64; 1 where all items are warm.
+
+    Raises:
+        ValueError: As :func:`evaluate_ranking`, or if a number is out of range.
+    """
+    check_fraction('max_loss', max_loss, '[0, 1)')
+    check_positive('k', k)
+    is_warm = is_warm.view(-1, 1)
+    if bool(is_warm.all()):
+        return 1.0
+
+    def recall(scale: float) -> float:
+        scaled = torch.where(is_warm, z_item, scale * z_item)
+        metrics = evaluate_ranking(
+            z_user, scaled, warm_target, exclude=exclude, k=k, metrics='recall'
+        )
+        return metrics[f'recall@{k}']
+
+    least = (1 - max_loss) * recall(0.0)
+    low, high = 1 / LARGEST, LARGEST
+    for _ in range(STEPS):
+        middle = (low * high) ** 0.5
+        if recall(middle) >= least:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _harmonic_mean(a: float, b: float) -> float:
+    return 2 * a * b / (a + b) if a + b > 0 else 0.0

@@ -1,0 +1,159 @@
+import pytest
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from pyg_mmgef.nn import IALS, ContentIALS
+from pyg_mmgef.schema import INTERACTS, ITEM, USER
+from tests.nn.models.shops import COLD, interaction_matrix, small_shop
+from tests.references import dense_adjacency
+
+WARM = [item for item in range(9) if item not in COLD]
+OPTIONS = {'embedding_dim': 3, 'l2': 0.02, 'unobserved_weight': 0.3}
+
+
+def loss(
+    z_user: Tensor, z_item: Tensor, data: HeteroData, model: IALS, prior: Tensor | None = None
+) -> Tensor:
+    """The sum over all pairs, one by one, and the penalty of every user and item."""
+    taken = interaction_matrix(data).gt(0)
+    num_users, num_items = taken.shape
+    total = torch.zeros(()).double()
+    for u in range(num_users):
+        for i in range(num_items):
+            score = z_user[u] @ z_item[i]
+            total = total + model.unobserved_weight * score**2
+            if taken[u, i]:
+                total = total + (score - 1) ** 2
+    for u in range(num_users):
+        weight = taken[u].sum() + model.unobserved_weight * num_items
+        total = total + model.l2 * weight**model.l2_exponent * z_user[u].square().sum()
+    for i in range(num_items):
+        weight = taken[:, i].sum() + model.unobserved_weight * num_users
+        drawn_to = 0 if prior is None else prior[i]
+        distance = (z_item[i] - drawn_to).square().sum()
+        total = total + model.l2 * weight**model.l2_exponent * distance
+    return total
+
+
+def solved(model: IALS, data: HeteroData) -> tuple[Tensor, Tensor]:
+    z_user, z_item = model.double().embed(data, None, None)
+    return z_user, z_item
+
+
+@pytest.mark.parametrize('l2_exponent', [0.0, 0.5, 1.0])
+def test_is_a_minimum_of_the_loss(l2_exponent: float) -> None:
+    data = small_shop()
+    model = IALS.from_data(data, l2_exponent=l2_exponent, num_sweeps=500, num_steps=9, **OPTIONS)
+    z_user, z_item = solved(model, data)
+    z_user, z_item = z_user.clone().requires_grad_(), z_item.clone().requires_grad_()
+    grads = torch.autograd.grad(loss(z_user, z_item, data, model), [z_user, z_item])
+    assert z_user.abs().max() > 0.1
+    for grad in grads:
+        torch.testing.assert_close(grad, torch.zeros_like(grad), rtol=0, atol=1e-8)
+
+
+def test_each_side_is_solved_exactly() -> None:
+    data = small_shop()
+    model = IALS.from_data(data, num_sweeps=1, num_steps=9, **OPTIONS)
+    z_user, z_item = solved(model, data)
+    taken = interaction_matrix(data).gt(0).double()
+    for i in WARM:
+        gram = z_user.t() @ (taken[:, i, None] * z_user)
+        gram = gram + model.unobserved_weight * z_user.t() @ z_user
+        weight = taken[:, i].sum() + model.unobserved_weight * len(taken)
+        gram = gram + model.l2 * weight * torch.eye(3).double()
+        expected = torch.linalg.solve(gram, taken[:, i] @ z_user)
+        torch.testing.assert_close(z_item[i], expected)
+    assert z_item[COLD].eq(0).all()
+    assert z_user[5].eq(0).all()  # A user without interactions.
+
+
+def test_few_steps_are_enough() -> None:
+    generator = torch.Generator().manual_seed(0)
+    data = HeteroData()
+    data[USER].num_nodes, data[ITEM].num_nodes = 100, 80
+    group = torch.arange(100)[:, None] % 4 == torch.arange(80) % 4
+    chance = torch.where(group, 0.4, 0.02)
+    edges = (torch.rand(100, 80, generator=generator) < chance).nonzero().t()
+    data[INTERACTS].edge_index = edges
+    options = {'embedding_dim': 8, 'l2': 0.01, 'unobserved_weight': 0.1}
+    few = IALS.from_data(data, num_sweeps=300, num_steps=3, **options)
+    many = IALS.from_data(data, num_sweeps=300, num_steps=40, **options)
+    scores = [z_user @ z_item.t() for z_user, z_item in (solved(few, data), solved(many, data))]
+    torch.testing.assert_close(*scores, rtol=1e-3, atol=1e-3)
+
+
+def test_a_repeated_interaction_counts_once() -> None:
+    data, repeated = small_shop(), small_shop()
+    edges = data[INTERACTS].edge_index
+    repeated[INTERACTS].edge_index = torch.cat([edges, edges[:, :4]], dim=1)
+    model = IALS.from_data(data, **OPTIONS)
+    torch.testing.assert_close(solved(model, data), solved(model, repeated))
+
+
+def test_items_are_drawn_to_their_content_and_neighbours() -> None:
+    data = small_shop()
+    weights = {'similar': 0.2, 'co_interacts': 0.1}
+    options = {'content_weight': 0.4, 'graph_weights': weights, 'num_steps': 9, **OPTIONS}
+    # The prior of the last sweep is that of the items as the sweep before left them.
+    before = solved(ContentIALS.from_data(data, num_sweeps=7, **options), data)[1]
+    model = ContentIALS.from_data(data, num_sweeps=8, **options)
+    z_user, z_item = solved(model, data)
+    graph = torch.zeros(9, 9).double()
+    for relation, weight in weights.items():
+        store = data[ITEM, relation, ITEM]
+        graph += weight * dense_adjacency(store.edge_index, store.edge_weight, 9, 9)
+    content = model._content_of(data, model.is_warm(data))
+    assert content is not None
+    x, z = content.warm, before[WARM]
+    a, b = x - x.mean(dim=0), z - z.mean(dim=0)
+    ridge = model._prior_map.strength * torch.eye(x.size(1)).double()
+    fitted = z.mean(dim=0) + a @ torch.linalg.solve(a.t() @ a + ridge, a.t() @ b)
+    prior = graph @ before
+    prior[WARM] += 0.4 * fitted
+    z_item = z_item.clone().requires_grad_()
+    (grad,) = torch.autograd.grad(loss(z_user, z_item, data, model, prior), [z_item])
+    torch.testing.assert_close(grad[WARM], torch.zeros_like(grad[WARM]), rtol=0, atol=1e-7)
+
+
+def test_without_weights_it_is_ials() -> None:
+    data = small_shop()
+    plain = IALS.from_data(data, **OPTIONS)
+    model = ContentIALS.from_data(data, content_weight=0.0, graph_weights={}, **OPTIONS)
+    torch.testing.assert_close(solved(model, data), solved(plain, data))
+    data = HeteroData()
+    data[USER].num_nodes, data[ITEM].num_nodes = 6, 9
+    data[INTERACTS].edge_index = small_shop()[INTERACTS].edge_index
+    model = ContentIALS.from_data(data, **OPTIONS)
+    torch.testing.assert_close(solved(model, data), solved(plain, data))
+
+
+def test_the_default_weight_of_a_pair_that_never_met() -> None:
+    assert IALS(1000, 5).unobserved_weight == pytest.approx(0.1)
+    assert ContentIALS(1000, 5).unobserved_weight == pytest.approx(0.1)
+    assert IALS(1000, 5, unobserved_weight=0.5).unobserved_weight == 0.5
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'l2': 0.0}, "'l2' must be positive"),
+        ({'unobserved_weight': -1.0}, "'unobserved_weight' must be positive"),
+        ({'l2_exponent': -0.1}, "'l2_exponent' must be finite and not negative"),
+        ({'num_sweeps': 0}, "'num_sweeps' must be a positive integer"),
+        ({'num_steps': 0}, "'num_steps' must be a positive integer"),
+        ({'content_weight': 1.5}, r"'content_weight' must lie in \[0, 1\]"),
+        ({'graph_weights': {'similar': -1.0}}, r"'graph_weights\['similar'\]' must be"),
+    ],
+)
+def test_bad_numbers(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ContentIALS(3, 4, **options)
+
+
+def test_a_graph_that_the_data_lacks() -> None:
+    data = small_shop(('similar',))
+    model = ContentIALS.from_data(data, graph_weights={'co_interacts': 0.5})
+    with pytest.raises(ValueError, match='co_interacts'):
+        model(data)
