@@ -106,8 +106,8 @@ def choose_cold_scale(
 
     The recall of warm items, ranked among all, is at least ``1 - max_loss`` times what it is where
     all cold items score zero. Only warm validation interactions are read, so what users do with
-    cold items stays unseen. Set :attr:`Recommender.cold_scale <pyg_mmgef.nn.Recommender.cold_scale>` to
-    the result.
+    cold items stays unseen. Set :attr:`Recommender.cold_scale
+    <pyg_mmgef.nn.Recommender.cold_scale>` to the result.
 
     Args:
         z_user: User embeddings. Shape: ``[num_users, channels]``.

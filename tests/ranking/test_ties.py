@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.nn import LightGCN, Popularity
+from pyg_mmgef.nn import ItemKNN, Popularity
 from pyg_mmgef.ranking import evaluate_ranking, per_user_metrics, scoring
 from pyg_mmgef.schema import INTERACTS
 from pyg_mmgef.transforms import SplitColdItems
@@ -95,7 +95,7 @@ def test_an_uninformed_ranking_of_cold_films_is_chance(movies: HeteroData) -> No
     target = test[INTERACTS].edge_label_index
     candidates = target[1].unique()
     chance = 20 / candidates.numel()
-    for model in (Popularity.from_data(train), LightGCN.from_data(train)):
+    for model in (Popularity.from_data(train), ItemKNN.from_data(train)):
         model.content_map = None
         with torch.no_grad():
             z = model.eval()(train)
