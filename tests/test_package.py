@@ -37,8 +37,15 @@ PUBLIC_NAMES = {
         'SplitColdItems',
         'SplitInteractions',
     ],
-    'pyg_mmgef.presets': ['MERGED', 'Preset'],
-    'pyg_mmgef.ranking': ['evaluate_ranking', 'new_interactions', 'recommend'],
+    'pyg_mmgef.presets': ['BEST', 'ITEM_DROPOUT', 'MERGED', 'PAPER', 'Preset'],
+    'pyg_mmgef.runs': ['candidates', 'choose', 'fit'],
+    'pyg_mmgef.ranking': [
+        'choose_cold_scale',
+        'evaluate_cold_start',
+        'evaluate_ranking',
+        'new_interactions',
+        'recommend',
+    ],
     'pyg_mmgef.loader': ['TripletLoader'],
     'pyg_mmgef.encoders': ['FeatureStore', 'OpenCLIPEncoder', 'SentenceTransformerEncoder'],
     'pyg_mmgef.datasets': [
@@ -79,6 +86,10 @@ TESTED_ELSEWHERE = {
             *('recommend', 'report', 'similar', 'train'),
         )
     },
+    'nn/models/cease.py': 'one of the two models of tests/nn/models/test_ease.py',
+    'nn/models/content_ials.py': 'one of the two models of tests/nn/models/test_ials.py',
+    'nn/parts/content_features.py': 'the content of tests/nn/parts/test_content_map.py',
+    'nn/parts/histories.py': 'what tests/nn/models/test_ease.py and test_item_knn.py multiply',
     'nn/conv/weighted_sum_conv.py': 'the base class in the tests of both convolutions',
 }
 
@@ -100,6 +111,7 @@ MAY_IMPORT = {
     'nn': BASE | {'schema', 'sparse', 'graph'},
     'transforms': BASE | {'schema', 'graph', 'nn'},
     'presets': {'schema', 'nn', 'transforms'},
+    'runs': BASE | {'files', 'schema', 'loader', 'ranking', 'nn', 'presets'},
     'encoders': BASE | {'files'},
     'datasets': BASE | {'files', 'schema', 'sparse', 'graph', 'encoders', 'transforms'},
 }

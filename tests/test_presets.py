@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch_geometric.data import HeteroData
 
+from pyg_mmgef import presets
 from pyg_mmgef.loader import TripletLoader
-from pyg_mmgef.nn import FREEDOM
-from pyg_mmgef.presets import MERGED
+from pyg_mmgef.nn import FREEDOM, MMGEF, recommenders
+from pyg_mmgef.presets import ITEM_DROPOUT, MERGED, PAPER
 from pyg_mmgef.transforms import (
     AddCoInteractionGraph,
     AddItemKNNGraph,
@@ -16,7 +17,16 @@ from pyg_mmgef.transforms import (
 from tests.nn.models.shops import small_shop
 from tests.transforms.shops import random_shop
 
-SMALL = replace(MERGED, k=4, min_count=1)
+WEIGHTS = {'similar': 1.0, 'co_interacts': 0.5}
+SMALL = replace(
+    MERGED,
+    transforms=(
+        FuseModalities('concat'),
+        AddItemKNNGraph(4),
+        AddCoInteractionGraph(4),
+        MergeItemGraphs(WEIGHTS),
+    ),
+)
 
 
 def shop() -> HeteroData:
@@ -25,10 +35,9 @@ def shop() -> HeteroData:
 
 def test_is_what_was_tuned() -> None:
     """The numbers behind the results in the documentation."""
-    assert MERGED.graph_weights == {'similar': 1.0, 'co_interacts': 0.5}
-    assert (MERGED.k, MERGED.min_count) == (10, 3)
     assert (MERGED.lr, MERGED.loss().l2) == (1e-3, 1e-3)
     model = MERGED.model(shop())
+    assert isinstance(model, MMGEF)
     assert model.light_gcn.embedding_dim == 128
     assert model.light_gcn.edge_dropout == 0.8
     assert model.item_graphs == ('merged',)
@@ -51,16 +60,19 @@ def test_a_similar_graph_of_the_data_is_kept() -> None:
     out = SMALL.transform(build_similar=False)(data)
     assert out['item', 'similar', 'item'].edge_index is graph
     assert 'x' not in out['item']
-    assert SMALL.model(out, embedding_dim=4).item_graphs == ('merged',)
+    model = SMALL.model(out, embedding_dim=4)
+    assert isinstance(model, MMGEF)
+    assert model.item_graphs == ('merged',)
 
 
 def test_is_what_it_says() -> None:
     """Without features and with the graphs merged, the parts are those of another model."""
     data = shop()
     model = MERGED.model(data)
+    assert isinstance(model, MMGEF)
     other = FREEDOM.from_data(
         data,
-        graph_weights=MERGED.graph_weights,
+        graph_weights=WEIGHTS,
         in_channels=None,
         embedding_dim=128,
         num_item_layers=2,
@@ -92,4 +104,22 @@ def test_bad_data_says_which_graph_is_missing() -> None:
     with pytest.raises(ValueError, match=r"no item graph .*'merged'"):
         MERGED.model(random_shop())
     with pytest.raises(ValueError, match=r"no item graph .*'similar_audio'"):
-        replace(SMALL, graph_weights={'similar_audio': 1.0}).transform()(random_shop())
+        replace(SMALL, transforms=(MergeItemGraphs({'similar_audio': 1.0}),)).transform()(
+            random_shop()
+        )
+
+
+@pytest.mark.parametrize('name', [name for name in presets.__all__ if name != 'Preset'])
+def test_each_is_a_model_on_data_with_and_without_features(name: str) -> None:
+    preset = getattr(presets, name)
+    data = random_shop()
+    model = preset.model(preset.transform()(data))
+    assert type(model) is recommenders()[preset.recommender]
+    given = small_shop(('similar',))
+    for key in ('x_image', 'x_text', 'has_image'):
+        del given['item'][key]
+    options = {'fusion': 'mean'} if preset in (PAPER, ITEM_DROPOUT) else {}
+    out = preset.transform(build_similar=False)(given)
+    z_user, z_item = preset.model(out, **options).double().eval()(out)
+    assert z_user.isfinite().all()
+    assert z_item.isfinite().all()

@@ -117,14 +117,8 @@ MMGEF_ABLATIONS: dict[str, Options] = {
 }
 BOTH = ('similar', 'co_interacts')
 MERGED_GRAPH: Options = {
-    'item_graphs': ('merged',),
-    'item_input': 'id',
-    'skip_weight': 1.0,
-    'num_item_layers': MERGED.num_item_layers,
-    'embedding_dim': MERGED.embedding_dim,
-    'edge_dropout': MERGED.edge_dropout,
-    'normalize_item': False,
-    'graphs': {'merge': dict(MERGED.graph_weights)},
+    **MERGED.options,
+    'graphs': {'merge': {'similar': 1.0, 'co_interacts': 0.5}},
 }
 PRESET: Options = {**MERGED_GRAPH, 'lr': MERGED.lr, 'l2': MERGED.l2}
 
@@ -189,7 +183,7 @@ CONTESTANTS: dict[str, Contestant] = {
         'MMGEF',
         MERGED_GRAPH,
         {**COMMON, **GRAPH_DROPOUT},
-        {'lr': MERGED.lr, 'l2': MERGED.l2, 'edge_dropout': MERGED.edge_dropout},
+        {'lr': MERGED.lr, 'l2': MERGED.l2, 'edge_dropout': MERGED.options['edge_dropout']},
         needs='graphs',
     ),
     'MM-GEF, preset': Contestant(

@@ -1,0 +1,145 @@
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch_geometric.data import HeteroData
+
+from pyg_mmgef.files import write_atomically
+from pyg_mmgef.nn import Recommender
+from pyg_mmgef.presets import BEST, Preset
+from pyg_mmgef.runs.fit import fit
+from pyg_mmgef.schema import item_modalities, num_users_items
+from pyg_mmgef.validate import check_positive
+
+__all__ = ['Choice', 'candidates', 'choose']
+
+PENALTIES = (0.03, 0.02, 0.05)
+UNOBSERVED = (100.0, 50.0, 300.0)
+
+
+class Choice(NamedTuple):
+    """The best of some presets."""
+
+    name: str
+    """Its name."""
+    preset: Preset
+    """The preset."""
+    model: Recommender
+    """The model, trained."""
+    train: HeteroData
+    """The train graph with the item graphs that the model reads."""
+    recalls: dict[str, float]
+    """The recall on validation of every preset that was tried."""
+
+
+def candidates(train: HeteroData) -> dict[str, Preset]:
+    """Return the presets that :func:`choose` tries: :data:`~pyg_mmgef.presets.BEST` and around it.
+
+    They differ in the penalty ``l2`` and in ``unobserved_weight``, the two numbers that data of
+    another density needs differently. The first is :data:`~pyg_mmgef.presets.BEST` itself.
+
+    Args:
+        train: The train graph.
+    """
+    num_users, _ = num_users_items(train)
+    return {
+        f'l2={l2}, unobserved={total:g}': replace(
+            BEST, options={**BEST.options, 'l2': l2, 'unobserved_weight': total / num_users}
+        )
+        for total in UNOBSERVED
+        for l2 in PENALTIES
+    }
+
+
+def choose(
+    train: HeteroData,
+    val: HeteroData,
+    presets: Mapping[str, Preset] | None = None,
+    *,
+    budget: float | None = None,
+    journal: str | os.PathLike[str] | None = None,
+    k: int = 20,
+    epochs: int = 200,
+    seed: int = 0,
+) -> Choice:
+    """Train some presets, and return the one with the best recall on validation.
+
+    The presets are tried in their order. With a budget, none is begun after so many seconds, but
+    the first is always tried. A journal keeps what is finished: with the same file, a choice that
+    was interrupted goes on, and nothing is trained twice but the best. The same finished trials
+    lead to the same choice; of equal recalls the first counts.
+
+    Args:
+        train: The train part of a split, without item graphs other than those it came with.
+        val: The validation part.
+        presets: The presets by name; :obj:`None` is :func:`candidates`. (default: :obj:`None`)
+        budget: Seconds; :obj:`None` tries all. (default: :obj:`None`)
+        journal: A JSON file. (default: :obj:`None`)
+        k: The cut-off of the recall. (default: ``20``)
+        epochs: Most epochs of a model that is trained. (default: ``200``)
+        seed: Seed of the parameters and the batches. (default: ``0``)
+
+    Returns:
+        The name, the preset, the trained model with its train graph, and all recalls.
+
+    Raises:
+        ValueError: If there is no preset, a number isn't positive, or the data lacks what a preset
+            needs.
+    """
+    presets = candidates(train) if presets is None else presets
+    if not presets:
+        raise ValueError("'presets' is empty; give at least one")
+    if budget is not None:
+        check_positive('budget', budget, integer=False)
+    path = None if journal is None else Path(journal)
+    kept: dict[str, float] = {}
+    if path is not None and path.exists():
+        kept = json.loads(path.read_text(encoding='utf-8'))
+    start = time.monotonic()
+    recalls: dict[str, float] = {}
+    best: tuple[str, Recommender, HeteroData] | None = None
+    best_recall = -math.inf
+    for name, preset in presets.items():
+        key = f'{name} {_digest(preset, train, k, epochs, seed)}'
+        model, data = None, train
+        if key not in kept:
+            if recalls and budget is not None and time.monotonic() - start > budget:
+                continue
+            model, data, kept[key] = _trained(preset, train, val, k, epochs, seed)
+            if path is not None:
+                write_atomically(path, json.dumps(kept, indent=2).encode())
+        recalls[name] = kept[key]
+        if recalls[name] > best_recall:
+            best_recall = recalls[name]
+            best = None if model is None else (name, model, data)
+            best_name = name
+    if best is None:  # It was finished earlier.
+        model, data, _ = _trained(presets[best_name], train, val, k, epochs, seed)
+        best = best_name, model, data
+    return Choice(best[0], presets[best[0]], best[1], best[2], recalls)
+
+
+def _trained(
+    preset: Preset, train: HeteroData, val: HeteroData, k: int, epochs: int, seed: int
+) -> tuple[Recommender, HeteroData, float]:
+    data = preset.transform(build_similar=bool(item_modalities(train)[0]))(train)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = preset.model(data)
+        found = fit(
+            model, data, val, loss_fn=preset.loss(), lr=preset.lr, epochs=epochs, k=k, seed=seed
+        )
+    return model, data, found.recall
+
+
+def _digest(preset: Preset, train: HeteroData, k: int, epochs: int, seed: int) -> str:
+    """Return a short name of all that a trial depends on, but for the values of the data."""
+    text = repr((preset, train, k, epochs, seed))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
