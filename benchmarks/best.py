@@ -1,0 +1,299 @@
+"""Who ranks best, warm and cold? The default beside closed forms, LightGCN and MM-GEF.
+
+On each data set a fifth of the items is cold (half of their interactions for validation, half for
+test), the warm interactions are split 8:1:1, both anew with each seed; Amazon Baby and TikTok also
+have their given split, without cold items. Options of every contestant are chosen on warm
+validation, from the grids below; test is read once. In every model but the content-blind rows,
+cold items have the embedding that a ridge regression makes of their features.
+"""
+
+import copy
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import mean, pstdev
+from typing import Any
+
+import amazon_baby
+import ml100k
+import torch
+from common import INTERACTS, data_root, parser, pyplot, save_plot
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from pyg_mmgef.datasets import MMRecFolder, SyntheticShop
+from pyg_mmgef.files import write_atomically
+from pyg_mmgef.nn import Recommender
+from pyg_mmgef.presets import ITEM_DROPOUT, MERGED, PAPER, Preset
+from pyg_mmgef.ranking import choose_cold_scale, evaluate_cold_start, evaluate_ranking
+from pyg_mmgef.runs import candidates, choose
+from pyg_mmgef.schema import item_modalities
+from pyg_mmgef.transforms import SplitColdItems, SplitInteractions
+
+SCALES = (0.5, 0.7, 1.0, 1.3, 1.6, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0)
+L2_OF_EASE = (30.0, 100.0, 300.0, 1000.0)
+EPOCHS = 400
+
+
+def lfm2k() -> list[HeteroData]:
+    features = {'text': 'text_minilm384.npy', 'audio': 'audio_vggish128.npy'}
+    return list(MMRecFolder(data_root('lfm2k_multimodal'), inter='lfm2k.inter', features=features))
+
+
+DATA: dict[str, Callable[[], list[HeteroData]]] = {
+    'shop': lambda: [SyntheticShop(Path('runs/shop'))[0]],
+    'ml100k': lambda: [ml100k.load()],
+    'lfm2k': lfm2k,
+    'tiktok': lambda: list(MMRecFolder(data_root('tiktok_diffmm'))),
+    'baby': lambda: list(amazon_baby.load()),
+}
+
+
+@dataclass
+class Parts:
+    """A split: train, and what is held out."""
+
+    train: HeteroData
+    val: HeteroData
+    test: Tensor
+    cold_val: Tensor | None = None
+    cold_test: Tensor | None = None
+
+
+def split(parts: list[HeteroData], seed: int, cold: bool) -> Parts:
+    """Return the given split, or one anew with a fifth of the items cold."""
+    if not cold:
+        train, val, test = parts
+        return Parts(train, val, test[INTERACTS].edge_label_index)
+    whole = parts[0]
+    if len(parts) == 3:  # Given split, so put together again.
+        held_out = [part[INTERACTS].edge_label_index for part in parts[1:]]
+        edge_index = torch.cat([whole[INTERACTS].edge_index, *held_out], dim=1)
+        whole = copy.copy(whole)
+        for key in list(whole[INTERACTS].keys()):
+            del whole[INTERACTS][key]
+        whole[INTERACTS].edge_index = edge_index
+    warm, *halves = SplitColdItems(0.2, seed=seed)(whole)
+    train, val, test = SplitInteractions(seed=seed)(warm)
+    cold_val, cold_test = (half[INTERACTS].edge_label_index for half in halves)
+    return Parts(train, val, test[INTERACTS].edge_label_index, cold_val, cold_test)
+
+
+def contestants(train: HeteroData) -> dict[str, dict[str, Preset]]:
+    """Return the grid of each contestant; its first point is the usual one."""
+    num_users = train['user'].num_nodes
+    has_features = bool(item_modalities(train)[0])
+    out = {
+        'Popularity': {'': Preset('Popularity')},
+        'ItemKNN': {
+            f'{k}, {weighting}': Preset('ItemKNN', {'k': k, 'weighting': weighting})
+            for weighting in ('cosine', 'raw')
+            for k in (20, 100)
+        },
+        'EASE': {f'{l2:g}': Preset('EASE', {'l2': l2}) for l2 in L2_OF_EASE},
+        'IALS': {
+            f'{l2:g}, {total:g}': Preset(
+                'IALS',
+                {'l2': l2, 'unobserved_weight': total / num_users, 'embedding_dim': 128},
+            )
+            for total in (100.0, 50.0, 300.0)
+            for l2 in (0.03, 0.02, 0.05)
+        },
+        'LightGCN': {f'{lr:g}': Preset('LightGCN', lr=lr) for lr in (5e-3, 1e-3)},
+        'MM-GEF, merged': {f'{lr:g}': with_lr(MERGED, lr) for lr in (3e-3, 1e-3)},
+        'default': candidates(train),
+    }
+    if has_features:
+        out['CEASE'] = {
+            f'{l2:g}, {weight:g}': Preset('CEASE', {'l2': l2, 'feature_weight': weight})
+            for l2 in L2_OF_EASE[1:]
+            for weight in (3.0, 10.0, 30.0)
+        }
+        out['MM-GEF, paper'] = {f'{lr:g}': with_lr(PAPER, lr) for lr in (5e-3, 1e-3)}
+        out['MM-GEF, item dropout'] = {f'{lr:g}': with_lr(ITEM_DROPOUT, lr) for lr in (5e-3, 1e-3)}
+    return out
+
+
+def with_lr(preset: Preset, lr: float) -> Preset:
+    return Preset(preset.recommender, preset.options, preset.transforms, preset.l2, lr)
+
+
+def scaled(z: tuple[Tensor, Tensor], is_warm: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    z_user, z_item = z
+    return z_user, z_item if z_item.layout != torch.strided else torch.where(
+        is_warm, z_item, scale * z_item
+    )
+
+
+def measured(model: Recommender, train: HeteroData, parts: Parts) -> dict[str, Any]:
+    """Return how a trained model ranks; of test, everything at once."""
+    with torch.inference_mode():
+        z = model.eval()(train)
+    seen, val = train[INTERACTS].edge_index, parts.val[INTERACTS].edge_label_index
+    options = {'k': 20, 'metrics': ('recall', 'ndcg')}
+    if parts.cold_val is None or parts.cold_test is None:
+        known = torch.cat([seen, val], dim=1)
+        return {'warm': evaluate_ranking(*z, parts.test, exclude=known, **options)}
+    is_warm = model.is_warm(train)
+    cold_items = torch.cat([parts.cold_val[1], parts.cold_test[1]]).unique()
+    known = torch.cat([seen, val, parts.cold_val], dim=1)
+
+    def tested(scale: float) -> dict[str, dict[str, float]]:
+        return evaluate_cold_start(
+            *scaled(z, is_warm, scale), parts.test, parts.cold_test, cold_items,
+            exclude=known, **options,
+        )  # fmt: skip
+
+    def harmonic_on_validation(scale: float) -> float:
+        both = evaluate_cold_start(
+            *scaled(z, is_warm, scale), val, parts.cold_val, cold_items, exclude=seen, **options
+        )  # fmt: skip
+        return both['harmonic mean']['recall@20']
+
+    if z[1].layout != torch.strided:
+        return {'rankings': tested(1.0)}
+    scale = max(SCALES, key=harmonic_on_validation)
+    usual = choose_cold_scale(*z, val, is_warm, exclude=seen)
+    curve = {each: tested(each) for each in SCALES}
+    return {
+        'rankings': tested(0.0) | {'cold among cold': curve[1.0]['cold among cold']},
+        'scale': scale,
+        'at the scale': curve[scale],
+        'usual scale': usual,
+        'at the usual scale': tested(usual),
+        'curve': [
+            [each, curve[each]['warm among all']['recall@20'],
+             curve[each]['cold among all']['recall@20']]
+            for each in SCALES
+        ],
+    }  # fmt: skip
+
+
+def runs(args: Any) -> Iterator[tuple[Path, Callable[[], dict[str, Any]]]]:
+    """Yield what is missing, and what makes it."""
+    for name in args.data:
+        for cold in (True, False):
+            if cold if name == 'baby' else not cold and name != 'tiktok':
+                continue
+            parts_of_data: list[HeteroData] | None = None
+            for seed in args.seeds:
+                for contestant in args.contestants:
+                    path = (
+                        args.output
+                        / 'best'
+                        / (f'{name}-{"cold" if cold else "warm"}-{contestant}-{seed}.json').replace(
+                            ' ', '_'
+                        )
+                    )
+                    if path.exists():
+                        continue
+                    parts_of_data = DATA[name]() if parts_of_data is None else parts_of_data
+                    yield path, partial(one, parts_of_data, name, contestant, seed, cold)
+
+
+def one(data: list[HeteroData], name: str, contestant: str, seed: int, cold: bool) -> dict:
+    """Choose the options of a contestant on validation, and read test."""
+    parts = split(data, seed, cold)
+    grid = contestants(parts.train).get(contestant)
+    out = {'data': name, 'cold': cold, 'contestant': contestant, 'seed': seed}
+    if grid is None:
+        return {**out, 'rankings': None}
+    start = time.perf_counter()
+    choice = choose(parts.train, parts.val, grid, epochs=EPOCHS, seed=seed)
+    out |= {'chosen': choice.name, 'tried': choice.recalls}
+    out['seconds of all trials'] = time.perf_counter() - start
+    return {**out, **measured(choice.model, choice.train, parts)}
+
+
+CONTESTANTS = (
+    *('Popularity', 'ItemKNN', 'EASE', 'CEASE', 'IALS', 'LightGCN', 'MM-GEF, paper'),
+    *('MM-GEF, item dropout', 'MM-GEF, merged', 'default'),
+)
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument('--data', nargs='+', choices=list(DATA), default=list(DATA))
+    arguments.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
+    arguments.add_argument('--contestants', nargs='+', choices=CONTESTANTS, default=CONTESTANTS)
+    args = arguments.parse_args()
+    torch.set_num_threads(args.threads)
+    (args.output / 'best').mkdir(parents=True, exist_ok=True)
+    for path, make in runs(args):
+        found = make()
+        write_atomically(path, json.dumps(found, indent=1).encode())
+        print(path.stem, found.get('chosen', 'n/a'), flush=True)
+    tables(args.output)
+
+
+def tables(output: Path) -> None:
+    """Print the means and standard deviations over the seeds, and plot the curves."""
+    found = [json.loads(path.read_text()) for path in sorted((output / 'best').glob('*.json'))]
+    groups = sorted({(row['data'], row['cold']) for row in found})
+    for data, cold in groups:
+        head = ['warm', 'cold among cold', 'warm / cold among all, harmonic mean', 'seconds']
+        print(f'\n{data}, ' + ('a fifth of the items cold' if cold else 'given split'))
+        print(f'{"":<22}' + ''.join(f'{name:<38}' for name in head))
+        for contestant in CONTESTANTS:
+            rows = [
+                row for row in found
+                if (row['data'], row['cold'], row['contestant']) == (data, cold, contestant)
+                and (row.get('rankings') or row.get('warm'))
+            ]  # fmt: skip
+            if rows:
+                print(f'{contestant:<22}' + ''.join(f'{cell:<38}' for cell in cells(rows)))
+        if cold:
+            plot(output / f'best_{data}.png', [r for r in found if r['data'] == data and r['cold']])
+
+
+def cells(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the cells of a line of the table."""
+
+    def stat(*keys: str) -> str:
+        values = []
+        for row in rows:
+            value: Any = row
+            for key in keys:
+                value = value[key]
+            values.append(value)
+        return f'{mean(values):.4f} ± {pstdev(values):.4f}'
+
+    seconds = f'{mean(row["seconds of all trials"] for row in rows):.0f}'
+    if 'warm' in rows[0]:
+        return [f'{stat("warm", "recall@20")} / {stat("warm", "ndcg@20")}', '', '', seconds]
+    ranked = [
+        f'{stat("rankings", task, "recall@20")} / {stat("rankings", task, "ndcg@20")}'
+        for task in ('warm among all', 'cold among cold')
+    ]
+    if 'at the scale' not in rows[0]:
+        return [*ranked, '', seconds]
+    both = [
+        f'{mean(row["at the scale"][task]["recall@20"] for row in rows):.3f}'
+        for task in ('warm among all', 'cold among all')
+    ]
+    return [*ranked, f'{" / ".join(both)}, {stat("at the scale", "harmonic mean", "recall@20")}',
+            seconds]  # fmt: skip
+
+
+def plot(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Plot warm against cold recall among all items, over the scale of cold embeddings."""
+    figure, axis = pyplot().subplots(figsize=(6, 4.2), layout='constrained')
+    for contestant in CONTESTANTS:
+        curves = [r['curve'] for r in rows if r['contestant'] == contestant and 'curve' in r]
+        if curves:
+            points = [
+                [mean(values) for values in zip(*each, strict=True)]
+                for each in zip(*curves, strict=True)
+            ]
+            style = {'linewidth': 2.5, 'color': 'black'} if contestant == 'default' else {}
+            axis.plot([p[2] for p in points], [p[1] for p in points], label=contestant, **style)
+    axis.set(xlabel='Recall@20 of cold items among all', ylabel='Recall@20 of warm items among all')
+    axis.legend(frameon=False, fontsize=8)
+    save_plot(figure, path)
+
+
+if __name__ == '__main__':
+    main()
