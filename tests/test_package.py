@@ -67,6 +67,7 @@ PUBLIC_NAMES = {
 
 # Public modules without a test file of their own, and where they are tested instead.
 TESTED_ELSEWHERE = {
+    'cli/baselines.py': 'the columns beside each run of tests/cli/test_models.py',
     'cli/recommend.py': 'two commands of tests/cli/test_app.py',
     'typing.py': 'type aliases alone, checked by mypy',
     'ranking/scoring.py': 'the inside of tests/ranking/test_evaluate.py and test_recommend.py',

@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sys.exit(2)
         if os.environ.get('PYG_MMGEF_DEBUG') or not isinstance(error, MISTAKES):
             raise
-        err.print(plain(f'Error: {error}', 'red'))
+        err.print(plain(f'Error: {error}', 'red'), soft_wrap=True)
         sys.exit(1)
 
 

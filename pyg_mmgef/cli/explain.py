@@ -2,24 +2,26 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.nn import LightGCN, Recommender
+from pyg_mmgef.nn import IALS, LightGCN, Recommender
 from pyg_mmgef.sparse import layer_mean
 
 __all__ = ['explaining_part', 'shares_of_scores']
 
 
 @torch.inference_mode()
-def explaining_part(model: Recommender, data: HeteroData, z_user: Tensor) -> LightGCN | None:
+def explaining_part(model: Recommender, data: HeteroData, z_user: Tensor) -> LightGCN | IALS | None:
     """Return the LightGCN of a model if its embeddings of users are exactly those of the model.
 
-    Then :func:`shares_of_scores` explains the model's scores, whatever the embeddings of the items;
-    otherwise the result is :obj:`None`.
+    IALS explains itself. Then :func:`shares_of_scores` explains the model's scores, whatever the
+    embeddings of the items; otherwise the result is :obj:`None`.
 
     Args:
         model: The model.
         data: The train graph.
         z_user: The model's embeddings of all users. Shape: ``[num_users, channels]``.
     """
+    if isinstance(model, IALS):
+        return model
     part = getattr(model, 'light_gcn', model)
     if not isinstance(part, LightGCN) or part.num_users != z_user.size(0):
         return None
@@ -29,7 +31,7 @@ def explaining_part(model: Recommender, data: HeteroData, z_user: Tensor) -> Lig
 
 @torch.inference_mode()
 def shares_of_scores(
-    light_gcn: LightGCN, data: HeteroData, user: int, z_item: Tensor
+    part: LightGCN | IALS, data: HeteroData, user: int, z_item: Tensor
 ) -> tuple[Tensor, Tensor]:
     r"""Return how much each interaction of a user adds to the scores of some items.
 
@@ -40,10 +42,11 @@ def shares_of_scores(
         \mathbf{x}^{(l)}_j \Big)
 
     so a score :math:`\mathbf{z}_u^{\top} \mathbf{z}_i` is the sum of a share for each item
-    :math:`j` of the user and a rest, from the user's own parameters. The sum is exact.
+    :math:`j` of the user and a rest, from the user's own parameters. The sum is exact. Of IALS, see
+    :meth:`~pyg_mmgef.nn.IALS.user_parts`; there is no rest.
 
     Args:
-        light_gcn: The model, or the part of it that gives the embeddings of the users.
+        part: The model, or the part of it that gives the embeddings of the users.
         data: The train graph.
         user: The user's row.
         z_item: Embeddings of the items that are scored. Shape: ``[N, channels]``.
@@ -51,6 +54,10 @@ def shares_of_scores(
     Returns:
         The rows of the user's items, of shape ``[M]``, and their shares, of shape ``[N, M]``.
     """
+    if isinstance(part, IALS):
+        items, parts = part.user_parts(data, user)
+        return items, z_item @ parts.to(z_item.dtype).t()
+    light_gcn = part
     pair = light_gcn.interaction_graph(data)
     matrix = pair.t().matrix(z_item.dtype)  # A row per user.
     start, end = matrix.crow_indices()[user : user + 2].tolist()

@@ -7,7 +7,7 @@ from pyg_mmgef.cli.settings import Settings, flag
 from pyg_mmgef.nn import AlignmentUniformityLoss, BPRLoss, SampledSoftmaxLoss
 from pyg_mmgef.validate import check_choice
 
-__all__ = ['build_loss', 'complete_loss', 'loader_options']
+__all__ = ['build_loss', 'complete_loss', 'loader_options', 'training_options']
 
 OPTIONS: dict[str, dict[str, Any]] = {
     'bpr': {'l2': 1e-3},
@@ -15,6 +15,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     'au': {'gamma': 1.0},
 }
 """The options of each loss, with their defaults."""
+TRAINING = {'lr': 5e-3, 'batch_size': 2048, 'epochs': 200, 'patience': 20, 'precision': '32-true'}
+"""The options of training, with their defaults."""
 
 
 def complete_loss(settings: Settings) -> Settings:
@@ -31,10 +33,15 @@ def complete_loss(settings: Settings) -> Settings:
                 raise ValueError(f'{flag(name)} is an option of --loss {other}, not of {loss}')
     defaults = {
         name: default
-        for name, default in {'lr': 5e-3, **OPTIONS[loss]}.items()
+        for name, default in {**TRAINING, **OPTIONS[loss]}.items()
         if getattr(settings, name) is None
     }
     return replace(settings, loss=loss, **defaults)
+
+
+def training_options() -> list[str]:
+    """Return the options that only a model that is trained has."""
+    return ['loss', *TRAINING, *(name for options in OPTIONS.values() for name in options)]
 
 
 def build_loss(settings: Settings) -> Module:
@@ -51,6 +58,7 @@ def build_loss(settings: Settings) -> Module:
 
 def loader_options(settings: Settings) -> dict[str, Any]:
     """Return how the batches of a loss are sampled."""
+    assert settings.batch_size is not None
     common = {'batch_size': settings.batch_size, 'uniform_users': settings.uniform_users}
     if settings.loss == 'softmax':
         return {**common, 'num_negatives': settings.num_negatives, 'shared_negatives': True}

@@ -4,11 +4,11 @@ from dataclasses import replace
 from typing import Any
 
 from torch_geometric.data import HeteroData
-from torch_geometric.transforms import Compose
+from torch_geometric.transforms import BaseTransform, Compose
 
 from pyg_mmgef import presets
-from pyg_mmgef.cli.losses import complete_loss
-from pyg_mmgef.cli.settings import Settings, flag, model_options
+from pyg_mmgef.cli.losses import complete_loss, training_options
+from pyg_mmgef.cli.settings import DEFAULT_MODEL, Settings, flag, model_options
 from pyg_mmgef.nn import Recommender, recommenders
 from pyg_mmgef.schema import item_modalities
 from pyg_mmgef.transforms import AddCoInteractionGraph, AddItemKNNGraph, FuseModalities
@@ -30,6 +30,8 @@ def _own_options(model: type[Recommender]) -> dict[str, Any]:
     """Return the options that a model's constructor takes, with its defaults."""
     parameters = inspect.signature(model).parameters
     names = {option: PARAMETER_OF.get(option, option) for option in model_options()}
+    if not model.is_trained:
+        names['l2'] = 'l2'  # Its own penalty, not that of a loss.
     return {
         option: parameters[name].default for option, name in names.items() if name in parameters
     }
@@ -37,7 +39,7 @@ def _own_options(model: type[Recommender]) -> dict[str, Any]:
 
 def listed_options(model: type[Recommender]) -> list[str]:
     """Return the options of ``train`` that depend on the model and that it takes."""
-    return [*(['modalities'] if _reads_features(model) else []), *_own_options(model)]
+    return ['modalities', *_own_options(model)]
 
 
 def complete(settings: Settings, known: Sequence[str], encoders: Sequence[str]) -> Settings:
@@ -60,34 +62,30 @@ def complete(settings: Settings, known: Sequence[str], encoders: Sequence[str]) 
     one_encoder = len(set(encoders)) == 1 or len(modalities) == 1
     fusion = 'mean' if one_encoder else 'concat'
     if settings.preset is not None:
-        return _complete_preset(settings, modalities, fusion)
-    name_of_model = settings.model or 'mmgef'
+        return _complete_preset(settings, modalities)
+    name_of_model = settings.model or DEFAULT_MODEL
     settings = replace(settings, model=name_of_model)
     check_choice('--model', name_of_model, list(models()))
     model = models()[name_of_model]
     own = _own_options(model)
     values: dict[str, Any] = {}
-    for name in model_options():
+    for name in (*model_options(), *([] if model.is_trained else training_options())):
         given = getattr(settings, name)
         if name in own:
             values[name] = own[name] if given is None else given
         elif given is not None and name != 'neighbors':  # Item graphs may be built for the model.
             raise _not_taken(name, settings)
-    if not _reads_features(model):
-        if settings.modalities:
-            raise _not_taken('modalities', settings)
-        modalities = ()
     if 'fusion' in own and settings.fusion in (None, 'auto'):
         values['fusion'] = fusion
-    return complete_loss(replace(settings, modalities=modalities, **values))
+    settings = replace(settings, modalities=modalities, **values)
+    return complete_loss(settings) if model.is_trained else settings
 
 
 def build_model(settings: Settings, train: HeteroData) -> tuple[HeteroData, Recommender]:
     """Return the train graph with the item graphs that the model needs, and the model.
 
-    A model that fuses the modalities gets a graph of the fused features and one of
-    co-interactions. One that is built without item graphs gets none, any other a graph of each
-    modality. Parameters are initialised from torch's generator.
+    Which graphs that are, the model says (:attr:`Recommender.reads_graphs`). Parameters are
+    initialised from torch's generator.
 
     Args:
         settings: Completed settings.
@@ -104,43 +102,31 @@ def build_model(settings: Settings, train: HeteroData) -> tuple[HeteroData, Reco
     options = {
         PARAMETER_OF.get(name, name): getattr(settings, name) for name in _own_options(model)
     }
-    if 'fusion' in options:
-        if not settings.modalities:
-            del options['fusion']
-        train = Compose(_fused_graphs(settings))(train)
-        return train, model.from_data(train, **options)
-    try:
-        built = model.from_data(train, **options)
-    except ValueError:
-        if not settings.modalities:
-            raise
-        train = Compose(_modality_graphs(settings, train))(train)
-        return train, model.from_data(train, **options)
-    if settings.neighbors is not None and 'k' not in options:
+    if 'fusion' in options and not settings.modalities:
+        del options['fusion']
+    graphs = _graphs(model, settings, train)
+    if not graphs and settings.neighbors is not None and 'k' not in options:
         raise _not_taken('neighbors', settings)
-    return train, built
+    train = Compose(graphs)(train)
+    return train, model.from_data(train, **options)
 
 
-def _fused_graphs(settings: Settings) -> list[Any]:
+def _graphs(model: type[Recommender], settings: Settings, train: HeteroData) -> list[BaseTransform]:
+    """Return what builds the item graphs that the model reads."""
     k = settings.neighbors or NEIGHBORS
-    graphs: list[Any] = [AddCoInteractionGraph(k=k)]
-    if settings.modalities:
+    graphs: list[BaseTransform] = []
+    if 'similar' in model.reads_graphs and settings.modalities:
         # Weights that are learned exist in the model alone; their graph is that of the mean.
         fusion = 'concat' if settings.fusion == 'concat' else 'mean'
-        graphs = [FuseModalities(fusion), AddItemKNNGraph(k=k), *graphs]
+        graphs += [FuseModalities(fusion), AddItemKNNGraph(k=k)]
+    if 'similar_<modality>' in model.reads_graphs:
+        graphs += [
+            AddItemKNNGraph(k=k, attr=f'x_{name}', relation=f'similar_{name}')
+            for name in item_modalities(train)[0]
+        ]
+    if 'co_interacts' in model.reads_graphs:
+        graphs.append(AddCoInteractionGraph(k=k))
     return graphs
-
-
-def _modality_graphs(settings: Settings, train: HeteroData) -> list[AddItemKNNGraph]:
-    k = settings.neighbors or NEIGHBORS
-    return [
-        AddItemKNNGraph(k=k, attr=f'x_{name}', relation=f'similar_{name}')
-        for name in item_modalities(train)[0]
-    ]
-
-
-def _reads_features(model: type[Recommender]) -> bool:
-    return 'in_channels' in inspect.signature(model).parameters
 
 
 def _not_taken(name: str, settings: Settings) -> ValueError:
@@ -158,20 +144,22 @@ def _presets() -> dict[str, presets.Preset]:
     return {name: value for name, value in named.items() if isinstance(value, presets.Preset)}
 
 
-def _complete_preset(settings: Settings, modalities: tuple[str, ...], fusion: Any) -> Settings:
+def _complete_preset(settings: Settings, modalities: tuple[str, ...]) -> Settings:
     name = str(settings.preset)
     check_choice('--preset', name, list(_presets()))
-    for option in ('model', *model_options(), 'loss', 'l2', 'lr'):
+    trained = recommenders()[_presets()[name].recommender].is_trained
+    own = ['loss', 'l2', 'lr'] if trained else training_options()
+    for option in ('model', *model_options(), *own):
         if getattr(settings, option) is not None:
             raise ValueError(f'{flag(option)} is set by --preset {name}; leave it out')
     preset = _presets()[name]
-    return complete_loss(
-        replace(settings, modalities=modalities, fusion=fusion, lr=preset.lr, l2=preset.l2)
-    )
+    settings = replace(settings, modalities=modalities)
+    if not trained:
+        return settings
+    return complete_loss(replace(settings, lr=preset.lr, l2=preset.l2))
 
 
 def _build_preset(settings: Settings, train: HeteroData) -> tuple[HeteroData, Recommender]:
     preset = _presets()[str(settings.preset)]
-    preset = replace(preset, k=settings.neighbors or preset.k)
-    train = preset.transform()(train)
+    train = preset.transform(build_similar=bool(settings.modalities))(train)
     return train, preset.model(train)

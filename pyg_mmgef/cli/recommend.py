@@ -16,6 +16,7 @@ from pyg_mmgef.search import similar_items
 __all__ = [
     'check_suffix',
     'find_rows',
+    'has_embeddings',
     'neighbours',
     'recommendations',
     'write_table',
@@ -71,7 +72,7 @@ def neighbours(run: LoadedRun, item: int, k: int) -> dict[str, list[Any]]:
     Raises:
         ValueError: If the model has no embeddings, or that of the item is zero.
     """
-    if not run.model.has_parameters:
+    if not has_embeddings(run):
         raise ValueError(
             f'{type(run.model).__name__} learns no embeddings by which items could be similar; '
             'train another model'
@@ -88,6 +89,11 @@ def neighbours(run: LoadedRun, item: int, k: int) -> dict[str, list[Any]]:
         'item': run.dataset.item_ids.to_ids(items[0][found]),
         'cosine': cosine[0][found].tolist(),
     }
+
+
+def has_embeddings(run: LoadedRun) -> bool:
+    """Return whether items have dense embeddings of several channels, which can be compared."""
+    return run.z_item.layout == torch.strided and run.z_item.size(1) > 1
 
 
 def check_suffix(path: Path) -> None:

@@ -12,11 +12,12 @@ from pyg_mmgef.cli.explain import explaining_part, shares_of_scores
 from pyg_mmgef.cli.graph_statistics import graph_statistics
 from pyg_mmgef.cli.models import NEIGHBORS
 from pyg_mmgef.cli.plots import curves
+from pyg_mmgef.cli.recommend import has_embeddings
 from pyg_mmgef.cli.run_folder import LoadedRun, RunFolder, fitting_cutoffs
 from pyg_mmgef.cli.show import shortened
 from pyg_mmgef.encoders._pictures import UnreadablePictureError, read_picture
 from pyg_mmgef.files import write_atomically
-from pyg_mmgef.nn import MMGEF, LightGCN
+from pyg_mmgef.nn import IALS, MMGEF, LightGCN
 from pyg_mmgef.ranking import recommend
 from pyg_mmgef.schema import INTERACTS
 from pyg_mmgef.search import similar_items
@@ -122,7 +123,9 @@ def _attention(loaded: LoadedRun) -> list[tuple[str, float, float]]:
     return list(rows)
 
 
-def _user(loaded: LoadedRun, cards: _Cards, user: int, explains: LightGCN | None) -> dict[str, Any]:
+def _user(
+    loaded: LoadedRun, cards: _Cards, user: int, explains: LightGCN | IALS | None
+) -> dict[str, Any]:
     scores, items = recommend(
         loaded.z_user, loaded.z_item, torch.tensor([user]), k=SHOWN, exclude=loaded.seen('val')
     )
@@ -161,7 +164,7 @@ def _user(loaded: LoadedRun, cards: _Cards, user: int, explains: LightGCN | None
 
 def _item(loaded: LoadedRun, cards: _Cards, item: int) -> dict[str, Any]:
     neighbours: dict[str, list[dict[str, Any]]] = {}
-    if loaded.model.has_parameters:
+    if has_embeddings(loaded):
         cosine, found = similar_items(loaded.z_item, torch.tensor([item]), SHOWN)
         neighbours['embedding'] = [
             cards(other, f'cosine {value:.2f}')

@@ -9,6 +9,7 @@ import typer
 __all__ = ['Settings', 'flag', 'model_options', 'takes_settings']
 
 MODEL, TRAINING = 'Model', 'Training'
+DEFAULT_MODEL = 'contentials'
 
 
 def _model(text: str, *names: str, **kwargs: Any) -> Any:
@@ -34,12 +35,14 @@ class Settings:
     """
 
     model: Annotated[
-        str | None, _model('Model to train; "pyg-mmgef models" lists them.', show_default='mmgef')
+        str | None,
+        _model('Model to train; "pyg-mmgef models" lists them.', show_default=DEFAULT_MODEL),
     ] = None
     preset: Annotated[
         str | None,
         _model(
-            'Settings chosen together, instead of --model and its options: merged.',
+            'Settings chosen together, instead of --model and its options: best, paper, '
+            'item_dropout or merged.',
             show_default='none',
         ),
     ] = None
@@ -75,6 +78,15 @@ class Settings:
         float | None,
         _of_model('Weight of the L2 penalty on the parameters that a batch uses.', min=0),
     ] = None
+    item_dropout: Annotated[
+        float | None, _of_model('Share of the items that a step treats as new.', min=0, max=1)
+    ] = None
+    content_weight: Annotated[
+        float | None, _of_model("How far an item's features draw its embedding.", min=0, max=1)
+    ] = None
+    unobserved_weight: Annotated[
+        float | None, _of_model('Weight of users and items that never met.', min=0)
+    ] = None
     split: Annotated[
         Literal['random', 'time', 'leave_last_out'],
         _training(
@@ -92,7 +104,10 @@ class Settings:
     lr: Annotated[float | None, _training('Learning rate of Adam.', show_default='0.005')] = None
     l2: Annotated[
         float | None,
-        _training('L2 penalty on the embeddings of a batch (bpr only).', show_default='0.001'),
+        _training(
+            'L2 penalty: of bpr, on the embeddings of a batch; of closed forms, their own.',
+            show_default='0.001',
+        ),
     ] = None
     temperature: Annotated[
         float | None,
@@ -114,14 +129,26 @@ class Settings:
             'epoch.'
         ),
     ] = False
-    batch_size: Annotated[int, _training('Interactions per batch.', min=1)] = 2048
-    epochs: Annotated[int, _training('Maximum number of epochs.', min=1)] = 200
+    batch_size: Annotated[
+        int | None, _training('Interactions per batch.', min=1, show_default='2048')
+    ] = None
+    epochs: Annotated[
+        int | None, _training('Maximum number of epochs.', min=1, show_default='200')
+    ] = None
     patience: Annotated[
-        int, _training('Stop after this many epochs without improvement on validation.', min=1)
-    ] = 20
+        int | None,
+        _training(
+            'Stop after this many epochs without improvement on validation.',
+            min=1,
+            show_default='20',
+        ),
+    ] = None
     precision: Annotated[
-        str, _training("Number format of Lightning, such as '32-true' or 'bf16-mixed'.")
-    ] = '32-true'
+        str | None,
+        _training(
+            "Number format of Lightning, such as '32-true' or 'bf16-mixed'.", show_default='32-true'
+        ),
+    ] = None
     seed: Annotated[
         int, _training('Seed of the split, the parameters and the order of the batches.')
     ] = 0

@@ -45,12 +45,14 @@ def show_run(run: 'RunFolder') -> None:
     if metrics['epochs']:
         out.print(f'best epoch {metrics["best_epoch"]} of {metrics["epochs"]}')
     else:
-        out.print('nothing to train: the model has no parameters')
-    table = _table('', 'validation', 'test')
+        out.print('nothing to train: the model is computed')
+    baselines = metrics.get('baselines', {})
+    table = _table('', 'validation', 'test', *(f'{name}, test' for name in baselines))
     for key, value in metrics.items():
         if key.startswith('test_'):
             name = key.removeprefix('test_')
-            table.add_row(name, f'{metrics["val_" + name]:.4f}', f'{value:.4f}')
+            others = [f'{row[name]:.4f}' for row in baselines.values()]
+            table.add_row(name, f'{metrics["val_" + name]:.4f}', f'{value:.4f}', *others)
     out.print(table)
 
 

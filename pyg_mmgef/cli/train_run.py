@@ -4,6 +4,7 @@ from pathlib import Path
 from torch_geometric import seed_everything
 from torch_geometric.data import HeteroData
 
+from pyg_mmgef.cli.baselines import baselines
 from pyg_mmgef.cli.dataset_folder import DatasetFolder
 from pyg_mmgef.cli.devices import checked_device
 from pyg_mmgef.cli.losses import build_loss, loader_options
@@ -50,6 +51,7 @@ def train_run(
         # The copy keeps what it caches while it trains; the best epoch is loaded without that.
         _fit(run, deepcopy(model), (train, val, test), device, cutoffs)
     loaded = run.load_with(dataset, model, train, val, test)
+    loaded.give_room_to_cold_items()
     results = {
         f'{part}_{name}': value
         for part in ('val', 'test')
@@ -59,7 +61,15 @@ def train_run(
     best = max(history, key=lambda row: row[f'val_recall@{cutoffs[-1]}'], default={'epoch': 0})
     if history:
         save_curves(output / 'curves.png', history)
-    run.finish({'best_epoch': int(best['epoch']), 'epochs': len(history), **results})
+    run.finish(
+        {
+            'best_epoch': int(best['epoch']),
+            'epochs': len(history),
+            'cold_scale': model.cold_scale,
+            **results,
+            'baselines': baselines(train, val, test, cutoffs),
+        }
+    )
     return run
 
 
@@ -75,6 +85,9 @@ def _fit(
 
     settings, place = run.settings, checked_device(device)
     assert settings.lr is not None
+    assert settings.epochs is not None
+    assert settings.patience is not None
+    assert settings.precision is not None
     module = RankingModule(model, build_loss(settings), lr=settings.lr, k=cutoffs)
     data = InteractionDataModule(*parts, seed=settings.seed, **loader_options(settings))
     trainer = make_trainer(

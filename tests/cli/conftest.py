@@ -11,6 +11,7 @@ from PIL import Image
 from tests.cli.command import COLUMNS, pyg_mmgef
 
 NUM_USERS, NUM_ITEMS, NUM_KINDS = 40, 24, 3
+OPTIONS = ('--model', 'mmgef', '--epochs', 4, '--neighbors', 5)
 WORDS = (('oak', 'table', 'chair'), ('silk', 'dress', 'scarf'), ('steel', 'hammer', 'drill'))
 
 
@@ -56,7 +57,7 @@ def dataset(catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope='session')
 def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp('runs') / 'first'
-    pyg_mmgef('train', dataset, '-o', folder, '--epochs', 4, '--neighbors', 5)
+    pyg_mmgef('train', dataset, '-o', folder, *OPTIONS)
     return folder
 
 

@@ -73,7 +73,18 @@ def test_a_run_describes_itself(dataset: Path, trained: Path) -> None:
 
 
 def test_the_same_again_is_the_same(dataset: Path, trained: Path, tmp_path: Path) -> None:
-    pyg_mmgef('train', dataset, '-o', tmp_path / 'again', '--epochs', 4, '--neighbors', 5)
+    pyg_mmgef(
+        'train',
+        dataset,
+        '-o',
+        tmp_path / 'again',
+        '--model',
+        'mmgef',
+        '--epochs',
+        4,
+        '--neighbors',
+        5,
+    )
     assert (tmp_path / 'again' / 'metrics.json').read_bytes() == (
         trained / 'metrics.json'
     ).read_bytes()
@@ -123,7 +134,17 @@ def test_one_modality_and_other_losses(dataset: Path, tmp_path: Path) -> None:
     for number, options in enumerate(
         (['--modality', 'text'], ['--loss', 'softmax', '--model', 'lightgcn'], ['--loss', 'au'])
     ):
-        pyg_mmgef('train', dataset, '-o', tmp_path / str(number), '--epochs', 1, *options)
+        pyg_mmgef(
+            'train',
+            dataset,
+            '-o',
+            tmp_path / str(number),
+            '--model',
+            'mmgef',
+            '--epochs',
+            1,
+            *options,
+        )
     config = json.loads((tmp_path / '0' / 'config.json').read_text())
     assert config['settings']['modalities'] == ['text']
 
@@ -136,7 +157,10 @@ def test_mistakes_are_one_line(
         (('prepare', tmp_path / 'none.csv', '-o', tmp_path / 'x'), 'none.csv'),
         (('prepare', orders, '-o', tmp_path / 'x'), "'user_id'"),
         (('train', tmp_path, '-o', tmp_path / 'x'), 'pyg-mmgef prepare'),
-        (('train', dataset, '-o', trained, '--epochs', 4, '--neighbors', 6), 'neighbors 5, now 6'),
+        (
+            ('train', dataset, '-o', trained, '--model', 'mmgef', '--epochs', 4, '--neighbors', 6),
+            'neighbors 5, now 6',
+        ),
         (('train', dataset, '-o', tmp_path / 'x', '--modality', 'sound'), "'sound'"),
         (('train', dataset, '-o', tmp_path / 'x', '--device', 'abacus'), "'abacus'"),
         (('prepare', orders, '-o', tmp_path / 'x', '--device', 'cuda:99'), "'cuda:99'"),
@@ -167,7 +191,18 @@ def restore_ctrl_c() -> None:
 
 @pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_run_goes_on(dataset: Path, tmp_path: Path, how: signal.Signals) -> None:
-    arguments = ('train', dataset, '--neighbors', 5, '--epochs', 40, '--patience', 40)
+    arguments = (
+        'train',
+        dataset,
+        '--model',
+        'mmgef',
+        '--neighbors',
+        5,
+        '--epochs',
+        40,
+        '--patience',
+        40,
+    )
     whole, stopped = tmp_path / 'whole', tmp_path / 'stopped'
     pyg_mmgef(*arguments, '-o', whole)
     process = subprocess.Popen(
@@ -267,7 +302,7 @@ def test_a_small_catalogue(tmp_path: Path, num_items: int, cutoffs: list[int]) -
     orders = write_orders(tmp_path, 12, num_items)
     items = ('--items', tmp_path / 'items.csv', '--text', 'title')
     pyg_mmgef('prepare', orders, '-o', tmp_path / 'ds', *items)
-    pyg_mmgef('train', tmp_path / 'ds', '-o', tmp_path / 'run', '--epochs', 2)
+    pyg_mmgef('train', tmp_path / 'ds', '-o', tmp_path / 'run', '--model', 'mmgef', '--epochs', 2)
     metrics = json.loads((tmp_path / 'run' / 'metrics.json').read_text())
     assert sorted(int(key.split('@')[1]) for key in metrics if key.startswith('test_recall')) == (
         cutoffs
@@ -288,7 +323,7 @@ def test_an_item_without_an_embedding(tmp_path: Path) -> None:
         file.write('\nnew,\nother,')
     items = ('--items', tmp_path / 'items.csv', '--text', 'title')
     pyg_mmgef('prepare', orders, '-o', tmp_path / 'ds', *items)
-    pyg_mmgef('train', tmp_path / 'ds', '-o', tmp_path / 'run', '--epochs', 1)
+    pyg_mmgef('train', tmp_path / 'ds', '-o', tmp_path / 'run', '--model', 'mmgef', '--epochs', 1)
     error = pyg_mmgef('similar', tmp_path / 'run', 'new', fails=1)
     assert "knows nothing about the item 'new'" in error
     shown = pyg_mmgef('similar', tmp_path / 'run', 'i1', '--k', 40)
@@ -304,7 +339,9 @@ def test_a_dataset_that_is_half_prepared(catalogue: Path, dataset: Path, tmp_pat
     orders = catalogue / 'orders.csv'
     mistyped = ('prepare', orders, '-o', folder, *columns, '--text-encoder', 'smal')
     pyg_mmgef(*mistyped, cwd=catalogue, fails=1)
-    pyg_mmgef('train', folder, '-o', tmp_path / 'run', '--epochs', 1)  # Nothing was touched.
+    pyg_mmgef(
+        'train', folder, '-o', tmp_path / 'run', '--model', 'mmgef', '--epochs', 1
+    )  # Nothing was touched.
     pyg_mmgef('prepare', orders, '-o', folder, *columns, cwd=catalogue)
     (folder / 'dataset.json').write_bytes(before)  # As if it had been killed before the last file.
     error = pyg_mmgef('train', folder, '-o', tmp_path / 'other', fails=1)
@@ -356,7 +393,7 @@ def test_nothing_in_the_data_is_markup(tmp_path: Path) -> None:
     titles.write_text(titles.read_text().replace('word1', 'Ring [gold] [/x] :star:\x1b[31m'))
     folder, run = tmp_path / 'a[ds]', tmp_path / 'b[run]'
     pyg_mmgef('prepare', orders, '-o', folder, '--items', titles, '--text', 'title')
-    pyg_mmgef('train', folder, '-o', run, '--epochs', 1)
+    pyg_mmgef('train', folder, '-o', run, '--model', 'mmgef', '--epochs', 1)
     assert 'b[run]' in pyg_mmgef('info', run)
     shown = pyg_mmgef('similar', run, '[bold]i5[/x]', '--k', 29)
     assert 'Ring [gold] [/x] :star:\ufffd[31m' in shown

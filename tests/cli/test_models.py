@@ -8,7 +8,8 @@ from pyg_mmgef.cli.settings import flag
 from pyg_mmgef.nn import recommenders
 from tests.cli.command import pyg_mmgef
 
-WITHOUT_PARAMETERS = {'itemknn', 'popularity'}
+NOT_TRAINED = {name for name, model in models().items() if not model.is_trained}
+WITHOUT_EMBEDDINGS = {'itemknn', 'popularity'}
 
 
 def test_all_models_are_offered() -> None:
@@ -20,20 +21,43 @@ def test_all_models_are_offered() -> None:
 @pytest.mark.parametrize('name', sorted(models()))
 def test_every_model_from_train_to_report(dataset: Path, tmp_path: Path, name: str) -> None:
     run = tmp_path / name
-    shown = pyg_mmgef('train', dataset, '-o', run, '--epochs', 2, '--model', name)
+    epochs = () if name in NOT_TRAINED else ('--epochs', 2)
+    shown = pyg_mmgef('train', dataset, '-o', run, '--model', name, *epochs)
     metrics = json.loads((run / 'metrics.json').read_text())
-    assert metrics['epochs'] == (0 if name in WITHOUT_PARAMETERS else 2)
-    assert ('nothing to train' in shown) == (name in WITHOUT_PARAMETERS)
+    assert metrics['epochs'] == (0 if name in NOT_TRAINED else 2)
+    assert ('nothing to train' in shown) == (name in NOT_TRAINED)
+    assert 'EASE, test' in shown
+    assert set(metrics['baselines']) == {'Popularity', 'ItemKNN', 'EASE'}
     assert f'{metrics["test_recall@20"]:.4f}' in pyg_mmgef('evaluate', run)
     assert len(pyg_mmgef('recommend', run, '--user', 'u3', '--k', 2).splitlines()) == 3
-    if name in WITHOUT_PARAMETERS:
+    if name in WITHOUT_EMBEDDINGS:
         assert 'learns no embeddings' in pyg_mmgef('similar', run, 'i01', fails=1)
     else:
         assert len(pyg_mmgef('similar', run, 'i01', '--k', 2).splitlines()) == 3
     pyg_mmgef('report', run, '--num-users', 1, '--num-items', 1)
     text = (run / 'report.html').read_text()
-    assert ('img class="curves"' in text) == (name not in WITHOUT_PARAMETERS)
-    assert ('<h4>embedding</h4>' in text) == (name not in WITHOUT_PARAMETERS)
+    assert ('img class="curves"' in text) == (name not in NOT_TRAINED)
+    assert ('<h4>embedding</h4>' in text) == (name not in WITHOUT_EMBEDDINGS)
+
+
+def test_the_default(dataset: Path, tmp_path: Path) -> None:
+    pyg_mmgef('train', dataset, '-o', tmp_path / 'default')
+    pyg_mmgef('train', dataset, '-o', tmp_path / 'model', '--model', 'contentials')
+    pyg_mmgef('train', dataset, '-o', tmp_path / 'preset', '--preset', 'best')
+    results = [
+        json.loads((tmp_path / name / 'metrics.json').read_text())
+        for name in ('default', 'model', 'preset')
+    ]
+    assert results[0] == results[1] == results[2]
+    pyg_mmgef('report', tmp_path / 'default')
+    text = (tmp_path / 'default' / 'report.html').read_text()
+    assert 'their reasons' in text
+    assert 'co_interacts' in text
+    options = ('--l2', 0.2, '--unobserved-weight', 0.3, '--content-weight', 0.1)
+    pyg_mmgef('train', dataset, '-o', tmp_path / 'own', *options, '--embedding-dim', 8)
+    settings = json.loads((tmp_path / 'own' / 'config.json').read_text())['settings']
+    assert (settings['l2'], settings['embedding_dim'], settings['epochs']) == (0.2, 8, None)
+    assert json.loads((tmp_path / 'own' / 'metrics.json').read_text()) != results[0]
 
 
 @pytest.mark.parametrize('name', ['freedom', 'mgcn'])
@@ -60,16 +84,19 @@ def test_the_preset(dataset: Path, tmp_path: Path) -> None:
 def test_options_of_other_models_are_refused(dataset: Path, tmp_path: Path) -> None:
     for options, message in (
         (('--model', 'lightgcn', '--attention', 'edge'), '--attention is not an option'),
-        (('--model', 'lightgcn', '--modality', 'text'), '--modality is not an option'),
+        (('--model', 'itemknn', '--epochs', 3), '--epochs is not an option'),
+        (('--epochs', 3), "--epochs is not an option of the model 'contentials'"),
+        (('--model', 'ease', '--loss', 'bpr'), '--loss is not an option'),
         (('--model', 'lightgcn', '--neighbors', 5), '--neighbors is not an option'),
         (('--model', 'mmgef', '--embedding-l2', 0.1), '--embedding-l2 is not an option'),
         (('--model', 'popularity', '--embedding-dim', 8), '--embedding-dim is not an option'),
         (('--model', 'perceptron'), "'perceptron'"),
         (('--preset', 'merged', '--attention', 'edge'), '--attention is set by --preset merged'),
         (('--preset', 'merged', '--lr', 0.1), '--lr is set by --preset merged'),
-        (('--preset', 'best'), "'merged'"),
-        (('--gamma', 2), '--gamma is an option of --loss au'),
-        (('--loss', 'au', '--l2', 0.1), '--l2 is an option of --loss bpr'),
+        (('--preset', 'worst'), "'merged'"),
+        (('--preset', 'best', '--epochs', 2), '--epochs is set by --preset best'),
+        (('--model', 'mmgef', '--gamma', 2), '--gamma is an option of --loss au'),
+        (('--model', 'mmgef', '--loss', 'au', '--l2', 0.1), '--l2 is an option of --loss bpr'),
     ):
         error = pyg_mmgef('train', dataset, '-o', tmp_path / 'x', *options, fails=1)
         assert message in error
@@ -89,7 +116,7 @@ def test_embedding_l2_and_uniform_users_change_the_result(dataset: Path, tmp_pat
 @pytest.mark.parametrize('fusion', ['mean', 'weighted', 'gated', 'concat'])
 def test_every_fusion(dataset: Path, tmp_path: Path, fusion: str) -> None:
     modality = () if fusion == 'concat' else ('--modality', 'text')
-    options = ('--epochs', 1, '--fusion', fusion, *modality)
+    options = ('--model', 'mmgef', '--epochs', 1, '--fusion', fusion, *modality)
     pyg_mmgef('train', dataset, '-o', tmp_path / 'run', *options)
     settings = json.loads((tmp_path / 'run' / 'config.json').read_text())['settings']
     assert settings['fusion'] == fusion
@@ -99,4 +126,6 @@ def test_listed_options() -> None:
     listed = list(map(flag, listed_options(recommenders()['MMGEF'])))
     assert listed[0] == '--modality'
     assert '--neighbors' in listed
-    assert listed_options(recommenders()['Popularity']) == []
+    assert listed_options(recommenders()['Popularity']) == ['modalities']
+    assert 'l2' in listed_options(recommenders()['EASE'])
+    assert 'l2' not in listed_options(recommenders()['MF'])

@@ -45,7 +45,18 @@ def test_texts_are_escaped(catalogue: Path, tmp_path: Path) -> None:
     columns = ('--items', tmp_path / 'items.csv', '--user', 'customer', '--item', 'sku')
     orders = catalogue / 'orders.csv'
     pyg_mmgef('prepare', orders, '-o', tmp_path / 'shop', *columns, '--text', 'title')
-    pyg_mmgef('train', tmp_path / 'shop', '-o', tmp_path / 'run', '--epochs', 1, '--neighbors', 5)
+    pyg_mmgef(
+        'train',
+        tmp_path / 'shop',
+        '-o',
+        tmp_path / 'run',
+        '--model',
+        'mmgef',
+        '--epochs',
+        1,
+        '--neighbors',
+        5,
+    )
     pyg_mmgef('report', tmp_path / 'run')
     text = (tmp_path / 'run' / 'report.html').read_text()
     assert '&lt;script&gt;' in text

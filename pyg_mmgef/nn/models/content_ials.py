@@ -51,6 +51,7 @@ class ContentIALS(IALS):
 
     paper = 'https://doi.org/10.1145/2020408.2020480'
     year = 2011
+    reads_graphs = ('co_interacts',)
 
     def __init__(
         self,

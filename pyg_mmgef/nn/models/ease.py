@@ -60,6 +60,7 @@ class EASE(Recommender):
 
     paper = 'https://arxiv.org/abs/1905.03375'
     year = 2019
+    is_trained = False
 
     def __init__(
         self, num_users: int, num_items: int, l2: float = 300.0, max_bytes: int = 2**33

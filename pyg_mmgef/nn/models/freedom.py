@@ -75,6 +75,7 @@ class FREEDOM(Recommender):
 
     paper = 'https://arxiv.org/abs/2211.06924'
     year = 2023
+    reads_graphs = ('similar_<modality>',)
 
     def __init__(
         self,

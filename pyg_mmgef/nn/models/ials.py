@@ -6,7 +6,7 @@ from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts.histories import histories
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
-from pyg_mmgef.schema import interaction_edges
+from pyg_mmgef.schema import interaction_edges, interactions
 from pyg_mmgef.sparse.csr_pair import CSRPair
 from pyg_mmgef.sparse.edge_scores import edge_scores
 from pyg_mmgef.validate import check_not_negative, check_positive
@@ -60,6 +60,7 @@ class IALS(Recommender):
 
     paper = 'https://arxiv.org/abs/2110.14037'
     year = 2022
+    is_trained = False
 
     def __init__(
         self,
@@ -123,11 +124,39 @@ class IALS(Recommender):
             self.num_items, self.embedding_dim, generator=generator, dtype=dtype
         ).to(device)
         z_item = z_item * 0.1 / self.embedding_dim**0.5
+        is_warm = to_item.num_incoming[:, None] > 0
+        z_user = self._side(to_user, z_item, z_user)
         for sweep in range(self.num_sweeps):
-            z_user = self._side(to_user, z_item, z_user)
             prior = self.prior(data, z_item) if sweep > 0 else None
-            z_item = self._side(to_item, z_user, z_item, prior)
-        return z_user, torch.where(to_item.num_incoming[:, None] > 0, z_item, 0.0)
+            z_item = torch.where(is_warm, self._side(to_item, z_user, z_item, prior), 0.0)
+            z_user = self._side(to_user, z_item, z_user)
+        return z_user, z_item
+
+    @torch.no_grad()
+    def user_parts(self, data: HeteroData, user: int) -> tuple[Tensor, Tensor]:
+        r"""Return the part of a user's embedding that is due to each interaction.
+
+        The embedding is the solution of a linear system whose right side is a sum over the user's
+        items, so it is a sum itself, :math:`\mathbf{z}_u = \sum_j \mathbf{A}_u^{-1} \mathbf{z}_j`,
+        as in Sec. 5 of `"Collaborative Filtering for Implicit Feedback Datasets"
+        <https://doi.org/10.1109/ICDM.2008.22>`_. The product with an item's embedding says how much
+        each interaction adds to its score.
+
+        Args:
+            data: The train graph.
+            user: The user.
+
+        Returns:
+            The user's items, of shape ``[M]``, and the parts, of shape ``[M, embedding_dim]``.
+        """
+        edge_index = interactions(data)
+        items = edge_index[1][edge_index[0] == user].unique()
+        _, z_item = self.embed(data, None, None)
+        z = z_item.double()
+        own, count = z[items], self.unobserved_weight * self.num_items + items.numel()
+        gram = own.t() @ own + self.unobserved_weight * z.t() @ z
+        gram.diagonal().add_(self.l2 * count**self.l2_exponent)
+        return items, torch.linalg.solve(gram, own.t()).t().to(z_item.dtype)
 
     def _side(self, pair: CSRPair, z: Tensor, start: Tensor, prior: Tensor | None = None) -> Tensor:
         r"""Return the embeddings of one side, given those :math:`\mathbf{z}` of the other.

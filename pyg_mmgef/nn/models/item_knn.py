@@ -61,6 +61,7 @@ class ItemKNN(Recommender):
 
     paper = 'https://doi.org/10.1145/371920.372071'
     year = 2001
+    is_trained = False
 
     def __init__(
         self,

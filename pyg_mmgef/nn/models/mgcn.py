@@ -79,6 +79,7 @@ class MGCN(Recommender):
 
     paper = 'https://arxiv.org/abs/2308.03588'
     year = 2023
+    reads_graphs = ('similar_<modality>',)
 
     def __init__(
         self,

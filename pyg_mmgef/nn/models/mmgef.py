@@ -103,6 +103,7 @@ class MMGEF(Recommender):
 
     paper = 'https://arxiv.org/abs/2308.07222'
     year = 2023
+    reads_graphs = ('similar', 'co_interacts')
 
     def __init__(
         self,

@@ -35,6 +35,8 @@ class Popularity(Recommender):
         tensor([2., 0., 1.])
     """
 
+    is_trained = False
+
     def __init__(self, num_users: int, num_items: int) -> None:
         super().__init__(num_users, num_items)
         self._cache = TensorCache()

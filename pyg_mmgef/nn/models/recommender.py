@@ -43,8 +43,8 @@ class Recommender(Module, ABC):
     **Cold items** have no train interactions. In evaluation mode, where items have features
     ``data['item'].x_<modality>``, a cold item's embedding is what :attr:`content_map` makes of its
     features: the embedding that warm items with such content have in this model. It is multiplied
-    by :attr:`cold_scale`. :meth:`embed_items` does the same for items that aren't in the data.
-    Training is as the model's paper has it.
+    by :attr:`cold_scale`. Without any features it is zero. :meth:`embed_items` does the same for
+    items that aren't in the data. Training is as the model's paper has it.
 
     Args:
         num_users: Number of users.
@@ -64,6 +64,11 @@ class Recommender(Module, ABC):
     cold_scale: float
     """The factor of a cold item's embedding. The order among cold items stays; above 1, more of
     them rank above warm items, see :func:`pyg_mmgef.ranking.choose_cold_scale`."""
+    is_trained: ClassVar[bool] = True
+    """Whether there is a loss to minimise; other models are computed when they are first asked."""
+    reads_graphs: ClassVar[tuple[str, ...]] = ()
+    """The item graphs that ``from_data`` looks for: ``'similar'``, of fused features;
+    ``'similar_<modality>'``, one of each modality; ``'co_interacts'``."""
     _empty: Tensor
 
     def __init__(self, num_users: int, num_items: int) -> None:
@@ -185,7 +190,7 @@ class Recommender(Module, ABC):
         _, z_item, *_ = self.embed(data, None, None)
         self.train(training)
         fitted = content_map.fit(content.warm, z_item[is_warm[:, 0]])
-        return self.cold_scale * fitted(content.of(x, has)).to(z_item.dtype)
+        return self._predicted(fitted, content.of(x, has)).to(z_item.dtype)
 
     def _maps_cold(self, data: HeteroData, items: Tensor | None) -> bool:
         """Return whether some of the items get their embedding from their features."""
@@ -206,8 +211,12 @@ class Recommender(Module, ABC):
             return z_item
         is_warm = is_warm[:, 0]
         fitted = self.content_map.fit(content.warm, z_item[is_warm])
-        mapped = self.cold_scale * fitted(content.cold)
-        return z_item.index_put((~is_warm,), mapped.to(z_item.dtype))
+        predicted = self._predicted(fitted, content.cold).to(z_item.dtype)
+        return z_item.index_put((~is_warm,), predicted)
+
+    def _predicted(self, content_map: ContentMap, x: Tensor) -> Tensor:
+        """Return the embeddings of cold items; of those without content nothing is known."""
+        return self.cold_scale * torch.where(x.ne(0).any(dim=1, keepdim=True), content_map(x), 0.0)
 
     @property
     def changes_with_epoch(self) -> bool:

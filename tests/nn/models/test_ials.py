@@ -53,20 +53,23 @@ def test_is_a_minimum_of_the_loss(l2_exponent: float) -> None:
         torch.testing.assert_close(grad, torch.zeros_like(grad), rtol=0, atol=1e-8)
 
 
-def test_each_side_is_solved_exactly() -> None:
+def test_users_are_solved_exactly() -> None:
     data = small_shop()
     model = IALS.from_data(data, num_sweeps=1, num_steps=9, **OPTIONS)
     z_user, z_item = solved(model, data)
     taken = interaction_matrix(data).gt(0).double()
-    for i in WARM:
-        gram = z_user.t() @ (taken[:, i, None] * z_user)
-        gram = gram + model.unobserved_weight * z_user.t() @ z_user
-        weight = taken[:, i].sum() + model.unobserved_weight * len(taken)
+    for u in range(5):
+        gram = z_item.t() @ (taken[u, :, None] * z_item)
+        gram = gram + model.unobserved_weight * z_item.t() @ z_item
+        weight = taken[u].sum() + model.unobserved_weight * 9
         gram = gram + model.l2 * weight * torch.eye(3).double()
-        expected = torch.linalg.solve(gram, taken[:, i] @ z_user)
-        torch.testing.assert_close(z_item[i], expected)
+        torch.testing.assert_close(z_user[u], torch.linalg.solve(gram, taken[u] @ z_item))
+        items, parts = model.user_parts(data, u)
+        assert items.tolist() == taken[u].nonzero().view(-1).tolist()
+        torch.testing.assert_close(parts.sum(dim=0), z_user[u])
     assert z_item[COLD].eq(0).all()
     assert z_user[5].eq(0).all()  # A user without interactions.
+    assert model.user_parts(data, 5)[1].shape == (0, 3)
 
 
 def test_few_steps_are_enough() -> None:
@@ -96,10 +99,10 @@ def test_items_are_drawn_to_their_content_and_neighbours() -> None:
     data = small_shop()
     weights = {'similar': 0.2, 'co_interacts': 0.1}
     options = {'content_weight': 0.4, 'graph_weights': weights, 'num_steps': 9, **OPTIONS}
-    # The prior of the last sweep is that of the items as the sweep before left them.
-    before = solved(ContentIALS.from_data(data, num_sweeps=7, **options), data)[1]
+    # What the last sweep gave the items comes from the users and the items of the one before.
+    z_user, before = solved(ContentIALS.from_data(data, num_sweeps=7, **options), data)
     model = ContentIALS.from_data(data, num_sweeps=8, **options)
-    z_user, z_item = solved(model, data)
+    _, z_item = solved(model, data)
     graph = torch.zeros(9, 9).double()
     for relation, weight in weights.items():
         store = data[ITEM, relation, ITEM]

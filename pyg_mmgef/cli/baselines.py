@@ -1,0 +1,40 @@
+import torch
+from torch_geometric.data import HeteroData
+
+from pyg_mmgef.nn import EASE, ItemKNN, Popularity, Recommender
+from pyg_mmgef.ranking import evaluate_ranking
+from pyg_mmgef.schema import INTERACTS, supervision_edges
+
+__all__ = ['baselines']
+
+MOST_ITEMS = 10_000  # EASE of more takes longer than most models.
+
+
+def baselines(
+    train: HeteroData, val: HeteroData, test: HeteroData, k: tuple[int, ...]
+) -> dict[str, dict[str, float]]:
+    """Return how models without parameters rank the test part, for comparison with a run.
+
+    They have their default options, and are computed in seconds: ``Popularity``, ``ItemKNN`` and,
+    up to 10,000 items, ``EASE``.
+
+    Args:
+        train: The train graph.
+        val: The validation part.
+        test: The test part.
+        k: The cut-offs.
+    """
+    classes: list[type[Recommender]] = [Popularity, ItemKNN]
+    if train['item'].num_nodes <= MOST_ITEMS:
+        classes.append(EASE)
+    seen = torch.cat([train[INTERACTS].edge_index, supervision_edges(val)], dim=1)
+    out = {}
+    for model_class in classes:
+        model = model_class.from_data(train).eval()
+        model.content_map = None  # What interactions alone say.
+        with torch.inference_mode():
+            z_user, z_item = model(train)
+        out[model_class.__name__] = evaluate_ranking(
+            z_user, z_item, supervision_edges(test), exclude=seen, k=k
+        )
+    return out
