@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import Linear
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn import BPRLoss, CLCRec, SampledSoftmaxLoss
@@ -21,6 +22,8 @@ def model_of(data: HeteroData, **kwargs: Any) -> CLCRec:
 def encoded(model: CLCRec, data: HeteroData) -> Tensor:
     """f, one item at a time."""
     first, _, last = model.encoder
+    assert isinstance(first, Linear)
+    assert isinstance(last, Linear)
     rows = []
     for item, x in enumerate(features_of(data)):
         hidden = first.weight @ x + first.bias
