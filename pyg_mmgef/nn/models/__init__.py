@@ -7,6 +7,7 @@ from pyg_mmgef.nn.models.content_ials import ContentIALS
 from pyg_mmgef.nn.models.dropout_net import DropoutNet
 from pyg_mmgef.nn.models.ease import EASE
 from pyg_mmgef.nn.models.freedom import FREEDOM
+from pyg_mmgef.nn.models.gar import GAR
 from pyg_mmgef.nn.models.grcn import GRCN
 from pyg_mmgef.nn.models.heater import Heater
 from pyg_mmgef.nn.models.ials import IALS
@@ -27,6 +28,7 @@ __all__ = [
     'CEASE',
     'EASE',
     'FREEDOM',
+    'GAR',
     'GRCN',
     'IALS',
     'LATTICE',

@@ -41,12 +41,12 @@ class DropoutNet(Recommender):
 
     **Deviations.** The paper has the second term alone, over the best items of a user by IALS and
     random ones. Here it is over the positives and negatives of the batch, beside the loss function
-    which :meth:`loss` is called with; the larger :math:`w`, the nearer to the paper. IALS is
-    computed once from the data, not given, by a newer objective. Users have no content, so their
-    preference is never masked. An item is masked once per batch, in the authors' code for each pair
-    anew. All channels of the preferences, and of a modality scaled to unit length, are centred and
-    scaled by one factor; the authors scale each channel and compress what is large. Layers start as
-    those of torch.
+    which :meth:`loss` is called with; the larger :math:`w`, the nearer to the paper. The
+    preferences are computed once from the data; the authors have them from an older form of IALS.
+    Users have no content, so their preference is never masked. An item is masked once per batch, in
+    the authors' code for each pair anew. All channels of the preferences, and of a modality scaled
+    to unit length, are centred and scaled by one factor; the authors scale each channel and
+    compress what is large. Layers start as those of torch.
 
     Args:
         num_users: Number of users.

@@ -33,6 +33,18 @@ class Tower(Module):
         """Return the outputs. Shape: ``[N, out_channels]``."""
         return self.lin_out(self._normalized(self.lin_in(x)).tanh())
 
+    def frozen(self, x: Tensor) -> Tensor:
+        """Return the outputs in evaluation, where gradients reach the inputs alone."""
+        weights = {name: value.detach() for name, value in self.named_parameters()}
+        # Copies, as a further step in training changes these in place and the backward reads them.
+        buffers = {name: value.clone() for name, value in self.named_buffers()}
+        mean, variance = buffers['norm.running_mean'], buffers['norm.running_var']
+        x = F.linear(x, weights['lin_in.weight'])
+        x = F.batch_norm(
+            x, mean, variance, weights['norm.weight'], weights['norm.bias'], eps=self.norm.eps
+        )
+        return F.linear(x.tanh(), weights['lin_out.weight'], weights['lin_out.bias'])
+
     def _normalized(self, x: Tensor) -> Tensor:
         norm = self.norm
         if norm.training and x.size(0) > 1:

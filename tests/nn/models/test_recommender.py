@@ -25,7 +25,7 @@ SMALL = {'embedding_dim': 16, 'feature_dim': 16, 'content_dim': 16, 'k': 3}
 
 
 LOW_RANK = {'embedding_dim': 2, 'unobserved_weight': 0.1}
-OWN = dict.fromkeys(('IALS', 'ContentIALS', 'DropoutNet', 'Heater'), LOW_RANK)
+OWN = dict.fromkeys(('IALS', 'ContentIALS', 'DropoutNet', 'GAR', 'Heater'), LOW_RANK)
 """Those of a model that would learn a small shop by heart."""
 
 
@@ -40,7 +40,7 @@ MODELS = {name: small(model) for name, model in recommenders().items()}
 IMPERSONAL = ('Popularity',)
 """Models that rank alike for all users, so that what groups of them like cannot be learned."""
 
-ENCODES_COLD = ('CLCRec', 'DropoutNet', 'Heater')
+ENCODES_COLD = ('CLCRec', 'DropoutNet', 'GAR', 'Heater')
 """Models that embed cold items themselves."""
 
 
