@@ -148,7 +148,8 @@ class CLCRec(Recommender):
         if self.contrast_weight == 0:
             return None
         _, _, own, encoded, has = embedded
-        own = select(unit_length(own), torch.searchsorted(batch.item_rows, batch.items.long()))
+        anchor = torch.searchsorted(batch.item_rows, batch.items.long().contiguous())
+        own = select(unit_length(own), anchor)
         positive, negative = batch.of_items(unit_length(encoded))
         is_used, is_negative = batch.of_items(has)
         negative = checked_negatives(negative, own, at_least=1)

@@ -147,7 +147,7 @@ class GAR(Recommender):
         """Return the terms that real and generated embeddings of the positives add."""
         z_user, *of_items = embedded
         user = batch.of_users(z_user)
-        positive = torch.searchsorted(batch.item_rows, batch.items.long())
+        positive = torch.searchsorted(batch.item_rows, batch.items.long().contiguous())
         z_real, z_made, real, made, is_counted = (select(x, positive) for x in of_items)
         real_score = (user * z_real).sum(dim=-1)
         made_score = (user * z_made).sum(dim=-1)
