@@ -2,10 +2,14 @@
 
 from pyg_mmgef.nn.models.bm3 import BM3
 from pyg_mmgef.nn.models.cease import CEASE
+from pyg_mmgef.nn.models.clcrec import CLCRec
 from pyg_mmgef.nn.models.content_ials import ContentIALS
+from pyg_mmgef.nn.models.dropout_net import DropoutNet
 from pyg_mmgef.nn.models.ease import EASE
 from pyg_mmgef.nn.models.freedom import FREEDOM
+from pyg_mmgef.nn.models.gar import GAR
 from pyg_mmgef.nn.models.grcn import GRCN
+from pyg_mmgef.nn.models.heater import Heater
 from pyg_mmgef.nn.models.ials import IALS
 from pyg_mmgef.nn.models.item_knn import ItemKNN
 from pyg_mmgef.nn.models.lattice import LATTICE
@@ -24,6 +28,7 @@ __all__ = [
     'CEASE',
     'EASE',
     'FREEDOM',
+    'GAR',
     'GRCN',
     'IALS',
     'LATTICE',
@@ -33,7 +38,10 @@ __all__ = [
     'MMGCN',
     'MMGEF',
     'VBPR',
+    'CLCRec',
     'ContentIALS',
+    'DropoutNet',
+    'Heater',
     'ItemKNN',
     'LightGCN',
     'Popularity',
