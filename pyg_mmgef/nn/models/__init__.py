@@ -17,6 +17,7 @@ from pyg_mmgef.nn.models.mmgcn import MMGCN
 from pyg_mmgef.nn.models.mmgef import MMGEF
 from pyg_mmgef.nn.models.popularity import Popularity
 from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.models.smore import SMORE
 from pyg_mmgef.nn.models.vbpr import VBPR
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     'MICRO',
     'MMGCN',
     'MMGEF',
+    'SMORE',
     'VBPR',
     'ContentIALS',
     'ItemKNN',
