@@ -15,6 +15,7 @@ from pyg_mmgef.nn.models.mgcn import MGCN
 from pyg_mmgef.nn.models.micro import MICRO
 from pyg_mmgef.nn.models.mmgcn import MMGCN
 from pyg_mmgef.nn.models.mmgef import MMGEF
+from pyg_mmgef.nn.models.pgl import PGL
 from pyg_mmgef.nn.models.popularity import Popularity
 from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.nn.models.smore import SMORE
@@ -33,6 +34,7 @@ __all__ = [
     'MICRO',
     'MMGCN',
     'MMGEF',
+    'PGL',
     'SMORE',
     'VBPR',
     'ContentIALS',
