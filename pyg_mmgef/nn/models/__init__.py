@@ -9,6 +9,7 @@ from pyg_mmgef.nn.models.grcn import GRCN
 from pyg_mmgef.nn.models.ials import IALS
 from pyg_mmgef.nn.models.item_knn import ItemKNN
 from pyg_mmgef.nn.models.lattice import LATTICE
+from pyg_mmgef.nn.models.lgmrec import LGMRec
 from pyg_mmgef.nn.models.light_gcn import LightGCN
 from pyg_mmgef.nn.models.mf import MF
 from pyg_mmgef.nn.models.mgcn import MGCN
@@ -39,6 +40,7 @@ __all__ = [
     'VBPR',
     'ContentIALS',
     'ItemKNN',
+    'LGMRec',
     'LightGCN',
     'Popularity',
     'Recommender',
