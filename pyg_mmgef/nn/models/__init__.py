@@ -13,14 +13,17 @@ from pyg_mmgef.nn.models.heater import Heater
 from pyg_mmgef.nn.models.ials import IALS
 from pyg_mmgef.nn.models.item_knn import ItemKNN
 from pyg_mmgef.nn.models.lattice import LATTICE
+from pyg_mmgef.nn.models.lgmrec import LGMRec
 from pyg_mmgef.nn.models.light_gcn import LightGCN
 from pyg_mmgef.nn.models.mf import MF
 from pyg_mmgef.nn.models.mgcn import MGCN
 from pyg_mmgef.nn.models.micro import MICRO
 from pyg_mmgef.nn.models.mmgcn import MMGCN
 from pyg_mmgef.nn.models.mmgef import MMGEF
+from pyg_mmgef.nn.models.pgl import PGL
 from pyg_mmgef.nn.models.popularity import Popularity
 from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.models.smore import SMORE
 from pyg_mmgef.nn.models.vbpr import VBPR
 
 __all__ = [
@@ -37,12 +40,15 @@ __all__ = [
     'MICRO',
     'MMGCN',
     'MMGEF',
+    'PGL',
+    'SMORE',
     'VBPR',
     'CLCRec',
     'ContentIALS',
     'DropoutNet',
     'Heater',
     'ItemKNN',
+    'LGMRec',
     'LightGCN',
     'Popularity',
     'Recommender',
