@@ -95,6 +95,7 @@ class PGL(Recommender):
 
     paper = 'https://doi.org/10.1609/aaai.v39i12.33429'
     year = 2025
+    reads_graphs = ('similar_<modality>',)
 
     def __init__(
         self,

@@ -19,7 +19,6 @@ from pyg_mmgef.schema import (
     USER,
     interaction_edges,
     interactions,
-    item_modalities,
     num_users_items,
 )
 from pyg_mmgef.validate import check_positive
@@ -145,9 +144,9 @@ class Recommender(Module, ABC):
         self.check_sizes(data)
         users, user_position = distinct('users', users, self.num_users, USER)
         items, item_position = distinct('items', items, self.num_items, ITEM)
-        if self._maps_cold(data, items):
+        if self._changes_cold(data, items):
             z_user, z_item, *_ = self.embed(data, users, None)
-            z_item = select(self._with_mapped(data, z_item), items)
+            z_item = select(self._with_cold(data, z_item), items)
         else:
             z_user, z_item, *_ = self.embed(data, users, items)
         return restore(z_user, user_position), restore(z_item, item_position)
@@ -192,27 +191,28 @@ class Recommender(Module, ABC):
         fitted = content_map.fit(content.warm, z_item[is_warm[:, 0]])
         return self._predicted(fitted, content.of(x, has)).to(z_item.dtype)
 
-    def _maps_cold(self, data: HeteroData, items: Tensor | None) -> bool:
-        """Return whether some of the items get their embedding from their features."""
-        if self.training or self.content_map is None:
+    def _changes_cold(self, data: HeteroData, items: Tensor | None) -> bool:
+        """Return whether some of the items don't have the embedding that :meth:`embed` gives."""
+        if self.training or (self.content_map is None and self.cold_scale == 1):
             return False
         is_warm = self.is_warm(data)
-        is_cold = ~select(is_warm, items)
-        return bool(is_cold.any() and is_warm.any()) and bool(item_modalities(data)[0])
+        return bool((~select(is_warm, items)).any() and is_warm.any())
 
     @torch.no_grad()
-    def _with_mapped(self, data: HeteroData, z_item: Tensor) -> Tensor:
-        """Return the embeddings of all items, with those of cold items from their features."""
-        is_warm = self.is_warm(data)
-        content = self._content_of(data, is_warm)
-        assert content is not None
-        assert self.content_map is not None
-        if z_item.layout != torch.strided:  # A channel for each item, of few are not zero.
+    def _with_cold(self, data: HeteroData, z_item: Tensor) -> Tensor:
+        """Return the embeddings of all items, with those of cold items as evaluation has them."""
+        if z_item.layout != torch.strided:  # A channel for each item; those of cold ones are empty.
             return z_item
+        is_warm = self.is_warm(data)
+        content = None if self.content_map is None else self._content_of(data, is_warm)
         is_warm = is_warm[:, 0]
-        fitted = self.content_map.fit(content.warm, z_item[is_warm])
-        predicted = self._predicted(fitted, content.cold).to(z_item.dtype)
-        return z_item.index_put((~is_warm,), predicted)
+        if content is None or self.content_map is None:
+            cold = self.cold_scale * z_item[~is_warm]
+        else:
+            cold = self._predicted(
+                self.content_map.fit(content.warm, z_item[is_warm]), content.cold
+            )
+        return z_item.index_put((~is_warm,), cold.to(z_item.dtype))
 
     def _predicted(self, content_map: ContentMap, x: Tensor) -> Tensor:
         """Return the embeddings of cold items; of those without content nothing is known."""

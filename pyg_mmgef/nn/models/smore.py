@@ -89,6 +89,7 @@ class SMORE(Recommender):
 
     paper = 'https://arxiv.org/abs/2412.14978'
     year = 2025
+    reads_graphs = ('similar_<modality>',)
 
     def __init__(
         self,

@@ -270,6 +270,8 @@ def test_cold_items_are_predicted_from_their_features(name: str) -> None:
     torch.testing.assert_close(model.embed_items(data, features), z_item[COLD])
     assert not model.training
     model.content_map = None
+    torch.testing.assert_close(dense(model(data))[1][COLD], 2 * own[1][COLD])
+    model.cold_scale = 1.0
     torch.testing.assert_close(dense(model(data)), own)
     with pytest.raises(ValueError, match="'content_map' is None"):
         model.embed_items(data, features)
