@@ -1,4 +1,5 @@
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,3 +19,20 @@ def realdata_root() -> Path:
 def device() -> str:
     """The device for the tests marked ``device``: CUDA where there is a GPU."""
     return 'cuda' if torch.cuda.is_available() else 'cpu'
+
+
+IN_THREADS = {'graph', 'ranking', 'search', 'sparse', 'test_threads.py'}
+"""Tests of what computes in several threads."""
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Compute in one thread: tensors are tiny, and threads that wait for each other take the time."""
+    room = request.path.relative_to(Path(__file__).parent.parent).parts[1:2]
+    if IN_THREADS & set(room):
+        yield
+        return
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
