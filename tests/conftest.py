@@ -27,7 +27,7 @@ IN_THREADS = {'graph', 'ranking', 'search', 'sparse', 'test_threads.py'}
 
 @pytest.fixture(autouse=True)
 def _one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Compute in one thread: tensors are tiny, and threads that wait for each other take the time."""
+    """Compute in one thread: tensors are tiny, and threads wait for each other."""
     room = request.path.relative_to(Path(__file__).parent.parent).parts[1:2]
     if IN_THREADS & set(room):
         yield

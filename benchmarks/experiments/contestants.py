@@ -75,7 +75,9 @@ class Contestant:
         if own.get('item_graphs') == LATE:
             per_modality = [name for name in item_relations(data) if name.startswith('similar_')]
             own['item_graphs'] = (*per_modality, 'co_interacts')
-        return nn.recommenders()[self.model].from_data(data, **own)
+        model = nn.recommenders()[self.model].from_data(data, **own)
+        model.content_map = None  # The runs compare what the models themselves make of cold items.
+        return model
 
 
 def loss_of(options: Options) -> Module:

@@ -87,6 +87,15 @@ class Settings:
     unobserved_weight: Annotated[
         float | None, _of_model('Weight of users and items that never met.', min=0)
     ] = None
+    tune: Annotated[
+        float | None,
+        _model(
+            'Seconds in which to try values of --l2 and --unobserved-weight on validation, for '
+            'contentials.',
+            show_default='none are tried',
+            min=0,
+        ),
+    ] = None
     split: Annotated[
         Literal['random', 'time', 'leave_last_out'],
         _training(
@@ -184,7 +193,7 @@ def flag(name: str) -> str:
 
 def model_options() -> list[str]:
     """Return the fields that are options of a model's constructor."""
-    own = {'model', 'preset', 'modalities'}
+    own = {'model', 'preset', 'modalities', 'tune'}
     return [
         name
         for name, hint in _HINTS.items()

@@ -1,4 +1,5 @@
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 from torch_geometric import seed_everything
@@ -8,14 +9,18 @@ from pyg_mmgef.cli.baselines import baselines
 from pyg_mmgef.cli.dataset_folder import DatasetFolder
 from pyg_mmgef.cli.devices import checked_device
 from pyg_mmgef.cli.losses import build_loss, loader_options
-from pyg_mmgef.cli.models import build_model, complete
+from pyg_mmgef.cli.models import NEIGHBORS, build_model, complete
 from pyg_mmgef.cli.plots import save_curves
-from pyg_mmgef.cli.run_folder import RunFolder, fitting_cutoffs
-from pyg_mmgef.cli.settings import Settings
+from pyg_mmgef.cli.run_folder import CONFIG, RunFolder, fitting_cutoffs
+from pyg_mmgef.cli.settings import DEFAULT_MODEL, Settings, flag
 from pyg_mmgef.cli.splits import split_data
 from pyg_mmgef.nn import Recommender
+from pyg_mmgef.runs import candidates, choose
+from pyg_mmgef.transforms import AddCoInteractionGraph
 
 __all__ = ['train_run']
+
+TUNED = ('l2', 'unobserved_weight')
 
 
 def train_run(
@@ -39,8 +44,10 @@ def train_run(
     """
     checked_device(device)
     encoders = [about['encoder'] for about in dataset.about['modalities'].values()]
-    settings = complete(settings, dataset.modalities, encoders)
+    settings, given = complete(settings, dataset.modalities, encoders), settings
     train, val, test = split_data(settings, dataset.data())
+    if given.tune is not None:
+        settings = _tuned(settings, given, train, val, output)
     seed_everything(settings.seed)
     train, model = build_model(settings, train)
     run = RunFolder.start(output, dataset, settings)
@@ -71,6 +78,38 @@ def train_run(
         }
     )
     return run
+
+
+def _tuned(
+    settings: Settings, given: Settings, train: HeteroData, val: HeteroData, output: Path
+) -> Settings:
+    """Return the settings with the penalty and the weight that are best on validation.
+
+    Those of a run that was begun with the same settings stay as they are.
+    """
+    if settings.model != DEFAULT_MODEL or settings.preset is not None:
+        raise ValueError(f'--tune is an option of the model {DEFAULT_MODEL!r}; leave it out')
+    for name in TUNED:
+        if getattr(given, name) is not None:
+            raise ValueError(f'{flag(name)} is set by --tune; leave one of them out')
+    if (output / CONFIG).is_file():
+        old = RunFolder(output).settings
+        same = {name: getattr(old, name) for name in TUNED}
+        if replace(settings, **same) == old:
+            return old
+    fixed = {'embedding_dim': settings.embedding_dim, 'content_weight': settings.content_weight}
+    k = settings.neighbors or NEIGHBORS
+    presets = {
+        name: replace(
+            preset,
+            options={**preset.options, **fixed},
+            transforms=(AddCoInteractionGraph(k),),
+        )
+        for name, preset in candidates(train).items()
+    }
+    cutoff = fitting_cutoffs(train['item'].num_nodes)[-1]
+    choice = choose(train, val, presets, budget=settings.tune or None, k=cutoff)
+    return replace(settings, **{name: choice.preset.options[name] for name in TUNED})
 
 
 def _fit(

@@ -60,6 +60,25 @@ def test_the_default(dataset: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / 'own' / 'metrics.json').read_text()) != results[0]
 
 
+def test_tuning(dataset: Path, tmp_path: Path) -> None:
+    run = tmp_path / 'run'
+    words = ('train', dataset, '-o', run, '--embedding-dim', 8, '--tune')
+    pyg_mmgef(*words, 100)
+    config = (run / 'config.json').read_text()
+    settings = json.loads(config)['settings']
+    assert settings['l2'] in (0.02, 0.03, 0.05)
+    assert settings['embedding_dim'] == 8
+    pyg_mmgef(*words, 100)  # The same run.
+    assert (run / 'config.json').read_text() == config
+    assert 'tune 100.0, now 50.0' in pyg_mmgef(*words, 50, fails=1)
+    other = ('train', dataset, '-o', tmp_path / 'x', '--tune', 5)
+    assert "--tune is an option of the model 'contentials'" in pyg_mmgef(
+        *other, '--model', 'ials', fails=1
+    )
+    assert '--tune is an option' in pyg_mmgef(*other, '--preset', 'best', fails=1)
+    assert '--l2 is set by --tune' in pyg_mmgef(*other, '--l2', 0.1, fails=1)
+
+
 @pytest.mark.parametrize('name', ['freedom', 'mgcn'])
 def test_models_of_modality_graphs_get_them(dataset: Path, tmp_path: Path, name: str) -> None:
     options = ('--epochs', 1, '--model', name, '--neighbors', 3)
