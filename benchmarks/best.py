@@ -121,55 +121,52 @@ def with_lr(preset: Preset, lr: float) -> Preset:
     return Preset(preset.recommender, preset.options, preset.transforms, preset.l2, lr)
 
 
-def scaled(z: tuple[Tensor, Tensor], is_warm: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    z_user, z_item = z
-    return z_user, z_item if z_item.layout != torch.strided else torch.where(
-        is_warm, z_item, scale * z_item
-    )
-
-
 def measured(model: Recommender, train: HeteroData, parts: Parts) -> dict[str, Any]:
     """Return how a trained model ranks; of test, everything at once."""
     with torch.inference_mode():
-        z = model.eval()(train)
+        z_user, z_item = model.eval()(train)
     seen, val = train[INTERACTS].edge_index, parts.val[INTERACTS].edge_label_index
-    options = {'k': 20, 'metrics': ('recall', 'ndcg')}
-    if parts.cold_val is None or parts.cold_test is None:
+    cold_val, cold_test = parts.cold_val, parts.cold_test
+    options: dict[str, Any] = {'k': 20, 'metrics': ('recall', 'ndcg')}
+    if cold_val is None or cold_test is None:
         known = torch.cat([seen, val], dim=1)
-        return {'warm': evaluate_ranking(*z, parts.test, exclude=known, **options)}
+        return {'warm': evaluate_ranking(z_user, z_item, parts.test, exclude=known, **options)}
     is_warm = model.is_warm(train)
-    cold_items = torch.cat([parts.cold_val[1], parts.cold_test[1]]).unique()
-    known = torch.cat([seen, val, parts.cold_val], dim=1)
+    cold_items = torch.cat([cold_val[1], cold_test[1]]).unique()
+    known = torch.cat([seen, val, cold_val], dim=1)
+
+    def scaled(scale: float) -> Tensor:
+        return z_item if is_sparse else torch.where(is_warm, z_item, scale * z_item)
 
     def tested(scale: float) -> dict[str, dict[str, float]]:
         return evaluate_cold_start(
-            *scaled(z, is_warm, scale), parts.test, parts.cold_test, cold_items,
-            exclude=known, **options,
-        )  # fmt: skip
+            z_user, scaled(scale), parts.test, cold_test, cold_items, exclude=known, **options
+        )
 
     def harmonic_on_validation(scale: float) -> float:
         both = evaluate_cold_start(
-            *scaled(z, is_warm, scale), val, parts.cold_val, cold_items, exclude=seen, **options
-        )  # fmt: skip
+            z_user, scaled(scale), val, cold_val, cold_items, exclude=seen, **options
+        )
         return both['harmonic mean']['recall@20']
 
-    if z[1].layout != torch.strided:
+    is_sparse = z_item.layout != torch.strided
+    if is_sparse:
         return {'rankings': tested(1.0)}
     scale = max(SCALES, key=harmonic_on_validation)
-    usual = choose_cold_scale(*z, val, is_warm, exclude=seen)
+    usual = choose_cold_scale(z_user, z_item, val, is_warm, exclude=seen)
     curve = {each: tested(each) for each in SCALES}
+    recalls = [
+        [each, *(rows[task]['recall@20'] for task in ('warm among all', 'cold among all'))]
+        for each, rows in curve.items()
+    ]
     return {
         'rankings': tested(0.0) | {'cold among cold': curve[1.0]['cold among cold']},
         'scale': scale,
         'at the scale': curve[scale],
         'usual scale': usual,
         'at the usual scale': tested(usual),
-        'curve': [
-            [each, curve[each]['warm among all']['recall@20'],
-             curve[each]['cold among all']['recall@20']]
-            for each in SCALES
-        ],
-    }  # fmt: skip
+        'curve': recalls,
+    }
 
 
 def runs(args: Any) -> Iterator[tuple[Path, Callable[[], dict[str, Any]]]]:

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -42,7 +44,7 @@ def test_five_rankings() -> None:
     )
     cold, warm = torch.arange(ITEMS - COLD, ITEMS), torch.arange(ITEMS - COLD)
     both = torch.cat([case['held_out'], case['cold']], dim=1)
-    options = {'exclude': case['train'], 'k': 5}
+    options: dict[str, Any] = {'exclude': case['train'], 'k': 5}
     expected = {
         'cold among cold': evaluate_ranking(*z, case['cold'], candidates=cold, **options),
         'warm among warm': evaluate_ranking(*z, case['held_out'], candidates=warm, **options),

@@ -25,9 +25,11 @@ PRESETS = {
 
 def recall_of(preset: Preset) -> float:
     data = preset.transform()(TRAIN)
-    z = preset.model(data).eval()(data)
+    z_user, z_item = preset.model(data).eval()(data)
     target, exclude = VAL[INTERACTS].edge_label_index, TRAIN[INTERACTS].edge_index
-    return evaluate_ranking(*z, target, exclude=exclude, k=5, metrics='recall')['recall@5']
+    return evaluate_ranking(z_user, z_item, target, exclude=exclude, k=5, metrics='recall')[
+        'recall@5'
+    ]
 
 
 def test_the_best_on_validation_is_chosen() -> None:

@@ -1,7 +1,8 @@
-import copy
+from typing import Any
 
 import pytest
 import torch
+from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn import BPRLoss, ItemKNN, LightGCN
 from pyg_mmgef.ranking import evaluate_ranking
@@ -15,9 +16,11 @@ TRAIN, VAL, _ = SplitInteractions(seed=0)(random_shop())
 
 def recall_of(model: LightGCN | ItemKNN) -> float:
     with torch.no_grad():
-        z = model.eval()(TRAIN)
+        z_user, z_item = model.eval()(TRAIN)
     target, exclude = VAL[INTERACTS].edge_label_index, TRAIN[INTERACTS].edge_index
-    return evaluate_ranking(*z, target, exclude=exclude, k=5, metrics='recall')['recall@5']
+    return evaluate_ranking(z_user, z_item, target, exclude=exclude, k=5, metrics='recall')[
+        'recall@5'
+    ]
 
 
 def light_gcn() -> LightGCN:
@@ -35,11 +38,16 @@ def test_the_model_is_left_as_in_its_best_epoch() -> None:
         assert torch.equal(a, b)
 
 
-def test_training_stops_where_nothing_improves() -> None:
+def test_training_stops_where_nothing_improves(monkeypatch: pytest.MonkeyPatch) -> None:
     model = light_gcn()
     steps: list[int] = []
     start_epoch = model.start_epoch
-    model.start_epoch = lambda data, epoch: (steps.append(epoch), start_epoch(data, epoch))  # type: ignore[method-assign,assign]
+
+    def spy(data: HeteroData, epoch: int) -> None:
+        steps.append(epoch)
+        start_epoch(data, epoch)
+
+    monkeypatch.setattr(model, 'start_epoch', spy)
     found = fit(model, TRAIN, VAL, epochs=50, patience=2, k=5, lr=1e-9)
     assert found.epoch == 1
     assert steps == [0, 1, 2]
@@ -53,18 +61,19 @@ def test_a_model_without_parameters_is_evaluated() -> None:
 def test_the_seed_and_the_loss_count() -> None:
     first = light_gcn()
     fit(first, TRAIN, VAL, epochs=1, k=5, batch_size=16)
-    others = (
+    others: tuple[dict[str, Any], ...] = (
         {'seed': 1},
         {'loss_fn': BPRLoss(0.5)},
         {'lr': 0.1},
     )
     for options in others:
         other = light_gcn()
-        fit(other, TRAIN, VAL, epochs=1, k=5, batch_size=16, **options)  # type: ignore[arg-type]
+        fit(other, TRAIN, VAL, epochs=1, k=5, batch_size=16, **options)
         assert not torch.equal(other.user_embedding.weight, first.user_embedding.weight)
 
 
 @pytest.mark.parametrize('name', ['epochs', 'patience', 'k', 'batch_size'])
 def test_bad_numbers(name: str) -> None:
+    numbers: dict[str, Any] = {'k': 5, name: 0}
     with pytest.raises(ValueError, match=f"'{name}' must be a positive integer"):
-        fit(copy.deepcopy(light_gcn()), TRAIN, VAL, **{'k': 5, name: 0})
+        fit(light_gcn(), TRAIN, VAL, **numbers)
