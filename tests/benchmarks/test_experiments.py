@@ -1,21 +1,39 @@
 """The experiments from the command line: runs are kept, and tables hold what the runs say."""
 
+import io
 import json
-import os
+import runpy
 import shutil
-import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 PROGRAM = Path(__file__).parents[2] / 'benchmarks' / 'experiments'
 
 
-def call(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(PROGRAM), '--threads', '1', *args]
-    env = {**os.environ, 'MPLBACKEND': 'Agg'}
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+class Outcome(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def call(folder: Path, *args: str) -> Outcome:
+    """Run the program as the command does, in this process: starting one would take seconds."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(folder)
+        patch.setattr(sys, 'argv', [str(PROGRAM), '--threads', '1', *args])
+        patch.setattr(sys, 'path', list(sys.path))
+        patch.setenv('MPLBACKEND', 'Agg')
+        try:
+            runpy.run_path(str(PROGRAM), run_name='__main__')
+        except SystemExit as stop:  # A message, or a code.
+            code = 1 if isinstance(stop.code, str) else int(stop.code or 0)
+            err.write(str(stop.code))
+    return Outcome(code, out.getvalue(), err.getvalue())
 
 
 def experiments(folder: Path, *args: str) -> str:
