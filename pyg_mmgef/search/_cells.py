@@ -40,19 +40,21 @@ class Projection(NamedTuple):
                 don't.
             generator: Random numbers of the first subspace.
         """
+        # In float64, so that the index is the same where torch may round products of float32.
+        sample = sample.double()
         mean = sample.mean(dim=0) if centred else sample.new_zeros(sample.size(1))
         sample = sample - mean
         size = min(CHANNELS, *sample.shape)
         basis = torch.randn(
             sample.size(1), size, generator=generator, dtype=torch.float32, device=CPU
-        )
+        ).double()
         for _ in range(3):
             basis = torch.linalg.qr(sample.t() @ (sample @ basis)).Q
         variance, rotation = torch.linalg.eigh((sample @ basis).t() @ (sample @ basis))
         kept = variance.flip(0).cumsum(0) < VARIANCE * sample.square().sum()
         # With the two columns of Cells.lower(), a multiple of 32 channels: products are fastest.
         num_channels = min(-(-(int(kept.sum()) + 1 + 2) // 32) * 32 - 2, size)
-        return cls(mean, basis @ rotation.flip(1)[:, :num_channels])
+        return cls(mean.float(), (basis @ rotation.flip(1)[:, :num_channels]).float())
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Project rows. Shape: ``[R, channels]`` to ``[R, fewer]``."""

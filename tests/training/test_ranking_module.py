@@ -235,7 +235,6 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
         {'fusion': 'weighted'},
         {'fusion': 'gated'},
         {'num_layers': 0},
-        {'cold_scale': 1.0},
     ],
     ids=str,
 )

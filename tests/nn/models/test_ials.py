@@ -57,7 +57,7 @@ def test_is_a_minimum_of_the_loss(l2_exponent: float) -> None:
 
 def test_users_are_solved_exactly() -> None:
     data = small_shop()
-    model = IALS.from_data(data, num_sweeps=1, num_steps=9, **OPTIONS)
+    model = IALS.from_data(data, num_sweeps=1, num_steps=9, l2_exponent=1.0, **OPTIONS)
     z_user, z_item = solved(model, data)
     taken = interaction_matrix(data).gt(0).double()
     for u in range(5):
