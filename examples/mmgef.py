@@ -73,7 +73,7 @@ def main() -> None:
         for name, model in models.items()
     }
     # 4. The default is solved, not trained: try some penalties, and take the best on validation.
-    _, _, best, graphs, _ = choose(*splits[:2], seed=args.seed)
+    _, _, best, graphs, _ = choose(*splits[:2], budget=args.budget, seed=args.seed)
     give_room(best, graphs, splits[1])
     # 5. Evaluate on the test edges, unused so far.
     rankers: dict[str, Embeddings] = baselines(train, shop, args.seed)
@@ -110,6 +110,7 @@ def parse_args() -> argparse.Namespace:
         '--skip-weight', type=float, help='share of the frozen graph; 0.9, or 1 without features'
     )
     parser.add_argument('--item-dropout', type=float, default=0.0, help='treated as cold in a step')
+    parser.add_argument('--budget', type=float, help='seconds to choose the default within; all')
     parser.add_argument('--k', type=int, default=10, help='neighbours per item')
     parser.add_argument('--epochs', type=int, default=100)
     parser.add_argument('--patience', type=int, default=10, help='epochs without improvement')
