@@ -91,8 +91,8 @@ class Settings:
         float | None,
         _model(
             'Seconds in which to try values of --l2 and --unobserved-weight on validation, for '
-            'contentials.',
-            show_default='none are tried',
+            'contentials; 0 takes its defaults.',
+            show_default='60, unless one of the two is given',
             min=0,
         ),
     ] = None

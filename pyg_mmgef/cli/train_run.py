@@ -21,6 +21,7 @@ from pyg_mmgef.transforms import AddCoInteractionGraph
 __all__ = ['train_run']
 
 TUNED = ('l2', 'unobserved_weight')
+TUNE_SECONDS = 60.0
 
 
 def train_run(
@@ -46,7 +47,10 @@ def train_run(
     encoders = [about['encoder'] for about in dataset.about['modalities'].values()]
     settings, given = complete(settings, dataset.modalities, encoders), settings
     train, val, test = split_data(settings, dataset.data())
-    if given.tune is not None:
+    is_open = settings.model == DEFAULT_MODEL and all(getattr(given, x) is None for x in TUNED)
+    if given.tune is None and is_open:
+        settings = replace(settings, tune=TUNE_SECONDS)
+    if settings.tune:
         settings = _tuned(settings, given, train, val, output)
     seed_everything(settings.seed)
     train, model = build_model(settings, train)
@@ -108,7 +112,7 @@ def _tuned(
         for name, preset in candidates(train).items()
     }
     cutoff = fitting_cutoffs(train['item'].num_nodes)[-1]
-    choice = choose(train, val, presets, budget=settings.tune or None, k=cutoff)
+    choice = choose(train, val, presets, budget=settings.tune, k=cutoff)
     return replace(settings, **{name: choice.preset.options[name] for name in TUNED})
 
 
