@@ -107,6 +107,11 @@ class ContentIALS(IALS):
             out = out + graph.matmul(torch.where(is_warm, z_item, 0.0))
         return out
 
+    def _sources(self, data: HeteroData) -> list[Tensor]:
+        x, has = item_modalities(data)
+        graphs = [] if self.graphs is None else self.graphs.tensors(data)
+        return [*super()._sources(data), *x.values(), *has.values(), *graphs]
+
     def __repr__(self) -> str:
         return (
             f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '

@@ -107,7 +107,7 @@ class IALS(Recommender):
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return the rows of the solution, which is computed once for the same interactions."""
-        z_user, z_item = self._cache.get([interaction_edges(data)], lambda: self._solve(data))
+        z_user, z_item = self._cache.get(self._sources(data), lambda: self._solve(data))
         return select(z_user, users).to(self.dtype), select(z_item, items).to(self.dtype)
 
     def prior(self, data: HeteroData, z_item: Tensor) -> Tensor | None:
@@ -118,6 +118,10 @@ class IALS(Recommender):
             z_item: The items' embeddings so far. Shape: ``[num_items, embedding_dim]``.
         """
         return None
+
+    def _sources(self, data: HeteroData) -> list[Tensor]:
+        """Return the tensors that the solution is made from."""
+        return [interaction_edges(data)]
 
     @torch.no_grad()
     def _solve(self, data: HeteroData) -> tuple[Tensor, Tensor]:

@@ -174,7 +174,7 @@ class Recommender(Module, ABC):
 
         Raises:
             ValueError: If the data has no features or no warm items, the modalities or their
-                channels are others, or there is no :attr:`content_map`.
+                channels are others, there is no :attr:`content_map`, or embeddings are sparse.
         """
         content_map, is_warm = self.content_map, self.is_warm(data)
         if content_map is None:
@@ -185,9 +185,14 @@ class Recommender(Module, ABC):
         if content is None:
             raise ValueError("'data' has no item features to learn from")
         training = self.training
-        self.eval()
-        _, z_item, *_ = self.embed(data, None, None)
-        self.train(training)
+        try:
+            _, z_item, *_ = self.eval().embed(data, None, None)
+        finally:
+            self.train(training)
+        if z_item.layout != torch.strided:
+            raise ValueError(
+                f'{self.__class__.__name__} has sparse embeddings, which features do not give'
+            )
         fitted = content_map.fit(content.warm, z_item[is_warm[:, 0]])
         return self._predicted(fitted, content.of(x, has)).to(z_item.dtype)
 

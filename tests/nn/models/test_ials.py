@@ -122,6 +122,17 @@ def test_items_are_drawn_to_their_content_and_neighbours() -> None:
     torch.testing.assert_close(grad[WARM], torch.zeros_like(grad[WARM]), rtol=0, atol=1e-7)
 
 
+def test_what_it_is_drawn_to_is_read_anew() -> None:
+    data = small_shop()
+    model = ContentIALS.from_data(data, graph_weights={'similar': 0.3}, **OPTIONS)
+    before = solved(model, data)[1]
+    data[ITEM].x_text = data[ITEM].x_text.flip(0)
+    after = solved(model, data)[1]
+    assert not torch.allclose(after, before)
+    data[ITEM, 'similar', ITEM].edge_weight = 0.1 * data[ITEM, 'similar', ITEM].edge_weight
+    assert not torch.allclose(solved(model, data)[1], after)
+
+
 def test_without_weights_it_is_ials() -> None:
     data = small_shop()
     plain = IALS.from_data(data, **OPTIONS)

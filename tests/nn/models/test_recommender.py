@@ -286,6 +286,8 @@ def test_new_items_must_have_the_features_of_the_data(name: str) -> None:
         model.embed_items(data, {'image': x['image']})
     with pytest.raises(ValueError, match=r"\(got {'image': 4, 'text': 5}\)"):
         model.embed_items(data, {**x, 'text': torch.ones(2, 5)})
+    with pytest.raises(ValueError, match='ItemKNN has sparse embeddings'):
+        built(MODELS['ItemKNN'], data).embed_items(data, x)
     plain = interacting(data[INTERACTS].edge_index, 6, 9)
     with pytest.raises(ValueError, match="'data' has no item features to learn from"):
         model.embed_items(plain, x)
