@@ -5,6 +5,8 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from pyg_mmgef.sparse._scipy import as_scipy
+
 __all__ = ['SparseScores']
 
 
@@ -23,10 +25,10 @@ class SparseScores:
     """
 
     def __init__(self, z_user: Tensor, z_item: Tensor, candidates: Tensor) -> None:
-        self._users = _as_scipy(z_user)
+        self._users = as_scipy(z_user)
         self._by_channel: sp.csr_array | np.ndarray
         if z_item.layout == torch.sparse_csr:
-            self._by_channel = _as_scipy(z_item)[candidates.cpu().numpy()].T.tocsr()
+            self._by_channel = as_scipy(z_item)[candidates.cpu().numpy()].T.tocsr()
         else:
             self._by_channel = z_item[candidates].t().contiguous().cpu().numpy()
 
@@ -35,8 +37,3 @@ class SparseScores:
         scores = self._users[users.cpu().numpy()] @ self._by_channel
         dense = scores.toarray() if sp.issparse(scores) else scores
         return torch.from_numpy(dense).to(users.device)
-
-
-def _as_scipy(matrix: Tensor) -> sp.csr_array:
-    parts = matrix.values(), matrix.col_indices(), matrix.crow_indices()
-    return sp.csr_array(tuple(part.cpu().numpy() for part in parts), shape=tuple(matrix.shape))

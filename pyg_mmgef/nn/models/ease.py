@@ -1,4 +1,3 @@
-import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
@@ -9,6 +8,8 @@ from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts.histories import histories
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.schema import interaction_edges
+from pyg_mmgef.sparse._scipy import as_scipy
+from pyg_mmgef.sparse.csr_pair import CSRPair
 from pyg_mmgef.validate import check_positive
 
 __all__ = ['EASE']
@@ -107,14 +108,9 @@ class EASE(Recommender):
         """Return the tensors that the matrix is made from."""
         return [interaction_edges(data)]
 
-    def _solve(self, data: HeteroData) -> tuple:
+    def _solve(self, data: HeteroData) -> tuple[CSRPair, Tensor]:
         pair = histories(data)
-        matrix = pair.matrix(torch.float64).cpu()
-        parts = matrix.values(), matrix.col_indices(), matrix.crow_indices()
-        history = sp.csr_array(
-            tuple(np.asarray(part) for part in parts), (self.num_users, self.num_items)
-        )
-        gram = self.gram(data, history).to(pair.device)
+        gram = self.gram(data, as_scipy(pair.matrix(torch.float64))).to(pair.device)
         gram.diagonal().add_(self.l2)
         p = torch.cholesky_inverse(torch.linalg.cholesky(gram))
         z_item = p.div_(-p.diagonal()[:, None].clone())

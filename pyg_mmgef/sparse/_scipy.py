@@ -1,0 +1,12 @@
+"""Sparse tensors for SciPy, apart from the others: importing SciPy takes a while."""
+
+import scipy.sparse as sp
+from torch import Tensor
+
+__all__ = ['as_scipy']
+
+
+def as_scipy(matrix: Tensor) -> sp.csr_array:
+    """Return a sparse CSR tensor as SciPy's array, on the CPU."""
+    parts = matrix.values(), matrix.col_indices(), matrix.crow_indices()
+    return sp.csr_array(tuple(part.cpu().numpy() for part in parts), shape=tuple(matrix.shape))
