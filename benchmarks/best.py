@@ -11,20 +11,19 @@ import copy
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import mean, pstdev
 from typing import Any
 
-import amazon_baby
 import ml100k
 import torch
-from common import INTERACTS, data_root, parser, pyplot, save_plot
+from common import INTERACTS, parser, pyplot, save_plot
+from experiments.shops import SHOPS
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.datasets import MMRecFolder, SyntheticShop
 from pyg_mmgef.files import write_atomically
 from pyg_mmgef.nn import Recommender
 from pyg_mmgef.presets import ITEM_DROPOUT, MERGED, PAPER, Preset
@@ -38,17 +37,10 @@ L2_OF_EASE = (30.0, 100.0, 300.0, 1000.0)
 EPOCHS = 400
 
 
-def lfm2k() -> list[HeteroData]:
-    features = {'text': 'text_minilm384.npy', 'audio': 'audio_vggish128.npy'}
-    return list(MMRecFolder(data_root('lfm2k_multimodal'), inter='lfm2k.inter', features=features))
-
-
+NAMES = ('shop', 'ml100k', 'lfm2k', 'tiktok', 'baby')
 DATA: dict[str, Callable[[], list[HeteroData]]] = {
-    'shop': lambda: [SyntheticShop(Path('runs/shop'))[0]],
-    'ml100k': lambda: [ml100k.load()],
-    'lfm2k': lfm2k,
-    'tiktok': lambda: list(MMRecFolder(data_root('tiktok_diffmm'))),
-    'baby': lambda: list(amazon_baby.load()),
+    **{name: SHOPS[name] for name in NAMES},
+    'ml100k': lambda: [ml100k.load()],  # With the small encoders.
 }
 
 
@@ -103,7 +95,7 @@ def contestants(train: HeteroData) -> dict[str, dict[str, Preset]]:
             for l2 in (0.03, 0.02, 0.05)
         },
         'LightGCN': {f'{lr:g}': Preset('LightGCN', lr=lr) for lr in (5e-3, 1e-3)},
-        'MM-GEF, merged': {f'{lr:g}': with_lr(MERGED, lr) for lr in (3e-3, 1e-3)},
+        'MM-GEF, merged': {f'{lr:g}': replace(MERGED, lr=lr) for lr in (3e-3, 1e-3)},
         'default': candidates(train),
     }
     if has_features:
@@ -112,13 +104,11 @@ def contestants(train: HeteroData) -> dict[str, dict[str, Preset]]:
             for l2 in L2_OF_EASE[1:]
             for weight in (3.0, 10.0, 30.0)
         }
-        out['MM-GEF, paper'] = {f'{lr:g}': with_lr(PAPER, lr) for lr in (5e-3, 1e-3)}
-        out['MM-GEF, item dropout'] = {f'{lr:g}': with_lr(ITEM_DROPOUT, lr) for lr in (5e-3, 1e-3)}
+        out['MM-GEF, paper'] = {f'{lr:g}': replace(PAPER, lr=lr) for lr in (5e-3, 1e-3)}
+        out['MM-GEF, item dropout'] = {
+            f'{lr:g}': replace(ITEM_DROPOUT, lr=lr) for lr in (5e-3, 1e-3)
+        }
     return out
-
-
-def with_lr(preset: Preset, lr: float) -> Preset:
-    return Preset(preset.recommender, preset.options, preset.transforms, preset.l2, lr)
 
 
 def measured(model: Recommender, train: HeteroData, parts: Parts) -> dict[str, Any]:
