@@ -104,26 +104,25 @@ def choose(
         kept = json.loads(path.read_text(encoding='utf-8'))
     start = time.monotonic()
     recalls: dict[str, float] = {}
-    best: tuple[str, Recommender, HeteroData] | None = None
-    best_recall = -math.inf
+    best_name, best_recall = '', -math.inf
+    trained: tuple[Recommender, HeteroData] | None = None  # Of the best, unless finished earlier.
     for name, preset in presets.items():
         key = f'{name} {_digest(preset, train, k, epochs, seed)}'
-        model, data = None, train
+        fresh = None
         if key not in kept:
             if recalls and budget is not None and time.monotonic() - start > budget:
                 continue
             model, data, kept[key] = _trained(preset, train, val, k, epochs, seed)
+            fresh = model, data
             if path is not None:
                 write_atomically(path, json.dumps(kept, indent=2).encode())
         recalls[name] = kept[key]
         if recalls[name] > best_recall:
-            best_recall = recalls[name]
-            best = None if model is None else (name, model, data)
-            best_name = name
-    if best is None:  # It was finished earlier.
-        model, data, _ = _trained(presets[best_name], train, val, k, epochs, seed)
-        best = best_name, model, data
-    return Choice(best[0], presets[best[0]], best[1], best[2], recalls)
+            best_name, best_recall = name, recalls[name]
+            trained = fresh
+    if trained is None:
+        trained = _trained(presets[best_name], train, val, k, epochs, seed)[:2]
+    return Choice(best_name, presets[best_name], *trained, recalls)
 
 
 def _trained(
