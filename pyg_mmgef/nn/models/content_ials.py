@@ -71,7 +71,8 @@ class ContentIALS(IALS):
         for name, weight in self.graph_weights.items():
             check_not_negative(f'graph_weights[{name!r}]', weight)
         self.graphs = ItemGraphs(num_items, self.graph_weights) if self.graph_weights else None
-        self._prior_map = ContentMap()
+        # Both learn from the same features, whose decomposition is kept once.
+        self.content_map = self._prior_map = ContentMap()
 
     @classmethod
     def from_data(cls, data: HeteroData, **kwargs: Any) -> 'ContentIALS':

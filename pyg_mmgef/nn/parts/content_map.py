@@ -71,21 +71,29 @@ class ContentMap:
             raise ValueError(
                 f"'x' and 'z' must have a row for each warm item (got {x.size(0)} and {z.size(0)})"
             )
-        self._x_mean, score, variance, direction = self._cache.get([x], lambda: _principal(x))
+        self._x_mean, score, variance, direction, leverages = self._cache.get(
+            [x], lambda: self._of_features(x)
+        )
         self._z_mean = z.double().mean(dim=0)
         z = z.double() - self._z_mean
         projected = score.t() @ z
         total = z.square().sum()
         self.errors = []
-        for strength in self.strengths:
+        for strength, leverage in zip(self.strengths, leverages, strict=True):
             shrunk = 1 / (variance + strength)
-            leverage = 1 / len(z) + (score.square() * shrunk).sum(dim=1)
             residual = z - score @ (shrunk[:, None] * projected)
             self.errors.append(float((residual / (1 - leverage)[:, None]).square().sum() / total))
         best = min(range(len(self.errors)), key=self.errors.__getitem__)
         self.strength = self.strengths[best]
         self._weight = direction @ (projected / (variance + self.strength)[:, None])
         return self
+
+    def _of_features(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor]]:
+        """Return what doesn't depend on the embeddings: the components and all leverages."""
+        mean, score, variance, direction = _principal(x)
+        square = score.square()
+        leverages = [1 / len(x) + square @ (1 / (variance + s)) for s in self.strengths]
+        return mean, score, variance, direction, leverages
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
