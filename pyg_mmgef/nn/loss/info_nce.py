@@ -5,7 +5,7 @@ from torch import Tensor
 from pyg_mmgef.nn._unit_length import unit_length
 from pyg_mmgef.validate import check_positive
 
-__all__ = ['info_nce']
+__all__ = ['info_nce', 'repeated_info_nce']
 
 
 def info_nce(a: Tensor, b: Tensor, temperature: float, count: Tensor | None = None) -> Tensor:
@@ -70,3 +70,10 @@ def info_nce(a: Tensor, b: Tensor, temperature: float, count: Tensor | None = No
     weight = count.to(score.dtype)
     term = (score + weight.log()).logsumexp(dim=1) - (a * b).sum(dim=1)
     return (weight * term).sum() / weight.sum()
+
+
+def repeated_info_nce(a: Tensor, b: Tensor, temperature: float, count: Tensor) -> Tensor:
+    """Return :func:`info_nce` with counts, without comparing the rows that don't occur."""
+    rows = count.nonzero().view(-1)
+    a, b, count = (x.index_select(0, rows) for x in (a, b, count))
+    return info_nce(a, b, temperature, count)

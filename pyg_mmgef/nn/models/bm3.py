@@ -1,5 +1,4 @@
 from collections.abc import Mapping
-from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,9 +8,7 @@ from torch_geometric.data import HeteroData
 from pyg_mmgef.nn.models.light_gcn import LightGCN
 from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.nn.parts._id_rows import select
-from pyg_mmgef.nn.parts.modality_features import feature_channels
 from pyg_mmgef.nn.parts.modality_linear import ModalityLinear
-from pyg_mmgef.schema import num_users_items
 from pyg_mmgef.validate import check_fraction, check_not_negative
 
 __all__ = ['BM3']
@@ -75,6 +72,7 @@ class BM3(Recommender):
 
     paper = 'https://arxiv.org/abs/2207.05969'
     year = 2023
+    needs_features = True
 
     def __init__(
         self,
@@ -99,21 +97,6 @@ class BM3(Recommender):
         self.lin = ModalityLinear(in_channels, embedding_dim)
         self.predictor = Linear(embedding_dim, embedding_dim)
         self.reset_parameters()
-
-    @classmethod
-    def from_data(cls, data: HeteroData, **kwargs: Any) -> 'BM3':
-        """Build the model for :obj:`data`, with the modalities that it has.
-
-        Args:
-            data: A graph in the schema of this package.
-            **kwargs: Arguments of the constructor.
-
-        Raises:
-            ValueError: If the data has no item features.
-        """
-        if 'in_channels' not in kwargs:
-            kwargs['in_channels'] = feature_channels(data, cls.__name__)
-        return cls(*num_users_items(data), **kwargs)
 
     def reset_parameters(self) -> None:
         """Initialise the parameters anew and clear the graph."""

@@ -1,5 +1,4 @@
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,9 +11,7 @@ from pyg_mmgef.nn.loss._checks import checked_negatives, negative_scores
 from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts._standard_content import StandardContent
-from pyg_mmgef.nn.parts.modality_features import feature_channels
 from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
-from pyg_mmgef.schema import num_users_items
 from pyg_mmgef.validate import check_fraction, check_not_negative, check_positive
 
 __all__ = ['CLCRec']
@@ -69,6 +66,7 @@ class CLCRec(Recommender):
 
     paper = 'https://arxiv.org/abs/2107.05315'
     year = 2021
+    needs_features = True
 
     def __init__(
         self,
@@ -103,21 +101,6 @@ class CLCRec(Recommender):
         )
         self.reset_parameters()
 
-    @classmethod
-    def from_data(cls, data: HeteroData, **kwargs: Any) -> 'CLCRec':
-        """Build the model for :obj:`data`, with the modalities that it has.
-
-        Args:
-            data: A graph in the schema of this package.
-            **kwargs: Arguments of the constructor.
-
-        Raises:
-            ValueError: If the data has no item features.
-        """
-        if 'in_channels' not in kwargs:
-            kwargs['in_channels'] = feature_channels(data, cls.__name__)
-        return cls(*num_users_items(data), **kwargs)
-
     def reset_parameters(self) -> None:
         """Initialise the parameters anew and clear the features."""
         torch.nn.init.xavier_uniform_(self.user_embedding.weight)
@@ -148,8 +131,7 @@ class CLCRec(Recommender):
         if self.contrast_weight == 0:
             return None
         _, _, own, encoded, has = embedded
-        anchor = torch.searchsorted(batch.item_rows, batch.items.long().contiguous())
-        own = select(unit_length(own), anchor)
+        own = select(unit_length(own), batch.positive_position)
         positive, negative = batch.of_items(unit_length(encoded))
         is_used, is_negative = batch.of_items(has)
         negative = checked_negatives(negative, own, at_least=1)

@@ -1,5 +1,4 @@
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,9 +10,7 @@ from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts._standard_content import StandardContent
 from pyg_mmgef.nn.parts._tower import Tower
-from pyg_mmgef.nn.parts.modality_features import feature_channels
 from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
-from pyg_mmgef.schema import num_users_items
 from pyg_mmgef.validate import check_fraction, check_not_negative, check_positive
 
 __all__ = ['DropoutNet']
@@ -66,6 +63,7 @@ class DropoutNet(Recommender):
 
     paper = 'https://papers.nips.cc/paper/7081'
     year = 2017
+    needs_features = True
 
     def __init__(
         self,
@@ -95,21 +93,6 @@ class DropoutNet(Recommender):
         item_channels = embedding_dim + self.content.out_channels
         self.item_tower = Tower(item_channels, hidden_dim, embedding_dim)
         self.reset_parameters()
-
-    @classmethod
-    def from_data(cls, data: HeteroData, **kwargs: Any) -> 'DropoutNet':
-        """Build the model for :obj:`data`, with the modalities that it has.
-
-        Args:
-            data: A graph in the schema of this package.
-            **kwargs: Arguments of the constructor.
-
-        Raises:
-            ValueError: If the data has no item features.
-        """
-        if 'in_channels' not in kwargs:
-            kwargs['in_channels'] = feature_channels(data, cls.__name__)
-        return cls(*num_users_items(data), **kwargs)
 
     def reset_parameters(self) -> None:
         """Initialise the networks anew and clear preferences and features."""

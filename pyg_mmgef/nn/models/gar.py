@@ -1,5 +1,4 @@
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,9 +10,7 @@ from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts._standard_content import StandardContent
 from pyg_mmgef.nn.parts._tower import Tower
-from pyg_mmgef.nn.parts.modality_features import feature_channels
 from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
-from pyg_mmgef.schema import num_users_items
 from pyg_mmgef.validate import check_fraction, check_not_negative, check_positive
 
 __all__ = ['GAR']
@@ -72,6 +69,7 @@ class GAR(Recommender):
 
     paper = 'https://doi.org/10.1145/3477495.3531897'
     year = 2022
+    needs_features = True
 
     def __init__(
         self,
@@ -101,21 +99,6 @@ class GAR(Recommender):
         self.item_tower = Tower(embedding_dim, hidden_dim, embedding_dim)
         self.generator = Tower(self.content.out_channels, hidden_dim, embedding_dim)
         self.reset_parameters()
-
-    @classmethod
-    def from_data(cls, data: HeteroData, **kwargs: Any) -> 'GAR':
-        """Build the model for :obj:`data`, with the modalities that it has.
-
-        Args:
-            data: A graph in the schema of this package.
-            **kwargs: Arguments of the constructor.
-
-        Raises:
-            ValueError: If the data has no item features.
-        """
-        if 'in_channels' not in kwargs:
-            kwargs['in_channels'] = feature_channels(data, cls.__name__)
-        return cls(*num_users_items(data), **kwargs)
 
     def reset_parameters(self) -> None:
         """Initialise the networks anew and clear embeddings of IALS and features."""
@@ -147,8 +130,9 @@ class GAR(Recommender):
         """Return the terms that real and generated embeddings of the positives add."""
         z_user, *of_items = embedded
         user = batch.of_users(z_user)
-        positive = torch.searchsorted(batch.item_rows, batch.items.long().contiguous())
-        z_real, z_made, real, made, is_counted = (select(x, positive) for x in of_items)
+        z_real, z_made, real, made, is_counted = (
+            select(x, batch.positive_position) for x in of_items
+        )
         real_score = (user * z_real).sum(dim=-1)
         made_score = (user * z_made).sum(dim=-1)
         fooling_score = (user.detach() * self.item_tower.frozen(made)).sum(dim=-1)

@@ -1,5 +1,4 @@
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,9 +10,7 @@ from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts._standard_content import StandardContent
 from pyg_mmgef.nn.parts._tower import Tower
-from pyg_mmgef.nn.parts.modality_features import feature_channels
 from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
-from pyg_mmgef.schema import num_users_items
 from pyg_mmgef.validate import check_fraction, check_not_negative, check_positive
 
 __all__ = ['Heater']
@@ -70,6 +67,7 @@ class Heater(Recommender):
 
     paper = 'https://doi.org/10.1145/3397271.3401178'
     year = 2020
+    needs_features = True
 
     def __init__(
         self,
@@ -101,21 +99,6 @@ class Heater(Recommender):
         self.user_tower = Tower(embedding_dim, embedding_dim, embedding_dim)
         self.item_tower = Tower(embedding_dim, embedding_dim, embedding_dim)
         self.reset_parameters()
-
-    @classmethod
-    def from_data(cls, data: HeteroData, **kwargs: Any) -> 'Heater':
-        """Build the model for :obj:`data`, with the modalities that it has.
-
-        Args:
-            data: A graph in the schema of this package.
-            **kwargs: Arguments of the constructor.
-
-        Raises:
-            ValueError: If the data has no item features.
-        """
-        if 'in_channels' not in kwargs:
-            kwargs['in_channels'] = feature_channels(data, cls.__name__)
-        return cls(*num_users_items(data), **kwargs)
 
     def reset_parameters(self) -> None:
         """Initialise experts and networks anew and clear embeddings of IALS and features."""

@@ -1,6 +1,5 @@
 from collections.abc import Mapping
 from itertools import combinations
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,11 +11,10 @@ from pyg_mmgef.nn._unit_length import unit_length
 from pyg_mmgef.nn.models.light_gcn import LightGCN
 from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.nn.parts._id_rows import select
-from pyg_mmgef.nn.parts.modality_features import feature_channels
 from pyg_mmgef.nn.parts.modality_linear import ModalityLinear
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
-from pyg_mmgef.schema import interaction_edges, interactions, num_users_items
+from pyg_mmgef.schema import interaction_edges, interactions
 from pyg_mmgef.sparse.csr_pair import CSRPair
 from pyg_mmgef.validate import check_fraction, check_not_negative, check_positive
 
@@ -92,6 +90,7 @@ class LGMRec(Recommender):
 
     paper = 'https://arxiv.org/abs/2312.16400'
     year = 2024
+    needs_features = True
 
     def __init__(
         self,
@@ -126,21 +125,6 @@ class LGMRec(Recommender):
         self.dropout = Dropout(dropout)
         self._cache = TensorCache()
         self.reset_parameters()
-
-    @classmethod
-    def from_data(cls, data: HeteroData, **kwargs: Any) -> 'LGMRec':
-        """Build the model for :obj:`data`, with the modalities that it has.
-
-        Args:
-            data: A graph in the schema of this package.
-            **kwargs: Arguments of the constructor.
-
-        Raises:
-            ValueError: If the data has no item features.
-        """
-        if 'in_channels' not in kwargs:
-            kwargs['in_channels'] = feature_channels(data, cls.__name__)
-        return cls(*num_users_items(data), **kwargs)
 
     def reset_parameters(self) -> None:
         """Initialise the parameters anew and clear the graphs."""

@@ -3,8 +3,8 @@ from torch import Tensor
 from torch.nn import Embedding
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.graph.weights import bipartite_normalize
 from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.parts.interaction_graph import normalized_interactions, sample_interactions
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
 from pyg_mmgef.schema import interaction_edges, interactions
@@ -121,7 +121,11 @@ class LightGCN(Recommender):
     def interaction_graph(self, data: HeteroData) -> CSRPair:
         """Return the normalised graph user → item, built once for the same ``edge_index``."""
         return self._cache.get(
-            [interaction_edges(data)], lambda: self._normalized(interactions(data)), self.dtype
+            [interaction_edges(data)],
+            lambda: normalized_interactions(
+                interactions(data), (self.num_users, self.num_items), self.dtype
+            ),
+            self.dtype,
         )
 
     def _epoch_graph(self, data: HeteroData) -> CSRPair:
@@ -131,20 +135,10 @@ class LightGCN(Recommender):
         )
 
     def _drop_edges(self, edge_index: Tensor) -> CSRPair:
-        num_edges = edge_index.size(1)
-        if num_edges > 0:
-            weight = bipartite_normalize(edge_index, None, (self.num_users, self.num_items))
-            generator = torch.Generator(edge_index.device)
-            generator.manual_seed(self.seed * 1_000_003 + self._epoch)
-            num_kept = max(1, round((1 - self.edge_dropout) * num_edges))
-            edge_index = edge_index[:, _sample(weight, num_kept, generator)]
-        return self._normalized(edge_index)
-
-    def _normalized(self, edge_index: Tensor) -> CSRPair:
         size = self.num_users, self.num_items
-        # Half precision is summed in float32.
-        dtype = torch.promote_types(self.dtype, torch.float32)
-        return CSRPair(edge_index, bipartite_normalize(edge_index, None, size, dtype=dtype), size)
+        num_kept = max(1, round((1 - self.edge_dropout) * edge_index.size(1)))
+        kept = sample_interactions(edge_index, size, num_kept, self.seed, self._epoch)
+        return normalized_interactions(kept, size, self.dtype)
 
     def embed(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
@@ -181,13 +175,3 @@ class LightGCN(Recommender):
             f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
             f'embedding_dim={self.embedding_dim}, num_layers={self.num_layers})'
         )
-
-
-def _sample(weight: Tensor, num_kept: int, generator: torch.Generator) -> Tensor:
-    r"""Return the increasing positions of a sample without replacement, by weight.
-
-    The largest :math:`w_e / q_e` are kept, with :math:`q_e` exponentially distributed; so does
-    :func:`torch.multinomial`, for at most :math:`2^{24}` weights.
-    """
-    q = torch.empty_like(weight).exponential_(generator=generator)
-    return (weight / q).topk(num_kept, sorted=False).indices.sort().values

@@ -1,6 +1,5 @@
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,9 +11,9 @@ from torch_geometric.nn.inits import reset
 from pyg_mmgef.nn._unit_length import unit_length
 from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.nn.parts._id_rows import select
-from pyg_mmgef.nn.parts.modality_features import ModalityFeatures, feature_channels
+from pyg_mmgef.nn.parts.modality_features import ModalityFeatures
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
-from pyg_mmgef.schema import interaction_edges, interactions, num_users_items
+from pyg_mmgef.schema import interaction_edges, interactions
 from pyg_mmgef.sparse.csr_pair import CSRPair
 from pyg_mmgef.validate import check_choice, check_positive
 
@@ -81,6 +80,7 @@ class MMGCN(Recommender):
 
     paper = 'https://doi.org/10.1145/3343031.3351034'
     year = 2019
+    needs_features = True
 
     def __init__(
         self,
@@ -110,17 +110,6 @@ class MMGCN(Recommender):
         )
         self._cache = TensorCache()
         self.reset_parameters()
-
-    @classmethod
-    def from_data(cls, data: HeteroData, **kwargs: Any) -> 'MMGCN':
-        """Build the model for :obj:`data`; keyword arguments are those of the constructor.
-
-        Raises:
-            ValueError: If the items have no features.
-        """
-        if 'in_channels' not in kwargs:
-            kwargs['in_channels'] = feature_channels(data, cls.__name__)
-        return cls(*num_users_items(data), **kwargs)
 
     def reset_parameters(self) -> None:
         """Initialise the parameters anew; clear the graph and the features."""

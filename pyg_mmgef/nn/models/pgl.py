@@ -7,12 +7,11 @@ from torch.nn import Dropout, Parameter
 from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 
-from pyg_mmgef.graph.weights import bipartite_normalize
 from pyg_mmgef.nn._unit_length import unit_length
 from pyg_mmgef.nn.loss.info_nce import info_nce
-from pyg_mmgef.nn.models.light_gcn import _sample
 from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.nn.parts._id_rows import select
+from pyg_mmgef.nn.parts.interaction_graph import normalized_interactions, sample_interactions
 from pyg_mmgef.nn.parts.item_graph_encoder import convolve
 from pyg_mmgef.nn.parts.item_graphs import ItemGraphs
 from pyg_mmgef.nn.parts.modality_features import feature_channels
@@ -207,30 +206,23 @@ class PGL(Recommender):
             [interaction_edges(data)], lambda: self._normalized(interactions(data)), self.dtype
         )
 
+    def _normalized(self, edge_index: Tensor) -> CSRPair:
+        return normalized_interactions(edge_index, (self.num_users, self.num_items), self.dtype)
+
     def principal_graph(self, data: HeteroData) -> CSRPair:
         """Return the graph user → item that training propagates over."""
 
         def build() -> CSRPair:
             if self.subgraph == 'global':
                 return principal_graph(self.interaction_graph(data), self.rank, self.seed)
-            return self._normalized(self._sampled(interactions(data)))
+            edge_index = interactions(data)
+            if self.changes_with_epoch:
+                num_kept = max(1, round(self.keep * edge_index.size(1)))
+                size = self.num_users, self.num_items
+                edge_index = sample_interactions(edge_index, size, num_kept, self.seed, self._epoch)
+            return self._normalized(edge_index)
 
         return self._principal.get([interaction_edges(data)], build, self.dtype)
-
-    def _normalized(self, edge_index: Tensor) -> CSRPair:
-        size = self.num_users, self.num_items
-        # Half precision is summed in float32.
-        dtype = torch.promote_types(self.dtype, torch.float32)
-        return CSRPair(edge_index, bipartite_normalize(edge_index, None, size, dtype=dtype), size)
-
-    def _sampled(self, edge_index: Tensor) -> Tensor:
-        num_edges = edge_index.size(1)
-        if num_edges == 0 or not self.changes_with_epoch:
-            return edge_index
-        weight = bipartite_normalize(edge_index, None, (self.num_users, self.num_items))
-        generator = torch.Generator(edge_index.device)
-        generator.manual_seed(self.seed * 1_000_003 + self._epoch)
-        return edge_index[:, _sample(weight, max(1, round(self.keep * num_edges)), generator)]
 
     def extra_loss(self, data: HeteroData, batch: TripletBatch, *embedded: Tensor) -> Tensor | None:
         """Return the contrast between two dropouts, of users and of positives."""
@@ -238,8 +230,7 @@ class PGL(Recommender):
             return None
         z_user, z_item = embedded
         # The batch repeats ids; comparing each once takes a fraction of the time.
-        count_user = batch.users.bincount(minlength=self.num_users)[batch.user_rows]
-        count_item = batch.items.bincount(minlength=self.num_items)[batch.item_rows]
+        count_user, count_item = batch.counts()
         contrast = self._contrast(z_user, count_user) + self._contrast(z_item, count_item)
         return self.contrast_weight / 2 * contrast
 

@@ -11,6 +11,7 @@ from torch_geometric.data import HeteroData
 from pyg_mmgef.nn.parts._id_rows import distinct, restore, select
 from pyg_mmgef.nn.parts.content_features import ContentFeatures
 from pyg_mmgef.nn.parts.content_map import ContentMap
+from pyg_mmgef.nn.parts.modality_features import feature_channels
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
 from pyg_mmgef.schema import (
@@ -19,6 +20,7 @@ from pyg_mmgef.schema import (
     USER,
     interaction_edges,
     interactions,
+    item_graph,
     num_users_items,
 )
 from pyg_mmgef.validate import check_positive
@@ -26,6 +28,7 @@ from pyg_mmgef.validate import check_positive
 __all__ = ['Recommender']
 
 Model = TypeVar('Model', bound='Recommender')
+OF_MODALITY = 'similar_<modality>'
 
 
 class Recommender(Module, ABC):
@@ -65,6 +68,8 @@ class Recommender(Module, ABC):
     them rank above warm items, see :func:`pyg_mmgef.ranking.choose_cold_scale`."""
     is_trained: ClassVar[bool] = True
     """Whether there is a loss to minimise; other models are computed when they are first asked."""
+    needs_features: ClassVar[bool] = False
+    """Whether there is no model without item features, whose channels are ``in_channels``."""
     reads_graphs: ClassVar[tuple[str, ...]] = ()
     """The item graphs that ``from_data`` looks for: ``'similar'``, of fused features;
     ``'similar_<modality>'``, one of each modality; ``'co_interacts'``."""
@@ -85,7 +90,20 @@ class Recommender(Module, ABC):
 
     @classmethod
     def from_data(cls: type[Model], data: HeteroData, **kwargs: Any) -> Model:
-        """Build the model for :obj:`data`; keyword arguments are those of the constructor."""
+        """Build the model for :obj:`data`, with the modalities that it has if it needs any.
+
+        Args:
+            data: A graph in the schema of this package.
+            **kwargs: Arguments of the constructor.
+
+        Raises:
+            ValueError: If the data lacks features or item graphs that the model can't do without.
+        """
+        if cls.needs_features:
+            if 'in_channels' not in kwargs:
+                kwargs['in_channels'] = feature_channels(data, cls.__name__)
+            for name in kwargs['in_channels'] if OF_MODALITY in cls.reads_graphs else ():
+                item_graph(data, OF_MODALITY.replace('<modality>', name))
         return cls(*num_users_items(data), **kwargs)
 
     @property

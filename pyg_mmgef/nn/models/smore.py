@@ -1,5 +1,4 @@
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,17 +7,16 @@ from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 
 from pyg_mmgef.graph.weights import union_graphs
-from pyg_mmgef.nn.loss.info_nce import info_nce
+from pyg_mmgef.nn.loss.info_nce import repeated_info_nce
 from pyg_mmgef.nn.models.light_gcn import LightGCN
 from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts.item_graph_encoder import convolve
 from pyg_mmgef.nn.parts.item_graphs import ItemGraphs
-from pyg_mmgef.nn.parts.modality_features import feature_channels
 from pyg_mmgef.nn.parts.modality_linear import ModalityLinear
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
-from pyg_mmgef.schema import item_graph, num_users_items
+from pyg_mmgef.schema import item_graph
 from pyg_mmgef.sparse.csr_pair import CSRPair
 from pyg_mmgef.validate import check_fraction, check_not_negative, check_positive
 
@@ -89,6 +87,7 @@ class SMORE(Recommender):
 
     paper = 'https://arxiv.org/abs/2412.14978'
     year = 2025
+    needs_features = True
     reads_graphs = ('similar_<modality>',)
 
     def __init__(
@@ -125,23 +124,6 @@ class SMORE(Recommender):
         self._fused_graph = TensorCache()
         self.reset_parameters()
 
-    @classmethod
-    def from_data(cls, data: HeteroData, **kwargs: Any) -> 'SMORE':
-        """Build the model for :obj:`data`, with the modalities that it has.
-
-        Args:
-            data: A graph in the schema of this package.
-            **kwargs: Arguments of the constructor.
-
-        Raises:
-            ValueError: If the data has no item features, or a modality without its item graph.
-        """
-        if 'in_channels' not in kwargs:
-            kwargs['in_channels'] = feature_channels(data, cls.__name__)
-        for name in kwargs['in_channels']:
-            item_graph(data, _relation(name))
-        return cls(*num_users_items(data), **kwargs)
-
     def reset_parameters(self) -> None:
         """Initialise the parameters anew and clear the graphs."""
         for module in (self.light_gcn, self.lin, self.gate, self.query, self.preference):
@@ -167,17 +149,12 @@ class SMORE(Recommender):
         """Return the contrast between content and side features, of users and of positives."""
         *_, content_user, side_user, content_item, side_item = embedded
         # The batch repeats ids; comparing each once takes a fraction of the time.
-        count_user = batch.users.bincount(minlength=self.num_users)[batch.user_rows]
-        count_item = batch.items.bincount(minlength=self.num_items)[batch.item_rows]
-        contrast = self._contrast(side_user, content_user, count_user)
-        contrast = contrast + self._contrast(side_item, content_item, count_item)
+        count_user, count_item = batch.counts()
+        contrast = repeated_info_nce(side_user, content_user, self.temperature, count_user)
+        contrast = contrast + repeated_info_nce(
+            side_item, content_item, self.temperature, count_item
+        )
         return self.contrast_weight * contrast
-
-    def _contrast(self, side: Tensor, content: Tensor, count: Tensor) -> Tensor:
-        """Return the added loss of rows, each of which occurs so often in the batch."""
-        rows = count.nonzero().view(-1)
-        side, content, count = (select(x, rows) for x in (side, content, count))
-        return info_nce(side, content, self.temperature, count)
 
     def _views(self, data: HeteroData) -> list[Tensor]:
         r"""Return :math:`\mathbf{H}^v` of all items for each modality, then of the fused view."""

@@ -30,14 +30,30 @@ class TripletBatch:
     ) -> None:
         self.users, self.items, self.negatives = users, items, negatives
         both = torch.cat([items, negatives.flatten()])
-        user_rows, self._user_position = distinct('users', users, num_users, USER)
-        item_rows, self._item_position = distinct('items', both, num_items, ITEM)
+        user_rows, user_position = distinct('users', users, num_users, USER)
+        item_rows, item_position = distinct('items', both, num_items, ITEM)
         assert user_rows is not None
         assert item_rows is not None
+        assert user_position is not None
+        assert item_position is not None
+        self._user_position: Tensor = user_position
+        self._item_position: Tensor = item_position
         self.user_rows: Tensor = user_rows
         """The distinct users, increasing."""
         self.item_rows: Tensor = item_rows
         """The distinct items, positives and negatives, increasing."""
+
+    @property
+    def positive_position(self) -> Tensor:
+        """Where each positive is among :attr:`item_rows`. Shape: ``[B]``."""
+        return self._item_position[: self.items.numel()]
+
+    def counts(self) -> tuple[Tensor, Tensor]:
+        """Return how often each distinct user, and each distinct item as a positive, occurs."""
+        return (
+            self._user_position.bincount(minlength=self.user_rows.numel()),
+            self.positive_position.bincount(minlength=self.item_rows.numel()),
+        )
 
     def of_users(self, z_user: Tensor) -> Tensor:
         """Return the row of each triplet's user, from a row for each of :attr:`user_rows`."""

@@ -12,7 +12,6 @@ from torch_geometric.nn import LightGCN as PyGLightGCN
 
 from pyg_mmgef.loader import TripletLoader
 from pyg_mmgef.nn import BPRLoss, LightGCN, SampledSoftmaxLoss
-from pyg_mmgef.nn.models.light_gcn import _sample
 from pyg_mmgef.schema import INTERACTS, ITEM, USER
 from tests.nn.models.shops import COLD, interacting, interaction_matrix, planted_shop, small_shop
 from tests.references import light_gcn
@@ -498,20 +497,6 @@ def test_half_precision(dtype: torch.dtype) -> None:
     for z, expected in zip(model.to(dtype)(data), exact, strict=True):
         assert z.dtype == dtype
         torch.testing.assert_close(z.double(), expected, rtol=0.02, atol=0.02)
-
-
-def test_samples_of_more_edges_than_multinomial_takes() -> None:
-    weight = torch.full((2**24 + 1,), 0.5)
-    kept = _sample(weight, 5, torch.Generator().manual_seed(0))
-    assert kept.numel() == 5
-    assert bool((kept.diff() > 0).all())
-
-
-def test_the_sample_is_that_of_multinomial() -> None:
-    weight = torch.rand(1000, generator=torch.Generator().manual_seed(1))
-    kept = _sample(weight, 200, torch.Generator().manual_seed(0))
-    other = weight.multinomial(200, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(kept, other.sort().values)
 
 
 def test_is_as_exact_as_its_type() -> None:

@@ -80,6 +80,11 @@ def test_models_implement_the_template() -> None:
         assert model.paper.startswith('https://') or name == 'Popularity', name
 
 
+def test_a_model_is_trained_if_it_has_parameters(build: Build) -> None:
+    model = build(small_shop())
+    assert model.is_trained == model.has_parameters
+
+
 def test_only_a_model_without_a_ranking_loss_replaces_the_loss() -> None:
     own = [name for name, model in recommenders().items() if model.loss is not Recommender.loss]
     assert own == ['BM3']
