@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from common import INTERACTS, data_root, fit, parser, pyplot, save_plot, write_json
+from common import INTERACTS, data_root, fit, parser, plot_curves, write_json
 from torch_geometric import seed_everything
 from torch_geometric.data import HeteroData
 
@@ -115,21 +115,7 @@ def main() -> None:
                 }
             )
     write_json(args.output / 'amazon_baby.json', results)
-    plot(args.output / 'amazon_baby.png', results)
-
-
-def plot(path: Any, results: list[dict[str, Any]]) -> None:
-    figure, axis = pyplot().subplots(figsize=(7, 4), layout='constrained')
-    for row in results:
-        axis.plot(
-            [5 * (step + 1) for step in range(len(row['curve']))],
-            row['curve'],
-            label=f'{row["row"]} (seed {row["seed"]})',
-        )
-    axis.set(xlabel='epoch', ylabel='validation Recall@20', title='Amazon Baby')
-    axis.grid(alpha=0.3)
-    axis.legend(frameon=False, fontsize=7)
-    save_plot(figure, path)
+    plot_curves(args.output / 'amazon_baby.png', results, '{row} (seed {seed})')
 
 
 if __name__ == '__main__':

@@ -94,6 +94,33 @@ class Fit:
     """Of training, without evaluation, at each point of the curve."""
 
 
+def plot_curves(path: Path, results: list[dict[str, Any]], label: str) -> None:
+    """Draw how validation went, a curve for each row.
+
+    Args:
+        path: The file.
+        results: The rows, each with its ``'curve'``.
+        label: What a curve is called, with the keys of a row in braces.
+    """
+    figure, axis = pyplot().subplots(figsize=(7, 4), layout='constrained')
+    for row in results:
+        epochs = [EVAL_EVERY * (step + 1) for step in range(len(row['curve']))]
+        axis.plot(epochs, row['curve'], label=label.format(**row))
+    axis.set(xlabel='epoch', ylabel='validation Recall@20', title='Amazon Baby')
+    axis.grid(alpha=0.3)
+    axis.legend(frameon=False, fontsize=7)
+    save_plot(figure, path)
+
+
+def plot_step_times(path: Path, results: dict[str, dict[str, float]]) -> None:
+    """Draw a bar for the ``'ms'`` of each row."""
+    figure, axis = pyplot().subplots(figsize=(7, 3), layout='constrained')
+    axis.barh(list(results), [row['ms'] for row in results.values()])
+    axis.set(xlabel='ms per training step, less is better')
+    axis.invert_yaxis()
+    save_plot(figure, path)
+
+
 def train_epoch(
     model: Recommender,
     train: HeteroData,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import parser, pyplot, save_plot, write_json
+from common import parser, plot_step_times, write_json
 from torch import Tensor
 from torch_geometric import seed_everything
 from torch_geometric.data import HeteroData
@@ -139,15 +139,7 @@ def main() -> None:
                 f'{added["added share"]:>9.1%}'
             )
     write_json(args.output / 'lightning_overhead.json', results)
-    plot(args.output / 'lightning_overhead.png', results)
-
-
-def plot(path: Path, results: dict[str, dict[str, float]]) -> None:
-    figure, axis = pyplot().subplots(figsize=(7, 3), layout='constrained')
-    axis.barh(list(results), [row['ms'] for row in results.values()])
-    axis.set(xlabel='ms per training step, less is better')
-    axis.invert_yaxis()
-    save_plot(figure, path)
+    plot_step_times(args.output / 'lightning_overhead.png', results)
 
 
 if __name__ == '__main__':

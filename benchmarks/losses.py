@@ -8,12 +8,11 @@ takes an hour or two; started again, it keeps the rows that are in its JSON file
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
 from amazon_baby import BOTH, L2, LIGHT_GCN_L2, SETTINGS, load
-from common import INTERACTS, fit, parser, pyplot, save_plot, write_json
+from common import INTERACTS, fit, parser, plot_curves, write_json
 from torch_geometric import seed_everything
 
 from pyg_mmgef.nn import MMGEF, AlignmentUniformityLoss, BPRLoss, LightGCN, SampledSoftmaxLoss
@@ -100,18 +99,7 @@ def main() -> None:
                 flush=True,
             )
             write_json(path, results)
-    plot(args.output / 'losses.png', results)
-
-
-def plot(path: Path, results: list[dict[str, Any]]) -> None:
-    figure, axis = pyplot().subplots(figsize=(7, 4), layout='constrained')
-    for row in results:
-        epochs = [5 * (step + 1) for step in range(len(row['curve']))]
-        axis.plot(epochs, row['curve'], label=row['row'])
-    axis.set(xlabel='epoch', ylabel='validation Recall@20', title='Amazon Baby')
-    axis.grid(alpha=0.3)
-    axis.legend(frameon=False, fontsize=7)
-    save_plot(figure, path)
+    plot_curves(args.output / 'losses.png', results, '{row}')
 
 
 if __name__ == '__main__':

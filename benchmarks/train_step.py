@@ -9,10 +9,9 @@ import statistics
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import torch
-from common import parser, pyplot, save_plot, write_json
+from common import parser, plot_step_times, write_json
 from pyg_light_gcn import PyGLightGCN
 from torch_geometric import seed_everything
 from torch_geometric.data import HeteroData
@@ -106,15 +105,7 @@ def main() -> None:
         results[name] = {'ms': 1e3 * median, 'ratio': base / median}
         print(f'{name:<28}{1e3 * median:>9.1f}{base / median:>8.1f}x')
     write_json(args.output / 'train_step.json', results)
-    plot(args.output / 'train_step.png', results)
-
-
-def plot(path: Path, results: dict[str, dict[str, float]]) -> None:
-    figure, axis = pyplot().subplots(figsize=(7, 3), layout='constrained')
-    axis.barh(list(results), [row['ms'] for row in results.values()])
-    axis.set(xlabel='ms per training step, less is better')
-    axis.invert_yaxis()
-    save_plot(figure, path)
+    plot_step_times(args.output / 'train_step.png', results)
 
 
 if __name__ == '__main__':

@@ -66,7 +66,7 @@ train, val, test = SplitInteractions()(SyntheticShop(args.root)[0])
 train = Compose([FuseModalities('concat'), AddItemKNNGraph(k=10)])(train)
 model = Recommender(train['user'].num_nodes, train['item'].x.size(1))
 optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
-loss_fn = BPRLoss(l2=1e-3)
+loss_fn = BPRLoss()
 loader = TripletLoader(train, batch_size=2048, shuffle=True)
 for _ in (progress := tqdm(range(args.epochs), unit='epoch')):
     for users, items, negatives in loader:

@@ -79,7 +79,7 @@ class BatchLoss(torch.nn.Module):
 # 3. Model, optimiser and loader, alike in every process but for the share of a batch.
 seed_everything(args.seed)
 model = LightGCN.from_data(train, embedding_dim=64, num_layers=2).to(device)
-parallel = DistributedDataParallel(BatchLoss(model, BPRLoss(l2=1e-3)))
+parallel = DistributedDataParallel(BatchLoss(model, BPRLoss()))
 optimizer = torch.optim.Adam(model.parameters(), lr=args.lr, fused=True)
 generator = torch.Generator().manual_seed(args.seed)
 loader = TripletLoader(

@@ -33,7 +33,7 @@ train, val, test = data if len(data) == 3 else SplitInteractions(seed=args.seed)
 model = LightGCN.from_data(train, embedding_dim=64, num_layers=2)
 generator = torch.Generator().manual_seed(args.seed)
 loader = TripletLoader(train, batch_size=2048, shuffle=True, generator=generator)
-loss_fn = BPRLoss(l2=1e-3)
+loss_fn = BPRLoss()
 optimizer = torch.optim.Adam(model.parameters(), lr=args.lr, fused=True)
 
 for epoch in (progress := tqdm(range(args.epochs), unit='epoch')):

@@ -79,7 +79,7 @@ train = Compose([FuseModalities('concat'), AddItemKNNGraph(k=10), AddCoInteracti
 )
 
 # 4. Train, until validation stops improving.
-module = RankingModule(MMGEF.from_data(train, fusion='concat'), BPRLoss(l2=1e-3), lr=5e-3)
+module = RankingModule(MMGEF.from_data(train, fusion='concat'), BPRLoss(), lr=5e-3)
 interactions = InteractionDataModule(train, val, test, batch_size=2048, seed=args.seed)
 trainer = make_trainer(args.output, max_epochs=args.epochs, patience=10)
 trainer.fit(module, interactions)

@@ -41,7 +41,7 @@ train = Compose([FuseModalities('concat'), AddItemKNNGraph(k=10), AddCoInteracti
     train
 )
 
-module = RankingModule(MMGEF.from_data(train, fusion='concat'), BPRLoss(l2=1e-3), lr=args.lr)
+module = RankingModule(MMGEF.from_data(train, fusion='concat'), BPRLoss(), lr=args.lr)
 shop = InteractionDataModule(train, val, test, batch_size=2048, seed=args.seed)
 trainer = make_trainer(
     args.output,

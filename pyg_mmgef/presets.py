@@ -39,7 +39,7 @@ class Preset:
           FuseModalities(fusion='concat'),
           AddItemKNNGraph(),
           AddCoInteractionGraph(min_count=3),
-          MergeItemGraphs(weights={'similar': 1.0, 'co_interacts': 0.5})
+          MergeItemGraphs({'similar': 1.0, 'co_interacts': 0.5})
         ])
     """
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 __all__ = [
+    'check_channels',
     'check_choice',
     'check_edge_index',
     'check_edge_weight',
@@ -26,6 +27,14 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     """Raise a :class:`ValueError` unless :obj:`value` is one of :obj:`choices`."""
     if value not in choices:
         raise ValueError(f"'{name}' must be one of {', '.join(map(repr, choices))} (got {value!r})")
+
+
+def check_channels(name: str, channels: Mapping[str, int]) -> None:
+    """Raise a :class:`ValueError` unless there is a modality, and each has a positive width."""
+    if not channels:
+        raise ValueError(f"'{name}' is empty; name at least one modality and its channels")
+    for modality, width in channels.items():
+        check_positive(f'{name}[{modality!r}]', width)
 
 
 def check_positive(name: str, value: Any, *, integer: bool = True) -> None:

@@ -72,7 +72,7 @@ def test_is_what_it_says() -> None:
     assert isinstance(model, MMGEF)
     other = FREEDOM.from_data(
         data,
-        graph_weights=WEIGHTS,
+        item_graphs=WEIGHTS,
         in_channels=None,
         embedding_dim=128,
         num_item_layers=2,

@@ -4,7 +4,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from pyg_mmgef.validate import check_fraction, check_not_negative, check_positive
+from pyg_mmgef.validate import check_channels, check_fraction, check_not_negative, check_positive
 
 NO_NUMBERS = [True, '1', None, float('nan'), 1j]
 
@@ -71,3 +71,11 @@ def _assert_refused(value: object, interval: str) -> None:
     message = f"'ratio' must lie in {interval} (got {value!r})"
     with pytest.raises(ValueError, match=re.escape(message)):
         check_fraction('ratio', value, interval)
+
+
+def test_channels() -> None:
+    check_channels('in_channels', {'image': 4, 'text': 1})
+    with pytest.raises(ValueError, match="'in_channels' is empty; name at least one modality"):
+        check_channels('in_channels', {})
+    with pytest.raises(ValueError, match=r"'in_channels\['text'\]' must be a positive integer"):
+        check_channels('in_channels', {'image': 4, 'text': 0})

@@ -70,8 +70,9 @@ class Contestant:
                     raise NotForThisDataError(
                         f'without item features there is no {key!r} to choose'
                     )
-        if not set(own.get('graph_weights', ())) <= set(item_relations(data)):
-            del own['graph_weights']  # Then all modalities count alike.
+        graphs = own.get('item_graphs')
+        if isinstance(graphs, Mapping) and not set(graphs) <= set(item_relations(data)):
+            del own['item_graphs']  # Then all modalities count alike.
         if own.get('item_graphs') == LATE:
             per_modality = [name for name in item_relations(data) if name.startswith('similar_')]
             own['item_graphs'] = (*per_modality, 'co_interacts')
@@ -166,7 +167,7 @@ CONTESTANTS: dict[str, Contestant] = {
     ),
     'FREEDOM': Contestant(
         'FREEDOM',
-        {'graph_weights': {'similar_image': 0.1, 'similar_text': 0.9}},  # As its authors do.
+        {'item_graphs': {'similar_image': 0.1, 'similar_text': 0.9}},  # As its authors do.
         space={**COMMON, **GRAPH_DROPOUT},
         first={'lr': 1e-3, 'l2': 1e-3, 'edge_dropout': 0.8},
         needs='graphs',

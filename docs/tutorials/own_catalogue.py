@@ -153,7 +153,7 @@ show([item, *neighbours('co_interacts', item)], ['item', *['shares users'] * 5])
 INTERACTS = ('user', 'interacts', 'item')
 model = MMGEF.from_data(train, fusion='concat')
 optimizer = torch.optim.Adam(model.parameters(), lr=5e-3, fused=True)
-loss_fn = BPRLoss(l2=1e-3)
+loss_fn = BPRLoss()
 loader = TripletLoader(train, batch_size=1024, shuffle=True)
 curve, attention = [], []
 for epoch in range(25):

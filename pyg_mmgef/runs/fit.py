@@ -45,7 +45,7 @@ def fit(
         model: The model.
         train: The train graph, with the item graphs that the model reads.
         val: The validation part of the split.
-        loss_fn: The loss; :obj:`None` is ``BPRLoss(1e-3)``. (default: :obj:`None`)
+        loss_fn: The loss; :obj:`None` is ``BPRLoss()``. (default: :obj:`None`)
         lr: Learning rate. (default: ``5e-3``)
         batch_size: Positives in a batch. (default: ``2048``)
         epochs: Most epochs. (default: ``200``)
@@ -74,7 +74,7 @@ def fit(
         return Fit(recall(), 0)
     generator = torch.Generator().manual_seed(seed)
     loader = TripletLoader(train, batch_size, shuffle=True, generator=generator)
-    loss_fn = BPRLoss(1e-3) if loss_fn is None else loss_fn
+    loss_fn = BPRLoss() if loss_fn is None else loss_fn
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
     best, best_state = Fit(-1.0, 0), model.state_dict()
     for epoch in range(1, epochs + 1):

@@ -2,10 +2,10 @@ from torch_geometric.data import HeteroData
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
+from pyg_mmgef._describe import describe
 from pyg_mmgef.graph.co_interaction import WEIGHTINGS, co_interaction_graph
 from pyg_mmgef.graph.weights import symmetric_normalize
 from pyg_mmgef.schema import CO_INTERACTS, interactions, num_users_items
-from pyg_mmgef.transforms._describe import describe
 from pyg_mmgef.transforms._store_graph import store_graph
 from pyg_mmgef.validate import check_choice, check_positive
 

@@ -3,10 +3,10 @@ from torch_geometric.data import HeteroData
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
+from pyg_mmgef._describe import describe
 from pyg_mmgef.graph.knn import check_knn_options, knn_graph
 from pyg_mmgef.graph.weights import normalize_similarity
 from pyg_mmgef.schema import ITEM
-from pyg_mmgef.transforms._describe import describe
 from pyg_mmgef.transforms._store_graph import store_graph
 
 __all__ = ['AddItemKNNGraph']

@@ -4,9 +4,9 @@ from torch_geometric.data import HeteroData
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
+from pyg_mmgef._describe import describe
 from pyg_mmgef.nn.fusion.early_fusion import concat_fusion, mean_fusion
 from pyg_mmgef.schema import ITEM, item_modalities
-from pyg_mmgef.transforms._describe import describe
 from pyg_mmgef.validate import check_choice, check_finite
 
 __all__ = ['FuseModalities']

@@ -4,9 +4,9 @@ from torch_geometric.data import HeteroData
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
+from pyg_mmgef._describe import describe
 from pyg_mmgef.graph.weights import merge_graphs
 from pyg_mmgef.schema import item_graph, num_users_items
-from pyg_mmgef.transforms._describe import describe
 from pyg_mmgef.transforms._store_graph import store_graph
 from pyg_mmgef.validate import check_graph_weights
 
@@ -27,14 +27,14 @@ class MergeItemGraphs(BaseTransform):
     ``MMGEF.from_data(data, item_graphs=('merged',))``.
 
     Args:
-        weights: The weight :math:`w_g` of each graph ``data['item', relation, 'item']``, keyed by
-            its relation. They need not sum to 1.
+        item_graphs: The weight :math:`w_g` of each graph ``data['item', relation, 'item']``, keyed
+            by its relation. They need not sum to 1.
         relation: The graph becomes ``data['item', relation, 'item']``, in the place of one that
             was there; it may be one of the merged. (default: ``'merged'``)
 
     Raises:
-        ValueError: If :obj:`weights` is empty or holds numbers that aren't positive, or the data
-            lacks a graph.
+        ValueError: If :obj:`item_graphs` is empty or holds numbers that aren't positive, or the
+            data lacks a graph.
 
     Example:
         >>> data = HeteroData()
@@ -47,16 +47,16 @@ class MergeItemGraphs(BaseTransform):
         tensor([0.2500, 1.0000])
     """
 
-    def __init__(self, weights: Mapping[str, float], relation: str = 'merged') -> None:
-        check_graph_weights('weights', weights)
-        self.weights = dict(weights)
+    def __init__(self, item_graphs: Mapping[str, float], relation: str = 'merged') -> None:
+        check_graph_weights('item_graphs', item_graphs)
+        self.item_graphs = dict(item_graphs)
         self.relation = relation
 
     def forward(self, data: HeteroData) -> HeteroData:
         """Set ``data['item', relation, 'item']``."""
         _, num_items = num_users_items(data)
-        graphs = [item_graph(data, relation) for relation in self.weights]
-        merged = merge_graphs(graphs, list(self.weights.values()), num_items)
+        graphs = [item_graph(data, relation) for relation in self.item_graphs]
+        merged = merge_graphs(graphs, list(self.item_graphs.values()), num_items)
         return store_graph(data, self.relation, merged)
 
     def __repr__(self) -> str:

@@ -3,8 +3,8 @@ from torch_geometric.data import HeteroData
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
+from pyg_mmgef._describe import describe
 from pyg_mmgef.schema import num_users_items
-from pyg_mmgef.transforms._describe import describe
 from pyg_mmgef.transforms._splitting import Split, interactions_to_split, select_parts
 from pyg_mmgef.validate import check_fraction
 

@@ -47,7 +47,7 @@ def test_may_replace_one_of_the_merged() -> None:
 
 
 def test_bad_input() -> None:
-    with pytest.raises(ValueError, match="'weights' is empty"):
+    with pytest.raises(ValueError, match="'item_graphs' is empty"):
         MergeItemGraphs({})
     for weight in (0.0, -1.0, float('nan'), float('inf')):
         with pytest.raises(ValueError, match=r"positive numbers .* for 'similar_text'"):
@@ -57,4 +57,4 @@ def test_bad_input() -> None:
 
 
 def test_functional_name_and_repr() -> None:
-    assert repr(MergeItemGraphs({'similar': 1.0})) == "MergeItemGraphs(weights={'similar': 1.0})"
+    assert repr(MergeItemGraphs({'similar': 1.0})) == "MergeItemGraphs({'similar': 1.0})"

@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Linear, Module, ModuleList, Parameter
 
-from pyg_mmgef.validate import check_choice
+from pyg_mmgef._describe import describe
+from pyg_mmgef.validate import check_channels, check_choice
 
 __all__ = ['EarlyFusion', 'concat_fusion', 'mean_fusion']
 
@@ -102,8 +103,7 @@ class EarlyFusion(Module):
     def __init__(self, in_channels: Mapping[str, int], mode: str = 'mean') -> None:
         super().__init__()
         check_choice('mode', mode, MODES)
-        if not in_channels:
-            raise ValueError("'in_channels' is empty; name at least one modality and its channels")
+        check_channels('in_channels', in_channels)
         if mode != 'concat':
             _check_one_width(in_channels, mode)
         self.in_channels = dict(in_channels)
@@ -174,7 +174,7 @@ class EarlyFusion(Module):
         return weight * mask
 
     def __repr__(self) -> str:
-        return f'{self.__class__.__name__}({self.in_channels}, mode={self.mode!r})'
+        return describe(self)
 
 
 def _check_one_width(in_channels: Mapping[str, int], mode: str) -> None:

@@ -2,6 +2,7 @@ import torch
 from torch import Tensor
 from torch.nn import Linear, Module, Parameter
 
+from pyg_mmgef._describe import describe
 from pyg_mmgef.validate import check_choice, check_positive
 
 __all__ = ['SoftEdgeFusion']
@@ -163,5 +164,4 @@ class SoftEdgeFusion(Module):
         return logit.softmax(dim=-1)
 
     def __repr__(self) -> str:
-        channels = '' if self.in_channels is None else f', in_channels={self.in_channels}'
-        return f'{self.__class__.__name__}({self.num_graphs}, mode={self.mode!r}{channels})'
+        return describe(self)

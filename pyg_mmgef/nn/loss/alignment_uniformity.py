@@ -2,6 +2,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
+from pyg_mmgef._describe import describe
 from pyg_mmgef.nn._unit_length import unit_length
 from pyg_mmgef.nn.loss._checks import check_pairs
 from pyg_mmgef.validate import check_not_negative
@@ -67,7 +68,7 @@ class AlignmentUniformityLoss(Module):
         return loss.to(dtype)
 
     def __repr__(self) -> str:
-        return f'{self.__class__.__name__}(gamma={self.gamma})'
+        return describe(self)
 
 
 def _uniformity(x: Tensor) -> Tensor:

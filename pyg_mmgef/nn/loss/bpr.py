@@ -2,6 +2,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Module
 
+from pyg_mmgef._describe import describe
 from pyg_mmgef.nn.loss._checks import check_pairs, checked_negatives, negative_scores
 from pyg_mmgef.validate import check_not_negative
 
@@ -23,7 +24,7 @@ class BPRLoss(Module):
     penalises those of layer 0, which is ``LightGCN(embedding_l2=...)`` with ``BPRLoss(l2=0)``.
 
     Args:
-        l2: The weight :math:`\lambda`. (default: ``1e-4``)
+        l2: The weight :math:`\lambda`. (default: ``1e-3``)
 
     Shapes:
         - **input:** embeddings of users :math:`(B, F)`, items :math:`(B, F)` and negatives
@@ -39,7 +40,7 @@ class BPRLoss(Module):
         tensor(0.6931)
     """
 
-    def __init__(self, l2: float = 1e-4) -> None:
+    def __init__(self, l2: float = 1e-3) -> None:
         super().__init__()
         check_not_negative('l2', l2)
         self.l2 = l2
@@ -60,4 +61,4 @@ class BPRLoss(Module):
         return loss + self.l2 / 2 * penalty
 
     def __repr__(self) -> str:
-        return f'{self.__class__.__name__}(l2={self.l2})'
+        return describe(self)

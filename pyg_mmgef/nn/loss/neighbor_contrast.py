@@ -1,6 +1,7 @@
 from torch import Tensor
 from torch.nn import Module
 
+from pyg_mmgef._describe import describe
 from pyg_mmgef.nn.loss.info_nce import info_nce
 from pyg_mmgef.nn.parts._id_rows import distinct, restore, select
 from pyg_mmgef.schema import ITEM, USER
@@ -108,7 +109,4 @@ class NeighborContrastLoss(Module):
         return loss
 
     def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}(num_layers={self.num_layers}, '
-            f'temperature={self.temperature}, user_share={self.user_share})'
-        )
+        return describe(self)

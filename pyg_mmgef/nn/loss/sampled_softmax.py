@@ -3,6 +3,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Module
 
+from pyg_mmgef._describe import describe
 from pyg_mmgef.nn._unit_length import unit_length
 from pyg_mmgef.nn.loss._checks import check_pairs, checked_negatives, negative_scores
 from pyg_mmgef.validate import check_positive
@@ -89,7 +90,4 @@ class SampledSoftmaxLoss(Module):
         return (score.logsumexp(dim=1, keepdim=True) - positive_score).mean()
 
     def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}(temperature={self.temperature}, '
-            f'normalize={self.normalize}, in_batch={self.in_batch})'
-        )
+        return describe(self)

@@ -34,7 +34,13 @@ class Preferences(Module):
         unobserved_weight: float | None,
     ) -> None:
         super().__init__()
-        self.ials = IALS(num_users, num_items, embedding_dim, l2, unobserved_weight)
+        self.ials = IALS(
+            num_users,
+            num_items,
+            embedding_dim=embedding_dim,
+            l2=l2,
+            unobserved_weight=unobserved_weight,
+        )
         self._cache = TensorCache()
 
     def reset_parameters(self) -> None:

@@ -72,14 +72,13 @@ class BM3(Recommender):
 
     paper = 'https://arxiv.org/abs/2207.05969'
     year = 2023
-    needs_features = True
 
     def __init__(
         self,
         num_users: int,
         num_items: int,
-        in_channels: Mapping[str, int],
         *,
+        in_channels: Mapping[str, int],
         embedding_dim: int = 64,
         num_layers: int = 1,
         dropout: float = 0.5,
@@ -90,10 +89,14 @@ class BM3(Recommender):
         check_fraction('dropout', dropout, '[0, 1)')
         check_not_negative('alignment_weight', alignment_weight)
         check_not_negative('norm_weight', norm_weight)
+        self.in_channels = dict(in_channels)
+        self.embedding_dim, self.num_layers = embedding_dim, num_layers
         self.dropout = dropout
         self.alignment_weight = alignment_weight
         self.norm_weight = norm_weight
-        self.light_gcn = LightGCN(num_users, num_items, embedding_dim, num_layers)
+        self.light_gcn = LightGCN(
+            num_users, num_items, embedding_dim=embedding_dim, num_layers=num_layers
+        )
         self.lin = ModalityLinear(in_channels, embedding_dim)
         self.predictor = Linear(embedding_dim, embedding_dim)
         self.reset_parameters()
@@ -151,12 +154,6 @@ class BM3(Recommender):
 
     def _target(self, h: Tensor) -> Tensor:
         return F.dropout(h.detach(), self.dropout, self.training)
-
-    def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
-            f'{self.lin.in_channels}, embedding_dim={self.light_gcn.embedding_dim})'
-        )
 
 
 def _distance(a: Tensor, b: Tensor) -> Tensor:

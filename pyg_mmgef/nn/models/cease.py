@@ -45,11 +45,12 @@ class CEASE(EASE):
         self,
         num_users: int,
         num_items: int,
+        *,
         l2: float = 300.0,
         max_bytes: int = 2**33,
         feature_weight: float = 10.0,
     ) -> None:
-        super().__init__(num_users, num_items, l2, max_bytes)
+        super().__init__(num_users, num_items, l2=l2, max_bytes=max_bytes)
         check_not_negative('feature_weight', feature_weight)
         self.feature_weight = feature_weight
 
@@ -67,6 +68,3 @@ class CEASE(EASE):
     def _sources(self, data: HeteroData) -> list[Tensor]:
         x, has = item_modalities(data)
         return [*super()._sources(data), *x.values(), *has.values()]
-
-    def __repr__(self) -> str:
-        return f'{super().__repr__()[:-1]}, feature_weight={self.feature_weight})'

@@ -57,7 +57,7 @@ class CLCRec(Recommender):
         contrast_weight: The weight :math:`w`; 1 and 9 in the authors' code. (default: ``1.0``)
         temperature: The temperature :math:`\tau`; 2 and 1 in the authors' code.
             (default: ``1.0``)
-        replaced_share: Share of the items whose embedding is that of their features in training.
+        item_dropout: Share of the items whose embedding is that of their features in training.
             (default: ``0.5``)
 
     Raises:
@@ -66,30 +66,31 @@ class CLCRec(Recommender):
 
     paper = 'https://arxiv.org/abs/2107.05315'
     year = 2021
-    needs_features = True
 
     def __init__(
         self,
         num_users: int,
         num_items: int,
-        in_channels: Mapping[str, int],
         *,
+        in_channels: Mapping[str, int],
         embedding_dim: int = 64,
         hidden_dim: int = 256,
         contrast_weight: float = 1.0,
         temperature: float = 1.0,
-        replaced_share: float = 0.5,
+        item_dropout: float = 0.5,
     ) -> None:
         super().__init__(num_users, num_items)
         check_positive('embedding_dim', embedding_dim)
         check_positive('hidden_dim', hidden_dim)
         check_not_negative('contrast_weight', contrast_weight)
         check_positive('temperature', temperature, integer=False)
-        check_fraction('replaced_share', replaced_share)
+        check_fraction('item_dropout', item_dropout)
+        self.in_channels = dict(in_channels)
         self.embedding_dim = embedding_dim
+        self.hidden_dim = hidden_dim
         self.contrast_weight = contrast_weight
         self.temperature = temperature
-        self.replaced_share = replaced_share
+        self.item_dropout = item_dropout
         self.content_map = None  # The encoder embeds cold items.
         self.content = StandardContent(in_channels)
         self.user_embedding = Embedding(num_users, embedding_dim)
@@ -121,7 +122,7 @@ class CLCRec(Recommender):
         encoded = torch.where(has, self.encoder(x), 0.0)
         is_own = select(is_warm, items)
         if self.training:
-            is_kept = torch.rand(has.shape, device=has.device) >= self.replaced_share
+            is_kept = torch.rand(has.shape, device=has.device) >= self.item_dropout
             is_own = is_own & (is_kept | ~has)
         z_item = torch.where(is_own, own, encoded)
         return select(self.user_embedding.weight, users), z_item, own, encoded, has
@@ -142,10 +143,3 @@ class CLCRec(Recommender):
         contrast = torch.cat([score, others], dim=1).logsumexp(dim=1, keepdim=True) - score
         total = torch.where(is_used, contrast, 0.0).sum()
         return self.contrast_weight * total / is_used.sum().clamp(min=1)
-
-    def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
-            f'{self.content.in_channels}, embedding_dim={self.embedding_dim}, '
-            f'contrast_weight={self.contrast_weight})'
-        )

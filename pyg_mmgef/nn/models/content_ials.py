@@ -40,9 +40,12 @@ class ContentIALS(IALS):
         l2: The penalty :math:`\lambda`. (default: ``0.03``)
         unobserved_weight: The weight :math:`\alpha`, see :class:`IALS`. (default: :obj:`None`)
         content_weight: The weight :math:`w_c`. (default: ``0.5``)
-        graph_weights: The weights :math:`w_g` of item graphs by their relation; none for
-            :obj:`None`. (default: :obj:`None`)
-        **kwargs: Further arguments of :class:`IALS`.
+        item_graphs: The weight :math:`w_g` of each item graph ``data['item', relation, 'item']``,
+            by its relation; none for :obj:`None`. (default: :obj:`None`)
+        l2_exponent: See :class:`IALS`. (default: ``0.5``)
+        num_sweeps: See :class:`IALS`. (default: ``16``)
+        num_steps: See :class:`IALS`. (default: ``3``)
+        seed: See :class:`IALS`. (default: ``0``)
 
     Raises:
         ValueError: If a number is out of range, or the data passed to :meth:`forward` lacks a
@@ -57,20 +60,34 @@ class ContentIALS(IALS):
         self,
         num_users: int,
         num_items: int,
+        *,
         embedding_dim: int = 128,
         l2: float = 0.03,
         unobserved_weight: float | None = None,
         content_weight: float = 0.5,
-        graph_weights: Mapping[str, float] | None = None,
-        **kwargs: Any,
+        item_graphs: Mapping[str, float] | None = None,
+        l2_exponent: float = 0.5,
+        num_sweeps: int = 16,
+        num_steps: int = 3,
+        seed: int = 0,
     ) -> None:
-        super().__init__(num_users, num_items, embedding_dim, l2, unobserved_weight, **kwargs)
+        super().__init__(
+            num_users,
+            num_items,
+            embedding_dim=embedding_dim,
+            l2=l2,
+            unobserved_weight=unobserved_weight,
+            l2_exponent=l2_exponent,
+            num_sweeps=num_sweeps,
+            num_steps=num_steps,
+            seed=seed,
+        )
         check_fraction('content_weight', content_weight)
         self.content_weight = content_weight
-        self.graph_weights = dict(graph_weights or {})
-        for name, weight in self.graph_weights.items():
-            check_not_negative(f'graph_weights[{name!r}]', weight)
-        self.graphs = ItemGraphs(num_items, self.graph_weights) if self.graph_weights else None
+        self.item_graphs = dict(item_graphs) if item_graphs else None
+        for name, weight in (item_graphs or {}).items():
+            check_not_negative(f'item_graphs[{name!r}]', weight)
+        self.graphs = ItemGraphs(num_items, item_graphs) if item_graphs else None
         # Both learn from the same features, whose decomposition is kept once.
         self.content_map = self._prior_map = ContentMap()
 
@@ -78,7 +95,7 @@ class ContentIALS(IALS):
     def from_data(cls, data: HeteroData, **kwargs: Any) -> 'ContentIALS':
         """Build the model for :obj:`data`.
 
-        Unless ``graph_weights`` are given, the item graph ``'co_interacts'`` counts 0.3 if the data
+        Unless ``item_graphs`` are given, the item graph ``'co_interacts'`` counts 0.3 if the data
         has it, and where there are no features to read, the graph ``'similar'`` counts 0.5.
 
         Args:
@@ -89,7 +106,7 @@ class ContentIALS(IALS):
         weights = {'co_interacts': 0.3} if 'co_interacts' in relations else {}
         if 'similar' in relations and not item_modalities(data)[0]:
             weights = {'similar': 0.5, **weights}
-        kwargs.setdefault('graph_weights', weights)
+        kwargs.setdefault('item_graphs', weights)
         return cls(*num_users_items(data), **kwargs)
 
     def prior(self, data: HeteroData, z_item: Tensor) -> Tensor | None:
@@ -112,11 +129,3 @@ class ContentIALS(IALS):
         x, has = item_modalities(data)
         graphs = [] if self.graphs is None else self.graphs.tensors(data)
         return [*super()._sources(data), *x.values(), *has.values(), *graphs]
-
-    def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
-            f'embedding_dim={self.embedding_dim}, l2={self.l2}, '
-            f'unobserved_weight={self.unobserved_weight:.3g}, '
-            f'content_weight={self.content_weight}, graph_weights={self.graph_weights})'
-        )

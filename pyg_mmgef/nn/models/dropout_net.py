@@ -5,10 +5,8 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn.loss._checks import checked_negatives, negative_scores
-from pyg_mmgef.nn.models._preferences import Preferences
-from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.models._networks_on_ials import NetworksOnIALS
 from pyg_mmgef.nn.parts._id_rows import select
-from pyg_mmgef.nn.parts._standard_content import StandardContent
 from pyg_mmgef.nn.parts._tower import Tower
 from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
 from pyg_mmgef.validate import check_fraction, check_not_negative, check_positive
@@ -16,7 +14,7 @@ from pyg_mmgef.validate import check_fraction, check_not_negative, check_positiv
 __all__ = ['DropoutNet']
 
 
-class DropoutNet(Recommender):
+class DropoutNet(NetworksOnIALS):
     r"""Two networks on top of IALS; that of items learns to do without an item's interactions.
 
     .. math::
@@ -51,7 +49,7 @@ class DropoutNet(Recommender):
         in_channels: Channels of each modality ``data['item'].x_<modality>``.
         embedding_dim: Channels of the embeddings and of IALS. (default: ``64``)
         hidden_dim: Channels of both networks between their maps. (default: ``200``)
-        dropout: Share of the items whose preference is masked in training. (default: ``0.5``)
+        item_dropout: Share of the items whose preference is masked in training. (default: ``0.5``)
         target_weight: The weight :math:`w`. (default: ``1.0``)
         l2: The penalty of :class:`IALS`. (default: ``0.05``)
         unobserved_weight: The weight of pairs that never met, see :class:`IALS`.
@@ -63,42 +61,31 @@ class DropoutNet(Recommender):
 
     paper = 'https://papers.nips.cc/paper/7081'
     year = 2017
-    needs_features = True
 
     def __init__(
         self,
         num_users: int,
         num_items: int,
-        in_channels: Mapping[str, int],
         *,
+        in_channels: Mapping[str, int],
         embedding_dim: int = 64,
         hidden_dim: int = 200,
-        dropout: float = 0.5,
+        item_dropout: float = 0.5,
         target_weight: float = 1.0,
         l2: float = 0.05,
         unobserved_weight: float | None = None,
     ) -> None:
-        super().__init__(num_users, num_items)
-        check_positive('embedding_dim', embedding_dim)
+        super().__init__(num_users, num_items, in_channels, embedding_dim, l2, unobserved_weight)
         check_positive('hidden_dim', hidden_dim)
-        check_fraction('dropout', dropout)
+        check_fraction('item_dropout', item_dropout)
         check_not_negative('target_weight', target_weight)
-        self.embedding_dim = embedding_dim
-        self.dropout = dropout
+        self.hidden_dim = hidden_dim
+        self.item_dropout = item_dropout
         self.target_weight = target_weight
-        self.content_map = None  # The network of items embeds cold ones.
-        self.content = StandardContent(in_channels)
-        self.preferences = Preferences(num_users, num_items, embedding_dim, l2, unobserved_weight)
         self.user_tower = Tower(embedding_dim, hidden_dim, embedding_dim)
         item_channels = embedding_dim + self.content.out_channels
         self.item_tower = Tower(item_channels, hidden_dim, embedding_dim)
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Initialise the networks anew and clear preferences and features."""
-        for module in (self.preferences, self.user_tower, self.item_tower):
-            module.reset_parameters()
-        self.content.clear()
 
     def embed(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
@@ -108,7 +95,7 @@ class DropoutNet(Recommender):
         preference = select(preference_item, items)
         if self.training:
             random = torch.rand(preference.size(0), 1, device=preference.device)
-            preference = torch.where(random >= self.dropout, preference, 0.0)
+            preference = torch.where(random >= self.item_dropout, preference, 0.0)
         x, _ = self.content(data, self.is_warm(data), self.dtype)
         z_item = self.item_tower(torch.cat([preference, select(x, items)], dim=1))
         return self.user_tower(select(preference_user, users)), z_item
@@ -122,13 +109,6 @@ class DropoutNet(Recommender):
         found = _scores(batch, *embedded)
         errors = [(a - b).square().mean() for a, b in zip(found, target, strict=True)]
         return self.target_weight * torch.stack(errors).sum()
-
-    def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
-            f'{self.content.in_channels}, embedding_dim={self.embedding_dim}, '
-            f'dropout={self.dropout}, target_weight={self.target_weight})'
-        )
 
 
 def _scores(batch: TripletBatch, z_user: Tensor, z_item: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,11 +3,9 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.models._solved import SolvedRecommender
 from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts.histories import histories
-from pyg_mmgef.nn.parts.tensor_cache import TensorCache
-from pyg_mmgef.schema import interaction_edges
 from pyg_mmgef.sparse._scipy import as_scipy
 from pyg_mmgef.sparse.csr_pair import CSRPair
 from pyg_mmgef.validate import check_positive
@@ -17,7 +15,7 @@ __all__ = ['EASE']
 MATRICES = 3  # Float64 matrices in memory at a time: the gram matrix, its factor, its inverse.
 
 
-class EASE(Recommender):
+class EASE(SolvedRecommender[tuple[CSRPair, Tensor]]):
     r"""A linear autoencoder over the interactions, solved in closed form.
 
     .. math::
@@ -61,10 +59,9 @@ class EASE(Recommender):
 
     paper = 'https://arxiv.org/abs/1905.03375'
     year = 2019
-    is_trained = False
 
     def __init__(
-        self, num_users: int, num_items: int, l2: float = 300.0, max_bytes: int = 2**33
+        self, num_users: int, num_items: int, *, l2: float = 300.0, max_bytes: int = 2**33
     ) -> None:
         super().__init__(num_users, num_items)
         check_positive('l2', l2, integer=False)
@@ -78,18 +75,12 @@ class EASE(Recommender):
             )
         self.l2 = l2
         self.max_bytes = max_bytes
-        self._cache = TensorCache()
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Clear the matrix; there are no parameters."""
-        self._cache.clear()
 
     def embed(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return the histories of users as a sparse CSR tensor, and columns of the matrix."""
-        history, z_item = self._cache.get(self._sources(data), lambda: self._solve(data))
+        history, z_item = self._solution(data)
         return select(history.matrix(self.dtype), users), select(z_item, items).to(self.dtype)
 
     def gram(self, data: HeteroData, history: sp.csr_array) -> Tensor:
@@ -104,10 +95,6 @@ class EASE(Recommender):
         """
         return torch.from_numpy((history.T @ history).toarray())
 
-    def _sources(self, data: HeteroData) -> list[Tensor]:
-        """Return the tensors that the matrix is made from."""
-        return [interaction_edges(data)]
-
     def _solve(self, data: HeteroData) -> tuple[CSRPair, Tensor]:
         pair = histories(data)
         gram = self.gram(data, as_scipy(pair.matrix(torch.float64))).to(pair.device)
@@ -116,6 +103,3 @@ class EASE(Recommender):
         z_item = p.div_(-p.diagonal()[:, None].clone())
         z_item.fill_diagonal_(0.0)
         return pair, z_item.to(torch.promote_types(self.dtype, torch.float32))
-
-    def __repr__(self) -> str:
-        return f'{self.__class__.__name__}({self.num_users}, {self.num_items}, l2={self.l2})'

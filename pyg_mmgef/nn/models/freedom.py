@@ -55,10 +55,10 @@ class FREEDOM(Recommender):
     Args:
         num_users: Number of users.
         num_items: Number of items.
-        graph_weights: The weight :math:`\alpha_m` of each item graph ``data['item', relation,
-            'item']``, keyed by its relation. They need not sum to 1.
         in_channels: Channels of each modality ``data['item'].x_<modality>`` that the loss reads;
             :obj:`None` for none. (default: :obj:`None`)
+        item_graphs: The weight :math:`\alpha_m` of each item graph ``data['item', relation,
+            'item']``, keyed by its relation. They need not sum to 1.
         embedding_dim: Channels of the embeddings. (default: ``64``)
         num_layers: Layers of LightGCN. (default: ``2``)
         num_item_layers: Layers :math:`L'` over the item graph. (default: ``1``)
@@ -81,9 +81,9 @@ class FREEDOM(Recommender):
         self,
         num_users: int,
         num_items: int,
-        graph_weights: Mapping[str, float],
-        in_channels: Mapping[str, int] | None = None,
         *,
+        in_channels: Mapping[str, int] | None = None,
+        item_graphs: Mapping[str, float],
         embedding_dim: int = 64,
         num_layers: int = 2,
         num_item_layers: int = 1,
@@ -92,19 +92,27 @@ class FREEDOM(Recommender):
         seed: int = 0,
     ) -> None:
         super().__init__(num_users, num_items)
-        check_graph_weights('graph_weights', graph_weights)
+        check_graph_weights('item_graphs', item_graphs)
         check_positive('num_item_layers', num_item_layers)
         check_not_negative('feature_loss_weight', feature_loss_weight)
+        self.in_channels = None if in_channels is None else dict(in_channels)
+        self.item_graphs = dict(item_graphs)
+        self.embedding_dim, self.num_layers = embedding_dim, num_layers
         self.num_item_layers = num_item_layers
+        self.edge_dropout, self.seed = edge_dropout, seed
         self.feature_loss_weight = feature_loss_weight
         self.light_gcn = LightGCN(
-            num_users, num_items, embedding_dim, num_layers, edge_dropout, seed
+            num_users,
+            num_items,
+            embedding_dim=embedding_dim,
+            num_layers=num_layers,
+            edge_dropout=edge_dropout,
+            seed=seed,
         )
         self.lin: ModalityLinear | None = None
         if in_channels and feature_loss_weight > 0:
             self.lin = ModalityLinear(in_channels, embedding_dim, bias=False)
-        self.graph_weights = dict(graph_weights)
-        self.graphs = ItemGraphs(num_items, graph_weights)
+        self.graphs = ItemGraphs(num_items, item_graphs)
         self.reset_parameters()
 
     @classmethod
@@ -119,11 +127,11 @@ class FREEDOM(Recommender):
             **kwargs: Arguments of the constructor.
 
         Raises:
-            ValueError: If the data has no such graph and :obj:`graph_weights` names none.
+            ValueError: If the data has no such graph and :obj:`item_graphs` names none.
         """
-        if 'graph_weights' not in kwargs:
+        if 'item_graphs' not in kwargs:
             relations = _similar_relations(data)
-            kwargs['graph_weights'] = {relation: 1 / len(relations) for relation in relations}
+            kwargs['item_graphs'] = {relation: 1 / len(relations) for relation in relations}
         x, _ = item_modalities(data)
         kwargs.setdefault('in_channels', {name: row.size(1) for name, row in x.items()})
         return cls(*num_users_items(data), **kwargs)
@@ -163,12 +171,6 @@ class FREEDOM(Recommender):
             terms.append(_feature_bpr(z_user, batch.of_items(x), batch.of_items(has)))
         return self.feature_loss_weight * torch.stack(terms).sum()
 
-    def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
-            f'embedding_dim={self.light_gcn.embedding_dim}, graph_weights={self.graph_weights})'
-        )
-
 
 def _feature_bpr(z_user: Tensor, x: tuple[Tensor, Tensor], has: tuple[Tensor, Tensor]) -> Tensor:
     """Return BPR on features of positives and negatives that both have the modality."""
@@ -190,6 +192,6 @@ def _similar_relations(data: HeteroData) -> list[str]:
     if not per_modality and SIMILAR not in relations:
         raise ValueError(
             f"'data' has no item graph {SIMILAR!r} or '{SIMILAR}_<modality>' with weights (found "
-            f'{data.edge_types}); add one with AddItemKNNGraph, or name others in graph_weights'
+            f'{data.edge_types}); add one with AddItemKNNGraph, or name others in item_graphs'
         )
     return per_modality or [SIMILAR]

@@ -5,10 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.nn.models._preferences import Preferences
-from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.models._networks_on_ials import NetworksOnIALS
 from pyg_mmgef.nn.parts._id_rows import select
-from pyg_mmgef.nn.parts._standard_content import StandardContent
 from pyg_mmgef.nn.parts._tower import Tower
 from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
 from pyg_mmgef.validate import check_fraction, check_not_negative, check_positive
@@ -16,7 +14,7 @@ from pyg_mmgef.validate import check_fraction, check_not_negative, check_positiv
 __all__ = ['GAR']
 
 
-class GAR(Recommender):
+class GAR(NetworksOnIALS):
     r"""Two networks on top of IALS, and a generator of its embeddings that tries to fool them.
 
     .. math::
@@ -69,14 +67,13 @@ class GAR(Recommender):
 
     paper = 'https://doi.org/10.1145/3477495.3531897'
     year = 2022
-    needs_features = True
 
     def __init__(
         self,
         num_users: int,
         num_items: int,
-        in_channels: Mapping[str, int],
         *,
+        in_channels: Mapping[str, int],
         embedding_dim: int = 64,
         hidden_dim: int = 200,
         fake_weight: float = 0.1,
@@ -84,27 +81,17 @@ class GAR(Recommender):
         l2: float = 0.05,
         unobserved_weight: float | None = None,
     ) -> None:
-        super().__init__(num_users, num_items)
-        check_positive('embedding_dim', embedding_dim)
+        super().__init__(num_users, num_items, in_channels, embedding_dim, l2, unobserved_weight)
         check_positive('hidden_dim', hidden_dim)
         check_not_negative('fake_weight', fake_weight)
         check_fraction('similarity_weight', similarity_weight)
-        self.embedding_dim = embedding_dim
+        self.hidden_dim = hidden_dim
         self.fake_weight = fake_weight
         self.similarity_weight = similarity_weight
-        self.content_map = None  # The generator embeds cold items.
-        self.content = StandardContent(in_channels)
-        self.preferences = Preferences(num_users, num_items, embedding_dim, l2, unobserved_weight)
         self.user_tower = Tower(embedding_dim, hidden_dim, embedding_dim)
         self.item_tower = Tower(embedding_dim, hidden_dim, embedding_dim)
         self.generator = Tower(self.content.out_channels, hidden_dim, embedding_dim)
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Initialise the networks anew and clear embeddings of IALS and features."""
-        for module in (self.preferences, self.user_tower, self.item_tower, self.generator):
-            module.reset_parameters()
-        self.content.clear()
 
     def embed(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
@@ -143,10 +130,3 @@ class GAR(Recommender):
         )
         is_counted = is_counted[:, 0]
         return torch.where(is_counted, loss, 0.0).sum() / is_counted.sum().clamp(min=1)
-
-    def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
-            f'{self.content.in_channels}, embedding_dim={self.embedding_dim}, '
-            f'fake_weight={self.fake_weight}, similarity_weight={self.similarity_weight})'
-        )

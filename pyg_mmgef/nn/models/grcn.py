@@ -94,14 +94,13 @@ class GRCN(Recommender):
 
     paper = 'https://arxiv.org/abs/2111.02036'
     year = 2020
-    needs_features = True
 
     def __init__(
         self,
         num_users: int,
         num_items: int,
-        in_channels: Mapping[str, int],
         *,
+        in_channels: Mapping[str, int],
         embedding_dim: int = 64,
         feature_dim: int = 64,
         num_layers: int = 2,
@@ -112,7 +111,9 @@ class GRCN(Recommender):
         check_positive('feature_dim', feature_dim)
         check_positive('num_layers', num_layers)
         check_not_negative('num_routings', num_routings, integer=True)
+        self.in_channels = dict(in_channels)
         self.embedding_dim = embedding_dim
+        self.feature_dim = feature_dim
         self.num_layers = num_layers
         self.num_routings = num_routings
         self.user_embedding = Embedding(num_users, embedding_dim)
@@ -203,13 +204,6 @@ class GRCN(Recommender):
         size = self.num_users, self.num_items
         return self._cache.get(
             [interaction_edges(data)], lambda: _Graph(interactions(data).long(), size)
-        )
-
-    def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
-            f'{self._features.in_channels}, embedding_dim={self.embedding_dim}, '
-            f'num_layers={self.num_layers}, num_routings={self.num_routings})'
         )
 
 

@@ -5,10 +5,8 @@ from torch import Tensor
 from torch.nn import Linear
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.nn.models._preferences import Preferences
-from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.models._networks_on_ials import NetworksOnIALS
 from pyg_mmgef.nn.parts._id_rows import select
-from pyg_mmgef.nn.parts._standard_content import StandardContent
 from pyg_mmgef.nn.parts._tower import Tower
 from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
 from pyg_mmgef.validate import check_fraction, check_not_negative, check_positive
@@ -16,7 +14,7 @@ from pyg_mmgef.validate import check_fraction, check_not_negative, check_positiv
 __all__ = ['Heater']
 
 
-class Heater(Recommender):
+class Heater(NetworksOnIALS):
     r"""Two networks on top of IALS, and experts that make its embedding of an item from features.
 
     .. math::
@@ -54,7 +52,8 @@ class Heater(Recommender):
         in_channels: Channels of each modality ``data['item'].x_<modality>``.
         embedding_dim: Channels of the embeddings, of IALS and of the networks. (default: ``64``)
         num_experts: Number of experts :math:`k`. (default: ``5``)
-        dropout: Share of the items that the experts stand in for in training. (default: ``0.5``)
+        item_dropout: Share of the items that the experts stand in for in training.
+            (default: ``0.5``)
         map_weight: The weight :math:`w`; 0.1 is that of the authors for CiteULike.
             (default: ``0.1``)
         l2: The penalty of :class:`IALS`. (default: ``0.05``)
@@ -67,45 +66,32 @@ class Heater(Recommender):
 
     paper = 'https://doi.org/10.1145/3397271.3401178'
     year = 2020
-    needs_features = True
 
     def __init__(
         self,
         num_users: int,
         num_items: int,
-        in_channels: Mapping[str, int],
         *,
+        in_channels: Mapping[str, int],
         embedding_dim: int = 64,
         num_experts: int = 5,
-        dropout: float = 0.5,
+        item_dropout: float = 0.5,
         map_weight: float = 0.1,
         l2: float = 0.05,
         unobserved_weight: float | None = None,
     ) -> None:
-        super().__init__(num_users, num_items)
-        check_positive('embedding_dim', embedding_dim)
+        super().__init__(num_users, num_items, in_channels, embedding_dim, l2, unobserved_weight)
         check_positive('num_experts', num_experts)
-        check_fraction('dropout', dropout)
+        check_fraction('item_dropout', item_dropout)
         check_not_negative('map_weight', map_weight)
-        self.embedding_dim = embedding_dim
         self.num_experts = num_experts
-        self.dropout = dropout
+        self.item_dropout = item_dropout
         self.map_weight = map_weight
-        self.content_map = None  # The experts embed cold items.
-        self.content = StandardContent(in_channels)
-        self.preferences = Preferences(num_users, num_items, embedding_dim, l2, unobserved_weight)
         self.gate = Linear(self.content.out_channels, num_experts)
         self.experts = Linear(self.content.out_channels, num_experts * embedding_dim)
         self.user_tower = Tower(embedding_dim, embedding_dim, embedding_dim)
         self.item_tower = Tower(embedding_dim, embedding_dim, embedding_dim)
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Initialise experts and networks anew and clear embeddings of IALS and features."""
-        modules = (self.preferences, self.gate, self.experts, self.user_tower, self.item_tower)
-        for module in modules:
-            module.reset_parameters()
-        self.content.clear()
 
     def embed(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
@@ -117,7 +103,7 @@ class Heater(Recommender):
         made = torch.where(has, self._made(x), 0.0)
         is_given = select(is_warm, items)
         if self.training:
-            is_kept = torch.rand(has.shape, device=has.device) >= self.dropout
+            is_kept = torch.rand(has.shape, device=has.device) >= self.item_dropout
             is_given = is_given & (is_kept | ~has)
         z_item = self.item_tower(torch.where(is_given, select(preference_item, items), made))
         return self.user_tower(select(preference_user, users)), z_item, made
@@ -138,10 +124,3 @@ class Heater(Recommender):
         error = (made - select(preference_item, batch.item_rows)).square()
         total = torch.where(is_counted, error, 0.0).sum()
         return self.map_weight * total / is_counted.sum().clamp(min=1)
-
-    def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
-            f'{self.content.in_channels}, embedding_dim={self.embedding_dim}, '
-            f'num_experts={self.num_experts}, dropout={self.dropout})'
-        )

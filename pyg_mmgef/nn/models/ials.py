@@ -2,11 +2,9 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.models._solved import SolvedRecommender
 from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts.histories import histories
-from pyg_mmgef.nn.parts.tensor_cache import TensorCache
-from pyg_mmgef.schema import interaction_edges
 from pyg_mmgef.sparse.csr_pair import CSRPair
 from pyg_mmgef.sparse.edge_scores import edge_scores
 from pyg_mmgef.validate import check_not_negative, check_positive
@@ -16,7 +14,7 @@ __all__ = ['IALS']
 TINY = 1e-30  # A system that is solved has a residual of zero.
 
 
-class IALS(Recommender):
+class IALS(SolvedRecommender[tuple[Tensor, Tensor]]):
     r"""Matrix factorisation of all user-item pairs, solved side by side in closed form.
 
     .. math::
@@ -66,12 +64,12 @@ class IALS(Recommender):
 
     paper = 'https://arxiv.org/abs/2110.14037'
     year = 2022
-    is_trained = False
 
     def __init__(
         self,
         num_users: int,
         num_items: int,
+        *,
         embedding_dim: int = 64,
         l2: float = 0.05,
         unobserved_weight: float | None = None,
@@ -96,18 +94,12 @@ class IALS(Recommender):
         self.num_sweeps = num_sweeps
         self.num_steps = num_steps
         self.seed = seed
-        self._cache = TensorCache()
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Clear the embeddings; there are no parameters."""
-        self._cache.clear()
 
     def embed(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return the rows of the solution, which is computed once for the same interactions."""
-        z_user, z_item = self._cache.get(self._sources(data), lambda: self._solve(data))
+        z_user, z_item = self._solution(data)
         return select(z_user, users).to(self.dtype), select(z_item, items).to(self.dtype)
 
     def prior(self, data: HeteroData, z_item: Tensor) -> Tensor | None:
@@ -118,10 +110,6 @@ class IALS(Recommender):
             z_item: The items' embeddings so far. Shape: ``[num_items, embedding_dim]``.
         """
         return None
-
-    def _sources(self, data: HeteroData) -> list[Tensor]:
-        """Return the tensors that the solution is made from."""
-        return [interaction_edges(data)]
 
     @torch.no_grad()
     def _solve(self, data: HeteroData) -> tuple[Tensor, Tensor]:
@@ -204,10 +192,3 @@ class IALS(Recommender):
         """Return the weight of the penalty on each embedding of a side. Shape: ``[N]``."""
         count = pair.num_incoming.double() + self.unobserved_weight * pair.size[0]
         return self.l2 * count.mean() ** (1 - self.l2_exponent) * count**self.l2_exponent
-
-    def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
-            f'embedding_dim={self.embedding_dim}, l2={self.l2}, '
-            f'unobserved_weight={self.unobserved_weight:.3g}, num_sweeps={self.num_sweeps})'
-        )

@@ -3,18 +3,17 @@ from torch_geometric.data import HeteroData
 from torch_geometric.utils import coalesce
 
 from pyg_mmgef.graph.co_interaction import WEIGHTINGS, co_interaction_graph
-from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.models._solved import SolvedRecommender
 from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts.histories import histories
-from pyg_mmgef.nn.parts.tensor_cache import TensorCache
-from pyg_mmgef.schema import interaction_edges, interactions
+from pyg_mmgef.schema import interactions
 from pyg_mmgef.sparse.csr_pair import CSRPair
 from pyg_mmgef.validate import check_choice, check_positive
 
 __all__ = ['ItemKNN']
 
 
-class ItemKNN(Recommender):
+class ItemKNN(SolvedRecommender[tuple[CSRPair, CSRPair]]):
     r"""Item-based nearest neighbours: items similar to those that the user interacted with.
 
     .. math::
@@ -61,12 +60,12 @@ class ItemKNN(Recommender):
 
     paper = 'https://doi.org/10.1145/371920.372071'
     year = 2001
-    is_trained = False
 
     def __init__(
         self,
         num_users: int,
         num_items: int,
+        *,
         k: int = 100,
         weighting: str = 'cosine',
         min_count: int = 1,
@@ -78,12 +77,6 @@ class ItemKNN(Recommender):
         self.k = k
         self.weighting = weighting
         self.min_count = min_count
-        self._cache = TensorCache()
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Clear the similarities; there are no parameters."""
-        self._cache.clear()
 
     def embed(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
@@ -92,13 +85,13 @@ class ItemKNN(Recommender):
 
         A sparse matrix has two dimensions, so :meth:`forward` refuses ids that are no vector.
         """
-        history, similar = self._cache.get([interaction_edges(data)], lambda: self._build(data))
+        history, similar = self._solution(data)
         return (
             select(history.matrix(self.dtype), users),
             select(similar.matrix(self.dtype), items),
         )
 
-    def _build(self, data: HeteroData) -> tuple[CSRPair, CSRPair]:
+    def _solve(self, data: HeteroData) -> tuple[CSRPair, CSRPair]:
         """Return the graphs item → user and neighbour → item."""
         similar = co_interaction_graph(
             coalesce(interactions(data)),
@@ -109,9 +102,3 @@ class ItemKNN(Recommender):
             min_count=self.min_count,
         )
         return histories(data), CSRPair(*similar, (self.num_items, self.num_items))
-
-    def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, k={self.k}, '
-            f'weighting={self.weighting!r}, min_count={self.min_count})'
-        )

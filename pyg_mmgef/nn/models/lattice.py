@@ -1,21 +1,17 @@
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn._unit_length import unit_length
-from pyg_mmgef.nn.models.light_gcn import LightGCN
-from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.models._latent_structure import LatentStructureModel
 from pyg_mmgef.nn.parts.item_graph_encoder import ItemGraphEncoder
 from pyg_mmgef.nn.parts.latent_graphs import LatentGraphs
-from pyg_mmgef.schema import num_users_items
-from pyg_mmgef.validate import check_positive
 
 __all__ = ['LATTICE']
 
 
-class LATTICE(Recommender):
+class LATTICE(LatentStructureModel):
     r"""Item graphs mined from every modality and merged, beside LightGCN.
 
     .. math::
@@ -77,8 +73,8 @@ class LATTICE(Recommender):
         self,
         num_users: int,
         num_items: int,
-        in_channels: Mapping[str, int] | None = None,
         *,
+        in_channels: Mapping[str, int] | None = None,
         item_graphs: Sequence[str] | None = None,
         embedding_dim: int = 64,
         num_layers: int = 2,
@@ -87,37 +83,28 @@ class LATTICE(Recommender):
         rebuild_every: int = 1,
         k: int = 10,
     ) -> None:
-        super().__init__(num_users, num_items)
-        check_positive('num_item_layers', num_item_layers)
-        check_positive('rebuild_every', rebuild_every)
-        self.rebuild_every = rebuild_every
-        self.light_gcn = LightGCN(num_users, num_items, embedding_dim, num_layers)
-        graphs = LatentGraphs(num_items, in_channels, item_graphs, embedding_dim, skip_weight, k)
+        super().__init__(
+            num_users,
+            num_items,
+            in_channels=in_channels,
+            item_graphs=item_graphs,
+            embedding_dim=embedding_dim,
+            num_layers=num_layers,
+            num_item_layers=num_item_layers,
+            skip_weight=skip_weight,
+            rebuild_every=rebuild_every,
+            k=k,
+        )
         self.item_encoder = ItemGraphEncoder(
-            graphs, num_items, embedding_dim, num_layers=num_item_layers
+            self._new_graphs(), num_items, embedding_dim, num_layers=num_item_layers
         )
         self.reset_parameters()
 
-    @classmethod
-    def from_data(cls, data: HeteroData, **kwargs: Any) -> 'LATTICE':
-        """Build the model for :obj:`data`, see :meth:`LatentGraphs.options` for the defaults."""
-        return cls(*num_users_items(data), **LatentGraphs.options(data, cls.__name__, kwargs))
-
-    def reset_parameters(self) -> None:
-        """Initialise the parameters anew and clear the graphs; all modalities weigh alike."""
-        self.light_gcn.reset_parameters()
-        self.item_encoder.reset_parameters()
-
     @property
-    def changes_with_epoch(self) -> bool:
-        """Whether graphs are learned."""
-        return self.item_encoder.graphs.skip_weight < 1
-
-    def start_epoch(self, data: HeteroData, epoch: int) -> None:
-        """Choose the learned neighbours anew, every ``rebuild_every`` epochs."""
-        super().start_epoch(data, epoch)
-        if epoch % self.rebuild_every == 0:
-            self.item_encoder.rebuild(data)
+    def latent_graphs(self) -> LatentGraphs:
+        """The item graphs that the encoder merges."""
+        assert isinstance(self.item_encoder.graphs, LatentGraphs)
+        return self.item_encoder.graphs
 
     def embed(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
@@ -127,9 +114,3 @@ class LATTICE(Recommender):
         x = self.zero_cold(data, self.light_gcn.item_embedding.weight)
         h = self.item_encoder(data, x, items=items)
         return z_user, unit_length(h) + self.zero_cold(data, z_item, items)
-
-    def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
-            f'embedding_dim={self.light_gcn.embedding_dim}, graphs={self.item_encoder.graphs})'
-        )

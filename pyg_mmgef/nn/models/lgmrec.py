@@ -4,7 +4,6 @@ from itertools import combinations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn import Dropout
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn._unit_length import unit_length
@@ -90,14 +89,13 @@ class LGMRec(Recommender):
 
     paper = 'https://arxiv.org/abs/2312.16400'
     year = 2024
-    needs_features = True
 
     def __init__(
         self,
         num_users: int,
         num_items: int,
-        in_channels: Mapping[str, int],
         *,
+        in_channels: Mapping[str, int],
         embedding_dim: int = 64,
         num_layers: int = 2,
         num_modality_layers: int = 2,
@@ -116,13 +114,17 @@ class LGMRec(Recommender):
         check_fraction('dropout', dropout, '[0, 1)')
         check_not_negative('contrast_weight', contrast_weight)
         check_positive('temperature', temperature, integer=False)
-        self.num_modality_layers, self.num_hyper_layers = num_modality_layers, num_hyper_layers
-        self.global_weight = global_weight
+        self.in_channels = dict(in_channels)
+        self.embedding_dim, self.num_layers = embedding_dim, num_layers
+        self.num_modality_layers = num_modality_layers
+        self.num_hyperedges, self.num_hyper_layers = num_hyperedges, num_hyper_layers
+        self.global_weight, self.dropout = global_weight, dropout
         self.contrast_weight, self.temperature = contrast_weight, temperature
-        self.light_gcn = LightGCN(num_users, num_items, embedding_dim, num_layers)
+        self.light_gcn = LightGCN(
+            num_users, num_items, embedding_dim=embedding_dim, num_layers=num_layers
+        )
         self.lin = ModalityLinear(in_channels, embedding_dim, bias=False)
         self.assign = ModalityLinear(in_channels, num_hyperedges, bias=False)
-        self.dropout = Dropout(dropout)
         self._cache = TensorCache()
         self.reset_parameters()
 
@@ -172,7 +174,7 @@ class LGMRec(Recommender):
         for a_item, has in self.assign(data):
             b_user = self._softmax(self._histories(data).matmul(a_item))
             b_item = torch.where(has, self._softmax(a_item), 0.0)
-            b_user, b_item = self.dropout(b_user), self.dropout(b_item)
+            b_user, b_item = (F.dropout(b, self.dropout, self.training) for b in (b_user, b_item))
             q_item = c_item
             for _ in range(self.num_hyper_layers):
                 hyperedges = b_item.t() @ q_item
@@ -206,12 +208,6 @@ class LGMRec(Recommender):
             for a, b in combinations(range(q.size(0)), 2)
         ]
         return self.contrast_weight * torch.stack(terms).sum()
-
-    def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
-            f'{self.lin.in_channels}, embedding_dim={self.light_gcn.embedding_dim})'
-        )
 
 
 def _contrast(a: Tensor, b: Tensor, ids: Tensor, temperature: float) -> Tensor:

@@ -4,13 +4,11 @@ from torch.nn import Embedding
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn.models.recommender import Recommender
-from pyg_mmgef.nn.parts.interaction_graph import normalized_interactions, sample_interactions
-from pyg_mmgef.nn.parts.tensor_cache import TensorCache
+from pyg_mmgef.nn.parts.interaction_graph import InteractionGraph
 from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
-from pyg_mmgef.schema import interaction_edges, interactions
 from pyg_mmgef.sparse.csr_pair import CSRPair
 from pyg_mmgef.sparse.layer_mean import layer_mean
-from pyg_mmgef.validate import check_fraction, check_not_negative, check_positive
+from pyg_mmgef.validate import check_not_negative, check_positive
 
 __all__ = ['LightGCN']
 
@@ -70,6 +68,7 @@ class LightGCN(Recommender):
         self,
         num_users: int,
         num_items: int,
+        *,
         embedding_dim: int = 64,
         num_layers: int = 2,
         edge_dropout: float = 0.0,
@@ -79,7 +78,6 @@ class LightGCN(Recommender):
         super().__init__(num_users, num_items)
         check_positive('embedding_dim', embedding_dim)
         check_not_negative('num_layers', num_layers, integer=True)
-        check_fraction('edge_dropout', edge_dropout, '[0, 1)')
         check_not_negative('embedding_l2', embedding_l2)
         self.embedding_dim = embedding_dim
         self.num_layers = num_layers
@@ -88,18 +86,14 @@ class LightGCN(Recommender):
         self.embedding_l2 = embedding_l2
         self.user_embedding = Embedding(num_users, embedding_dim)
         self.item_embedding = Embedding(num_items, embedding_dim)
-        self._cache = TensorCache()
-        self._epoch = 0
-        self._epoch_cache = TensorCache()
+        self._graph = InteractionGraph(num_users, num_items, edge_dropout, seed)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Initialise the embeddings anew and clear the graph."""
         torch.nn.init.xavier_uniform_(self.user_embedding.weight)
         torch.nn.init.xavier_uniform_(self.item_embedding.weight)
-        self._cache.clear()
-        self._epoch = 0
-        self._epoch_cache.clear()
+        self._graph.clear()
 
     @property
     def changes_with_epoch(self) -> bool:
@@ -115,38 +109,22 @@ class LightGCN(Recommender):
                 of device alone.
         """
         super().start_epoch(data, epoch)
-        self._epoch = epoch
-        self._epoch_cache.clear()
+        self._graph.start_epoch(epoch)
 
     def interaction_graph(self, data: HeteroData) -> CSRPair:
         """Return the normalised graph user → item, built once for the same ``edge_index``."""
-        return self._cache.get(
-            [interaction_edges(data)],
-            lambda: normalized_interactions(
-                interactions(data), (self.num_users, self.num_items), self.dtype
-            ),
-            self.dtype,
-        )
+        return self._graph.whole(data, self.dtype)
 
-    def _epoch_graph(self, data: HeteroData) -> CSRPair:
+    def epoch_graph(self, data: HeteroData) -> CSRPair:
         """Return the normalised graph of the interactions that propagate in this epoch."""
-        return self._epoch_cache.get(
-            [interaction_edges(data)], lambda: self._drop_edges(interactions(data)), self.dtype
-        )
-
-    def _drop_edges(self, edge_index: Tensor) -> CSRPair:
-        size = self.num_users, self.num_items
-        num_kept = max(1, round((1 - self.edge_dropout) * edge_index.size(1)))
-        kept = sample_interactions(edge_index, size, num_kept, self.seed, self._epoch)
-        return normalized_interactions(kept, size, self.dtype)
+        return self._graph.sample(data, self.dtype)
 
     def embed(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return the mean over the layers; of the last, only the rows asked for are computed."""
-        drops = self.training and self.edge_dropout > 0
         return layer_mean(
-            self._epoch_graph(data) if drops else self.interaction_graph(data),
+            self.epoch_graph(data) if self.training else self.interaction_graph(data),
             self.user_embedding.weight,
             self.item_embedding.weight,
             self.num_layers,
@@ -169,9 +147,3 @@ class LightGCN(Recommender):
         pairs = ((x_user, batch.users), (x_item, batch.items), (x_item, batch.negatives))
         terms = [x(ids).square().sum() / ids.numel() for x, ids in pairs if ids.numel()]
         return self.embedding_l2 / 2 * torch.stack(terms).sum() if terms else None
-
-    def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
-            f'embedding_dim={self.embedding_dim}, num_layers={self.num_layers})'
-        )

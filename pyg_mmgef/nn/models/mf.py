@@ -45,7 +45,7 @@ class MF(Recommender):
     paper = 'https://arxiv.org/abs/1205.2618'
     year = 2009
 
-    def __init__(self, num_users: int, num_items: int, embedding_dim: int = 64) -> None:
+    def __init__(self, num_users: int, num_items: int, *, embedding_dim: int = 64) -> None:
         super().__init__(num_users, num_items)
         check_positive('embedding_dim', embedding_dim)
         self.embedding_dim = embedding_dim
@@ -63,9 +63,3 @@ class MF(Recommender):
     ) -> tuple[Tensor, Tensor]:
         """Return the rows of both tables."""
         return select(self.user_embedding.weight, users), select(self.item_embedding.weight, items)
-
-    def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
-            f'embedding_dim={self.embedding_dim})'
-        )

@@ -4,22 +4,13 @@ import torch
 from torch import Tensor
 from torch.nn import Linear, ModuleList, Sequential, Tanh
 from torch_geometric.data import HeteroData
-from torch_geometric.nn.inits import reset
 
-from pyg_mmgef.nn.loss.info_nce import repeated_info_nce
-from pyg_mmgef.nn.models.light_gcn import LightGCN
-from pyg_mmgef.nn.models.recommender import Recommender
-from pyg_mmgef.nn.parts._id_rows import select
-from pyg_mmgef.nn.parts.item_graph_encoder import convolve
-from pyg_mmgef.nn.parts.item_graphs import ItemGraphs
-from pyg_mmgef.nn.parts.modality_linear import ModalityLinear
-from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
-from pyg_mmgef.validate import check_not_negative, check_positive
+from pyg_mmgef.nn.models._gated_views import GatedViewsModel
 
 __all__ = ['MGCN']
 
 
-class MGCN(Recommender):
+class MGCN(GatedViewsModel):
     r"""Features gated by behaviour, propagated over a graph per modality, fused by behaviour.
 
     From `"Multi-View Graph Convolutional Network for Multimedia Recommendation"
@@ -76,76 +67,39 @@ class MGCN(Recommender):
 
     paper = 'https://arxiv.org/abs/2308.03588'
     year = 2023
-    needs_features = True
-    reads_graphs = ('similar_<modality>',)
 
     def __init__(
         self,
         num_users: int,
         num_items: int,
-        in_channels: Mapping[str, int],
         *,
+        in_channels: Mapping[str, int],
         embedding_dim: int = 64,
         num_layers: int = 2,
         num_item_layers: int = 1,
         contrast_weight: float = 1e-2,
         temperature: float = 0.2,
     ) -> None:
-        super().__init__(num_users, num_items)
-        check_positive('num_item_layers', num_item_layers)
-        check_not_negative('contrast_weight', contrast_weight)
-        check_positive('temperature', temperature, integer=False)
-        self.num_item_layers = num_item_layers
-        self.contrast_weight = contrast_weight
-        self.temperature = temperature
-        self.light_gcn = LightGCN(num_users, num_items, embedding_dim, num_layers)
-        self.lin = ModalityLinear(in_channels, embedding_dim)
+        super().__init__(
+            num_users,
+            num_items,
+            in_channels=in_channels,
+            embedding_dim=embedding_dim,
+            num_layers=num_layers,
+            num_item_layers=num_item_layers,
+            contrast_weight=contrast_weight,
+            temperature=temperature,
+        )
         self.gate = ModuleList([Linear(embedding_dim, embedding_dim) for _ in in_channels])
         self.query = Sequential(
             Linear(embedding_dim, embedding_dim), Tanh(), Linear(embedding_dim, 1, bias=False)
         )
         self.preference = ModuleList([Linear(embedding_dim, embedding_dim) for _ in in_channels])
-        self.graphs = ItemGraphs(num_items, [_relation(name) for name in in_channels])
         self.reset_parameters()
 
-    def reset_parameters(self) -> None:
-        """Initialise the parameters anew and clear the graphs."""
-        for module in (self.light_gcn, self.lin, self.gate, self.query, self.preference):
-            reset(module)
-        self.graphs.reset_parameters()
-
-    def embed(
-        self, data: HeteroData, users: Tensor | None, items: Tensor | None
-    ) -> tuple[Tensor, ...]:
-        r"""Return the embeddings, and :math:`\mathbf{c}` and :math:`\mathbf{f}` of both sides."""
-        content_user, content_item = self.light_gcn.embed(data, users, items)
-        content_item = self.zero_cold(data, content_item, items)
-        views = self._modality_views(data)
-        to_users = self.light_gcn.interaction_graph(data).t()
-        fused_user = self._fuse([to_users.matmul(h, rows=users) for h in views], content_user)
-        fused_item = self._fuse([select(h, items) for h in views], content_item)
-        z_user, z_item = content_user + fused_user, content_item + fused_item
-        return z_user, z_item, content_user, fused_user, content_item, fused_item
-
-    def extra_loss(self, data: HeteroData, batch: TripletBatch, *embedded: Tensor) -> Tensor | None:
-        """Return the contrast between content and fused features, of users and of positives."""
-        *_, content_user, fused_user, content_item, fused_item = embedded
-        # The batch repeats ids; comparing each once takes a fraction of the time.
-        count_user, count_item = batch.counts()
-        contrast = repeated_info_nce(fused_user, content_user, self.temperature, count_user)
-        contrast = contrast + repeated_info_nce(
-            fused_item, content_item, self.temperature, count_item
-        )
-        return self.contrast_weight * contrast
-
-    def _modality_views(self, data: HeteroData) -> list[Tensor]:
+    def _views(self, data: HeteroData) -> list[Tensor]:
         r"""Return :math:`\mathbf{H}^m` of all items for each modality."""
-        embedding = self.zero_cold(data, self.light_gcn.item_embedding.weight)
-        views = []
-        for (x, has), gate, graph in zip(self.lin(data), self.gate, self.graphs(data), strict=True):
-            h = torch.where(has, embedding * gate(x).sigmoid(), 0.0)
-            views.append(convolve(graph, h, self.num_item_layers))
-        return views
+        return self._propagated(data, self.lin(data), self.graphs(data))
 
     def _fuse(self, views: list[Tensor], content: Tensor) -> Tensor:
         r"""Return :math:`\mathbf{f}`."""
@@ -154,13 +108,3 @@ class MGCN(Recommender):
         prefers = torch.stack([lin(content).sigmoid() for lin in self.preference])
         own = (prefers * (h - shared)).sum(dim=0)
         return (shared + own) / (len(views) + 1)
-
-    def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
-            f'{self.lin.in_channels}, embedding_dim={self.light_gcn.embedding_dim})'
-        )
-
-
-def _relation(modality: str) -> str:
-    return f'similar_{modality}'

@@ -1,26 +1,22 @@
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import Linear
 from torch_geometric.data import HeteroData
-from torch_geometric.nn.inits import reset
 
 from pyg_mmgef.nn._unit_length import unit_length
 from pyg_mmgef.nn.loss.info_nce import info_nce
-from pyg_mmgef.nn.models.light_gcn import LightGCN
-from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.models._latent_structure import LatentStructureModel
 from pyg_mmgef.nn.parts.item_graph_encoder import convolve
 from pyg_mmgef.nn.parts.latent_graphs import LatentGraphs
 from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
-from pyg_mmgef.schema import num_users_items
 from pyg_mmgef.validate import check_not_negative, check_positive
 
 __all__ = ['MICRO']
 
 
-class MICRO(Recommender):
+class MICRO(LatentStructureModel):
     r"""LATTICE's item graphs, one at a time: their results attend to each other and agree.
 
     .. math::
@@ -84,8 +80,8 @@ class MICRO(Recommender):
         self,
         num_users: int,
         num_items: int,
-        in_channels: Mapping[str, int] | None = None,
         *,
+        in_channels: Mapping[str, int] | None = None,
         item_graphs: Sequence[str] | None = None,
         embedding_dim: int = 64,
         num_layers: int = 2,
@@ -96,43 +92,31 @@ class MICRO(Recommender):
         temperature: float = 0.5,
         contrast_weight: float = 0.03,
     ) -> None:
-        super().__init__(num_users, num_items)
-        check_positive('num_item_layers', num_item_layers)
-        check_positive('rebuild_every', rebuild_every)
+        super().__init__(
+            num_users,
+            num_items,
+            in_channels=in_channels,
+            item_graphs=item_graphs,
+            embedding_dim=embedding_dim,
+            num_layers=num_layers,
+            num_item_layers=num_item_layers,
+            skip_weight=skip_weight,
+            rebuild_every=rebuild_every,
+            k=k,
+        )
         check_positive('temperature', temperature, integer=False)
         check_not_negative('contrast_weight', contrast_weight)
-        self.num_item_layers = num_item_layers
-        self.rebuild_every = rebuild_every
         self.temperature = temperature
         self.contrast_weight = contrast_weight
-        self.light_gcn = LightGCN(num_users, num_items, embedding_dim, num_layers)
-        self.graphs = LatentGraphs(
-            num_items, in_channels, item_graphs, embedding_dim, skip_weight, k
-        )
+        self.graphs = self._new_graphs()
         self.lin = Linear(embedding_dim, embedding_dim)
         self.query = Linear(embedding_dim, 1, bias=False)
         self.reset_parameters()
 
-    @classmethod
-    def from_data(cls, data: HeteroData, **kwargs: Any) -> 'MICRO':
-        """Build the model for :obj:`data`, see :meth:`LatentGraphs.options` for the defaults."""
-        return cls(*num_users_items(data), **LatentGraphs.options(data, cls.__name__, kwargs))
-
-    def reset_parameters(self) -> None:
-        """Initialise the parameters anew and clear the graphs."""
-        for module in (self.light_gcn, self.graphs, self.lin, self.query):
-            reset(module)
-
     @property
-    def changes_with_epoch(self) -> bool:
-        """Whether graphs are learned."""
-        return self.graphs.skip_weight < 1
-
-    def start_epoch(self, data: HeteroData, epoch: int) -> None:
-        """Choose the learned neighbours anew, every ``rebuild_every`` epochs."""
-        super().start_epoch(data, epoch)
-        if epoch % self.rebuild_every == 0:
-            self.graphs.rebuild(data)
+    def latent_graphs(self) -> LatentGraphs:
+        """The item graphs, whose results attend to each other."""
+        return self.graphs
 
     def embed(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
@@ -153,9 +137,3 @@ class MICRO(Recommender):
         *_, views, h = embedded
         contrast = torch.stack([info_nce(view, h, self.temperature) for view in views])
         return self.contrast_weight * contrast.sum()
-
-    def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
-            f'embedding_dim={self.light_gcn.embedding_dim}, graphs={self.graphs})'
-        )

@@ -80,14 +80,13 @@ class MMGCN(Recommender):
 
     paper = 'https://doi.org/10.1145/3343031.3351034'
     year = 2019
-    needs_features = True
 
     def __init__(
         self,
         num_users: int,
         num_items: int,
-        in_channels: Mapping[str, int],
         *,
+        in_channels: Mapping[str, int],
         embedding_dim: int = 64,
         feature_dim: int = 256,
         num_layers: int = 3,
@@ -98,7 +97,9 @@ class MMGCN(Recommender):
         check_positive('feature_dim', feature_dim)
         check_positive('num_layers', num_layers)
         check_choice('combination', combination, COMBINATIONS)
+        self.in_channels = dict(in_channels)
         self.embedding_dim = embedding_dim
+        self.feature_dim = feature_dim
         self.num_layers = num_layers
         self.combination = combination
         self.user_embedding = Embedding(num_users, embedding_dim)
@@ -140,13 +141,6 @@ class MMGCN(Recommender):
         size = self.num_users, self.num_items
         return self._cache.get(
             [interaction_edges(data)], lambda: CSRPair(interactions(data), size=size)
-        )
-
-    def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
-            f'{self._features.in_channels}, embedding_dim={self.embedding_dim}, '
-            f'num_layers={self.num_layers}, combination={self.combination!r})'
         )
 
 

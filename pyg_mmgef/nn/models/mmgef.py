@@ -6,6 +6,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 
+from pyg_mmgef._describe import describe
 from pyg_mmgef.nn._unit_length import unit_length
 from pyg_mmgef.nn.fusion.early_fusion import EarlyFusion
 from pyg_mmgef.nn.models.light_gcn import LightGCN
@@ -109,8 +110,8 @@ class MMGEF(Recommender):
         self,
         num_users: int,
         num_items: int,
-        in_channels: Mapping[str, int] | None = None,
         *,
+        in_channels: Mapping[str, int] | None = None,
         embedding_dim: int = 64,
         num_layers: int = 2,
         edge_dropout: float = 0.0,
@@ -145,15 +146,22 @@ class MMGEF(Recommender):
                 "'skip_weight' below 1 learns a graph from item features, which item_input='id' "
                 f'leaves out (got skip_weight={skip_weight}); set skip_weight=1'
             )
-        self.item_graphs = graphs.relations
-        self.skip_weight = skip_weight
-        self.item_input = item_input
-        self.rebuild_every = rebuild_every
-        self.normalize_item = normalize_item
-        self.item_dropout = item_dropout
+        self.in_channels = None if in_channels is None else dict(in_channels)
+        self.embedding_dim, self.num_layers = embedding_dim, num_layers
+        self.edge_dropout, self.seed = edge_dropout, seed
+        self.item_graphs, self.num_item_layers = graphs.relations, num_item_layers
+        self.item_input, self.attention = item_input, attention
+        self.skip_weight, self.rebuild_every, self.k = skip_weight, rebuild_every, k
+        self.normalize_item, self.item_readout = normalize_item, item_readout
+        self.item_dropout, self.cache_bytes = item_dropout, cache_bytes
 
         self.light_gcn = LightGCN(
-            num_users, num_items, embedding_dim, num_layers, edge_dropout, seed
+            num_users,
+            num_items,
+            embedding_dim=embedding_dim,
+            num_layers=num_layers,
+            edge_dropout=edge_dropout,
+            seed=seed,
         )
         self.fusion = None
         if item_input != 'id' and in_channels:
@@ -296,8 +304,4 @@ class MMGEF(Recommender):
         return torch.where(is_warm, self.light_gcn.item_embedding.weight, 0.0)
 
     def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
-            f'embedding_dim={self.light_gcn.embedding_dim}, item_graphs={self.item_graphs}, '
-            f'item_input={self.item_input!r})'
-        )
+        return describe(self, fusion='mean' if self.fusion is None else self.fusion.mode)

@@ -2,8 +2,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch.nn import Dropout, Parameter
+from torch.nn import Parameter
 from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 
@@ -11,7 +12,7 @@ from pyg_mmgef.nn._unit_length import unit_length
 from pyg_mmgef.nn.loss.info_nce import info_nce
 from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.nn.parts._id_rows import select
-from pyg_mmgef.nn.parts.interaction_graph import normalized_interactions, sample_interactions
+from pyg_mmgef.nn.parts.interaction_graph import InteractionGraph
 from pyg_mmgef.nn.parts.item_graph_encoder import convolve
 from pyg_mmgef.nn.parts.item_graphs import ItemGraphs
 from pyg_mmgef.nn.parts.modality_features import feature_channels
@@ -19,7 +20,7 @@ from pyg_mmgef.nn.parts.modality_linear import ModalityLinear
 from pyg_mmgef.nn.parts.principal_graph import principal_graph
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
-from pyg_mmgef.schema import interaction_edges, interactions, item_graph, num_users_items
+from pyg_mmgef.schema import interaction_edges, item_graph, num_users_items
 from pyg_mmgef.sparse.csr_pair import CSRPair
 from pyg_mmgef.sparse.layer_mean import layer_mean
 from pyg_mmgef.validate import (
@@ -71,7 +72,7 @@ class PGL(Recommender):
         num_users: Number of users.
         num_items: Number of items.
         in_channels: Channels of each modality ``data['item'].x_<modality>``.
-        graph_weights: The weight :math:`\alpha_m` of each item graph ``data['item', relation,
+        item_graphs: The weight :math:`\alpha_m` of each item graph ``data['item', relation,
             'item']``, keyed by its relation. They need not sum to 1.
         embedding_dim: Channels for each modality; an embedding has them side by side.
             (default: ``64``)
@@ -79,7 +80,8 @@ class PGL(Recommender):
         num_item_layers: Layers :math:`L'` over the item graph. (default: ``1``)
         subgraph: What training propagates over, ``'local'`` or ``'global'``.
             (default: ``'local'``)
-        keep: Share of the interactions in the local subgraph. (default: ``0.3``)
+        edge_dropout: Share of the interactions that the local subgraph lacks, see
+            :class:`LightGCN`. (default: ``0.7``)
         rank: Singular values of the global subgraph; the authors' 64 hold each of them twice.
             (default: ``32``)
         contrast_weight: The weight of the added loss; the authors have 0.05 to 0.5.
@@ -100,14 +102,14 @@ class PGL(Recommender):
         self,
         num_users: int,
         num_items: int,
-        in_channels: Mapping[str, int],
-        graph_weights: Mapping[str, float],
         *,
+        in_channels: Mapping[str, int],
+        item_graphs: Mapping[str, float],
         embedding_dim: int = 64,
         num_layers: int = 2,
         num_item_layers: int = 1,
         subgraph: str = 'local',
-        keep: float = 0.3,
+        edge_dropout: float = 0.7,
         rank: int = 32,
         contrast_weight: float = 0.05,
         dropout: float = 0.2,
@@ -115,25 +117,26 @@ class PGL(Recommender):
         seed: int = 0,
     ) -> None:
         super().__init__(num_users, num_items)
-        check_graph_weights('graph_weights', graph_weights)
+        check_graph_weights('item_graphs', item_graphs)
         check_positive('embedding_dim', embedding_dim)
         check_positive('num_item_layers', num_item_layers)
         check_positive('rank', rank)
         check_not_negative('num_layers', num_layers, integer=True)
         check_choice('subgraph', subgraph, SUBGRAPHS)
-        check_fraction('keep', keep, '(0, 1]')
         check_not_negative('contrast_weight', contrast_weight)
         check_fraction('dropout', dropout, '[0, 1)')
         check_positive('temperature', temperature, integer=False)
+        self.in_channels, self.item_graphs = dict(in_channels), dict(item_graphs)
         self.embedding_dim, self.num_layers = embedding_dim, num_layers
         self.num_item_layers = num_item_layers
-        self.subgraph, self.keep, self.rank, self.seed = subgraph, keep, rank, seed
-        self.contrast_weight, self.temperature = contrast_weight, temperature
+        self.subgraph, self.edge_dropout, self.rank = subgraph, edge_dropout, rank
+        self.contrast_weight, self.dropout = contrast_weight, dropout
+        self.temperature, self.seed = temperature, seed
         self.lin = ModalityLinear(in_channels, embedding_dim)
         self.user_embedding = Parameter(torch.empty(len(in_channels), num_users, embedding_dim))
-        self.dropout = Dropout(dropout)
-        self.graphs = ItemGraphs(num_items, graph_weights)
-        self._whole, self._principal = TensorCache(), TensorCache()
+        self.graphs = ItemGraphs(num_items, item_graphs)
+        self._graph = InteractionGraph(num_users, num_items, edge_dropout, seed)
+        self._principal = TensorCache()
         self.reset_parameters()
 
     @classmethod
@@ -152,8 +155,8 @@ class PGL(Recommender):
         if 'in_channels' not in kwargs:
             kwargs['in_channels'] = feature_channels(data, cls.__name__)
         names = kwargs['in_channels']
-        kwargs.setdefault('graph_weights', {f'similar_{name}': 1 / len(names) for name in names})
-        for relation in kwargs['graph_weights']:
+        kwargs.setdefault('item_graphs', {f'similar_{name}': 1 / len(names) for name in names})
+        for relation in kwargs['item_graphs']:
             item_graph(data, relation)
         return cls(*num_users_items(data), **kwargs)
 
@@ -163,27 +166,18 @@ class PGL(Recommender):
             torch.nn.init.xavier_uniform_(embedding)
         reset(self.lin)
         self.graphs.reset_parameters()
-        self._epoch = 0
-        self._whole.clear()
+        self._graph.clear()
         self._principal.clear()
 
     @property
     def changes_with_epoch(self) -> bool:
         """Whether interactions are sampled."""
-        return self.subgraph == 'local' and self.keep < 1
+        return self.subgraph == 'local' and self.edge_dropout > 0
 
     def start_epoch(self, data: HeteroData, epoch: int) -> None:
-        """Sample the interactions of the local subgraph; the global one stays.
-
-        Args:
-            data: The train graph.
-            epoch: The epoch that starts; the sample depends on it, the seed, the data and the kind
-                of device alone.
-        """
+        """Sample the interactions of the local subgraph, see :meth:`LightGCN.start_epoch`."""
         super().start_epoch(data, epoch)
-        if self.changes_with_epoch:
-            self._epoch = epoch
-            self._principal.clear()
+        self._graph.start_epoch(epoch)
 
     def embed(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
@@ -202,27 +196,17 @@ class PGL(Recommender):
 
     def interaction_graph(self, data: HeteroData) -> CSRPair:
         """Return the normalised graph user → item of all interactions."""
-        return self._whole.get(
-            [interaction_edges(data)], lambda: self._normalized(interactions(data)), self.dtype
-        )
-
-    def _normalized(self, edge_index: Tensor) -> CSRPair:
-        return normalized_interactions(edge_index, (self.num_users, self.num_items), self.dtype)
+        return self._graph.whole(data, self.dtype)
 
     def principal_graph(self, data: HeteroData) -> CSRPair:
         """Return the graph user → item that training propagates over."""
-
-        def build() -> CSRPair:
-            if self.subgraph == 'global':
-                return principal_graph(self.interaction_graph(data), self.rank, self.seed)
-            edge_index = interactions(data)
-            if self.changes_with_epoch:
-                num_kept = max(1, round(self.keep * edge_index.size(1)))
-                size = self.num_users, self.num_items
-                edge_index = sample_interactions(edge_index, size, num_kept, self.seed, self._epoch)
-            return self._normalized(edge_index)
-
-        return self._principal.get([interaction_edges(data)], build, self.dtype)
+        if self.subgraph == 'local':
+            return self._graph.sample(data, self.dtype)
+        return self._principal.get(
+            [interaction_edges(data)],
+            lambda: principal_graph(self.interaction_graph(data), self.rank, self.seed),
+            self.dtype,
+        )
 
     def extra_loss(self, data: HeteroData, batch: TripletBatch, *embedded: Tensor) -> Tensor | None:
         """Return the contrast between two dropouts, of users and of positives."""
@@ -237,12 +221,5 @@ class PGL(Recommender):
     def _contrast(self, z: Tensor, count: Tensor) -> Tensor:
         """Return the added loss of rows, each of which occurs so often in the batch."""
         rows = count.nonzero().view(-1)
-        z = select(z, rows)
-        return info_nce(self.dropout(z), self.dropout(z), self.temperature, count[rows])
-
-    def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
-            f'{self.lin.in_channels}, embedding_dim={self.embedding_dim}, '
-            f'subgraph={self.subgraph!r})'
-        )
+        a, b = (F.dropout(select(z, rows), self.dropout, self.training) for _ in range(2))
+        return info_nce(a, b, self.temperature, count[rows])

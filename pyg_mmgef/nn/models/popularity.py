@@ -2,15 +2,14 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.utils import coalesce
 
-from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.models._solved import SolvedRecommender
 from pyg_mmgef.nn.parts._id_rows import select
-from pyg_mmgef.nn.parts.tensor_cache import TensorCache
-from pyg_mmgef.schema import interaction_edges, interactions
+from pyg_mmgef.schema import interactions
 
 __all__ = ['Popularity']
 
 
-class Popularity(Recommender):
+class Popularity(SolvedRecommender[Tensor]):
     r"""Recommends the items with the most users to everybody: the least a model must beat.
 
     .. math::
@@ -35,28 +34,13 @@ class Popularity(Recommender):
         tensor([2., 0., 1.])
     """
 
-    is_trained = False
-
-    def __init__(self, num_users: int, num_items: int) -> None:
-        super().__init__(num_users, num_items)
-        self._cache = TensorCache()
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Clear the counts; there are no parameters."""
-        self._cache.clear()
-
     def embed(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return a one for every user and the popularity of every item."""
-        count = self._cache.get([interaction_edges(data)], lambda: self._count(data))
-        z_item = select(count, items).to(self.dtype)[:, None]
+        z_item = select(self._solution(data), items).to(self.dtype)[:, None]
         return z_item.new_ones(self.num_users if users is None else users.numel(), 1), z_item
 
-    def _count(self, data: HeteroData) -> Tensor:
+    def _solve(self, data: HeteroData) -> Tensor:
         distinct = coalesce(interactions(data))
         return distinct[1].bincount(minlength=self.num_items)
-
-    def __repr__(self) -> str:
-        return f'{self.__class__.__name__}({self.num_users}, {self.num_items})'

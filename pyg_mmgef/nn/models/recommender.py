@@ -1,3 +1,4 @@
+import inspect
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -8,6 +9,7 @@ from torch import Tensor
 from torch.nn import Module
 from torch_geometric.data import HeteroData
 
+from pyg_mmgef._describe import describe
 from pyg_mmgef.nn.parts._id_rows import distinct, restore, select
 from pyg_mmgef.nn.parts.content_features import ContentFeatures
 from pyg_mmgef.nn.parts.content_map import ContentMap
@@ -37,7 +39,9 @@ class Recommender(Module, ABC):
     The score of an item for a user is :math:`\mathbf{z}_u^{\top} \mathbf{z}_i`, so evaluation,
     recommendation and export need nothing else.
 
-    A model is its constructor, :meth:`reset_parameters` and :meth:`embed`. Where its paper adds
+    A model is its constructor, :meth:`reset_parameters` and :meth:`embed`. The constructor takes
+    all but the sizes by name, and keeps each argument as the attribute of that name. Where the
+    paper adds
     terms to the loss, it implements :meth:`extra_loss`; where it changes from epoch to epoch,
     :meth:`start_epoch` and :attr:`changes_with_epoch`. All else is here, once: repeated ids,
     which items are warm, what becomes of a cold one, and how a loss is put together.
@@ -68,8 +72,6 @@ class Recommender(Module, ABC):
     them rank above warm items, see :func:`pyg_mmgef.ranking.choose_cold_scale`."""
     is_trained: ClassVar[bool] = True
     """Whether there is a loss to minimise; other models are computed when they are first asked."""
-    needs_features: ClassVar[bool] = False
-    """Whether there is no model without item features, whose channels are ``in_channels``."""
     reads_graphs: ClassVar[tuple[str, ...]] = ()
     """The item graphs that ``from_data`` looks for: ``'similar'``, of fused features;
     ``'similar_<modality>'``, one of each modality; ``'co_interacts'``."""
@@ -90,7 +92,9 @@ class Recommender(Module, ABC):
 
     @classmethod
     def from_data(cls: type[Model], data: HeteroData, **kwargs: Any) -> Model:
-        """Build the model for :obj:`data`, with the modalities that it has if it needs any.
+        """Build the model for :obj:`data`.
+
+        A model whose constructor requires ``in_channels`` gets those of all modalities.
 
         Args:
             data: A graph in the schema of this package.
@@ -99,7 +103,8 @@ class Recommender(Module, ABC):
         Raises:
             ValueError: If the data lacks features or item graphs that the model can't do without.
         """
-        if cls.needs_features:
+        features = inspect.signature(cls).parameters.get('in_channels')
+        if features is not None and features.default is features.empty:
             if 'in_channels' not in kwargs:
                 kwargs['in_channels'] = feature_channels(data, cls.__name__)
             for name in kwargs['in_channels'] if OF_MODALITY in cls.reads_graphs else ():
@@ -334,6 +339,9 @@ class Recommender(Module, ABC):
                 f"'data' has {size[0]} users and {size[1]} items, but the model was built for "
                 f'{self.num_users} and {self.num_items}'
             )
+
+    def __repr__(self) -> str:
+        return describe(self)
 
     def _start_step(
         self, data: HeteroData, users: Tensor, items: Tensor, negatives: Tensor

@@ -1,29 +1,22 @@
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch.nn import Dropout, Linear, ModuleList, Parameter, Sequential, Tanh
+from torch.nn import Linear, ModuleList, Parameter, Sequential, Tanh
 from torch_geometric.data import HeteroData
-from torch_geometric.nn.inits import reset
 
 from pyg_mmgef.graph.weights import union_graphs
-from pyg_mmgef.nn.loss.info_nce import repeated_info_nce
-from pyg_mmgef.nn.models.light_gcn import LightGCN
-from pyg_mmgef.nn.models.recommender import Recommender
-from pyg_mmgef.nn.parts._id_rows import select
-from pyg_mmgef.nn.parts.item_graph_encoder import convolve
-from pyg_mmgef.nn.parts.item_graphs import ItemGraphs
-from pyg_mmgef.nn.parts.modality_linear import ModalityLinear
+from pyg_mmgef.nn.models._gated_views import GatedViewsModel
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
-from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
 from pyg_mmgef.schema import item_graph
 from pyg_mmgef.sparse.csr_pair import CSRPair
-from pyg_mmgef.validate import check_fraction, check_not_negative, check_positive
+from pyg_mmgef.validate import check_fraction
 
 __all__ = ['SMORE']
 
 
-class SMORE(Recommender):
+class SMORE(GatedViewsModel):
     r"""Features filtered and fused in their spectrum, as gates of what item graphs propagate.
 
     From `"Spectrum-based Modality Representation Fusion Graph Convolutional Network for Multimodal
@@ -87,15 +80,13 @@ class SMORE(Recommender):
 
     paper = 'https://arxiv.org/abs/2412.14978'
     year = 2025
-    needs_features = True
-    reads_graphs = ('similar_<modality>',)
 
     def __init__(
         self,
         num_users: int,
         num_items: int,
-        in_channels: Mapping[str, int],
         *,
+        in_channels: Mapping[str, int],
         embedding_dim: int = 64,
         num_layers: int = 3,
         num_item_layers: int = 1,
@@ -103,68 +94,37 @@ class SMORE(Recommender):
         contrast_weight: float = 1e-2,
         temperature: float = 0.2,
     ) -> None:
-        super().__init__(num_users, num_items)
-        check_positive('num_item_layers', num_item_layers)
+        super().__init__(
+            num_users,
+            num_items,
+            in_channels=in_channels,
+            embedding_dim=embedding_dim,
+            num_layers=num_layers,
+            num_item_layers=num_item_layers,
+            contrast_weight=contrast_weight,
+            temperature=temperature,
+        )
         check_fraction('dropout', dropout, '[0, 1)')
-        check_not_negative('contrast_weight', contrast_weight)
-        check_positive('temperature', temperature, integer=False)
-        self.num_item_layers = num_item_layers
-        self.contrast_weight = contrast_weight
-        self.temperature = temperature
-        self.light_gcn = LightGCN(num_users, num_items, embedding_dim, num_layers)
-        self.lin = ModalityLinear(in_channels, embedding_dim)
+        self.dropout = dropout
         num_views = len(in_channels) + 1  # The fused view is the last.
         # Real and imaginary parts: a complex parameter would not follow ``model.double()``.
         self.filter = Parameter(torch.empty(num_views, embedding_dim // 2 + 1, 2))
         self.gate = _linears(num_views, embedding_dim)
         self.query = ModuleList(_query(embedding_dim) for _ in in_channels)
         self.preference = _linears(num_views, embedding_dim)
-        self.dropout = Dropout(dropout)
-        self.graphs = ItemGraphs(num_items, [_relation(name) for name in in_channels])
         self._fused_graph = TensorCache()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Initialise the parameters anew and clear the graphs."""
-        for module in (self.light_gcn, self.lin, self.gate, self.query, self.preference):
-            reset(module)
+        super().reset_parameters()
         torch.nn.init.normal_(self.filter)
-        self.graphs.reset_parameters()
         self._fused_graph.clear()
-
-    def embed(
-        self, data: HeteroData, users: Tensor | None, items: Tensor | None
-    ) -> tuple[Tensor, ...]:
-        r"""Return the embeddings, and :math:`\mathbf{c}` and :math:`\mathbf{f}` of both sides."""
-        content_user, content_item = self.light_gcn.embed(data, users, items)
-        content_item = self.zero_cold(data, content_item, items)
-        views = self._views(data)
-        to_users = self.light_gcn.interaction_graph(data).t()
-        side_user = self._prefer([to_users.matmul(h, rows=users) for h in views], content_user)
-        side_item = self._prefer([select(h, items) for h in views], content_item)
-        z_user, z_item = content_user + side_user, content_item + side_item
-        return z_user, z_item, content_user, side_user, content_item, side_item
-
-    def extra_loss(self, data: HeteroData, batch: TripletBatch, *embedded: Tensor) -> Tensor | None:
-        """Return the contrast between content and side features, of users and of positives."""
-        *_, content_user, side_user, content_item, side_item = embedded
-        # The batch repeats ids; comparing each once takes a fraction of the time.
-        count_user, count_item = batch.counts()
-        contrast = repeated_info_nce(side_user, content_user, self.temperature, count_user)
-        contrast = contrast + repeated_info_nce(
-            side_item, content_item, self.temperature, count_item
-        )
-        return self.contrast_weight * contrast
 
     def _views(self, data: HeteroData) -> list[Tensor]:
         r"""Return :math:`\mathbf{H}^v` of all items for each modality, then of the fused view."""
-        embedding = self.zero_cold(data, self.light_gcn.item_embedding.weight)
         graphs = [*self.graphs(data), self._max_graph(data)]
-        views = []
-        for (r, has), gate, graph in zip(self._filtered(data), self.gate, graphs, strict=True):
-            h = torch.where(has, embedding * gate(r).sigmoid(), 0.0)
-            views.append(convolve(graph, h, self.num_item_layers))
-        return views
+        return self._propagated(data, self._filtered(data), graphs)
 
     def _filtered(self, data: HeteroData) -> list[tuple[Tensor, Tensor]]:
         r"""Return :math:`\mathbf{r}^v` of all items for each view, and which items have it."""
@@ -192,23 +152,17 @@ class SMORE(Recommender):
 
         return self._fused_graph.get(self.graphs.tensors(data), build)
 
-    def _prefer(self, views: list[Tensor], content: Tensor) -> Tensor:
+    def _fuse(self, views: list[Tensor], content: Tensor) -> Tensor:
         r"""Return :math:`\mathbf{f}`."""
         *own, fused = views
         chosen = [
             query(fused).softmax(dim=-1) * h for query, h in zip(self.query, own, strict=True)
         ]
         weighted = [
-            self.dropout(lin(content).sigmoid()) * h
+            F.dropout(lin(content).sigmoid(), self.dropout, self.training) * h
             for lin, h in zip(self.preference, (*chosen, fused), strict=True)
         ]
         return torch.stack(weighted).mean(dim=0)
-
-    def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
-            f'{self.lin.in_channels}, embedding_dim={self.light_gcn.embedding_dim})'
-        )
 
 
 def _linears(number: int, channels: int) -> ModuleList:
@@ -217,7 +171,3 @@ def _linears(number: int, channels: int) -> ModuleList:
 
 def _query(channels: int) -> Sequential:
     return Sequential(Linear(channels, channels), Tanh(), Linear(channels, channels, bias=False))
-
-
-def _relation(modality: str) -> str:
-    return f'similar_{modality}'

@@ -1,5 +1,4 @@
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +9,7 @@ from pyg_mmgef.nn.fusion.early_fusion import EarlyFusion
 from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
-from pyg_mmgef.schema import item_modalities, num_users_items
+from pyg_mmgef.schema import item_modalities
 from pyg_mmgef.validate import check_positive
 
 __all__ = ['VBPR']
@@ -46,7 +45,7 @@ class VBPR(Recommender):
         num_items: Number of items.
         in_channels: Channels of each modality ``data['item'].x_<modality>``.
         embedding_dim: Channels of :math:`\boldsymbol{\gamma}`. (default: ``64``)
-        content_dim: Channels of :math:`\boldsymbol{\theta}`. (default: ``64``)
+        feature_dim: Channels of :math:`\boldsymbol{\theta}`. (default: ``64``)
         bias: Add the item bias :math:`\beta_i` and the content bias
             :math:`\boldsymbol{\beta}^{\prime \top} \mathbf{f}_i`; later comparisons, such as those
             made with MMRec, leave both out. (default: :obj:`True`)
@@ -60,7 +59,7 @@ class VBPR(Recommender):
         >>> data['user'].num_nodes, data['item'].num_nodes = 2, 3
         >>> data['item'].x_image = torch.randn(3, 5)
         >>> data['user', 'interacts', 'item'].edge_index = torch.tensor([[0, 1], [0, 2]])
-        >>> z_user, z_item = VBPR.from_data(data, embedding_dim=8, content_dim=4)(data)
+        >>> z_user, z_item = VBPR.from_data(data, embedding_dim=8, feature_dim=4)(data)
         >>> z_user.shape, z_item.shape
         (torch.Size([2, 13]), torch.Size([3, 13]))
     """
@@ -72,41 +71,28 @@ class VBPR(Recommender):
         self,
         num_users: int,
         num_items: int,
-        in_channels: Mapping[str, int],
         *,
+        in_channels: Mapping[str, int],
         embedding_dim: int = 64,
-        content_dim: int = 64,
+        feature_dim: int = 64,
         bias: bool = True,
     ) -> None:
         super().__init__(num_users, num_items)
         check_positive('embedding_dim', embedding_dim)
-        check_positive('content_dim', content_dim)
+        check_positive('feature_dim', feature_dim)
+        self.in_channels = dict(in_channels)
         self.embedding_dim = embedding_dim
-        self.content_dim = content_dim
+        self.feature_dim = feature_dim
+        self.bias = bias
         self.fusion = EarlyFusion(in_channels, 'concat')
         self.user_embedding = Embedding(num_users, embedding_dim)
         self.item_embedding = Embedding(num_items, embedding_dim)
-        self.user_content = Embedding(num_users, content_dim)
-        self.lin = Linear(self.fusion.out_channels, content_dim, bias=False)
+        self.user_content = Embedding(num_users, feature_dim)
+        self.lin = Linear(self.fusion.out_channels, feature_dim, bias=False)
         self.item_bias = Embedding(num_items, 1) if bias else None
         self.content_bias = Linear(self.fusion.out_channels, 1, bias=False) if bias else None
         self._features_cache = TensorCache()
         self.reset_parameters()
-
-    @classmethod
-    def from_data(cls, data: HeteroData, **kwargs: Any) -> 'VBPR':
-        """Build the model for the modalities of :obj:`data`.
-
-        Args:
-            data: A graph in the schema of this package.
-            **kwargs: Arguments of the constructor.
-
-        Raises:
-            ValueError: If the items have no features.
-        """
-        x, _ = item_modalities(data)
-        kwargs.setdefault('in_channels', {name: row.size(1) for name, row in x.items()})
-        return cls(*num_users_items(data), **kwargs)
 
     def reset_parameters(self) -> None:
         """Initialise the parameters anew and clear the features."""
@@ -135,10 +121,3 @@ class VBPR(Recommender):
         r"""Return :math:`\mathbf{f}` of all items, fused once for the same features."""
         x, has = item_modalities(data)
         return self._features_cache.get([*x.values(), *has.values()], lambda: self.fusion(x, has))
-
-    def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
-            f'{self.fusion.in_channels}, embedding_dim={self.embedding_dim}, '
-            f'content_dim={self.content_dim}, bias={self.item_bias is not None})'
-        )

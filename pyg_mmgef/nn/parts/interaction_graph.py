@@ -1,10 +1,72 @@
 import torch
 from torch import Tensor
+from torch_geometric.data import HeteroData
 
 from pyg_mmgef.graph.weights import bipartite_normalize
+from pyg_mmgef.nn.parts.tensor_cache import TensorCache
+from pyg_mmgef.schema import interaction_edges, interactions
 from pyg_mmgef.sparse.csr_pair import CSRPair
+from pyg_mmgef.validate import check_fraction
 
-__all__ = ['normalized_interactions', 'sample_interactions']
+__all__ = ['InteractionGraph', 'normalized_interactions', 'sample_interactions']
+
+
+class InteractionGraph:
+    """The normalised graph user → item of the data, and the part of it that an epoch keeps.
+
+    Each is built once for the same interactions.
+
+    Args:
+        num_users: Number of users.
+        num_items: Number of items.
+        edge_dropout: Share of the interactions that an epoch leaves out, see
+            :func:`sample_interactions`. (default: ``0.0``)
+        seed: Seed of the samples. (default: ``0``)
+
+    Raises:
+        ValueError: If :obj:`edge_dropout` doesn't lie in [0, 1).
+    """
+
+    def __init__(
+        self, num_users: int, num_items: int, edge_dropout: float = 0.0, seed: int = 0
+    ) -> None:
+        check_fraction('edge_dropout', edge_dropout, '[0, 1)')
+        self.size = num_users, num_items
+        self.edge_dropout = edge_dropout
+        self.seed = seed
+        self._whole, self._sample = TensorCache(), TensorCache()
+        self.clear()
+
+    def clear(self) -> None:
+        """Clear the graphs and go back to epoch 0."""
+        self._whole.clear()
+        self.start_epoch(0)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Sample anew, as :func:`sample_interactions` does for the epoch."""
+        self._epoch = epoch
+        self._sample.clear()
+
+    def whole(self, data: HeteroData, dtype: torch.dtype) -> CSRPair:
+        """Return the graph of all interactions, for embeddings of a type."""
+        return self._whole.get(
+            [interaction_edges(data)],
+            lambda: normalized_interactions(interactions(data), self.size, dtype),
+            dtype,
+        )
+
+    def sample(self, data: HeteroData, dtype: torch.dtype) -> CSRPair:
+        """Return the graph of what this epoch keeps, normalised by the degrees that are left."""
+        if self.edge_dropout == 0:
+            return self.whole(data, dtype)
+
+        def build() -> CSRPair:
+            edge_index = interactions(data)
+            num_kept = max(1, round((1 - self.edge_dropout) * edge_index.size(1)))
+            kept = sample_interactions(edge_index, self.size, num_kept, self.seed, self._epoch)
+            return normalized_interactions(kept, self.size, dtype)
+
+        return self._sample.get([interaction_edges(data)], build, dtype)
 
 
 def normalized_interactions(

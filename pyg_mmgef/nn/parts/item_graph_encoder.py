@@ -9,6 +9,7 @@ from torch.nn import Linear, Module
 from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 
+from pyg_mmgef._describe import describe
 from pyg_mmgef.nn.fusion.soft_edge_fusion import SoftEdgeFusion
 from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts.item_graphs import ItemGraphs
@@ -103,6 +104,7 @@ class ItemGraphEncoder(Module):
             raise ValueError("attention='edge' needs item graphs of the data, not LatentGraphs")
         self.graphs: ItemGraphs | LatentGraphs = graphs
         self.num_items = num_items
+        self.out_channels, self.in_channels = out_channels, in_channels
         self.num_layers = num_layers if len(self.graphs) > 0 else 0
         self.readout = readout
         self.cache_bytes = cache_bytes
@@ -285,13 +287,8 @@ class ItemGraphEncoder(Module):
         return self._cache.get([*self.graphs.tensors(data), features], build)
 
     def __repr__(self) -> str:
-        mode = None if self.attention is None else self.attention.mode
-        channels = None if self.lin is None else self.lin.in_features
-        return (
-            f'{self.__class__.__name__}({self.graphs}, in_channels={channels}, '
-            f'num_layers={self.num_layers}, attention={mode!r}, readout={self.readout!r}, '
-            f'cache_bytes={self.cache_bytes})'
-        )
+        mode = 'graph' if self.attention is None else self.attention.mode
+        return describe(self, attention=mode)
 
 
 def convolve(

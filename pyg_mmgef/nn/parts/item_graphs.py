@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn import Module
 from torch_geometric.data import HeteroData
 
+from pyg_mmgef._describe import describe
 from pyg_mmgef.graph.knn import knn_graph
 from pyg_mmgef.graph.weights import merge_graphs, normalize_similarity, union_graphs
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
@@ -28,7 +29,7 @@ class ItemGraphs(Module):
 
     Args:
         num_items: Number of items.
-        relations: The graphs ``data['item', relation, 'item']``, or a mapping from relations to
+        item_graphs: The graphs ``data['item', relation, 'item']``, or a mapping from relations to
             weights :math:`w_g`, which makes one graph of them, :math:`\sum_g w_g \mathbf{A}^g`.
         skip_weight: The weight :math:`\lambda` of the frozen graph; at 1 none is learned.
             (default: ``1.0``)
@@ -41,7 +42,7 @@ class ItemGraphs(Module):
     def __init__(
         self,
         num_items: int,
-        relations: Sequence[str] | Mapping[str, float],
+        item_graphs: Sequence[str] | Mapping[str, float],
         *,
         skip_weight: float = 1.0,
         k: int = 10,
@@ -50,17 +51,20 @@ class ItemGraphs(Module):
         check_positive('num_items', num_items)
         check_positive('k', k)
         check_fraction('skip_weight', skip_weight)
-        if isinstance(relations, str) or len(set(relations)) < len(relations):
-            raise ValueError(f"'item_graphs' must name distinct relations (got {relations!r})")
-        if skip_weight < 1 and SIMILAR not in relations:
+        if isinstance(item_graphs, str) or len(set(item_graphs)) < len(item_graphs):
+            raise ValueError(f"'item_graphs' must name distinct relations (got {item_graphs!r})")
+        if skip_weight < 1 and SIMILAR not in item_graphs:
             raise ValueError(
                 f"'skip_weight' below 1 mixes a learned graph into {SIMILAR!r}, which isn't among "
-                f"'item_graphs' (got skip_weight={skip_weight}, item_graphs={tuple(relations)}); "
+                f"'item_graphs' (got skip_weight={skip_weight}, item_graphs={tuple(item_graphs)}); "
                 'set skip_weight=1'
             )
         self.num_items = num_items
-        self.relations = tuple(relations)
-        self.weights = list(relations.values()) if isinstance(relations, Mapping) else None
+        self.relations = tuple(item_graphs)
+        self.weights = list(item_graphs.values()) if isinstance(item_graphs, Mapping) else None
+        self.item_graphs: tuple[str, ...] | dict[str, float] = self.relations
+        if self.weights is not None:
+            self.item_graphs = dict(zip(self.relations, self.weights, strict=True))
         self.skip_weight = skip_weight
         self.k = k
         self._pairs, self._union = TensorCache(), TensorCache()
@@ -154,15 +158,7 @@ class ItemGraphs(Module):
         self._set_learned((state['edge_index'], state['edge_weight']) if state else None)
 
     def __repr__(self) -> str:
-        graphs = (
-            self.relations
-            if self.weights is None
-            else dict(zip(self.relations, self.weights, strict=True))
-        )
-        return (
-            f'{self.__class__.__name__}({self.num_items}, {graphs}, '
-            f'skip_weight={self.skip_weight}, k={self.k})'
-        )
+        return describe(self)
 
 
 def content_graph(x: Tensor, has_content: Tensor, k: int, *, loop: bool = False) -> WeightedGraph:

@@ -9,6 +9,7 @@ from torch.nn import Linear, Module, ModuleList
 from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 
+from pyg_mmgef._describe import describe
 from pyg_mmgef.graph.weights import normalize_similarity, symmetric_normalize
 from pyg_mmgef.nn.parts.item_graphs import content_graph
 from pyg_mmgef.nn.parts.modality_features import ModalityFeatures
@@ -56,12 +57,13 @@ class LatentGraphs(Module):
 
     Args:
         num_items: Number of items.
-        in_channels: Channels of each modality; :obj:`None` where the features aren't read.
-        item_graphs: The relations of the frozen graphs, in the order of :obj:`in_channels`;
-            :obj:`None` builds them from the features.
         out_channels: Channels of the projected features.
-        skip_weight: The weight :math:`\lambda`. At 1 nothing is learned.
-        k: Neighbours per item in what is built here.
+        in_channels: Channels of each modality; :obj:`None` where the features aren't read.
+            (default: :obj:`None`)
+        item_graphs: The relations of the frozen graphs, in the order of :obj:`in_channels`;
+            :obj:`None` builds them from the features. (default: :obj:`None`)
+        skip_weight: The weight :math:`\lambda`. At 1 nothing is learned. (default: ``0.9``)
+        k: Neighbours per item in what is built here. (default: ``10``)
 
     Raises:
         ValueError: If an argument is out of range or doesn't fit another.
@@ -70,17 +72,20 @@ class LatentGraphs(Module):
     def __init__(
         self,
         num_items: int,
-        in_channels: Mapping[str, int] | None,
-        item_graphs: Sequence[str] | None,
         out_channels: int,
-        skip_weight: float,
-        k: int,
+        *,
+        in_channels: Mapping[str, int] | None = None,
+        item_graphs: Sequence[str] | None = None,
+        skip_weight: float = 0.9,
+        k: int = 10,
     ) -> None:
         super().__init__()
         check_positive('k', k)
         check_fraction('skip_weight', skip_weight)
         _check_modalities(in_channels, item_graphs, skip_weight)
         self.num_items = num_items
+        self.out_channels = out_channels
+        self.in_channels = None if in_channels is None else dict(in_channels)
         self.item_graphs = None if item_graphs is None else tuple(item_graphs)
         self.skip_weight = skip_weight
         self.k = k
@@ -237,7 +242,7 @@ class LatentGraphs(Module):
         self._set_neighbors([state[str(place)] for place in range(len(state))] if state else None)
 
     def __repr__(self) -> str:
-        return f'{self.__class__.__name__}({len(self)}, skip_weight={self.skip_weight}, k={self.k})'
+        return describe(self)
 
 
 def _masks(features: Features) -> list[Tensor]:

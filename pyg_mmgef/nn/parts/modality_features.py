@@ -6,7 +6,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.schema import item_modalities
-from pyg_mmgef.validate import check_positive
+from pyg_mmgef.validate import check_channels
 
 __all__ = ['ModalityFeatures', 'feature_channels']
 
@@ -44,10 +44,7 @@ class ModalityFeatures:
     """
 
     def __init__(self, in_channels: Mapping[str, int]) -> None:
-        if not in_channels:
-            raise ValueError("'in_channels' is empty; name at least one modality and its channels")
-        for name, channels in in_channels.items():
-            check_positive(f'in_channels[{name!r}]', channels)
+        check_channels('in_channels', in_channels)
         self.in_channels = dict(in_channels)
         self._cache = TensorCache()
 

@@ -5,6 +5,7 @@ from torch.nn import Linear, Module, ModuleList
 from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 
+from pyg_mmgef._describe import describe
 from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts.modality_features import ModalityFeatures
 
@@ -67,6 +68,4 @@ class ModalityLinear(Module):
         ]
 
     def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}({self.in_channels}, {self.out_channels}, bias={self.bias})'
-        )
+        return describe(self)

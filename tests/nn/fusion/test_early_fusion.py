@@ -263,11 +263,6 @@ def test_reset_after_to_empty_is_the_mean(mode: str) -> None:
     torch.testing.assert_close(fusion(x, has), EarlyFusion(CHANNELS, mode)(x, has))
 
 
-def test_repr() -> None:
-    fusion = EarlyFusion({'image': 4, 'text': 4}, mode='gated')
-    assert repr(fusion) == "EarlyFusion({'image': 4, 'text': 4}, mode='gated')"
-
-
 def test_constructor_errors() -> None:
     with pytest.raises(ValueError, match=r"'mode' must be one of 'mean', .* \(got 'sum'\)"):
         EarlyFusion(CHANNELS, mode='sum')

@@ -199,11 +199,6 @@ def test_copies_compute_the_same(mode: str) -> None:
         assert torch.equal(other(edge_index, edge_attr, features()), weight)
 
 
-def test_repr() -> None:
-    assert repr(SoftEdgeFusion(2)) == "SoftEdgeFusion(2, mode='graph')"
-    assert repr(SoftEdgeFusion(3, 'edge', 8)) == "SoftEdgeFusion(3, mode='edge', in_channels=8)"
-
-
 @pytest.mark.parametrize('mode', MODES)
 def test_exported_equals_eager(mode: str) -> None:
     inputs = (*union_graphs(graphs(), NUM_ITEMS), features())

@@ -156,10 +156,6 @@ def test_copies_compute_the_same() -> None:
         assert torch.equal(other(*pairs()), loss(*pairs()))
 
 
-def test_repr() -> None:
-    assert repr(AlignmentUniformityLoss()) == 'AlignmentUniformityLoss(gamma=1.0)'
-
-
 def test_errors() -> None:
     for gamma in (-0.1, float('nan')):
         with pytest.raises(ValueError, match="'gamma' must be finite and not negative"):

@@ -116,8 +116,3 @@ def test_what_does_not_fit_is_refused() -> None:
 def test_constructor_errors(kwargs: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         NeighborContrastLoss(**kwargs)
-
-
-def test_repr() -> None:
-    expected = 'NeighborContrastLoss(num_layers=2, temperature=0.1, user_share=0.6)'
-    assert repr(NeighborContrastLoss()) == expected

@@ -138,12 +138,6 @@ def test_copies_compute_the_same() -> None:
         assert torch.equal(other(*triplets()), loss(*triplets()))
 
 
-def test_repr() -> None:
-    assert repr(SampledSoftmaxLoss()) == (
-        'SampledSoftmaxLoss(temperature=0.2, normalize=True, in_batch=True)'
-    )
-
-
 def test_one_row_without_negatives_costs_nothing() -> None:
     user, item, _ = (z.detach()[:1].requires_grad_() for z in triplets())
     loss = SampledSoftmaxLoss()(user, item, torch.empty(1, 0, 3, dtype=torch.double))

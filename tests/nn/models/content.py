@@ -1,12 +1,19 @@
-"""What models that embed cold items read, one item at a time."""
+"""What models that embed cold items share: what they read, one item at a time, and a batch."""
+
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from pyg_mmgef.nn import IALS, Recommender
 from pyg_mmgef.nn.parts._tower import Tower
 from pyg_mmgef.schema import ITEM
 from tests.nn.models.shops import CHANNELS, COLD, NUM_ITEMS
+
+USERS, ITEMS, NEGATIVES = torch.tensor([[0, 1, 4], [2, 3, 6], [0, 6, 5], [4, 5, 7]]).t()
+ON_IALS = {'embedding_dim': 3, 'l2': 0.02, 'unobserved_weight': 0.3}
+Model = TypeVar('Model', bound=Recommender)
 
 WARM = [item for item in range(NUM_ITEMS) if item not in COLD]
 
@@ -37,6 +44,49 @@ def features_of(data: HeteroData) -> Tensor:
         for i, row in standard_rows(unit, [i for i in there if i in WARM]).items():
             out[i, position * CHANNELS : (position + 1) * CHANNELS] = row
     return out
+
+
+def moved(model: type[Model], data: HeteroData, **options: Any) -> Model:
+    """A model on IALS, in double precision, whose means and variances aren't at their start."""
+    torch.manual_seed(0)
+    built = model.from_data(data, **{**ON_IALS, **options}).double()
+    for tower in built.modules():
+        if isinstance(tower, Tower):
+            for tensor in (tower.norm.running_mean, tower.norm.running_var, tower.norm.weight):
+                assert tensor is not None
+                torch.nn.init.uniform_(tensor, 0.5, 1.5)
+    return built
+
+
+def ials_of(data: HeteroData) -> tuple[Tensor, Tensor]:
+    """The embeddings of IALS that such a model starts from."""
+    return IALS.from_data(data, **ON_IALS).double().embed(data, None, None)
+
+
+def inputs_of(data: HeteroData) -> tuple[Tensor, Tensor]:
+    """p and q: the same, as inputs of networks."""
+    z_user, z_item = ials_of(data)
+    return standard_embeddings(z_user), standard_embeddings(z_item)
+
+
+def with_fixed_statistics(model: Model) -> Model:
+    """The model in training, but for its means and variances."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            module.eval()
+    return model
+
+
+def check_gradients(model: Recommender, a: Tensor, b: Tensor) -> None:
+    """Compare two scalars and their gradients in all parameters of a model."""
+    torch.testing.assert_close(a, b)
+    parameters = list(model.parameters())
+    grads, exact = (
+        torch.autograd.grad(x, parameters, allow_unused=True, materialize_grads=True)
+        for x in (a, b)
+    )
+    torch.testing.assert_close(grads, exact)
 
 
 def standard_embeddings(z: Tensor) -> Tensor:

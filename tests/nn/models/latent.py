@@ -10,8 +10,9 @@ from torch_geometric.data import HeteroData
 from pyg_mmgef.nn import LATTICE, MICRO
 from pyg_mmgef.nn.parts import LatentGraphs
 from pyg_mmgef.schema import ITEM
-from tests.nn.models.shops import NUM_ITEMS, interaction_matrix
-from tests.references import light_gcn, top_k_rows
+from tests.nn.models.multimodal import of_light_gcn, warm
+from tests.nn.models.shops import NUM_ITEMS
+from tests.references import top_k_rows
 
 MODALITIES = ('image', 'text')
 
@@ -88,19 +89,9 @@ def dense_graphs(
     ]
 
 
-def warm(data: HeteroData) -> Tensor:
-    return (interaction_matrix(data).sum(dim=0) > 0).double()[:, None]
-
-
 def embeddings(model: LATTICE | MICRO, data: HeteroData, h: Tensor) -> tuple[Tensor, Tensor]:
     """Return z_u and [warm] z_i^LightGCN + h_i / ||h_i||."""
-    part = model.light_gcn
-    z_user, z_item = light_gcn(
-        interaction_matrix(data),
-        part.user_embedding.weight,
-        part.item_embedding.weight,
-        part.num_layers,
-    )
+    z_user, z_item = of_light_gcn(model.light_gcn, data)
     unit = [row / row.norm() if float(row.detach().norm()) > 0 else row for row in h]
     assert len(unit) == NUM_ITEMS
     return z_user, warm(data) * z_item + torch.stack(unit)

@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pytest
@@ -10,12 +9,20 @@ from torch.nn import Module
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn import BM3, BPRLoss
-from pyg_mmgef.schema import INTERACTS, ITEM
+from pyg_mmgef.schema import ITEM
 from tests.nn.models.layers import layer_of
-from tests.nn.models.shops import COLD, interaction_matrix, small_shop
-from tests.references import bipartite_normalized
-
-close = partial(torch.testing.assert_close, rtol=1e-6, atol=1e-6)  # Weights are made in float32.
+from tests.nn.models.multimodal import (
+    LACKS,
+    affine,
+    built,
+    check_embeddings,
+    check_loss,
+    close,
+    of_light_gcn,
+    warm,
+    without_interactions,
+)
+from tests.nn.models.shops import COLD, small_shop
 
 USERS, ITEMS = torch.tensor([0, 4, 3, 0, 2]), torch.tensor([6, 5, 4, 1, 3])
 NONE = torch.empty(5, 0, dtype=torch.long)
@@ -27,8 +34,7 @@ class Unused(Module):
 
 
 def model_of(data: HeteroData, **kwargs: Any) -> BM3:
-    torch.manual_seed(0)
-    return BM3.from_data(data, embedding_dim=4, **kwargs).double()
+    return built(BM3, data, **kwargs)
 
 
 def loss_of(model: BM3, data: HeteroData) -> Tensor:
@@ -37,18 +43,12 @@ def loss_of(model: BM3, data: HeteroData) -> Tensor:
 
 def expected_backbone(model: BM3, data: HeteroData) -> tuple[Tensor, Tensor]:
     """h_u of LightGCN; h_i of LightGCN plus the id embedding, zero for cold items."""
-    walk = bipartite_normalized(interaction_matrix(data))
-    users, items = [model.light_gcn.user_embedding.weight], [model.light_gcn.item_embedding.weight]
-    for _ in range(model.light_gcn.num_layers):
-        users, items = [*users, walk @ items[-1]], [*items, walk.t() @ users[-1]]
-    h_item = sum(items[1:], items[0]) / len(items) + items[0]
-    is_warm = interaction_matrix(data).sum(0) > 0
-    rows = [h if warm else torch.zeros_like(h) for h, warm in zip(h_item, is_warm, strict=True)]
-    return sum(users[1:], users[0]) / len(users), torch.stack(rows)
+    h_user, z_item = of_light_gcn(model.light_gcn, data)
+    return h_user, warm(data) * (z_item + model.light_gcn.item_embedding.weight)
 
 
 def predicted(model: BM3, h: Tensor) -> Tensor:
-    return h @ model.predictor.weight.t() + model.predictor.bias
+    return affine(model.predictor, h)
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
@@ -71,12 +71,10 @@ def expected_loss(
     loss = 2 - cosine(predicted(model, h_user), target_item).mean()
     loss = loss - cosine(predicted(model, h_item), target_user).mean()
     loss = loss + norm_weight * sum(norms) / model.num_items
-    lacks = {'image': (5, 6), 'text': (6,)}
-    for name in ('image', 'text'):
-        lin = layer_of(model.lin, name)
-        h = data[ITEM][f'x_{name}'][ITEMS] @ lin.weight.t() + lin.bias
+    for name, lacks in LACKS.items():
+        h = affine(layer_of(model.lin, name), data[ITEM][f'x_{name}'][ITEMS])
         target = perturbed(h).detach()
-        has = [row for row, item in enumerate(ITEMS.tolist()) if item not in lacks[name]]
+        has = [row for row, item in enumerate(ITEMS.tolist()) if item not in lacks]
         z = predicted(model, h)
         between, within = cosine(z, target_item)[has].mean(), cosine(z, target)[has].mean()
         loss = loss + alignment_weight * (2 - between - within)
@@ -87,15 +85,9 @@ def expected_loss(
 def test_equals_the_dense_reference(num_layers: int) -> None:
     data = small_shop()
     model = model_of(data, num_layers=num_layers)
-    out = model(data)
     z_user, z_item = (predicted(model, h) for h in expected_backbone(model, data))
-    close(out, (z_user, z_item))
     parameters = [*model.light_gcn.parameters(), *model.predictor.parameters()]
-    grads, exact = (
-        torch.autograd.grad(a.pow(3).sum() + b.square().sum(), parameters)
-        for a, b in (out, (z_user, z_item))
-    )
-    close(grads, exact)
+    check_embeddings(model, data, (z_user, z_item), parameters)
 
 
 @pytest.mark.parametrize('kwargs', [{}, {'norm_weight': 0.3}, {'alignment_weight': 0.5}])
@@ -103,9 +95,7 @@ def test_the_loss_equals_the_dense_reference(kwargs: dict[str, Any]) -> None:
     data = small_shop()
     model = model_of(data, **kwargs).eval()
     loss, expected = loss_of(model, data), expected_loss(model, data, **kwargs)
-    close(loss, expected)
-    parameters = list(model.parameters())
-    close(torch.autograd.grad(loss, parameters), torch.autograd.grad(expected, parameters))
+    check_loss(model, loss, expected)
 
 
 def test_targets_are_perturbed_in_training() -> None:
@@ -115,9 +105,7 @@ def test_targets_are_perturbed_in_training() -> None:
     loss = loss_of(model, data)
     torch.manual_seed(1)  # Users, items and then the modalities are drawn.
     expected = expected_loss(model, data, lambda h: F.dropout(h, 0.4))
-    close(loss, expected)
-    parameters = list(model.parameters())
-    close(torch.autograd.grad(loss, parameters), torch.autograd.grad(expected, parameters))
+    check_loss(model, loss, expected)
     assert not torch.allclose(loss_of(model, data), loss)
     model.dropout = 0.0
     close(loss_of(model, data), expected_loss(model, data))
@@ -168,44 +156,4 @@ def test_cold_items_score_alike() -> None:
     assert torch.equal(z_item[COLD], model.predictor.bias.expand(2, -1))
     model.light_gcn.item_embedding.weight.data[COLD] += 10.0
     torch.testing.assert_close(model(data), (z_user, z_item))
-    data[INTERACTS].edge_index = torch.empty(2, 0, dtype=torch.long)
-    assert torch.equal(model(data)[1], model.predictor.bias.expand(9, -1))
-
-
-def test_reset_parameters_draws_all_anew() -> None:
-    model = model_of(small_shop())
-    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
-    model.reset_parameters()
-    assert not any(torch.equal(before[name], p) for name, p in model.named_parameters())
-
-
-def test_data_without_features_is_refused() -> None:
-    data = small_shop()
-    model = model_of(data)
-    del data[ITEM].x_image
-    assert list(BM3.from_data(data).lin.in_channels) == ['text']
-    with pytest.raises(ValueError, match=r"features \['image'\]"):
-        loss_of(model, data)
-    del data[ITEM].x_text
-    with pytest.raises(ValueError, match='no item features, which BM3 needs'):
-        BM3.from_data(data)
-
-
-@pytest.mark.parametrize(
-    ('kwargs', 'message'),
-    [
-        ({'in_channels': {}}, "'in_channels' is empty"),
-        ({'dropout': 1.0}, r"'dropout' must lie in \[0, 1\)"),
-        ({'alignment_weight': -1.0}, "'alignment_weight' must be finite and not negative"),
-        ({'norm_weight': float('nan')}, "'norm_weight' must be finite and not negative"),
-        ({'num_layers': -1}, "'num_layers'"),
-        ({'embedding_dim': 0}, "'embedding_dim'"),
-    ],
-)
-def test_constructor_errors(kwargs: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        BM3(6, 9, **{'in_channels': {'image': 4}, **kwargs})
-
-
-def test_repr() -> None:
-    assert repr(BM3(6, 9, {'image': 4})) == "BM3(6, 9, {'image': 4}, embedding_dim=64)"
+    assert torch.equal(model(without_interactions())[1], model.predictor.bias.expand(9, -1))

@@ -8,10 +8,17 @@ from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn import BPRLoss, CLCRec, SampledSoftmaxLoss
 from pyg_mmgef.schema import INTERACTS, ITEM
-from tests.nn.models.content import WARM, bpr, features_of, has_features
-from tests.nn.models.shops import COLD, NUM_ITEMS, interacting, small_shop
-
-USERS, ITEMS, NEGATIVES = torch.tensor([[0, 1, 4], [2, 3, 6], [0, 6, 5], [4, 5, 7]]).t()
+from tests.nn.models.content import (
+    ITEMS,
+    NEGATIVES,
+    USERS,
+    WARM,
+    bpr,
+    check_gradients,
+    features_of,
+    has_features,
+)
+from tests.nn.models.shops import COLD, NUM_ITEMS, small_shop
 
 
 def model_of(data: HeteroData, **kwargs: Any) -> CLCRec:
@@ -81,21 +88,17 @@ def test_the_loss_and_its_gradients_equal_the_formula(negatives: list[list[int]]
         for column in zip(*each, strict=True)
     ]
     expected = torch.stack(columns).mean() + 0.7 * expected_contrast(model, data, each)
-    torch.testing.assert_close(loss, expected)
-    parameters = list(model.parameters())
-    torch.testing.assert_close(
-        torch.autograd.grad(loss, parameters), torch.autograd.grad(expected, parameters)
-    )
+    check_gradients(model, loss, expected)
 
 
 def test_in_training_a_share_is_replaced() -> None:
     data = small_shop()
     for share, of_features in ((0.0, COLD), (1.0, [i for i in range(NUM_ITEMS) if i != 6])):
-        model = model_of(data, replaced_share=share).train()
+        model = model_of(data, item_dropout=share).train()
         f = encoded(model, data)
         expected = [f[i] if i in of_features else model.item_embedding.weight[i] for i in range(9)]
         torch.testing.assert_close(model(data)[1], torch.stack(expected))
-    model = model_of(data, replaced_share=0.25).train()
+    model = model_of(data, item_dropout=0.25).train()
     own = model.item_embedding.weight[WARM]
     replaced = [model(data)[1][WARM].ne(own).any(dim=1) for _ in range(400)]
     share_of = torch.stack(replaced).double().mean(dim=0)
@@ -123,16 +126,6 @@ def test_an_item_with_nothing_scores_zero() -> None:
     assert not model_of(data).eval()(data)[1][6].any()
 
 
-def test_without_the_second_contrast() -> None:
-    data = small_shop()
-    model = model_of(data, contrast_weight=0.0, replaced_share=0.0)
-    loss = model.loss(data, USERS, ITEMS, NEGATIVES, BPRLoss(0.0))
-    expected = bpr(
-        model.user_embedding.weight, expected_items(model, data), USERS, ITEMS, NEGATIVES
-    )
-    torch.testing.assert_close(loss, expected)
-
-
 def test_the_loss_of_the_paper() -> None:
     data = small_shop()
     model = model_of(data).train()
@@ -146,25 +139,6 @@ def test_the_loss_of_the_paper() -> None:
         optimizer.step()
         losses.append(float(loss.detach()))
     assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
-
-
-def test_repr() -> None:
-    model = CLCRec(3, 4, {'image': 5}, embedding_dim=8)
-    assert repr(model) == "CLCRec(3, 4, {'image': 5}, embedding_dim=8, contrast_weight=1.0)"
-
-
-def test_wrong_arguments() -> None:
-    for name in ('embedding_dim', 'hidden_dim', 'temperature'):
-        with pytest.raises(ValueError, match=f"'{name}' must be"):
-            CLCRec(3, 4, {'image': 5}, **{name: 0})
-    with pytest.raises(ValueError, match="'contrast_weight' must be"):
-        CLCRec(3, 4, {'image': 5}, contrast_weight=-1.0)
-    with pytest.raises(ValueError, match="'replaced_share' must lie in"):
-        CLCRec(3, 4, {'image': 5}, replaced_share=1.5)
-    with pytest.raises(ValueError, match="'in_channels' is empty"):
-        CLCRec(3, 4, {})
-    with pytest.raises(ValueError, match='no item features, which CLCRec needs'):
-        CLCRec.from_data(interacting(torch.tensor([[0], [0]]), 2, 3))
 
 
 def test_data_that_does_not_fit_is_refused() -> None:

@@ -82,12 +82,3 @@ def test_too_many_items() -> None:
     with pytest.raises(ValueError, match='use ItemKNN or IALS'):
         CEASE(10, 100, max_bytes=1000)
     EASE(10, 100, max_bytes=240_000)
-
-
-@pytest.mark.parametrize(
-    ('options', 'message'),
-    [({'l2': 0.0}, "'l2' must be positive"), ({'feature_weight': -1.0}, "'feature_weight' must")],
-)
-def test_bad_numbers(options: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        CEASE(3, 4, **options)

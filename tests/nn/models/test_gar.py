@@ -5,31 +5,23 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.nn import GAR, IALS, BPRLoss
-from pyg_mmgef.schema import INTERACTS
-from tests.nn.models.content import bpr, features_of, has_features, standard_embeddings, through
-from tests.nn.models.shops import COLD, NUM_ITEMS, interacting, small_shop
-
-USERS, ITEMS, NEGATIVES = torch.tensor([[0, 1, 4], [2, 3, 6], [0, 6, 5], [4, 5, 7]]).t()
-OPTIONS = {'embedding_dim': 3, 'hidden_dim': 5, 'l2': 0.02, 'unobserved_weight': 0.3}
+from pyg_mmgef.nn import GAR, BPRLoss
+from tests.nn.models.content import (
+    ITEMS,
+    NEGATIVES,
+    USERS,
+    bpr,
+    features_of,
+    has_features,
+    inputs_of,
+    moved,
+    through,
+)
+from tests.nn.models.shops import COLD, NUM_ITEMS, small_shop
 
 
 def model_of(data: HeteroData, **kwargs: Any) -> GAR:
-    """A model in double precision whose means and variances aren't at their start."""
-    torch.manual_seed(0)
-    model = GAR.from_data(data, **{**OPTIONS, **kwargs}).double()
-    for tower in (model.user_tower, model.item_tower, model.generator):
-        for tensor in (tower.norm.running_mean, tower.norm.running_var, tower.norm.weight):
-            assert tensor is not None
-            torch.nn.init.uniform_(tensor, 0.5, 1.5)
-    return model
-
-
-def inputs_of(data: HeteroData) -> tuple[Tensor, Tensor]:
-    """p and q."""
-    model = IALS.from_data(data, embedding_dim=3, l2=0.02, unobserved_weight=0.3).double()
-    z_user, z_item = model.embed(data, None, None)
-    return standard_embeddings(z_user), standard_embeddings(z_item)
+    return moved(GAR, data, hidden_dim=5, **kwargs)
 
 
 def made_of(model: GAR, data: HeteroData, training: bool = False) -> Tensor:
@@ -104,38 +96,3 @@ def test_two_losses_before_one_backward() -> None:
     losses = [model.loss(data, USERS, ITEMS, NEGATIVES, BPRLoss()) for _ in range(2)]
     torch.stack(losses).sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
-
-
-def test_a_batch_of_one_user_trains() -> None:
-    data = small_shop()
-    one = torch.tensor([0])
-    loss = model_of(data).train().loss(data, one, one, one + 2, BPRLoss())
-    loss.backward()
-    assert loss.isfinite()
-
-
-def test_an_item_with_nothing_is_the_mean() -> None:
-    data = small_shop()
-    data[INTERACTS].edge_index = data[INTERACTS].edge_index[:, [0, 1, 3, 4, 5, 6]]
-    model = model_of(data).eval()
-    zeros = torch.zeros(1, 3).double()
-    torch.testing.assert_close(model(data)[1][6:7], through(model.item_tower, zeros, False))
-
-
-def test_repr() -> None:
-    model = GAR(3, 4, {'image': 5}, embedding_dim=8)
-    assert repr(model) == (
-        "GAR(3, 4, {'image': 5}, embedding_dim=8, fake_weight=0.1, similarity_weight=0.1)"
-    )
-
-
-def test_wrong_arguments() -> None:
-    for name in ('embedding_dim', 'hidden_dim', 'l2', 'unobserved_weight'):
-        with pytest.raises(ValueError, match=f"'{name}' must be"):
-            GAR(3, 4, {'image': 5}, **{name: 0})
-    with pytest.raises(ValueError, match="'fake_weight' must be"):
-        GAR(3, 4, {'image': 5}, fake_weight=-1.0)
-    with pytest.raises(ValueError, match="'similarity_weight' must lie in"):
-        GAR(3, 4, {'image': 5}, similarity_weight=2.0)
-    with pytest.raises(ValueError, match='no item features, which GAR needs'):
-        GAR.from_data(interacting(torch.tensor([[0], [0]]), 2, 3))

@@ -7,7 +7,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn import GRCN, BPRLoss
 from pyg_mmgef.schema import INTERACTS, ITEM
-from tests.nn.models.shops import COLD, NUM_ITEMS, NUM_USERS, interacting, small_shop
+from tests.nn.models.shops import COLD, NUM_ITEMS, NUM_USERS, small_shop
 
 Pair = tuple[Tensor, Tensor]
 
@@ -228,14 +228,6 @@ def test_one_modality() -> None:
     torch.testing.assert_close(model(data), (z_user, z_item))
 
 
-def test_features_take_the_type_of_the_parameters() -> None:
-    data = small_shop()
-    data[ITEM].x_image, data[ITEM].x_text = data[ITEM].x_image.float(), data[ITEM].x_text.float()
-    model = model_of(data)
-    assert model(data)[1].dtype == torch.double
-    assert model.float()(data)[1].dtype == torch.float
-
-
 def test_new_interactions_are_noticed() -> None:
     data = small_shop()
     model = model_of(data)
@@ -252,33 +244,3 @@ def test_the_loss_is_the_ranking_loss_alone() -> None:
     loss = model.loss(data, users, items, negatives, BPRLoss(0.0))
     margin = (z_user[users] * (z_item[items] - z_item[negatives])).sum(dim=1)
     torch.testing.assert_close(loss, -margin.sigmoid().log().mean())
-
-
-def test_repr() -> None:
-    model = GRCN(3, 4, {'image': 5}, embedding_dim=8)
-    assert repr(model) == (
-        "GRCN(3, 4, {'image': 5}, embedding_dim=8, num_layers=2, num_routings=3)"
-    )
-
-
-def test_wrong_arguments() -> None:
-    data = small_shop()
-    for name in ('embedding_dim', 'feature_dim', 'num_layers'):
-        with pytest.raises(ValueError, match=f"'{name}' must be a positive integer"):
-            model_of(data, **{name: 0})
-    with pytest.raises(
-        ValueError, match=r"'num_routings' must be an integer that is not negative \(got -1\)"
-    ):
-        model_of(data, num_routings=-1)
-    with pytest.raises(ValueError, match="'in_channels' is empty"):
-        GRCN(3, 4, {})
-
-
-def test_data_that_does_not_fit() -> None:
-    data = small_shop()
-    model = model_of(data)
-    with pytest.raises(ValueError, match='no item features, which GRCN needs'):
-        GRCN.from_data(interacting(data[INTERACTS].edge_index, NUM_USERS, NUM_ITEMS))
-    del data[ITEM].x_text
-    with pytest.raises(ValueError, match=r"lacks the item features \['text'\]"):
-        model(data)

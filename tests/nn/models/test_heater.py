@@ -5,38 +5,26 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.nn import IALS, BPRLoss, Heater
-from pyg_mmgef.schema import INTERACTS
+from pyg_mmgef.nn import BPRLoss, Heater
 from tests.nn.models.content import (
+    ITEMS,
+    NEGATIVES,
+    USERS,
     WARM,
     bpr,
+    check_gradients,
     features_of,
     has_features,
-    standard_embeddings,
+    inputs_of,
+    moved,
     through,
+    with_fixed_statistics,
 )
-from tests.nn.models.shops import COLD, NUM_ITEMS, interacting, small_shop
-
-USERS, ITEMS, NEGATIVES = torch.tensor([[0, 1, 4], [2, 3, 6], [0, 6, 5], [4, 5, 7]]).t()
-OPTIONS = {'embedding_dim': 3, 'num_experts': 2, 'l2': 0.02, 'unobserved_weight': 0.3}
+from tests.nn.models.shops import COLD, NUM_ITEMS, small_shop
 
 
 def model_of(data: HeteroData, **kwargs: Any) -> Heater:
-    """A model in double precision whose means and variances aren't at their start."""
-    torch.manual_seed(0)
-    model = Heater.from_data(data, **{**OPTIONS, **kwargs}).double()
-    for tower in (model.user_tower, model.item_tower):
-        for tensor in (tower.norm.running_mean, tower.norm.running_var, tower.norm.weight):
-            assert tensor is not None
-            torch.nn.init.uniform_(tensor, 0.5, 1.5)
-    return model
-
-
-def inputs_of(data: HeteroData) -> tuple[Tensor, Tensor]:
-    """p and q."""
-    model = IALS.from_data(data, embedding_dim=3, l2=0.02, unobserved_weight=0.3).double()
-    z_user, z_item = model.embed(data, None, None)
-    return standard_embeddings(z_user), standard_embeddings(z_item)
+    return moved(Heater, data, num_experts=2, **kwargs)
 
 
 def made_of(model: Heater, data: HeteroData) -> Tensor:
@@ -65,13 +53,8 @@ def test_embeddings_and_gradients_equal_the_formula() -> None:
     model = model_of(data).eval()
     out, expected = model(data), expected_embeddings(model, data, COLD)
     torch.testing.assert_close(out, expected)
-    parameters = list(model.parameters())
-    assert len(parameters) == 14
-    grads, exact = (
-        torch.autograd.grad((z_user @ z_item.t()).pow(3).sum(), parameters)
-        for z_user, z_item in (out, expected)
-    )
-    torch.testing.assert_close(grads, exact)
+    assert len(list(model.parameters())) == 14
+    check_gradients(model, *((z[0] @ z[1].t()).pow(3).sum() for z in (out, expected)))
 
 
 @pytest.mark.parametrize('map_weight', [0.0, 0.7])
@@ -85,18 +68,13 @@ def test_the_loss_and_its_gradients_equal_the_formula(map_weight: float) -> None
     counted = [1, 3, 4, 5]  # In the batch, but 6, without features, and 7, cold.
     for i in counted:
         expected = expected + map_weight * ((t[i] - q[i]) ** 2).sum() / len(counted)
-    torch.testing.assert_close(loss, expected)
-    parameters = list(model.parameters())
-    torch.testing.assert_close(
-        torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True),
-        torch.autograd.grad(expected, parameters, allow_unused=True, materialize_grads=True),
-    )
+    check_gradients(model, loss, expected)
 
 
 @pytest.mark.parametrize('share', [0.0, 1.0])
 def test_in_training_rows_are_normalised_by_their_own_statistics(share: float) -> None:
     data = small_shop()
-    model = model_of(data, dropout=share).train()
+    model = model_of(data, item_dropout=share).train()
     masked = [i for i in range(NUM_ITEMS) if i != 6] if share else COLD
     expected = expected_embeddings(model, data, masked, training=True)
     torch.testing.assert_close(model(data), expected)
@@ -104,13 +82,10 @@ def test_in_training_rows_are_normalised_by_their_own_statistics(share: float) -
 
 def test_experts_stand_in_for_a_share() -> None:
     data = small_shop()
-    model = model_of(data, dropout=0.25)
+    model = model_of(data, item_dropout=0.25)
     given = expected_embeddings(model, data, COLD)[1]
     made = expected_embeddings(model, data, [*WARM, *COLD])[1]
-    model.train()
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm1d):
-            module.eval()
+    with_fixed_statistics(model)
     is_made = []
     for _ in range(400):
         z_item = model(data)[1]
@@ -134,36 +109,3 @@ def test_experts_learn_the_embeddings() -> None:
     counted = [1, 3, 4, 5]
     error = (made_of(model, data) - inputs_of(data)[1])[counted].square().mean()
     assert error < 0.1
-
-
-def test_a_batch_of_one_user_trains() -> None:
-    data = small_shop()
-    one = torch.tensor([0])
-    loss = model_of(data).train().loss(data, one, one, one + 2, BPRLoss())
-    loss.backward()
-    assert loss.isfinite()
-
-
-def test_an_item_with_nothing_is_the_mean() -> None:
-    data = small_shop()
-    data[INTERACTS].edge_index = data[INTERACTS].edge_index[:, [0, 1, 3, 4, 5, 6]]
-    model = model_of(data).eval()
-    zeros = torch.zeros(1, 3).double()
-    torch.testing.assert_close(model(data)[1][6:7], through(model.item_tower, zeros, False))
-
-
-def test_repr() -> None:
-    model = Heater(3, 4, {'image': 5}, embedding_dim=8)
-    assert repr(model) == "Heater(3, 4, {'image': 5}, embedding_dim=8, num_experts=5, dropout=0.5)"
-
-
-def test_wrong_arguments() -> None:
-    for name in ('embedding_dim', 'num_experts', 'l2', 'unobserved_weight'):
-        with pytest.raises(ValueError, match=f"'{name}' must be"):
-            Heater(3, 4, {'image': 5}, **{name: 0})
-    with pytest.raises(ValueError, match="'dropout' must lie in"):
-        Heater(3, 4, {'image': 5}, dropout=1.1)
-    with pytest.raises(ValueError, match="'map_weight' must be"):
-        Heater(3, 4, {'image': 5}, map_weight=-1.0)
-    with pytest.raises(ValueError, match='no item features, which Heater needs'):
-        Heater.from_data(interacting(torch.tensor([[0], [0]]), 2, 3))

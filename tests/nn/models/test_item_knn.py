@@ -120,17 +120,7 @@ def test_built_once_for_the_same_interactions() -> None:
     assert model._cache._entry is None
 
 
-def test_repr() -> None:
-    assert repr(ItemKNN(3, 4, k=7)) == "ItemKNN(3, 4, k=7, weighting='cosine', min_count=1)"
-
-
-def test_mistakes() -> None:
-    with pytest.raises(ValueError, match="'k' must be a positive integer"):
-        ItemKNN(3, 4, k=0)
-    with pytest.raises(ValueError, match="'min_count' must be a positive integer"):
-        ItemKNN(3, 4, min_count=0)
-    with pytest.raises(ValueError, match="'weighting' must be one of 'cosine'"):
-        ItemKNN(3, 4, weighting='euclidean')
+def test_ids_must_be_a_vector() -> None:
     data = random_shop()
     model = ItemKNN.from_data(data)
     with pytest.raises(ValueError, match='ids must be a vector'):

@@ -132,10 +132,3 @@ def test_gradient_of_the_projections_by_differences() -> None:
 
     inputs = weight.clone().requires_grad_(), bias.clone().requires_grad_()
     assert torch.autograd.gradcheck(item_part, inputs)
-
-
-def test_repr() -> None:
-    model = LATTICE.from_data(small_shop(), embedding_dim=8)
-    assert repr(model) == (
-        'LATTICE(6, 9, embedding_dim=8, graphs=LatentGraphs(2, skip_weight=0.9, k=10))'
-    )

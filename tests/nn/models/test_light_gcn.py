@@ -10,9 +10,9 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.nn import LightGCN as PyGLightGCN
 
-from pyg_mmgef.loader import TripletLoader
 from pyg_mmgef.nn import BPRLoss, LightGCN, SampledSoftmaxLoss
 from pyg_mmgef.schema import INTERACTS, ITEM, USER
+from tests.nn.models.multimodal import check_embeddings, of_light_gcn, train
 from tests.nn.models.shops import COLD, interacting, interaction_matrix, planted_shop, small_shop
 from tests.references import light_gcn
 
@@ -24,23 +24,11 @@ def model_of(data: HeteroData, num_layers: int = 2, seed: int = 0, **kwargs: Any
     return LightGCN.from_data(data, embedding_dim=4, num_layers=num_layers, **kwargs).double()
 
 
-def expected_of(model: LightGCN, data: HeteroData) -> tuple[Tensor, Tensor]:
-    x_user, x_item = model.user_embedding.weight, model.item_embedding.weight
-    return light_gcn(interaction_matrix(data), x_user, x_item, model.num_layers)
-
-
 @pytest.mark.parametrize('num_layers', [0, 1, 2, 3])
 def test_equals_the_dense_reference(num_layers: int) -> None:
     data = small_shop()
     model = model_of(data, num_layers)
-    out, expected = model(data), expected_of(model, data)
-    close(out, expected)
-    parameters = list(model.parameters())
-    grads, exact = (
-        torch.autograd.grad(z_user.pow(3).sum() + z_item.square().sum(), parameters)
-        for z_user, z_item in (out, expected)
-    )
-    close(grads, exact)
+    check_embeddings(model, data, of_light_gcn(model, data))
 
 
 def test_equals_light_gcn_of_pyg() -> None:
@@ -69,7 +57,7 @@ def test_repeated_interactions_count_each_time() -> None:
     data[INTERACTS].edge_index = torch.cat([edge_index, edge_index[:, :3]], dim=1)
     model = model_of(data)
     assert float(interaction_matrix(data).max()) == 2
-    close(model(data), expected_of(model, data))
+    close(model(data), of_light_gcn(model, data))
     assert not torch.allclose(model(data)[0], once[0])
 
 
@@ -104,7 +92,7 @@ def test_int32_interactions() -> None:
     data = small_shop()
     model = model_of(data)
     data[INTERACTS].edge_index = data[INTERACTS].edge_index.int()
-    out, expected = model(data), expected_of(model, data)
+    out, expected = model(data), of_light_gcn(model, data)
     close(out, expected)
     parameters = list(model.parameters())
     grads, exact = (torch.autograd.grad(z[0].pow(3).sum(), parameters) for z in (out, expected))
@@ -139,11 +127,11 @@ def test_new_interactions_are_noticed() -> None:
         [data[INTERACTS].edge_index, torch.tensor([[5], [7]])], dim=1
     )
     replaced = model(data)
-    close(replaced, expected_of(model, data))
+    close(replaced, of_light_gcn(model, data))
     assert not torch.allclose(replaced[0], before[0])
     data[INTERACTS].edge_index[1, -1] = 8
     changed = model(data)
-    close(changed, expected_of(model, data))
+    close(changed, of_light_gcn(model, data))
     assert not torch.allclose(changed[0], replaced[0])
 
 
@@ -152,7 +140,7 @@ def test_two_graphs_in_turn() -> None:
     other[INTERACTS].edge_index = other[INTERACTS].edge_index[:, :5]
     model = model_of(train)
     for data in (train, other, train, other):
-        close(model(data), expected_of(model, data))
+        close(model(data), of_light_gcn(model, data))
 
 
 def test_inference_mode_before_and_after_training() -> None:
@@ -224,7 +212,7 @@ def test_edge_dropout_leaves_out_interactions_and_their_degrees() -> None:
         z_user, z_item = model(data)
         for dropped in range(11):
             kept = [edge for edge in range(11) if edge != dropped]
-            expected = expected_of(model, interacting(edge_index[:, kept], 6, 9))
+            expected = of_light_gcn(model, interacting(edge_index[:, kept], 6, 9))
             if torch.allclose(z_user, expected[0], atol=1e-6):
                 torch.testing.assert_close(z_item, expected[1], rtol=1e-6, atol=1e-6)
                 seen.add(dropped)
@@ -322,31 +310,6 @@ def test_edge_dropout_without_interactions() -> None:
     assert torch.equal(model(data)[0], model.user_embedding.weight / 2)
 
 
-def test_repr() -> None:
-    model = LightGCN(3, 4, embedding_dim=8, num_layers=1)
-    assert repr(model) == 'LightGCN(3, 4, embedding_dim=8, num_layers=1)'
-
-
-def test_constructor_errors() -> None:
-    for name, values in (
-        ('num_users', (0, 4, 8)),
-        ('num_items', (3, -1, 8)),
-        ('embedding_dim', (3, 4, 0)),
-    ):
-        with pytest.raises(ValueError, match=f"'{name}' must be a positive integer"):
-            LightGCN(*values)
-    for edge_dropout in (-0.1, 1.0, float('nan')):
-        with pytest.raises(ValueError, match=r"'edge_dropout' must lie in \[0, 1\)"):
-            LightGCN(3, 4, edge_dropout=edge_dropout)
-    with pytest.raises(
-        ValueError, match=r"'num_layers' must be an integer that is not negative \(got -1\)"
-    ):
-        LightGCN(3, 4, num_layers=-1)
-    for embedding_l2 in (-1e-4, float('nan'), float('inf')):
-        with pytest.raises(ValueError, match="'embedding_l2' must be"):
-            LightGCN(3, 4, embedding_l2=embedding_l2)
-
-
 @pytest.mark.parametrize(
     'negatives', [[7, 0, 7], [[7, 0], [1, 1], [0, 7]], [[7, 0, 1, 7]]], ids=str
 )
@@ -440,19 +403,7 @@ def test_learns_a_tiny_data_set() -> None:
     data = planted_shop()
     torch.manual_seed(0)
     model = LightGCN.from_data(data, embedding_dim=16, num_layers=1)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
-    loader, bpr = TripletLoader(data, batch_size=8, shuffle=True), BPRLoss()
-    losses = []
-    for _ in range(20):
-        total = 0.0
-        for users, items, negatives in loader:
-            z_user, z_item = model(data)
-            loss = bpr(z_user[users], z_item[items], z_item[negatives])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            total += float(loss.detach())
-        losses.append(total / len(loader))
+    losses = train(model, data, epochs=20, lr=0.1, batch_size=8)
     assert losses[-1] < 0.1 < 0.4 < losses[0]
     z_user, z_item = model(data)
     liked = interaction_matrix(data) > 0
@@ -465,8 +416,7 @@ def test_learns_a_tiny_data_set() -> None:
 @pytest.mark.parametrize('edge_dropout', [0.0, 0.5])
 def test_a_batch_alone_equals_its_rows_of_everything(num_layers: int, edge_dropout: float) -> None:
     data = small_shop()
-    model = model_of(data, num_layers)
-    model.edge_dropout = edge_dropout
+    model = model_of(data, num_layers, edge_dropout=edge_dropout)
     users, items = torch.tensor([4, 0, 4, 5]), torch.tensor([[1, 8, 1, 3], [6, 6, 0, 2]])
     z_user, z_item = model(data)
     out, expected = model(data, users, items), (z_user[users], z_item[items])
@@ -493,7 +443,7 @@ def test_ids_of_a_batch_are_checked() -> None:
 def test_half_precision(dtype: torch.dtype) -> None:
     data = small_shop()
     model = model_of(data)
-    exact = expected_of(model, data)
+    exact = of_light_gcn(model, data)
     for z, expected in zip(model.to(dtype)(data), exact, strict=True):
         assert z.dtype == dtype
         torch.testing.assert_close(z.double(), expected, rtol=0.02, atol=0.02)

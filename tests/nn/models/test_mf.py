@@ -68,19 +68,6 @@ def test_the_start_is_that_of_xavier() -> None:
         assert 0.9 * bound < float(weight.detach().abs().max()) <= bound
 
 
-def test_repr() -> None:
-    assert repr(MF(3, 4, embedding_dim=8)) == 'MF(3, 4, embedding_dim=8)'
-
-
-@pytest.mark.parametrize(
-    ('name', 'values'),
-    [('num_users', (0, 4, 8)), ('num_items', (3, -1, 8)), ('embedding_dim', (3, 4, 0))],
-)
-def test_wrong_arguments(name: str, values: tuple[int, int, int]) -> None:
-    with pytest.raises(ValueError, match=f"'{name}' must be a positive integer"):
-        MF(*values)
-
-
 def test_unknown_numbers_are_refused() -> None:
     data = HeteroData()
     data[USER].num_nodes = 2

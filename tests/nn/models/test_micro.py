@@ -1,4 +1,3 @@
-import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -151,18 +150,6 @@ def test_an_item_that_one_modality_misses_is_merged_from_the_other() -> None:
     close(z_item, views[1][5] / views[1][5].norm())
 
 
-@pytest.mark.parametrize('temperature', [0.0, -1.0, math.inf, math.nan])
-def test_wrong_temperatures_are_refused(temperature: float) -> None:
-    with pytest.raises(ValueError, match="'temperature' must be positive and finite"):
-        MICRO(2, 3, {'text': 4}, temperature=temperature)
-
-
-@pytest.mark.parametrize('weight', [-0.1, math.inf, math.nan])
-def test_wrong_weights_are_refused(weight: float) -> None:
-    with pytest.raises(ValueError, match="'contrast_weight' must be finite and not negative"):
-        MICRO(2, 3, {'text': 4}, contrast_weight=weight)
-
-
 def test_wrong_ids_are_refused_by_the_loss() -> None:
     data = small_shop()
     model = model_of(data)
@@ -170,10 +157,3 @@ def test_wrong_ids_are_refused_by_the_loss() -> None:
         model.loss(data, USERS + 5, ITEMS, NEGATIVES, BPRLoss())
     with pytest.raises(ValueError, match="'items' must hold item ids"):
         model.loss(data, USERS, ITEMS, NEGATIVES + 5, BPRLoss())
-
-
-def test_repr() -> None:
-    model = MICRO.from_data(small_shop(), embedding_dim=8)
-    assert repr(model) == (
-        'MICRO(6, 9, embedding_dim=8, graphs=LatentGraphs(2, skip_weight=0.9, k=10))'
-    )

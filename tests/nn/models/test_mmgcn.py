@@ -159,14 +159,6 @@ def test_one_modality_and_one_matrix() -> None:
         torch.testing.assert_close(z, other)
 
 
-def test_features_take_the_type_of_the_parameters() -> None:
-    data = small_shop()
-    data[ITEM].x_image, data[ITEM].x_text = data[ITEM].x_image.float(), data[ITEM].x_text.float()
-    model = model_of(data)
-    assert model(data)[1].dtype == torch.double
-    assert model.float()(data)[1].dtype == torch.float
-
-
 def test_modalities_may_be_of_different_width() -> None:
     data = small_shop()
     data[ITEM].x_text = data[ITEM].x_text[:, :2]
@@ -180,31 +172,3 @@ def test_new_interactions_are_noticed() -> None:
     model(data)
     data[INTERACTS].edge_index = data[INTERACTS].edge_index[:, 1:]
     torch.testing.assert_close(model(data), expected_of(model, data))
-
-
-def test_repr() -> None:
-    model = MMGCN(3, 4, {'image': 5}, embedding_dim=8, num_layers=1)
-    assert repr(model) == (
-        "MMGCN(3, 4, {'image': 5}, embedding_dim=8, num_layers=1, combination='concat')"
-    )
-
-
-def test_wrong_arguments() -> None:
-    data = small_shop()
-    for name in ('embedding_dim', 'feature_dim', 'num_layers'):
-        with pytest.raises(ValueError, match=f"'{name}' must be a positive integer"):
-            model_of(data, **{name: 0})
-    with pytest.raises(ValueError, match="'combination' must be one of 'concat', 'add'"):
-        model_of(data, combination='max')
-    with pytest.raises(ValueError, match="'in_channels' is empty"):
-        MMGCN(3, 4, {})
-
-
-def test_data_that_does_not_fit() -> None:
-    data = small_shop()
-    model = model_of(data)
-    with pytest.raises(ValueError, match='no item features, which MMGCN needs'):
-        MMGCN.from_data(interacting(data[INTERACTS].edge_index, NUM_USERS, NUM_ITEMS))
-    del data[ITEM].x_text
-    with pytest.raises(ValueError, match=r"lacks the item features \['text'\]"):
-        model(data)

@@ -60,10 +60,6 @@ def test_no_interactions() -> None:
     assert Popularity.from_data(data)(data)[1].tolist() == [[0.0]] * 3
 
 
-def test_repr() -> None:
-    assert repr(Popularity(3, 4)) == 'Popularity(3, 4)'
-
-
 def test_wrong_numbers() -> None:
     with pytest.raises(ValueError, match="'num_users' must be a positive integer"):
         Popularity(0, 4)

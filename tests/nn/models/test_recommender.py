@@ -4,7 +4,7 @@ import copy
 import inspect
 import pickle
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ from tests.nn.models.shops import COLD, NUM_ITEMS, interacting, planted_shop
 
 Build = Callable[[HeteroData], Recommender]
 
-SMALL = {'embedding_dim': 16, 'feature_dim': 16, 'content_dim': 16, 'k': 3}
+SMALL = {'embedding_dim': 16, 'feature_dim': 16, 'k': 3}
 """Options of small models; a model is built with those of them that it has."""
 
 
@@ -29,8 +29,16 @@ OWN = dict.fromkeys(('IALS', 'ContentIALS', 'DropoutNet', 'GAR', 'Heater'), LOW_
 """Those of a model that would learn a small shop by heart."""
 
 
+def arguments(model: type[Recommender]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(model).parameters
+
+
+def has_default(model: type[Recommender], name: str) -> bool:
+    return arguments(model)[name].default is not inspect.Parameter.empty
+
+
 def small(model: type[Recommender]) -> Build:
-    known = inspect.signature(model).parameters
+    known = arguments(model)
     options: dict[str, float] = {name: value for name, value in SMALL.items() if name in known}
     options |= OWN.get(model.__name__, {})
     return lambda data: model.from_data(data, **options)
@@ -175,6 +183,7 @@ def test_reset_parameters_forgets(build: Build) -> None:
         model.start_epoch(data, 0)
         outs.append(model.eval()(data))
     torch.testing.assert_close(*outs)
+    torch.testing.assert_close(dict(used.named_parameters()), dict(fresh.named_parameters()))
 
 
 def test_saved_and_loaded(build: Build) -> None:
@@ -301,6 +310,50 @@ def test_new_items_must_have_the_features_of_the_data(name: str) -> None:
         built(MODELS['LightGCN'], plain).embed_items(plain, x)
 
 
+FEATURES = [name for name, model in recommenders().items() if 'in_channels' in arguments(model)]
+NEED_FEATURES = [name for name in FEATURES if not has_default(recommenders()[name], 'in_channels')]
+NEED_GRAPHS = [
+    name for name in NEED_FEATURES if 'similar_<modality>' in recommenders()[name].reads_graphs
+]
+
+
+@pytest.mark.parametrize('name', NEED_FEATURES)
+def test_data_without_features_is_refused(name: str) -> None:
+    data = interacting(torch.tensor([[0], [0]]), 2, 3)
+    with pytest.raises(ValueError, match=f'no item features, which {name} needs'):
+        recommenders()[name].from_data(data)
+
+
+@pytest.mark.parametrize('name', FEATURES)
+def test_a_modality_that_is_missing_later_is_named(name: str) -> None:
+    data = small_shop()
+    model = built(MODELS[name], data).train()
+    del data[ITEM].x_text
+    with pytest.raises(ValueError, match=r"lacks the (item features|modalities) \['text'\]"):
+        model.loss(data, *batch_of(data), BPRLoss())
+
+
+@pytest.mark.parametrize('name', NEED_GRAPHS)
+def test_an_item_graph_that_is_missing_is_named(name: str) -> None:
+    with pytest.raises(ValueError, match=r"no item graph \('item', 'similar_text', 'item'\)"):
+        recommenders()[name].from_data(shops.small_shop(('similar', 'similar_image')))
+
+
+CONTRASTS = [
+    name for name, model in recommenders().items() if 'contrast_weight' in arguments(model)
+]
+
+
+@pytest.mark.parametrize('name', CONTRASTS)
+def test_without_contrast_it_is_the_ranking_loss(name: str) -> None:
+    data, ranking = small_shop(), BPRLoss()
+    model = recommenders()[name].from_data(data, contrast_weight=0.0).double().train()
+    torch.manual_seed(0)
+    loss = model.loss(data, *batch_of(data), ranking)
+    torch.manual_seed(0)
+    torch.testing.assert_close(loss, ranking(*model.triplets(data, *batch_of(data))))
+
+
 def test_other_numbers_are_refused(build: Build) -> None:
     model = built(build, small_shop())
     other = interacting(torch.tensor([[0], [0]]), 3, 4)
@@ -375,18 +428,17 @@ def test_learns_what_is_planted(build: Build) -> None:
     assert metrics['recall@3'] > 0.6
 
 
-def test_repr_is_one_short_line(build: Build) -> None:
-    text = repr(built(build, small_shop()))
-    assert '\n' not in text
-    assert len(text) < 160
-    assert '6, 9' in text
-
-
 @pytest.mark.parametrize('dtype', [torch.float, torch.double])
-def test_embeddings_have_the_type_of_the_model(build: Build, dtype: torch.dtype) -> None:
-    model = built(build, small_shop()).to(dtype).eval()
+@pytest.mark.parametrize('of_features', [torch.float, torch.double])
+def test_embeddings_have_the_type_of_the_model(
+    build: Build, of_features: torch.dtype, dtype: torch.dtype
+) -> None:
+    data = small_shop()
+    for name in ('x_image', 'x_text'):
+        data[ITEM][name] = data[ITEM][name].to(of_features)
+    model = built(build, data).to(dtype).eval()
     assert model.dtype == dtype
-    assert {z.dtype for z in model(small_shop())} == {dtype}
+    assert {z.dtype for z in model(data)} == {dtype}
 
 
 def test_a_validation_after_fused_steps_is_never_stale(build: Build) -> None:

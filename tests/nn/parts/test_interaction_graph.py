@@ -1,10 +1,13 @@
+import pytest
 import torch
 
 from pyg_mmgef.nn.parts.interaction_graph import (
+    InteractionGraph,
     _sample,
     normalized_interactions,
     sample_interactions,
 )
+from tests.nn.models.shops import interacting
 
 INTERACTIONS = torch.tensor([[0, 0, 1, 2, 2, 2], [0, 1, 1, 0, 1, 2]])
 SIZE = (3, 4)
@@ -46,3 +49,33 @@ def test_weights_are_those_of_light_gcn() -> None:
     torch.testing.assert_close(weight, expected)
     half = normalized_interactions(INTERACTIONS, SIZE, torch.bfloat16)
     assert half.edges()[1].dtype == torch.float32
+
+
+def test_each_graph_is_built_once() -> None:
+    data = interacting(INTERACTIONS, *SIZE)
+    graph = InteractionGraph(*SIZE, edge_dropout=0.5, seed=3)
+    whole, sample = (f(data, torch.double) for f in (graph.whole, graph.sample))
+    assert graph.whole(data, torch.double) is whole
+    assert graph.sample(data, torch.double) is sample
+    kept = sample_interactions(INTERACTIONS, SIZE, 3, seed=3, epoch=0)
+    assert torch.equal(sample.edges()[0], kept)
+    weight = normalized_interactions(kept, SIZE, torch.double).edges()[1]
+    assert torch.equal(sample.edges()[1], weight)
+
+
+def test_an_epoch_samples_anew_and_clearing_goes_back() -> None:
+    data = interacting(INTERACTIONS.repeat(1, 50), *SIZE)
+    graph = InteractionGraph(*SIZE, edge_dropout=0.5)
+    first = graph.sample(data, torch.double).edges()[0]
+    graph.start_epoch(1)
+    assert not torch.equal(graph.sample(data, torch.double).edges()[0], first)
+    graph.clear()
+    assert torch.equal(graph.sample(data, torch.double).edges()[0], first)
+
+
+def test_without_dropout_the_sample_is_the_whole() -> None:
+    data = interacting(INTERACTIONS, *SIZE)
+    graph = InteractionGraph(*SIZE)
+    assert graph.sample(data, torch.double) is graph.whole(data, torch.double)
+    with pytest.raises(ValueError, match=r"'edge_dropout' must lie in \[0, 1\)"):
+        InteractionGraph(*SIZE, edge_dropout=1.0)

@@ -157,7 +157,9 @@ def test_rebuilds_what_is_learned() -> None:
     encoder.rebuild(data, e)
     assert encoder.graphs.state_dict() == {'_extra_state': {}}
     latent = ItemGraphEncoder(
-        LatentGraphs(NUM_ITEMS, {'image': CHANNELS}, None, 5, 0.5, 3), NUM_ITEMS, 5
+        LatentGraphs(NUM_ITEMS, 5, in_channels={'image': CHANNELS}, skip_weight=0.5, k=3),
+        NUM_ITEMS,
+        5,
     )
     latent.rebuild(data)
     assert isinstance(latent.graphs, LatentGraphs)
@@ -199,13 +201,6 @@ def test_inputs_that_do_not_fit() -> None:
         encoder_of()(data)
     with pytest.raises(ValueError, match="built with 'in_channels'"):
         encoder_of('x')(data, features=torch.ones(NUM_ITEMS, CHANNELS))
-    latent = LatentGraphs(NUM_ITEMS, {'image': CHANNELS}, None, 5, 0.5, 3)
+    latent = LatentGraphs(NUM_ITEMS, 5, in_channels={'image': CHANNELS}, skip_weight=0.5, k=3)
     with pytest.raises(ValueError, match="attention='edge' needs item graphs of the data"):
         ItemGraphEncoder(latent, NUM_ITEMS, 5, attention='edge')
-
-
-def test_repr() -> None:
-    assert repr(ItemGraphEncoder(['a'], 3, 5, 2)) == (
-        "ItemGraphEncoder(ItemGraphs(3, ('a',), skip_weight=1.0, k=10), in_channels=2, "
-        "num_layers=1, attention='graph', readout='last', cache_bytes=1073741824)"
-    )

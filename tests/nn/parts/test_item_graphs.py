@@ -134,8 +134,3 @@ def test_content_graph_of_a_single_item() -> None:
 def test_wrong_arguments(relations: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ItemGraphs(3, relations, **options)
-
-
-def test_repr() -> None:
-    assert repr(ItemGraphs(3, ['a'])) == "ItemGraphs(3, ('a',), skip_weight=1.0, k=10)"
-    assert repr(ItemGraphs(3, {'a': 0.5})) == "ItemGraphs(3, {'a': 0.5}, skip_weight=1.0, k=10)"

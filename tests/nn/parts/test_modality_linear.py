@@ -35,10 +35,6 @@ def test_modalities_of_any_name(name: str) -> None:
     ModalityLinear({name: 4}, 3).load_state_dict(lin.state_dict())
 
 
-def test_repr() -> None:
-    assert repr(ModalityLinear({'text': 4}, 3)) == "ModalityLinear({'text': 4}, 3, bias=True)"
-
-
 def test_features_of_another_type() -> None:
     data = small_shop()
     data[ITEM].x_image = data[ITEM].x_image.half()
