@@ -79,7 +79,11 @@ def solve(problem: Problem, embedding_dim: int, num_sweeps: int, **options: Any)
     """Return the solution of IALS, with the exponent 0 unless another is given."""
     options = {'l2_exponent': 0.0, 'num_sweeps': num_sweeps, **options}
     model = IALS(
-        *problem.size, embedding_dim, problem.l2, problem.unobserved_weight, **options
+        *problem.size,
+        embedding_dim=embedding_dim,
+        l2=problem.l2,
+        unobserved_weight=problem.unobserved_weight,
+        **options,
     ).eval()
     model.content_map = None  # Cold items have no features here.
     start = time.perf_counter()
