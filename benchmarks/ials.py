@@ -4,8 +4,10 @@
     python benchmarks/ials.py
 
 Data: the folder `ml100k_multimodal` below PYG_MMGEF_DATA, split 8:1:1 per user; ranked on
-validation. One thread for both. With the exponent 0, `IALS` minimises, times (1 + a)^2 / a for its
-weight a of pairs that never met, and but for a constant,
+validation. One thread for both; seconds are those of the processor.
+
+With the exponent 0, `IALS` minimises, times (1 + a)^2 / a for its weight a of pairs that never met,
+and but for a constant,
 
     sum_all c (p - x^T y)^2 + r (sum |x|^2 + sum |y|^2),   x^T y = (1 + a) z_u^T z_i,
 
@@ -18,6 +20,7 @@ steps of conjugate gradients a sweep, or by as many as it takes (`implicit` by C
 
 import time
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from typing import Any
 
 import ml100k
@@ -35,8 +38,8 @@ from pyg_mmgef.transforms import SplitInteractions
 EMBEDDING_DIM = 64
 L2 = 0.03
 TOTAL = 100.0
-SWEEPS = (16, 100)
-QUICK_SWEEPS = (2,)
+RUNS = {16: 5, 100: 1}  # By the number of sweeps; the fastest run counts.
+QUICK_RUNS = {2: 1}
 
 
 @dataclass
@@ -68,7 +71,7 @@ class Problem:
 
 @dataclass
 class Solution:
-    """What a solver found, and the seconds that it took."""
+    """What a solver found, and the seconds of the processor that it took."""
 
     z_user: Tensor
     z_item: Tensor
@@ -86,9 +89,9 @@ def solve(problem: Problem, embedding_dim: int, num_sweeps: int, **options: Any)
         **options,
     ).eval()
     model.content_map = None  # Cold items have no features here.
-    start = time.perf_counter()
+    start = time.process_time()
     z_user, z_item = model(problem.train)
-    return Solution(z_user, z_item, time.perf_counter() - start)
+    return Solution(z_user, z_item, time.process_time() - start)
 
 
 def solve_implicit(problem: Problem, embedding_dim: int, num_sweeps: int, use_cg: bool) -> Solution:
@@ -109,9 +112,9 @@ def solve_implicit(problem: Problem, embedding_dim: int, num_sweeps: int, use_cg
             num_threads=1,
             random_state=0,
         )
-        start = time.perf_counter()
+        start = time.process_time()
         model.fit(matrix, show_progress=False)
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
     scale, ratio = (1 + a) ** 0.5, (problem.user_penalty / problem.item_penalty) ** 0.25
     z_user, z_item = map(torch.from_numpy, (model.user_factors, model.item_factors))
     return Solution(z_user / (scale * ratio), z_item / scale * ratio, seconds)
@@ -131,9 +134,9 @@ def main() -> None:
     }
     rows = []
     print(f'{"":20}{"sweeps":>8}{"seconds":>9}{"objective":>12}{"Recall@20":>11}')
-    for num_sweeps in QUICK_SWEEPS if args.quick else SWEEPS:
+    for num_sweeps, runs in (QUICK_RUNS if args.quick else RUNS).items():
         for name, solver in solvers.items():
-            found = solver(num_sweeps)
+            found = min((solver(num_sweeps) for _ in range(runs)), key=attrgetter('seconds'))
             z = found.z_user, found.z_item
             target = val[INTERACTS].edge_label_index
             ranked = evaluate_ranking(*z, target, exclude=problem.edge_index, k=20)
