@@ -244,23 +244,6 @@ def test_graphs_are_built_once_and_changes_are_noticed() -> None:
     assert model.interaction_graph(data) is not graphs[1]
 
 
-def test_reset_parameters_draws_all_anew() -> None:
-    model = model_of(shop())
-    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
-    model.reset_parameters()
-    assert not any(torch.equal(before[name], p) for name, p in model.named_parameters())
-
-
-def test_half_precision() -> None:
-    data = shop()
-    model = model_of(data)
-    expected = model(data)
-    out = model.to(torch.bfloat16)(data)
-    assert {z.dtype for z in out} == {torch.bfloat16}
-    for z, exact in zip(out, expected, strict=True):
-        torch.testing.assert_close(z.double(), exact, rtol=0.1, atol=0.05)
-
-
 def test_no_interactions() -> None:
     data = shop()
     data[INTERACTS].edge_index = torch.empty(2, 0, dtype=torch.long)
