@@ -133,7 +133,8 @@ class COHESION(Recommender):
         check_positive('num_item_layers', num_item_layers)
         check_positive('k', k)
         self._features = ModalityFeatures(in_channels)
-        self.in_channels, self.item_graphs = self._features.in_channels, item_graphs
+        self.in_channels = dict(in_channels)
+        self.item_graphs = None if item_graphs is None else dict(item_graphs)
         self.embedding_dim, self.hidden_dim = embedding_dim, hidden_dim
         self.num_layers, self.num_item_layers, self.k = num_layers, num_item_layers, k
         if item_graphs is None:
