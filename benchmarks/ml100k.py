@@ -17,17 +17,22 @@ from pyg_mmgef.datasets import MMRecFolder
 from pyg_mmgef.encoders import PixelEncoder, TitleEncoder
 
 EncodeTexts: TypeAlias = Callable[[Sequence[str | None]], tuple[Tensor, Tensor]]
+FOLDER = 'ml100k_multimodal'
+
+
+def interactions() -> HeteroData:
+    """Return users, films and interactions, without posters and plots."""
+    data = MMRecFolder(data_root(FOLDER))[0]
+    liked = data[INTERACTS].rating >= 4
+    for key in ('edge_index', 'rating', 'time'):
+        data[INTERACTS][key] = data[INTERACTS][key][..., liked]
+    return data
 
 
 def load(encode_texts: EncodeTexts | None = None) -> HeteroData:
     """Return users, films with encoded posters and plots, and interactions."""
     encode_texts = TitleEncoder().encode_texts if encode_texts is None else encode_texts
-    folder = data_root('ml100k_multimodal')
-    data = MMRecFolder(folder)[0]
-    liked = data[INTERACTS].rating >= 4
-    for key in ('edge_index', 'rating', 'time'):
-        data[INTERACTS][key] = data[INTERACTS][key][..., liked]
-
+    data, folder = interactions(), data_root(FOLDER)
     with open(folder / 'item_text_poster.csv', newline='', encoding='utf-8') as file:
         rows = {int(row['item_id']): row for row in csv.DictReader(file)}
     films = [rows.get(int(item), {}) for item in data['item'].id]

@@ -3,6 +3,7 @@
 from pyg_mmgef.nn.models.bm3 import BM3
 from pyg_mmgef.nn.models.cease import CEASE
 from pyg_mmgef.nn.models.clcrec import CLCRec
+from pyg_mmgef.nn.models.cohesion import COHESION
 from pyg_mmgef.nn.models.content_ials import ContentIALS
 from pyg_mmgef.nn.models.dropout_net import DropoutNet
 from pyg_mmgef.nn.models.ease import EASE
@@ -29,6 +30,7 @@ from pyg_mmgef.nn.models.vbpr import VBPR
 __all__ = [
     'BM3',
     'CEASE',
+    'COHESION',
     'EASE',
     'FREEDOM',
     'GAR',

@@ -40,11 +40,14 @@ class CLCRec(Recommender):
     random share of the items, so users learn to like items by their features, too.
 
     The paper's :math:`\mathcal{L}_{UI}` is :class:`~pyg_mmgef.nn.SampledSoftmaxLoss` with
-    ``normalize=False, in_batch=False``, of 128 or 512 negatives in the authors' code.
+    ``normalize=False, in_batch=False`` and the same temperature :math:`\tau`, of 128 or 512
+    negatives in the authors' code.
 
     **Deviations.** The paper weighs both terms by :math:`1 - \lambda` and :math:`\lambda`; here the
     first weighs 1, so :math:`w = \lambda / (1 - \lambda)`. The share is of the distinct items of a
-    batch, in the authors' code of their occurrences. Features are scaled and centred (over the warm
+    batch, in the authors' code of their occurrences, chosen with replacement, so that 0.5 there
+    replaces 39 %. Its penalty, on lengths that aren't squared, is left to the loss function or the
+    optimiser. Features are scaled and centred (over the warm
     items that have the modality), in the authors' code scaled alone. An item without any feature is
     left out of the second contrast, and as a cold item it has zeros.
 

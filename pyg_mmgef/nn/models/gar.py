@@ -42,11 +42,12 @@ class GAR(NetworksOnIALS):
     embeddings that are given, here :class:`IALS` is computed once from the data. It has real,
     negative and generated item in one logistic term, :math:`\ell(a - \alpha b - (1 - \alpha) c)`;
     here the ranking loss has a term of its own, so :math:`w` is about :math:`(1 - \alpha) /
-    \alpha`. Of the authors' networks, dropout, penalties and batch normalisation of the inputs are
-    left out, and those of the recommender have tanh in place of LeakyReLU; layers start as those of
-    torch. All channels of the embeddings of IALS, and of a modality scaled to unit length, are
-    centred and scaled by one factor. An item without any feature has :math:`\mathbf{t}_i =
-    \mathbf{0}` and is left out of the last three terms.
+    \alpha`. The authors' code takes the mean over the channels in place of :math:`\lVert \cdot
+    \rVert_1`, their sum. Of its networks, dropout, penalties and the batch normalisation of the
+    recommender's inputs are left out; layers start as those of torch, and batch normalisation adds
+    1e-5 to variances, there 1e-3. All channels of the embeddings of IALS, and of a modality scaled
+    to unit length, are centred and scaled by one factor. An item without any feature has
+    :math:`\mathbf{t}_i = \mathbf{0}` and is left out of the last three terms.
 
     Args:
         num_users: Number of users.
@@ -54,9 +55,10 @@ class GAR(NetworksOnIALS):
         in_channels: Channels of each modality ``data['item'].x_<modality>``.
         embedding_dim: Channels of the embeddings and of IALS. (default: ``64``)
         hidden_dim: Channels of the networks between their maps. (default: ``200``)
-        fake_weight: The weight :math:`w`; 0.1 is about that of the authors' code.
-            (default: ``0.1``)
-        similarity_weight: The weight :math:`s`. (default: ``0.1``)
+        fake_weight: The weight :math:`w`. In the authors' code :math:`\alpha` is 0.1, which is
+            about 9 here. (default: ``0.1``)
+        similarity_weight: The weight :math:`s`; 0.05 of the mean over 200 channels in the authors'
+            code, which is about 0.0003 here. (default: ``0.1``)
         l2: The penalty of :class:`IALS`. (default: ``0.05``)
         unobserved_weight: The weight of pairs that never met, see :class:`IALS`.
             (default: :obj:`None`)

@@ -43,8 +43,9 @@ class Heater(NetworksOnIALS):
     counts an item, and masks it, for each pair of the batch anew, here both are once per batch.
     Users have no content, so none is made for them. All channels of the embeddings of IALS, and of
     a modality scaled to unit length, are centred and scaled by one factor; the authors scale each
-    channel and compress what is large. Layers start as those of torch. An item without any feature
-    has :math:`\mathbf{t}_i = \mathbf{0}` and is never masked in training.
+    channel and compress what is large. Layers start as those of torch, and batch normalisation adds
+    1e-5 to variances, in the authors' code 1e-3. An item without any feature has
+    :math:`\mathbf{t}_i = \mathbf{0}` and is never masked in training.
 
     Args:
         num_users: Number of users.

@@ -36,6 +36,12 @@ class IALS(SolvedRecommender[tuple[Tensor, Tensor]]):
     **Deviation.** The means are not in the paper. With them a penalty :math:`\lambda` is as strong
     for one exponent as for another.
 
+    Pairs that met are in the second sum, too. The older paper, and the package ``implicit``, leave
+    them out, which is a change of scale: with :math:`\nu = 0` the objective is theirs, with the
+    confidence :math:`1 + 1 / \alpha` of pairs that met, the penalty :math:`(1 + 1 / \alpha)
+    \lambda \sqrt{\bar{n}_{\mathcal{U}} \bar{n}_{\mathcal{I}}}`, and scores :math:`1 + \alpha`
+    times as large.
+
     There is nothing to train with a loss: the embeddings are computed when they are first asked
     for. A repeated interaction counts once. A cold item's embedding is zero, unless its features
     stand in, see :class:`Recommender`.

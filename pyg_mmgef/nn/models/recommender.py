@@ -283,7 +283,7 @@ class Recommender(Module, ABC):
         """
         batch = self._start_step(data, users, items, negatives)
         z_user, z_item, *rest = self.embed(data, batch.user_rows, batch.item_rows)
-        loss: Tensor = loss_fn(*batch.triplets(z_user, z_item))
+        loss: Tensor = loss_fn(*self.ranked(*batch.triplets(z_user, z_item)))
         extra = self.extra_loss(data, batch, z_user, z_item, *rest)
         return loss if extra is None else loss + extra
 
@@ -297,6 +297,18 @@ class Recommender(Module, ABC):
         """
         return None
 
+    def ranked(
+        self, user: Tensor, positive: Tensor, negative: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what the loss function ranks by: the embeddings, unless a model changes them.
+
+        Args:
+            user: Shape: ``[B, channels]``.
+            positive: Shape: ``[B, channels]``.
+            negative: Shape: ``[B, channels]``, ``[B, N, channels]`` or ``[1, N, channels]``.
+        """
+        return user, positive, negative
+
     def triplets(
         self, data: HeteroData, users: Tensor, items: Tensor, negatives: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -308,7 +320,7 @@ class Recommender(Module, ABC):
         self.check_sizes(data)
         batch = TripletBatch(users, items, negatives, self.num_users, self.num_items)
         z_user, z_item, *_ = self.embed(data, batch.user_rows, batch.item_rows)
-        return batch.triplets(z_user, z_item)
+        return self.ranked(*batch.triplets(z_user, z_item))
 
     def is_warm(self, data: HeteroData) -> Tensor:
         """Return which items have train interactions. Shape: ``[num_items, 1]``, bool."""
