@@ -50,7 +50,7 @@ OTHERS: dict[type[BaseTransform], dict[str, Any]] = {
     },
     FuseModalities: {'fusion': 'concat', 'modalities': ('text',)},
     MergeItemGraphs: {'weights': {'similar': 2.0}, 'relation': 'both'},
-    SplitColdItems: {'ratio': 0.5, 'seed': 1},
+    SplitColdItems: {'ratio': 0.5, 'strategy': 'time', 'seed': 1},
     SplitInteractions: {'ratios': (0.6, 0.2, 0.2), 'strategy': 'time', 'seed': 1},
 }
 REQUIRED: dict[type[BaseTransform], dict[str, Any]] = {
