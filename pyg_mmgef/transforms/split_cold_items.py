@@ -36,7 +36,8 @@ class SplitColdItems(BaseTransform):
     Evaluation" <https://arxiv.org/abs/2010.11060>`_), so **interactions with warm items from**
     :math:`t` **on are in no part**. Items first seen at the same time are all cold or all warm, so
     that fewer may be cold than :math:`r \cdot n`. Users who came later than :math:`t` have no
-    train interactions.
+    train interactions. Where most items were there from the start, :math:`t` is early and train
+    small; take a small ratio then.
 
     For warm and cold evaluation of one model, split the train part again:
 
