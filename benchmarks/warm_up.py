@@ -45,9 +45,9 @@ def fitted(preset: Preset, val: Tensor, train: HeteroData) -> tuple[Tensor, Tens
     train = preset.transform()(train)
     model = preset.model(train).eval()
     with torch.inference_mode():
-        z = model(train)
-        seen = train[INTERACTS].edge_index
-        model.cold_scale = choose_cold_scale(*z, val, model.is_warm(train), exclude=seen)
+        z_user, z_item = model(train)
+        is_warm, seen = model.is_warm(train), train[INTERACTS].edge_index
+        model.cold_scale = choose_cold_scale(z_user, z_item, val, is_warm, exclude=seen)
         return model(train)
 
 
@@ -79,8 +79,8 @@ def measure(data: list[HeteroData], seed: int) -> Iterator[tuple[str, dict[str, 
 
 def main() -> None:
     arguments = parser(__doc__)
-    names = ['shop', 'ml100k']
-    arguments.add_argument('--data', nargs='+', choices=list(DATA), default=names)
+    with_features = ['shop', 'ml100k', 'lfm2k', 'tiktok']
+    arguments.add_argument('--data', nargs='+', choices=with_features, default=with_features[:2])
     arguments.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     args = arguments.parse_args()
     torch.set_num_threads(args.threads)

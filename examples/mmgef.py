@@ -223,9 +223,14 @@ def copy_of(value: Tensor | dict) -> Tensor | dict:
 def give_room(model: Recommender, train: HeteroData, val: HeteroData) -> None:
     """Scale the embeddings of cold items, so that warm ones lose at most 3 % on validation."""
     with torch.inference_mode():
-        z = model(train)
-    target, seen = val[INTERACTS].edge_label_index, train[INTERACTS].edge_index
-    model.cold_scale = choose_cold_scale(*z, target, model.is_warm(train), exclude=seen)
+        z_user, z_item = model(train)
+    model.cold_scale = choose_cold_scale(
+        z_user,
+        z_item,
+        val[INTERACTS].edge_label_index,
+        model.is_warm(train),
+        exclude=train[INTERACTS].edge_index,
+    )
 
 
 def baselines(train: HeteroData, shop: SyntheticShop | None, seed: int) -> dict[str, Embeddings]:
