@@ -99,6 +99,7 @@ def contestants(train: HeteroData) -> dict[str, dict[str, Preset]]:
         'default': candidates(train),
     }
     if has_features:
+        out['ContentCentroid'] = {'': Preset('ContentCentroid')}
         out['CEASE'] = {
             f'{l2:g}, {weight:g}': Preset('CEASE', {'l2': l2, 'feature_weight': weight})
             for l2 in L2_OF_EASE[1:]
@@ -196,8 +197,8 @@ def one(data: list[HeteroData], name: str, contestant: str, seed: int, cold: boo
 
 
 CONTESTANTS = (
-    *('Popularity', 'ItemKNN', 'EASE', 'CEASE', 'IALS', 'LightGCN', 'MM-GEF, paper'),
-    *('MM-GEF, item dropout', 'MM-GEF, merged', 'default'),
+    *('Popularity', 'ContentCentroid', 'ItemKNN', 'EASE', 'CEASE', 'IALS', 'LightGCN'),
+    *('MM-GEF, paper', 'MM-GEF, item dropout', 'MM-GEF, merged', 'default'),
 )
 
 

@@ -222,14 +222,13 @@ def copy_of(value: Tensor | dict) -> Tensor | dict:
 
 def give_room(model: Recommender, train: HeteroData, val: HeteroData) -> None:
     """Scale the embeddings of cold items, so that warm ones lose at most 3 % on validation."""
-    target, is_warm = val[INTERACTS].edge_label_index, model.is_warm(train)
     with torch.inference_mode():
         z_user, z_item = model(train)
     model.cold_scale = choose_cold_scale(
         z_user,
         z_item,
-        target[:, is_warm[target[1], 0]],
-        is_warm,
+        val[INTERACTS].edge_label_index,
+        model.is_warm(train),
         exclude=train[INTERACTS].edge_index,
     )
 

@@ -91,6 +91,7 @@ OTHERS: dict[str, Any] = {
 """Of each argument another valid value than any default, but for flags, which are negated."""
 OTHERS_OF: dict[str, dict[str, Any]] = {
     'AddCoInteractionGraph': {'relation': 'co_interacts_raw'},
+    'COHESION': {'item_graphs': {'similar': 2.0}},
     'ContentIALS': {'item_graphs': {'similar': 2.0}},
     'FREEDOM': {'item_graphs': {'similar': 2.0}},
     'MergeItemGraphs': {'item_graphs': {'similar': 2.0}},

@@ -38,7 +38,7 @@ PUBLIC_NAMES = {
         'SplitInteractions',
     ],
     'pyg_mmgef.presets': ['BEST', 'ITEM_DROPOUT', 'MERGED', 'PAPER', 'Preset'],
-    'pyg_mmgef.runs': ['candidates', 'choose', 'fit'],
+    'pyg_mmgef.runs': ['candidates', 'choose', 'fit', 'warm_up'],
     'pyg_mmgef.ranking': [
         'choose_cold_scale',
         'evaluate_cold_start',

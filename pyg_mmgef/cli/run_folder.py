@@ -241,14 +241,13 @@ class LoadedRun:
         The recall on validation says what they lose, see
         :func:`~pyg_mmgef.ranking.choose_cold_scale`.
         """
-        is_warm = self.model.is_warm(self.train)
-        target = self.val[INTERACTS].edge_label_index
-        target = target[:, is_warm[target[1], 0]]
-        if self.z_item.layout != torch.strided or bool(is_warm.all()) or target.numel() == 0:
-            return
-        cutoff = fitting_cutoffs(self.model.num_items)[-1]
         self.model.cold_scale = choose_cold_scale(
-            self.z_user, self.z_item, target, is_warm, exclude=self.seen(), k=cutoff
+            self.z_user,
+            self.z_item,
+            self.val[INTERACTS].edge_label_index,
+            self.model.is_warm(self.train),
+            exclude=self.seen(),
+            k=fitting_cutoffs(self.model.num_items)[-1],
         )
         with torch.inference_mode():
             self.z_user, self.z_item = self.model(self.train)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pyg_mmgef.ranking.evaluate import DEFAULT, evaluate_ranking
-from pyg_mmgef.validate import check_fraction, check_positive
+from pyg_mmgef.validate import check_edge_index, check_fraction, check_positive
 
 __all__ = ['choose_cold_scale', 'evaluate_cold_start']
 
@@ -95,7 +95,7 @@ def evaluate_cold_start(
 def choose_cold_scale(
     z_user: Tensor,
     z_item: Tensor,
-    warm_target: Tensor,
+    target: Tensor,
     is_warm: Tensor,
     *,
     exclude: Tensor | None = None,
@@ -105,16 +105,16 @@ def choose_cold_scale(
     """Return the largest factor of cold items' embeddings that costs warm items little.
 
     The recall of warm items, ranked among all, is at least ``1 - max_loss`` times what it is where
-    all cold items score zero. Only warm validation interactions are read, so what users do with
-    cold items stays unseen. Set :attr:`Recommender.cold_scale
+    all cold items score zero. Of the validation interactions only those with warm items are read,
+    so what users do with cold items stays unseen. Set :attr:`Recommender.cold_scale
     <pyg_mmgef.nn.Recommender.cold_scale>` to the result.
 
     Args:
         z_user: User embeddings. Shape: ``[num_users, channels]``.
         z_item: Item embeddings, where those of cold items have the factor 1.
             Shape: ``[num_items, channels]``.
-        warm_target: Held-out interactions (user, item) with warm items, for validation.
-            Shape: ``[2, E]``.
+        target: Held-out interactions (user, item) for validation; those with cold items are
+            left out. Shape: ``[2, E]``.
         is_warm: Which items are warm. Shape: ``[num_items]`` or ``[num_items, 1]``.
         exclude: Interactions whose items are left out of the user's ranking.
             Shape: ``[2, E']``. (default: :obj:`None`)
@@ -122,22 +122,23 @@ def choose_cold_scale(
         k: The cut-off of the recall. (default: ``20``)
 
     Returns:
-        A factor between 1/64 and 64; 1 where all items are warm.
+        A factor between 1/64 and 64; 1 where nothing speaks for another: all items are warm, no
+        interaction is held out of a warm one, or the embeddings are sparse, which have no factor.
 
     Raises:
         ValueError: As :func:`evaluate_ranking`, or if a number is out of range.
     """
     check_fraction('max_loss', max_loss, '[0, 1)')
     check_positive('k', k)
+    check_edge_index('target', target, (z_user.size(0), z_item.size(0)), ('user', 'item'))
     is_warm = is_warm.view(-1, 1)
-    if bool(is_warm.all()):
+    target = target[:, is_warm[target[1], 0]]
+    if bool(is_warm.all()) or target.numel() == 0 or z_item.layout != torch.strided:
         return 1.0
 
     def recall(scale: float) -> float:
         scaled = torch.where(is_warm, z_item, scale * z_item)
-        metrics = evaluate_ranking(
-            z_user, scaled, warm_target, exclude=exclude, k=k, metrics='recall'
-        )
+        metrics = evaluate_ranking(z_user, scaled, target, exclude=exclude, k=k, metrics='recall')
         return metrics[f'recall@{k}']
 
     least = (1 - max_loss) * recall(0.0)

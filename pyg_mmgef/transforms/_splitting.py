@@ -15,7 +15,7 @@ from pyg_mmgef.schema import (
     unique_interactions,
 )
 
-__all__ = ['Split', 'interactions_to_split', 'select_parts']
+__all__ = ['Split', 'interaction_times', 'interactions_to_split', 'select_parts']
 
 Split = tuple[HeteroData, HeteroData, HeteroData]
 
@@ -44,6 +44,25 @@ def interactions_to_split(data: HeteroData) -> tuple[Tensor, Tensor]:
     return unique_interactions(data)
 
 
+def interaction_times(data: HeteroData, kept: Tensor, strategy: str) -> Tensor:
+    """Return the times of some interactions, on the CPU.
+
+    Args:
+        data: The data before the split.
+        kept: Positions of the interactions that are split. Shape: ``[E]``.
+        strategy: What the user asked for, for the message.
+
+    Raises:
+        ValueError: If the data has no times.
+    """
+    if 'time' not in data[INTERACTS]:
+        raise ValueError(
+            f"strategy={strategy!r} needs data['user', 'interacts', 'item'].time, which "
+            "is missing; set it or use strategy='random'"
+        )
+    return data[INTERACTS].time[kept].cpu()
+
+
 def select_parts(data: HeteroData, kept: Tensor, part: Tensor) -> Split:
     """Make the train, validation and test data of a split.
 
@@ -54,7 +73,7 @@ def select_parts(data: HeteroData, kept: Tensor, part: Tensor) -> Split:
     Args:
         data: The data before the split.
         kept: Positions of the interactions that are split. Shape: ``[E]``.
-        part: The part of each: 0 train, 1 validation, 2 test. Shape: ``[E]``.
+        part: The part of each: 0 train, 1 validation, 2 test, -1 none. Shape: ``[E]``.
     """
     store: EdgeStorage = data[INTERACTS]
     position = [kept[part == number] for number in range(3)]

@@ -5,8 +5,12 @@ from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
 from pyg_mmgef._describe import describe
-from pyg_mmgef.schema import INTERACTS
-from pyg_mmgef.transforms._splitting import Split, interactions_to_split, select_parts
+from pyg_mmgef.transforms._splitting import (
+    Split,
+    interaction_times,
+    interactions_to_split,
+    select_parts,
+)
 from pyg_mmgef.validate import check_choice
 
 __all__ = ['SplitInteractions']
@@ -80,12 +84,7 @@ class SplitInteractions(BaseTransform):
     def _order(self, data: HeteroData, kept: Tensor) -> Tensor:
         if self.strategy == 'random':
             return torch.randperm(kept.numel(), generator=torch.Generator().manual_seed(self.seed))
-        if 'time' not in data[INTERACTS]:
-            raise ValueError(
-                f"strategy={self.strategy!r} needs data['user', 'interacts', 'item'].time, which "
-                "is missing; set it or use strategy='random'"
-            )
-        return data[INTERACTS].time[kept].cpu().argsort(stable=True)
+        return interaction_times(data, kept, self.strategy).argsort(stable=True)
 
     def _held_out(self, count: Tensor) -> tuple[Tensor, Tensor]:
         """Return how many interactions of each user go to validation and to test."""

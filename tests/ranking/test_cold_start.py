@@ -106,6 +106,23 @@ def test_without_cold_items_the_scale_is_one() -> None:
     assert choose_cold_scale(*z, case['held_out'], every, exclude=case['train']) == 1.0
 
 
+def test_interactions_with_cold_items_are_not_read() -> None:
+    case = shop()
+    z = case['z_user'], case['z_item']
+    options: dict[str, Any] = {'exclude': case['train'], 'k': 10}
+    warm = choose_cold_scale(*z, case['held_out'], case['is_warm'], **options)
+    both = torch.cat([case['cold'], case['held_out']], dim=1)
+    assert choose_cold_scale(*z, both, case['is_warm'], **options) == warm != 1.0
+
+
+def test_where_nothing_speaks_for_another_scale_it_is_one() -> None:
+    case = shop()
+    z = case['z_user'], case['z_item']
+    assert choose_cold_scale(*z, case['cold'], case['is_warm']) == 1.0
+    sparse = case['z_user'].to_sparse_csr(), case['z_item'].to_sparse_csr()
+    assert choose_cold_scale(*sparse, case['held_out'], case['is_warm']) == 1.0
+
+
 def test_bad_numbers() -> None:
     case = shop()
     z = case['z_user'], case['z_item']
@@ -113,3 +130,5 @@ def test_bad_numbers() -> None:
         choose_cold_scale(*z, case['held_out'], case['is_warm'], max_loss=1.0)
     with pytest.raises(ValueError, match="'k' must be a positive integer"):
         choose_cold_scale(*z, case['held_out'], case['is_warm'], k=0)
+    with pytest.raises(ValueError, match="'target'"):
+        choose_cold_scale(*z, torch.tensor([[0], [ITEMS]]), case['is_warm'])

@@ -102,9 +102,72 @@ def test_returns_new_objects() -> None:
     assert_unchanged(data, before)
 
 
+def dated_shop(edges: list[tuple[int, int, float]], num_items: int) -> HeteroData:
+    """Interactions (user, item, time)."""
+    data = HeteroData({'user': {'num_nodes': 4}, 'item': {'num_nodes': num_items}})
+    columns = torch.tensor(edges).t()
+    data[INTERACTS].edge_index, data[INTERACTS].time = columns[:2].long(), columns[2]
+    return data
+
+
+def test_the_items_that_came_last_are_cold() -> None:
+    data = dated_shop(
+        [
+            *((0, 0, 9.0), (1, 0, 1.0)),  # First seen at 1, and seen again after the cut.
+            *((0, 1, 2.0), (2, 1, 4.0)),
+            *((1, 2, 5.0), (3, 2, 6.0), (0, 2, 7.5)),
+            *((2, 3, 8.0), (3, 3, 7.0)),
+            *((0, 5, 6.5), (1, 5, 9.5)),  # Item 4 has no interactions.
+        ],
+        num_items=6,
+    )
+    for seed in range(8):
+        train, val, test = SplitColdItems(0.4, 'time', seed)(data)  # Two of five: 3 and 5.
+        assert pairs_of(train[INTERACTS].edge_index) == [(1, 0), (0, 1), (2, 1), (1, 2), (3, 2)]
+        assert train[INTERACTS].time.tolist() == [1, 2, 4, 5, 6]  # At 6.5 item 5 came.
+        halves = {items_of(val).pop(), items_of(test).pop()}
+        assert halves == {3, 5}
+        held_out = [pairs_of(part[INTERACTS].edge_label_index) for part in (val, test)]
+        assert sorted(chain(*held_out)) == [(0, 5), (1, 5), (2, 3), (3, 3)]
+    assert (
+        len({items_of(SplitColdItems(0.4, 'time', seed)(data)[1]).pop() for seed in range(8)}) > 1
+    )
+
+
+@pytest.mark.parametrize(
+    ('ratio', 'cold'),
+    [(0.4, {4, 5}), (0.5, {4, 5}), (0.66, {4, 5}), (0.8, {1, 2, 3, 4, 5})],
+)
+def test_items_first_seen_at_once_stay_together(ratio: float, cold: set[int]) -> None:
+    first = [1, 3, 3, 3, 8, 8]
+    data = dated_shop([(0, item, time) for item, time in enumerate(first)], num_items=6)
+    train, val, test = SplitColdItems(ratio, 'time')(data)
+    assert items_of(val) | items_of(test) == cold
+    assert items_of(train) == set(range(6)) - cold
+
+
+@pytest.mark.parametrize('ratio', [0.1, 0.2, 0.5, 0.9])
+@pytest.mark.parametrize('seed', range(3))
+def test_train_ends_when_the_first_cold_item_comes(ratio: float, seed: int) -> None:
+    data = random_shop(num_users=60, seed=seed)
+    pairs = pairs_of(data[INTERACTS].edge_index)
+    data[INTERACTS].time = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(seed))
+    time_of = dict(zip(pairs, data[INTERACTS].time.tolist(), strict=True))
+    first = {item: min(time_of[pair] for pair in pairs if pair[1] == item) for _, item in pairs}
+    train, val, test = SplitColdItems(ratio, 'time', seed)(data)
+    num_cold = round(ratio * len(first))
+    cold = sorted(first, key=first.__getitem__)[-num_cold:]
+    assert items_of(val) | items_of(test) == set(cold)
+    assert len(items_of(val)) == num_cold // 2
+    kept = pairs_of(train[INTERACTS].edge_index)
+    start = min(first[item] for item in cold)
+    assert sorted(kept) == sorted(pair for pair in pairs if time_of[pair] < start)
+
+
 def test_functional_name_and_repr() -> None:
     assert 'split_cold_items' in IterDataPipe.functions
     assert repr(SplitColdItems(0.3, seed=1)) == 'SplitColdItems(ratio=0.3, seed=1)'
+    assert repr(SplitColdItems(strategy='time')) == "SplitColdItems(strategy='time')"
 
 
 @pytest.mark.parametrize('ratio', [0.0, 1.0, -0.1, 2.0])
@@ -121,6 +184,14 @@ def test_mistakes() -> None:
         SplitColdItems(0.999)(data)
     with pytest.raises(ValueError, match=r'already has the item graph .*split first'):
         SplitColdItems()(AddCoInteractionGraph(k=2)(data))
+    with pytest.raises(ValueError, match=r"'strategy' must be one of 'random', 'time' \(got 0\)"):
+        SplitColdItems(0.2, 0)  # type: ignore[arg-type]
+    data[INTERACTS].time = torch.zeros_like(data[INTERACTS].time)
+    with pytest.raises(ValueError, match=r"'ratio' 0.2 of \d+ items makes 0 cold; at least two"):
+        SplitColdItems(strategy='time')(data)
+    del data[INTERACTS].time
+    with pytest.raises(ValueError, match=r"'time' needs .*\.time, which is missing; set it or use"):
+        SplitColdItems(strategy='time')(data)
     data[INTERACTS].edge_index = torch.empty(2, 0, dtype=torch.long)
     with pytest.raises(ValueError, match="'data' has no interactions to split"):
         SplitColdItems()(data)

@@ -4,6 +4,7 @@ from pyg_mmgef.nn.models.bm3 import BM3
 from pyg_mmgef.nn.models.cease import CEASE
 from pyg_mmgef.nn.models.clcrec import CLCRec
 from pyg_mmgef.nn.models.cohesion import COHESION
+from pyg_mmgef.nn.models.content_centroid import ContentCentroid
 from pyg_mmgef.nn.models.content_ials import ContentIALS
 from pyg_mmgef.nn.models.dropout_net import DropoutNet
 from pyg_mmgef.nn.models.ease import EASE
@@ -46,6 +47,7 @@ __all__ = [
     'SMORE',
     'VBPR',
     'CLCRec',
+    'ContentCentroid',
     'ContentIALS',
     'DropoutNet',
     'Heater',

@@ -110,7 +110,6 @@ class COHESION(Recommender):
 
     paper = 'https://arxiv.org/abs/2504.04452'
     year = 2025
-    needs_features = True
     reads_graphs = ('similar_<modality>',)
 
     def __init__(
@@ -214,13 +213,6 @@ class COHESION(Recommender):
             return CSRPair(edge_index, weight, (self.num_users, self.num_users))
 
         return self._user_graph.get([interaction_edges(data)], build, self.dtype)
-
-    def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
-            f'in_channels={self.in_channels}, embedding_dim={self.embedding_dim}, '
-            f'num_layers={self.num_layers}, k={self.k})'
-        )
 
 
 class _View(Module):

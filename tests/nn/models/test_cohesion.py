@@ -281,8 +281,3 @@ def test_what_is_missing_from_the_data_is_named() -> None:
 def test_constructor_errors(kwargs: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         COHESION(6, 9, **{'in_channels': {'image': 4}, **kwargs})
-
-
-def test_repr() -> None:
-    expected = "COHESION(6, 9, in_channels={'image': 4}, embedding_dim=64, num_layers=2, k=40)"
-    assert repr(COHESION(6, 9, in_channels={'image': 4})) == expected

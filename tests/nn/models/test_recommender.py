@@ -48,7 +48,7 @@ MODELS = {name: small(model) for name, model in recommenders().items()}
 IMPERSONAL = ('Popularity',)
 """Models that rank alike for all users, so that what groups of them like cannot be learned."""
 
-ENCODES_COLD = ('CLCRec', 'DropoutNet', 'GAR', 'Heater')
+ENCODES_COLD = ('CLCRec', 'ContentCentroid', 'DropoutNet', 'GAR', 'Heater')
 """Models that embed cold items themselves."""
 
 
