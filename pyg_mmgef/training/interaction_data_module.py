@@ -7,6 +7,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.loader import TripletLoader
+from pyg_mmgef.loader._triplet_batches import TripletBatches
 from pyg_mmgef.schema import INTERACTS, interaction_edges, supervision_edges
 
 __all__ = ['InteractionDataModule']
@@ -99,10 +100,10 @@ class InteractionDataModule(LightningDataModule):
                 rank=self.trainer.global_rank,
             )
 
-    def train_dataloader(self) -> TripletLoader:
-        """Return the loader of triplets."""
+    def train_dataloader(self) -> TripletBatches:
+        """Return the batches of the loader; of a ``DataLoader`` Lightning would ask for workers."""
         assert self._loader is not None
-        return self._loader
+        return self._loader.dataset
 
     def val_dataloader(self) -> Tensor | list[Tensor]:
         """Return the validation interactions as the only batch. Shape: ``[1, 2, E]``."""
