@@ -1,5 +1,4 @@
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +10,7 @@ from pyg_mmgef.loader._users import UserSampler
 from pyg_mmgef.schema import interactions, num_users_items, supervision_edges
 from pyg_mmgef.validate import check_choice, check_not_negative, check_positive
 
-__all__ = ['Triplets', 'TripletBatches']
+__all__ = ['TripletBatches', 'Triplets']
 
 # Negatives are sampled for several batches at once, in few long operations. The bound keeps memory
 # independent of the size of the data.
