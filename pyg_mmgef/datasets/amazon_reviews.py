@@ -15,6 +15,7 @@ from pyg_mmgef.datasets._amazon_files import (
     read_image_features,
 )
 from pyg_mmgef.datasets._download import check_digest, fetch
+from pyg_mmgef.datasets.tables._processed import PreFilter, PreTransform
 from pyg_mmgef.datasets.tables.interaction_tables import InteractionTables
 from pyg_mmgef.validate import check_choice
 
@@ -68,6 +69,10 @@ class AmazonReviews(InteractionTables):
             (default: :obj:`False`)
         verbose: Whether to show the progress of downloads. (default: :obj:`False`)
         transform: Applied to the graph at every access. (default: :obj:`None`)
+        pre_transform: Applied to the graph once and stored in ``root/processed``; see
+            :class:`~pyg_mmgef.datasets.InteractionTables`. (default: :obj:`None`)
+        pre_filter: Whether to keep the graph; it serves as a check. (default: :obj:`None`)
+        force_reload: Process the graph again, even if it is stored. (default: :obj:`False`)
 
     Raises:
         FileNotFoundError: If a file is missing and ``download`` isn't set.
@@ -93,6 +98,9 @@ class AmazonReviews(InteractionTables):
         download: bool = False,
         verbose: bool = False,
         transform: Callable[[HeteroData], HeteroData] | None = None,
+        pre_transform: PreTransform | None = None,
+        pre_filter: PreFilter | None = None,
+        force_reload: bool = False,
     ) -> None:
         check_choice('release', release, tuple(RELEASES))
         if not category.replace('_', '').isalnum():
@@ -122,7 +130,11 @@ class AmazonReviews(InteractionTables):
             min_rating=min_rating,
             k_core=k_core,
             keep_cold=False,
+            root=folder,
             transform=transform,
+            pre_transform=pre_transform,
+            pre_filter=pre_filter,
+            force_reload=force_reload,
         )
         self.image_urls = self._fields['image_url']
         if image_features:

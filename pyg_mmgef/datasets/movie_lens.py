@@ -9,6 +9,7 @@ from typing import Any
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.datasets.tables._arrow import arrow
+from pyg_mmgef.datasets.tables._processed import PreFilter, PreTransform
 from pyg_mmgef.datasets.tables._source import (
     Batch,
     Record,
@@ -41,9 +42,10 @@ class MovieLens(InteractionTables):
     ``ratings.csv``, ``movies.csv``        20M and later, and the small "latest" one
     ====================================== ========================================================
 
-    A movie's text is its title and its genres; both, and the graph, are as
-    :class:`~pyg_mmgef.datasets.InteractionTables` has them, with ``rating`` and ``time``. Nothing
-    is downloaded, nothing is written. Needs pyarrow (``pip install "pyg-mmgef[tables]"``).
+    A movie's text is its title and its genres. The graph is that of
+    :class:`~pyg_mmgef.datasets.InteractionTables`, with ``rating`` and ``time``. Nothing is
+    downloaded, and nothing is written without a :obj:`pre_transform` or :obj:`pre_filter`. Needs
+    pyarrow (``pip install "pyg-mmgef[tables]"``).
 
     Args:
         root: The folder with the files.
@@ -58,6 +60,10 @@ class MovieLens(InteractionTables):
         k_core: Least number of interactions of a user and of a movie. (default: ``0``)
         keep_cold: Whether movies without ratings stay. (default: :obj:`True`)
         transform: Applied to the graph at every access. (default: :obj:`None`)
+        pre_transform: Applied to the graph once and stored in ``root/processed``; see
+            :class:`~pyg_mmgef.datasets.InteractionTables`. (default: :obj:`None`)
+        pre_filter: Whether to keep the graph; it serves as a check. (default: :obj:`None`)
+        force_reload: Process the graph again, even if it is stored. (default: :obj:`False`)
 
     Raises:
         FileNotFoundError: If the folder or its files are missing.
@@ -77,6 +83,9 @@ class MovieLens(InteractionTables):
         k_core: int = 0,
         keep_cold: bool = True,
         transform: Callable[[HeteroData], HeteroData] | None = None,
+        pre_transform: PreTransform | None = None,
+        pre_filter: PreFilter | None = None,
+        force_reload: bool = False,
     ) -> None:
         folder = Path(root).expanduser()
         if not folder.is_dir():
@@ -95,7 +104,11 @@ class MovieLens(InteractionTables):
             min_rating=min_rating,
             k_core=k_core,
             keep_cold=keep_cold,
+            root=folder,
             transform=transform,
+            pre_transform=pre_transform,
+            pre_filter=pre_filter,
+            force_reload=force_reload,
         )
 
 

@@ -20,6 +20,7 @@ from pyg_mmgef.datasets.tables._item_table import (
     picture_folder,
     read_item_rows,
 )
+from pyg_mmgef.datasets.tables._processed import PreFilter, PreTransform, processed_graph
 from pyg_mmgef.datasets.tables._rows import InteractionRows, filter_rows, read_values
 from pyg_mmgef.datasets.tables._source import find_column, open_table
 from pyg_mmgef.datasets.tables.id_map import IdMap, Ids
@@ -75,7 +76,8 @@ class InteractionTables(Dataset):
 
     Filters come in this order: ``duplicates``, ``min_rating``, ``k_core``.
 
-    Needs pyarrow (``pip install "pyg-mmgef[tables]"``). Nothing is written.
+    Needs pyarrow (``pip install "pyg-mmgef[tables]"``). Nothing is written without a
+    :obj:`pre_transform` or :obj:`pre_filter`.
 
     Args:
         interactions: The table of interactions.
@@ -103,12 +105,23 @@ class InteractionTables(Dataset):
             by its suffix. (default: :obj:`None`)
         item_delimiter: Likewise for the items. (default: :obj:`None`)
         encoding: Encoding of text files. (default: ``'utf-8'``)
+        root: Folder in whose subfolder ``processed`` the graph is stored that
+            :obj:`pre_transform` returns; :obj:`None` keeps it in memory only.
+            (default: :obj:`None`)
         transform: Applied to the graph at every access. (default: :obj:`None`)
+        pre_transform: Applied to the graph once, at the first access after features were added,
+            and stored. A stored graph of another transform (another ``repr``) is used with a
+            warning, as in PyG; other tables, options or features are processed anew.
+            (default: :obj:`None`)
+        pre_filter: Whether to keep the graph; since there is only one, it serves as a check.
+            (default: :obj:`None`)
+        force_reload: Process the graph again, even if it is stored. (default: :obj:`False`)
 
     Raises:
         FileNotFoundError: If a file is missing.
         ImportError: If pyarrow isn't installed.
-        ValueError: If arguments don't fit each other or the tables, or no interaction is left.
+        ValueError: If arguments don't fit each other or the tables, or no interaction is left; at
+            the first access, if :obj:`pre_filter` refuses the graph or a stored one is damaged.
 
     Example:
         >>> import pyarrow as pa
@@ -157,9 +170,17 @@ class InteractionTables(Dataset):
         delimiter: str | None = None,
         item_delimiter: str | None = None,
         encoding: str = 'utf-8',
+        root: str | os.PathLike[str] | None = None,
         transform: Callable[[HeteroData], HeteroData] | None = None,
+        pre_transform: PreTransform | None = None,
+        pre_filter: PreFilter | None = None,
+        force_reload: bool = False,
     ) -> None:
-        super().__init__(None, transform=transform)
+        self._folder = None if root is None else Path(root).expanduser()
+        folder_name = None if self._folder is None else str(self._folder)
+        super().__init__(
+            folder_name, transform, pre_transform, pre_filter, force_reload=force_reload
+        )
         text = (text,) if isinstance(text, str) else tuple(text)
         _check_arguments(items, rating, text, image, min_rating, k_core, duplicates)
         table = open_table('interactions', interactions, delimiter, encoding)
@@ -231,14 +252,23 @@ class InteractionTables(Dataset):
             report['items without a picture'] = sum(p is None for p in self.item_images)
         self.report = report
         self._data = build_graph(rows, user_row, item_row, self.user_ids, self.item_ids)
+        self._processed: HeteroData | None = None
 
     def len(self) -> int:
         """Return the number of graphs, one."""
         return 1
 
     def get(self, idx: int) -> HeteroData:
-        """Return a shallow copy of the graph."""
-        return copy.copy(self._data)
+        """Return a shallow copy of the graph, which the first call transforms or reads."""
+        if self._processed is None:
+            self._processed = processed_graph(
+                copy.copy(self._data),
+                self._folder,
+                self.pre_transform,
+                self.pre_filter,
+                force_reload=self.force_reload,
+            )
+        return copy.copy(self._processed)
 
     def add_features(
         self,
@@ -288,6 +318,7 @@ class InteractionTables(Dataset):
             x, has = self._by_id(x, has, ids)
         self._data['item'][f'x_{modality}'] = x
         self._data['item'][f'has_{modality}'] = has
+        self._processed = None
         return self
 
     def save_ids(self, folder: str | os.PathLike[str]) -> None:
