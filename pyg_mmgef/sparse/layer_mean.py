@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from pyg_mmgef.sparse._compiled_ops import Parts, matrix_of, transposed
 from pyg_mmgef.sparse._matmul import HALF, multiply
 from pyg_mmgef.sparse._row_sparse import RowSparse
 from pyg_mmgef.sparse.csr_pair import CSRPair
@@ -61,11 +62,16 @@ def layer_mean(
         check_increasing('sources', sources, pair.size[0], 'source node')
     if destinations is not None:
         check_increasing('destinations', destinations, pair.size[1], 'destination node')
-    graph = sources, destinations, pair, num_layers
+    ends = x_source, x_destination
     if x_source.dtype in HALF:
-        z_source, z_destination = _LayerMean.apply(x_source.float(), x_destination.float(), *graph)
-        return z_source.to(x_source.dtype), z_destination.to(x_source.dtype)
-    return _LayerMean.apply(x_source, x_destination, *graph)
+        ends = x_source.float(), x_destination.float()
+    if torch.compiler.is_compiling():
+        total = sum_layers(pair._parts, *ends, num_layers, sources, destinations, None, None)
+        z_source, z_destination = (layers / (num_layers + 1) for layers in total)
+    else:
+        graph = sources, destinations, pair, num_layers
+        z_source, z_destination = _LayerMean.apply(*ends, *graph)
+    return z_source.to(x_source.dtype), z_destination.to(x_source.dtype)
 
 
 class _LayerMean(torch.autograd.Function):
@@ -81,7 +87,7 @@ class _LayerMean(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         ctx.graph = sources, destinations, pair, num_layers
         z_source, z_destination = _sum_layers(
-            pair,
+            _matrices(pair, x_source.dtype),
             RowSparse(x_source, None, pair.size[0]),
             RowSparse(x_destination, None, pair.size[1]),
             num_layers,
@@ -97,7 +103,7 @@ class _LayerMean(torch.autograd.Function):
         sources, destinations, pair, num_layers = ctx.graph
         scale = 1 / (num_layers + 1)
         x_source, x_destination = _sum_layers(
-            pair,
+            _matrices(pair, grad_source.dtype),
             RowSparse(grad_source * scale, sources, pair.size[0]),
             RowSparse(grad_destination * scale, destinations, pair.size[1]),
             num_layers,
@@ -105,8 +111,12 @@ class _LayerMean(torch.autograd.Function):
         return x_source, x_destination, None, None, None, None
 
 
+def _matrices(pair: CSRPair, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    return pair.matrix(dtype), pair.t().matrix(dtype)
+
+
 def _sum_layers(
-    pair: CSRPair,
+    matrices: tuple[Tensor, Tensor],
     source: RowSparse,
     destination: RowSparse,
     num_layers: int,
@@ -117,13 +127,12 @@ def _sum_layers(
 
     By Horner's rule it is x + A (x + A (x + ...)), so no layer is kept but the last.
     """
-    dtype = source.x.dtype
-    forth, back = pair.matrix(dtype), pair.t().matrix(dtype)
+    forth, back = matrices
     h_source, h_destination = source, destination
     for _ in range(num_layers - 1):
         h_source, h_destination = (
-            RowSparse(multiply(back, h_destination, add=source), None, pair.size[0]),
-            RowSparse(multiply(forth, h_source, add=destination), None, pair.size[1]),
+            RowSparse(multiply(back, h_destination, add=source), None, source.num_rows),
+            RowSparse(multiply(forth, h_source, add=destination), None, destination.num_rows),
         )
     if num_layers == 0:
         return source.take(sources), destination.take(destinations)
@@ -133,3 +142,74 @@ def _sum_layers(
         multiply(back, h_destination, rows=sources, add=add_to_source),
         multiply(forth, h_source, rows=destinations, add=add_to_destination),
     )
+
+
+@torch.library.custom_op(
+    'pyg_mmgef::sum_layers',
+    mutates_args=(),
+    schema=(
+        '(Tensor[] parts, Tensor x_source, Tensor x_destination, int num_layers, Tensor? sources, '
+        'Tensor? destinations, Tensor? given_sources, Tensor? given_destinations) -> '
+        '(Tensor, Tensor)'
+    ),
+)
+def sum_layers(
+    parts: Parts,
+    x_source: Tensor,
+    x_destination: Tensor,
+    num_layers: int,
+    sources: Tensor | None,
+    destinations: Tensor | None,
+    given_sources: Tensor | None,
+    given_destinations: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """The operator of :func:`layer_mean` in compiled models; see ``_compiled_ops.py``."""
+    back, forth = matrix_of(transposed(parts), x_source.dtype), matrix_of(parts, x_source.dtype)
+    return _sum_layers(
+        (forth, back),
+        RowSparse(x_source, given_sources, back.size(0)),
+        RowSparse(x_destination, given_destinations, forth.size(0)),
+        num_layers,
+        sources,
+        destinations,
+    )
+
+
+@sum_layers.register_fake
+def _(
+    parts: Parts,
+    x_source: Tensor,
+    x_destination: Tensor,
+    num_layers: int,
+    sources: Tensor | None,
+    destinations: Tensor | None,
+    given_sources: Tensor | None,
+    given_destinations: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    num_sources = parts[4].numel() - 1 if sources is None else sources.numel()
+    num_destinations = parts[0].numel() - 1 if destinations is None else destinations.numel()
+    channels = x_source.size(1)
+    return x_source.new_empty(num_sources, channels), x_source.new_empty(num_destinations, channels)
+
+
+def _save_layers(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    parts, _, _, ctx.num_layers, sources, destinations, *_ = inputs
+    ctx.save_for_backward(*parts, sources, destinations)
+
+
+def _sum_backward(ctx: Any, grad_source: Tensor, grad_destination: Tensor) -> tuple[Any, ...]:
+    *parts, sources, destinations = ctx.saved_tensors
+    grads = sum_layers(
+        parts,
+        grad_source,
+        grad_destination,
+        ctx.num_layers,
+        None,
+        None,
+        sources,
+        destinations,
+    )
+    return [None] * len(parts), *grads, None, None, None, None, None
+
+
+sum_layers.register_autograd(_sum_backward, setup_context=_save_layers)
