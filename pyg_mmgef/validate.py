@@ -1,4 +1,4 @@
-"""Checks of what a caller hands in; each error names the argument, what came and what to do."""
+"""Checks of arguments; each error names the argument, the value and what to do."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -76,7 +76,7 @@ def _is_number(value: object, kind: type) -> bool:
 
 def check_finite(name: str, x: Tensor) -> None:
     """Raise a :class:`ValueError` if a row of :obj:`x` holds NaN or infinite values."""
-    # NaN and infinity show in the extremes: many times cheaper than to ask every number.
+    # NaN and infinity show in the extremes, which is many times cheaper than testing every number.
     if (
         torch.compiler.is_compiling()
         or x.numel() == 0
@@ -91,7 +91,7 @@ def check_finite(name: str, x: Tensor) -> None:
 
 
 def check_graph_weights(name: str, weights: Mapping[str, float]) -> None:
-    """Raise a :class:`ValueError` unless each graph, by its relation, has a positive weight."""
+    """Raise a :class:`ValueError` unless there are graphs and each weight is positive."""
     if not weights:
         raise ValueError(f"'{name}' is empty; name at least one item graph and its weight")
     for relation, weight in weights.items():
@@ -102,7 +102,7 @@ def check_graph_weights(name: str, weights: Mapping[str, float]) -> None:
 def check_edge_index(
     name: str, edge_index: Tensor, size: tuple[int, int], ends: tuple[str, str]
 ) -> None:
-    """Raise unless :obj:`edge_index` is an integer ``[2, E]`` tensor with ids inside :obj:`size`.
+    """Raise a :class:`ValueError` unless :obj:`edge_index` holds ids below :obj:`size`.
 
     Args:
         name: The argument's name, for the message.
@@ -154,7 +154,7 @@ def check_increasing(name: str, ids: Tensor, num_nodes: int, end: str) -> None:
         name: The argument's name, for the message.
         ids: What to check, a vector of integers.
         num_nodes: Number of nodes.
-        end: What the ids are of, such as ``'user'``, for the message.
+        end: The kind of node, such as ``'user'``, for the message.
     """
     if ids.dim() != 1 or ids.dtype != torch.int64:
         raise ValueError(
@@ -179,7 +179,7 @@ def check_ids(name: str, ids: Tensor, num_nodes: int, end: str) -> None:
         name: The argument's name, for the message.
         ids: What to check. A mask is refused: as numbers it would mean the ids 0 and 1.
         num_nodes: Number of nodes.
-        end: What the ids are of, such as ``'user'``, for the message.
+        end: The kind of node, such as ``'user'``, for the message.
     """
     if not isinstance(ids, Tensor) or ids.dim() != 1 or ids.dtype not in (torch.int64, torch.int32):
         found = f'{list(ids.shape)}, {ids.dtype}' if isinstance(ids, Tensor) else type(ids).__name__

@@ -109,7 +109,7 @@ class TripletBatches(IterableDataset[Triplets]):
             yield from self._shares(rows, order, number, start)
 
     def _order(self) -> Tensor:
-        """Return the positions of the interactions that an epoch visits, in order."""
+        """Return the positions of an epoch's interactions, in the order in which it visits them."""
         size = self.edge_index.size(1)
         sampled = None if self._user_sampler is None else self._user_sampler(size, self.generator)
         if self.shuffle:
@@ -131,8 +131,8 @@ class TripletBatches(IterableDataset[Triplets]):
     ) -> Iterator[Triplets]:
         """Yield this replica's share of some batches.
 
-        The rows of ``number`` belong to the batches if they share their negatives, else to the
-        interactions in order from ``start`` on.
+        ``number`` has a row per batch if negatives are shared, else one per interaction, in the
+        order of the epoch from ``start`` on.
         """
         shares = [batch[self.rank :: self.num_replicas] for batch in rows]
         if not shares:
@@ -150,8 +150,8 @@ class TripletBatches(IterableDataset[Triplets]):
     def _rows(self, batch: int) -> range:
         """Return the range of a batch in the order of the epoch."""
         start = batch * self.batch_size
-        takes_the_rest = batch == len(self) - 1 and not self.drop_last
-        return range(start, self.edge_index.size(1) if takes_the_rest else start + self.batch_size)
+        is_last = batch == len(self) - 1 and not self.drop_last
+        return range(start, self.edge_index.size(1) if is_last else start + self.batch_size)
 
     def loss_weight(self, batch: int) -> float:
         """See :meth:`~pyg_mmgef.loader.TripletLoader.loss_weight`."""

@@ -17,10 +17,10 @@ Batch = TypeVar('Batch')
 class TripletLoader(DataLoader[Triplets]):
     r"""A data loader of (user, item, negative) triplets of the train interactions.
 
-    Every interaction appears once per epoch. Its negative is uniform over the items that the user
-    has not interacted with, by default over the *warm* ones, those with a train interaction: an
-    item that could never be a positive says nothing about taste, and would only be pushed down.
-    With an exponent :math:`\beta` as :obj:`popularity`, items are sampled in proportion to
+    Every interaction appears once per epoch. Its negative is sampled uniformly from the items that
+    the user has not interacted with, by default from the *warm* ones, those with a train
+    interaction: a cold item that is only ever a negative would learn to be ranked last. With an
+    exponent :math:`\beta` as :obj:`popularity`, items are sampled in proportion to
     :math:`d_i^{\beta}`, with their number of users :math:`d_i`. A negative is the :math:`r`-th of
     the items that the user has not interacted with, found by a binary search, with :math:`r`
     uniform in :math:`\{0, \dots, n_u - 1\}` and :math:`n_u` their number or weight. Nothing is
@@ -39,9 +39,9 @@ class TripletLoader(DataLoader[Triplets]):
 
     With :obj:`num_replicas` processes, each builds the loader with the same data and arguments and
     its own :obj:`rank`. All sample the same batches and each yields the rows
-    ``[rank::num_replicas]`` of them, so together they see what one process sees. Where the last
-    batch has fewer rows than there are replicas it is joined to the batch before, so all yield
-    equally many, none empty.
+    ``[rank::num_replicas]`` of them, so together they yield the batches of one process. A last
+    batch with fewer rows than replicas is joined to the one before, so all yield equally many
+    batches, none empty.
 
     The loader is a :class:`~torch.utils.data.DataLoader` over an iterable :attr:`dataset` of whole
     batches, so the attribute ``batch_size`` that it inherits is :obj:`None`. Making a batch takes
@@ -57,19 +57,20 @@ class TripletLoader(DataLoader[Triplets]):
         num_negatives: Negatives per positive; zero for a loss that needs none. (default: ``1``)
         shared_negatives: Sample the negatives once per batch, for all its triplets.
             (default: :obj:`False`)
-        negatives_from: ``'warm'`` or ``'all'`` items. (default: ``'warm'``)
-        popularity: The exponent :math:`\beta`. Zero samples all items alike; word2vec has ``0.75``
+        negatives_from: ``'warm'`` samples items with a train interaction, ``'all'`` any item.
+            (default: ``'warm'``)
+        popularity: The exponent :math:`\beta`. Zero samples uniformly; word2vec uses ``0.75``
             (`arXiv 1310.4546 <https://arxiv.org/abs/1310.4546>`_). Above zero, an item without
             interactions is never a negative. (default: ``0.0``)
-        uniform_users: Sample the users of the triplets uniformly, with replacement, rather than
-            visit every interaction once. The order is random then, whatever :obj:`shuffle` is.
+        uniform_users: Sample the users of the triplets uniformly, with replacement, instead of
+            visiting every interaction once. The order is then random even without :obj:`shuffle`.
             (default: :obj:`False`)
         drop_last: Leave out a last batch that isn't full. (default: :obj:`False`)
-        generator: Source of all random numbers, a CPU generator; :obj:`None` makes one seeded
-            with 0, never torch's global one. Build the loader once, not once per epoch, or every
+        generator: CPU generator of all random numbers; :obj:`None` makes one seeded with 0, and
+            torch's global one is never used. Build the loader once, not once per epoch, or every
             epoch has the same negatives. (default: :obj:`None`)
         num_replicas: Number of processes that share every batch. (default: ``1``)
-        rank: The replica that this process is. (default: ``0``)
+        rank: Number of this replica, from 0. (default: ``0``)
         num_workers: Processes that make the batches; with zero, it is this one. (default: ``0``)
         persistent_workers: Keep the workers from one epoch to the next. (default: :obj:`False`)
 
@@ -79,8 +80,9 @@ class TripletLoader(DataLoader[Triplets]):
         shared.
 
     Raises:
-        ValueError: If the data has no interactions, or fewer than replicas, or a user has
-            interacted with all these items, or an argument is out of range.
+        ValueError: If the data has no interactions, or fewer than replicas, if a user has
+            interacted with all items that negatives are sampled from, or if an argument is out of
+            range.
 
     Example:
         >>> data = HeteroData()

@@ -1,4 +1,4 @@
-"""Training, and the choice between models, on validation data."""
+"""Training of a model, and the choice between several, by validation."""
 
 from pyg_mmgef.runs.choose import Choice, candidates, choose
 from pyg_mmgef.runs.fit import Fit, fit

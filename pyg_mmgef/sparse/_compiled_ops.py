@@ -37,7 +37,9 @@ def matrix_of(parts: Parts, dtype: torch.dtype, edge_weight: Tensor | None = Non
 @torch.library.custom_op(
     'pyg_mmgef::propagate',
     mutates_args=(),
-    schema='(Tensor[] parts, Tensor x, Tensor? edge_weight, Tensor? rows, Tensor? x_rows) -> Tensor',
+    schema=(
+        '(Tensor[] parts, Tensor x, Tensor? edge_weight, Tensor? rows, Tensor? x_rows) -> Tensor'
+    ),
 )
 def propagate(
     parts: Parts,

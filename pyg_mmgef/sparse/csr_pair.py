@@ -24,16 +24,17 @@ class CSRPair:
     .. math::
         \mathbf{x}^{\prime}_i = \sum_{j \in \mathcal{N}(i)} w_{j \to i} \, \mathbf{x}_j .
 
-    Both orders are sorted once, here. The backward multiplies by the kept transpose, where
-    autograd's own backward of a sparse product transposes anew in every step; the gradient of
-    learnable edge weights is a sampled product that never materialises one row per edge. On the
-    CPU the products are compiled code, where there was a compiler, and torch's elsewhere. The
-    convolutions of :mod:`pyg_mmgef.nn`, built with ``normalize=False``, take a :class:`CSRPair` in
-    place of an ``edge_index``.
+    Both orders are sorted once, when it is built. The backward multiplies by the kept transpose,
+    where autograd's own backward of a sparse product transposes anew in every step; the gradient of
+    learnable edge weights is a sampled product that never materialises one row per edge. On the CPU
+    a compiled extension computes the products, if it was built, elsewhere torch. The convolutions
+    of :mod:`pyg_mmgef.nn`, built with ``normalize=False``, accept a :class:`CSRPair` in place of an
+    ``edge_index``.
 
     Ids are checked here, so build the pair before :func:`torch.compile` or :func:`torch.export`
-    trace a model. A compiled model takes a pair without a graph break (``fullgraph=True``). Gradients are of the first order: a second backward, or a transform of
-    :mod:`torch.func`, raises a :class:`RuntimeError`.
+    trace a model. A compiled model takes a pair without a graph break (``fullgraph=True``).
+    Gradients are of the first order: a second backward, or a transform of :mod:`torch.func`, raises
+    a :class:`RuntimeError`.
 
     Args:
         edge_index: Edges, source → destination. Shape: ``[2, E]``. An
@@ -71,7 +72,7 @@ class CSRPair:
         if edge_weight is None:
             edge_weight = torch.ones(
                 edge_index.size(1), dtype=torch.float32, device=edge_index.device
-            )  # Exact in every type.
+            )  # Ones are exact in every type.
         check_edge_weight('edge_weight', edge_weight, edge_index)
         self.size = size
         (ptr, index), (ptr_t, index_t), perm, perm_t = _both_orders(edge_index, size)

@@ -17,12 +17,11 @@ def edge_scores(pair: CSRPair, x_source: Tensor, x_destination: Tensor) -> Tenso
     .. math::
         s_{j \to i} = \mathbf{x}_j^{\top} \mathbf{x}_i
 
-    Neither the forward nor the backward materialises a row per edge: the one is a product sampled
-    at the edges, the other multiplies by the graph and by its transpose, weighted with the
-    gradient.
+    Neither direction materialises a row per edge: the forward is a product sampled at the edges,
+    the backward multiplies by the graph and its transpose, weighted with the gradient.
 
     Args:
-        pair: The graph; its weights play no part.
+        pair: The graph; its weights are not used.
         x_source: Shape: ``[num_source_nodes, channels]``.
         x_destination: Shape: ``[num_destination_nodes, channels]``.
 

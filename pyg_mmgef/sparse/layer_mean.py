@@ -29,11 +29,11 @@ def layer_mean(
         \mathbf{x}^{(l+1)}_d = \mathbf{A} \mathbf{x}^{(l)}_s, \qquad
         \mathbf{x}^{(l+1)}_s = \mathbf{A}^{\top} \mathbf{x}^{(l)}_d
 
-    and likewise :math:`\mathbf{z}_s`: LightGCN's propagation
-    (`arXiv 2002.02126 <https://arxiv.org/abs/2002.02126>`_, Eqs. 3-4 and 8) over the whole graph.
-    The operator is linear and symmetric, so the backward is the operator itself and no layer is
-    kept for it. Of the last layer only the nodes asked for are computed, and the first
-    product of the backward leaves out the others.
+    and likewise :math:`\mathbf{z}_s`: LightGCN's propagation (`arXiv 2002.02126
+    <https://arxiv.org/abs/2002.02126>`_, Eqs. 3-4 and 8) over the whole graph. The operator is
+    linear and symmetric, so the backward is the operator itself and no layer is kept for it. The
+    last layer is computed for the requested nodes only, and the first product of the backward skips
+    the others.
 
     Args:
         pair: The normalised graph.
@@ -45,7 +45,7 @@ def layer_mean(
         destinations: Sorted ids of the destination nodes. Shape: ``[D]``. (default: :obj:`None`)
 
     Returns:
-        :math:`\mathbf{z}_s` and :math:`\mathbf{z}_d`, with a row per node asked for.
+        :math:`\mathbf{z}_s` and :math:`\mathbf{z}_d`, with a row per requested node.
 
     Raises:
         ValueError: If features don't fit the graph or each other, or ids are out of range or
@@ -135,9 +135,9 @@ def _sum_layers(
             RowSparse(multiply(forth, h_source, add=destination), None, destination.num_rows),
         )
     if num_layers == 0:
-        return source.take(sources), destination.take(destinations)
-    add_to_source = source if sources is None else source.take(sources)
-    add_to_destination = destination if destinations is None else destination.take(destinations)
+        return source.select(sources), destination.select(destinations)
+    add_to_source = source if sources is None else source.select(sources)
+    add_to_destination = destination if destinations is None else destination.select(destinations)
     return (
         multiply(back, h_destination, rows=sources, add=add_to_source),
         multiply(forth, h_source, rows=destinations, add=add_to_destination),

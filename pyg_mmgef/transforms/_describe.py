@@ -8,7 +8,7 @@ __all__ = ['describe']
 
 
 def describe(transform: BaseTransform) -> str:
-    """Return the call that makes a transform, with the arguments that differ from their defaults.
+    """Return the ``repr`` of a transform: its call, with all arguments that aren't defaults.
 
     PyG compares ``repr(pre_transform)`` with that of the processed files, so equal
     representations must mean equal transforms.

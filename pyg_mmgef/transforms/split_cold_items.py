@@ -15,11 +15,11 @@ __all__ = ['SplitColdItems']
 class SplitColdItems(BaseTransform):
     r"""Make a share of the items cold: all their interactions are held out.
 
-    Of the items that have interactions, :math:`\mathrm{round}(r \cdot n)` become cold; one half of
-    them (the smaller, for an odd number) with all its interactions is for validation, the other
-    for test. Returns three :class:`~torch_geometric.data.HeteroData` which all propagate over the
-    edges of the remaining items, and have the edges of their own items as ``edge_label_index``.
-    The candidates of a cold ranking are ``edge_label_index[1].unique()``.
+    Of the :math:`n` items that have interactions, :math:`\mathrm{round}(r \cdot n)` become cold;
+    half of them (rounded down), with all their interactions, are for validation, the others for
+    test. It returns three :class:`~torch_geometric.data.HeteroData` which all propagate over the
+    edges of the remaining items, and have the edges of their own items as ``edge_label_index``. The
+    candidates of a cold ranking are ``edge_label_index[1].unique()``.
 
     For warm and cold evaluation of one model, split the train part again:
 
