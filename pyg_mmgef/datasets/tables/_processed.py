@@ -30,9 +30,9 @@ def processed_graph(
 ) -> HeteroData:
     """Return the transformed graph, from ``root/processed`` if it is stored there already.
 
-    The file is named after the contents of the graph before the transform, so that changed tables,
-    options or features are processed again. As in PyG, a stored graph of another transform or
-    filter is used, with a warning.
+    The name of the file has a digest of the graph before the transform, so changed tables, options
+    or features are processed again. As in PyG, a stored graph of another transform or filter is
+    used, with a warning.
 
     Args:
         data: The graph to filter and to transform.
