@@ -34,7 +34,8 @@ def check_positive(name: str, value: Any, *, integer: bool = True) -> None:
     Args:
         name: The argument's name, for the message.
         value: The number to check.
-        integer: Ask for an integer; otherwise any finite number will do. (default: :obj:`True`)
+        integer: Whether only integers are valid; else all finite numbers are.
+            (default: :obj:`True`)
     """
     if integer and not (_is_number(value, Integral) and value >= 1):
         raise ValueError(f"'{name}' must be a positive integer (got {value!r})")
@@ -48,7 +49,8 @@ def check_not_negative(name: str, value: Any, *, integer: bool = False) -> None:
     Args:
         name: The argument's name, for the message.
         value: The number to check.
-        integer: Ask for an integer; otherwise any finite number will do. (default: :obj:`False`)
+        integer: Whether only integers are valid; else all finite numbers are.
+            (default: :obj:`False`)
     """
     if integer and not (_is_number(value, Integral) and value >= 0):
         raise ValueError(f"'{name}' must be an integer that is not negative (got {value!r})")
@@ -184,7 +186,7 @@ def check_ids(name: str, ids: Tensor, num_nodes: int, end: str) -> None:
     if not isinstance(ids, Tensor) or ids.dim() != 1 or ids.dtype not in (torch.int64, torch.int32):
         found = f'{list(ids.shape)}, {ids.dtype}' if isinstance(ids, Tensor) else type(ids).__name__
         raise ValueError(
-            f"'{name}' must be a tensor that is a vector of {end} ids (got {found}); of a mask, "
+            f"'{name}' must be a tensor, a vector of {end} ids (got {found}); instead of a mask "
             "pass 'mask.nonzero().view(-1)'"
         )
     if ids.numel() == 0:

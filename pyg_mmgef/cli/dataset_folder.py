@@ -27,7 +27,7 @@ ABOUT, CONFIG = 'dataset.json', 'config.json'
 class DatasetFolder:
     """The folder of a dataset, as written by ``pyg-mmgef prepare``.
 
-    It holds the interactions as numbers (``interactions.npz``), the ids that they stand for
+    It holds the interactions as rows (``interactions.npz``), the ids of the rows
     (``user_ids.jsonl``, ``item_ids.jsonl``), the items' texts and pictures (``items.jsonl``), the
     features (``features/``) and, written last, a description (``dataset.json``).
 

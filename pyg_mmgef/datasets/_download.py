@@ -27,8 +27,8 @@ def fetch(url: str, path: Path, verbose: bool = False) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     digest, size = hashlib.sha256(), 0
     with urllib.request.urlopen(url, timeout=60) as response, open_atomically(path) as file:
-        promised = response.headers.get('Content-Length')
-        total = None if promised is None else int(promised)
+        length = response.headers.get('Content-Length')
+        total = None if length is None else int(length)
         bar = tqdm(desc=path.name, total=total, unit='B', unit_scale=True, disable=not verbose)
         with bar:
             while chunk := response.read(_CHUNK):

@@ -114,7 +114,9 @@ class AmazonReviews(InteractionTables):
         urls = [files.reviews, files.metadata]
         if image_features:
             if files.image_features is None:
-                raise ValueError(f"'image_features' exist of release '2014' only (got {release!r})")
+                raise ValueError(
+                    f"'image_features' exist only for release '2014' (got {release!r})"
+                )
             urls.append(files.image_features)
         paths = [_existing(folder, url.format(category), download, verbose) for url in urls]
         seen: set[str] = set()

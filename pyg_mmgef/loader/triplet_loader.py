@@ -143,7 +143,7 @@ class TripletLoader(DataLoader[Triplets]):
         )
 
     def __iter__(self) -> Iterator[Triplets]:  # type: ignore[override]
-        # The base class takes a seed for workers from the generator, even if there are none.
+        # The base class would sample a seed for workers, even if there are none.
         return super().__iter__() if self.num_workers > 0 else iter(self.dataset)
 
     def sample_negatives(self, users: Tensor) -> Tensor:

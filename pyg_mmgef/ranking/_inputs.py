@@ -28,7 +28,8 @@ def checked_cutoffs(k: int | Sequence[int], num_items: int | None = None) -> tup
         raise ValueError("'k' is empty; name at least one cut-off")
     if num_items is not None and max(cutoffs) > num_items:
         raise ValueError(
-            f"'k' must lie in [1, {num_items}], the items to rank (got {k}); pass smaller cut-offs"
+            f"'k' must lie in [1, {num_items}], the number of items to rank (got {k}); pass "
+            'smaller cut-offs'
         )
     return cutoffs
 

@@ -64,7 +64,8 @@ def read_index(path: str | os.PathLike, x: Tensor | np.ndarray) -> tuple[SearchR
         raise ValueError(f"'path' is not an item index: {path}") from error
     if version != FORMAT:
         raise ValueError(
-            f"'path' holds an index of format {version}, this version reads {FORMAT}; build it anew"
+            f"'path' holds an index of format {version}, this version reads {FORMAT}; build it "
+            'again'
         )
     features = SearchRows(x, str(arrays['metric']))
     if features.fingerprint() != str(arrays['fingerprint']):

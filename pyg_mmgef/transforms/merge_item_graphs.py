@@ -22,8 +22,8 @@ class MergeItemGraphs(BaseTransform):
 
     FREEDOM (`arXiv 2211.06924 <https://arxiv.org/abs/2211.06924>`_) merges the graphs of the
     modalities so. :class:`~pyg_mmgef.nn.SoftEdgeFusion` learns such weights in training; fixed ones
-    can be chosen on validation. The graphs that were merged stay in the data, so tell a model which
-    one to use: ``MMGEF.from_data(data, item_graphs=('merged',))``.
+    can be chosen on validation. The graphs that were merged stay in the data, so name the one that
+    a model should use: ``MMGEF.from_data(data, item_graphs=('merged',))``.
 
     Args:
         weights: The weight :math:`w_g` of each graph ``data['item', relation, 'item']``, keyed by

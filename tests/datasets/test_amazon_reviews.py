@@ -178,7 +178,7 @@ def test_sources() -> None:
         ),
         (
             {'category': 'Baby', 'release': '2018', 'image_features': True},
-            "'image_features' exist of release '2014' only",
+            "'image_features' exist only for release '2014'",
         ),
     ],
 )

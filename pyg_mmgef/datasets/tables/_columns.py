@@ -164,8 +164,8 @@ def _whole_numbers(values: Any, where: str) -> Any:
     odd = numbers[np.isinf(numbers) | (np.abs(numbers) >= _EXACT) | (numbers % 1 > 0)]
     if len(odd) > 0:
         raise ValueError(
-            f'{where} holds the id {odd[0]!r} as a floating point number; that is no integer, or '
-            'its digits are lost already: read the column as integers or strings'
+            f'{where} holds the id {odd[0]!r} as a floating point number, which is not an integer '
+            'or has lost digits; read the column as integers or strings'
         )
     is_missing = np.isnan(numbers)
     return pa.array(np.where(is_missing, 0, numbers).astype(np.int64), mask=is_missing)

@@ -156,8 +156,8 @@ def picture_folder(
             return None
         if items is None or items.folder is None:
             raise ValueError(
-                "'image' names files, but 'items' is no file in whose folder they could be; pass "
-                "their folder as 'image_folder'"
+                "'image' names picture files, but 'items' is no file, so their folder is unknown; "
+                "pass 'image_folder'"
             )
         return items.folder
     folder = Path(image_folder).expanduser()

@@ -12,9 +12,7 @@ from pyg_mmgef.datasets.tables._arrow import arrow
 __all__ = ['Batch', 'TableSource', 'find_column', 'open_lines', 'open_table', 'records_to_batches']
 
 _DELIMITERS = {'.csv': ',', '.tsv': '\t', '.tab': '\t', '.inter': '\t', '.item': '\t'}
-_NAME_DELIMITER = (
-    "name what separates its columns with 'delimiter', or for 'items' with 'item_delimiter'"
-)
+_NAME_DELIMITER = "give the column separator with 'delimiter', or for 'items' with 'item_delimiter'"
 _WITHOUT_QUOTES = ('.inter', '.item')  # RecBole's files, in which quotes have no meaning
 _JSON = ('.jsonl', '.ndjson', '.json')
 _PARQUET = ('.parquet', '.pq')
@@ -152,8 +150,8 @@ def _open_path(argument: str, path: Path, delimiter: str | None, encoding: str) 
         return _open_csv(argument, path, delimiter or _DELIMITERS[kind], quote, encoding)
     known = ', '.join([*_PARQUET, *_DELIMITERS, *_JSON])
     raise ValueError(
-        f"'{argument}' is {path.name!r}, of no known kind ({known}; '.gz' may follow); of another "
-        f'text file, {_NAME_DELIMITER}'
+        f"'{argument}' is {path.name!r}, whose kind is unknown ({known}; '.gz' may follow); for "
+        f'another text file {_NAME_DELIMITER}'
     )
 
 

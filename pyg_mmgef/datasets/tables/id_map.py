@@ -164,7 +164,7 @@ def _checked(ids: Ids) -> Tensor | list[str]:
             kinds = {type(i) for i in ids}
         if not kinds <= {int} and not kinds <= {str}:
             found = ', '.join(sorted(kind.__name__ for kind in kinds))
-            raise ValueError(f"'ids' must hold integers alone, or strings alone (got {found})")
+            raise ValueError(f"'ids' must be all integers or all strings (got {found})")
         num_distinct = len(set(ids))
     if num_distinct != len(ids):
         raise ValueError(f"'ids' holds {len(ids)} ids, but only {num_distinct} distinct ones")

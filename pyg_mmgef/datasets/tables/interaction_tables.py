@@ -108,10 +108,9 @@ class InteractionTables(Dataset):
             :obj:`pre_transform` returns; :obj:`None` keeps it in memory only.
             (default: :obj:`None`)
         transform: Applied to the graph at every access. (default: :obj:`None`)
-        pre_transform: Applied to the graph once, at the first access after features were added,
-            and stored. A stored graph of another transform (another ``repr``) is used with a
-            warning, as in PyG; other tables, options or features are processed anew.
-            (default: :obj:`None`)
+        pre_transform: Applied to the graph once, at the first access after features were added, and
+            stored. A stored graph of another transform (another ``repr``) is used with a warning,
+            as in PyG; other tables, options or features are processed again. (default: :obj:`None`)
         pre_filter: Whether to keep the graph; since there is only one, it serves as a check.
             (default: :obj:`None`)
         force_reload: Process the graph again, even if it is stored. (default: :obj:`False`)

@@ -103,8 +103,8 @@ def _encode_batch(
     if not all(stable):
         changed = contents.paths[firsts[stable.index(False)]]
         raise RuntimeError(
-            f'{changed!r} changed while it was encoded; call again when the files are at rest '
-            '(what is finished is kept)'
+            f'{changed!r} changed while it was encoded; call again when the files no longer change '
+            '(finished vectors are kept)'
         )
 
 
@@ -115,7 +115,7 @@ def _checked(
     if x.size(1) != array.channels:
         raise ValueError(
             f"'encoder' ({run.fingerprint}) returned vectors of length {x.size(1)} after others of "
-            f'length {array.channels}; a fingerprint must stand for one length'
+            f'length {array.channels}; vectors of one fingerprint must have one length'
         )
     present = has.cpu().numpy()
     vectors = np.where(present[:, None], x.detach().cpu().numpy(), np.float32(0))

@@ -71,7 +71,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         )
     content = stored.get('content')
     if stored.get('checksum') != _checksum(content):
-        raise DamagedManifestError(f'{_NAME} does not fit its own checksum')
+        raise DamagedManifestError(f'{_NAME} has a wrong checksum')
     assert isinstance(content, dict)  # or its checksum would not fit
     return _from_json(content)
 

@@ -205,7 +205,7 @@ class FeatureStore:
         )
         if num_left > 0:
             raise ValueError(
-                f'{num_left} of {len(keys)} features in {str(folder)!r} are not there: they were '
+                f'{num_left} of {len(keys)} features in {str(folder)!r} are missing: they were '
                 'damaged, or the call that encodes them was interrupted; encode again'
             )
         return self._tensors(array)
