@@ -163,7 +163,19 @@ def sum_layers(
     given_sources: Tensor | None,
     given_destinations: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """The operator of :func:`layer_mean` in compiled models; see ``_compiled_ops.py``."""
+    """Return the sums over the layers, as an operator for compiled models (``_compiled_ops.py``).
+
+    Args:
+        parts: The pair.
+        x_source: Rows of the sources. Shape: ``[S', channels]``.
+        x_destination: Rows of the destinations. Shape: ``[D', channels]``.
+        num_layers: Number of layers.
+        sources: The sources to compute; :obj:`None` computes all. Shape: ``[S]``.
+        destinations: The destinations to compute; :obj:`None` computes all. Shape: ``[D]``.
+        given_sources: The ids of :obj:`x_source`, the other rows being zero; :obj:`None` if all
+            are given. Shape: ``[S']``.
+        given_destinations: The ids of :obj:`x_destination`, likewise. Shape: ``[D']``.
+    """
     back, forth = matrix_of(transposed(parts), x_source.dtype), matrix_of(parts, x_source.dtype)
     return _sum_layers(
         (forth, back),
