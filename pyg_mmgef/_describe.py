@@ -7,7 +7,7 @@ __all__ = ['describe']
 
 
 def describe(thing: object, **others: Any) -> str:
-    """Return the call that makes a thing, with the arguments that differ from their defaults.
+    """Return the ``repr`` of a thing: its call, with all arguments that aren't defaults.
 
     So equal representations mean equal settings. PyG relies on that: it compares
     ``repr(pre_transform)`` with that of the processed files.

@@ -1,4 +1,4 @@
-"""Loading of the compiled extensions, and the checks of what reaches them as a raw address."""
+"""Loading of the compiled extensions, and checks of the tensors whose addresses they get."""
 
 import logging
 from functools import cache
@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 
 @cache
 def load_extension(name: str) -> ModuleType | None:
-    """Import a compiled extension, or return :obj:`None` where torch must do its work.
+    """Import a compiled extension, or return :obj:`None` if it can't be; torch then does its work.
 
-    An extension that was never compiled is no fault. One that can't be loaded, such as a file of
-    another platform in a shared folder, is logged once as a warning.
+    A missing extension is fine. One that can't be loaded, such as a file of another platform in a
+    shared folder, is logged once as a warning.
 
     Args:
         name: Full name of the module, such as ``'pyg_mmgef.search._tiles'``.
@@ -44,18 +44,18 @@ def load_extension(name: str) -> ModuleType | None:
 
 
 def loaded_extensions() -> dict[str, bool]:
-    """Return for each extension whether it is in use."""
+    """Return whether each extension is in use, by its name."""
     return {name: load_extension(name) is not None for name in EXTENSIONS}
 
 
 def address(name: str, tensor: Tensor, dtype: torch.dtype, *shape: int) -> int:
-    """Return the address of a tensor's memory, checked to be what an extension expects.
+    """Return the address of a tensor's memory, after checking its type, shape and layout.
 
     Args:
-        name: The argument's name, for the message.
+        name: The argument's name, for the error message.
         tensor: A contiguous tensor on the CPU.
-        dtype: Its type.
-        shape: Its shape.
+        dtype: The type that it must have.
+        shape: The shape that it must have.
 
     Raises:
         ValueError: If the tensor is anything else.

@@ -1,4 +1,4 @@
-"""How things are computed: with how many threads, in worker threads, in what precision."""
+"""The number of threads, jobs in worker threads, and autocast off for code that must be exact."""
 
 import sys
 from collections import deque
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import wraps
+from threading import Barrier
 from typing import ParamSpec, TypeVar
 
 import torch
@@ -24,9 +25,9 @@ Result = TypeVar('Result')
 
 @contextmanager
 def limit_threads(num_threads: int | None) -> Iterator[None]:
-    """Run torch and FAISS with some number of threads, then restore the numbers before.
+    """Context manager: run torch and FAISS with so many threads, then restore the old numbers.
 
-    FAISS is only touched if something has imported it.
+    FAISS is only touched if it has been imported.
 
     Args:
         num_threads: Number of threads; :obj:`None` changes nothing.
@@ -77,14 +78,11 @@ def run_jobs(
     """Run jobs in as many worker threads as torch uses, and return their results in order.
 
     Each worker runs torch single-threaded, which avoids a barrier per operation and more threads
-    than cores. Torch keeps one number of threads for the whole process, so while jobs run, a thread
-    that uses torch for the first time starts with one thread and keeps it; the number is
-    restored at the end. A server that starts threads meanwhile should call
-    :func:`torch.set_num_threads` in each of them, or limit torch to one thread: then the jobs run
-    in the calling thread and nothing is changed.
+    than cores. The number of threads of the caller and of all other Python threads stays as it is;
+    see :func:`_start_workers`.
 
     Args:
-        function: Computes the result of a job, in the inference mode of the caller.
+        function: Computes the result of a job. It runs in the caller's inference mode.
         jobs: The jobs.
         concurrent: If :obj:`False`, run the jobs one by one in the calling thread, with all threads
             of torch. (default: :obj:`True`)
@@ -105,7 +103,7 @@ def run_jobs(
                 results.append(function(job))
                 bar.update()
             return results
-        pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+        pool = _start_workers(min(workers, len(jobs)))
         pending: deque[Future[Result]] = deque()
         try:
             for job in jobs:
@@ -118,8 +116,33 @@ def run_jobs(
                 bar.update()
             return results
         finally:
-            try:
-                pool.shutdown(cancel_futures=True)
-            finally:
-                # New threads of torch start with the number set last by any thread.
-                torch.set_num_threads(workers)
+            pool.shutdown(cancel_futures=True)
+
+
+def _start_workers(number: int) -> ThreadPoolExecutor:
+    """Start worker threads in which torch computes with one thread.
+
+    Torch keeps the number of threads per thread, except that a thread starts with the number that
+    any thread has set last. So the caller's number is set again as soon as all workers have set
+    theirs: only a thread that first uses torch during these microseconds starts with one thread.
+    """
+    before = torch.get_num_threads()
+    ready = Barrier(number + 1)
+
+    def limit() -> None:
+        torch.get_num_threads()  # The first operation of a thread would undo a number set before.
+        torch.set_num_threads(1)
+        ready.wait()
+
+    pool = ThreadPoolExecutor(number, initializer=limit)
+    try:
+        for _ in range(number):  # Each starts a thread, as those before wait for the last one.
+            pool.submit(int)
+        ready.wait()
+    except BaseException:
+        ready.abort()
+        pool.shutdown()
+        raise
+    finally:
+        torch.set_num_threads(before)
+    return pool

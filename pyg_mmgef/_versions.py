@@ -21,7 +21,7 @@ PACKAGES = (
 
 
 def versions() -> dict[str, Any]:
-    """Return what a report of a problem should tell about the machine and the installation.
+    """Return facts about the machine and the installation, for a bug report.
 
     Returns:
         The versions of Python, this package and those it uses (:obj:`None` where one is not
@@ -48,13 +48,13 @@ def versions() -> dict[str, Any]:
 
 
 def show_versions() -> None:
-    """Print :func:`versions`, one a line."""
+    """Print :func:`versions`, one per line."""
     for name, value in versions().items():
         print(f'{name}: {"not installed" if value is None else value}')
 
 
 def _version_of(package: str) -> str | None:
-    # Not imported: each brings libraries that may not get on with those of another.
+    # Not imported: the libraries of one package may conflict with those of another.
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

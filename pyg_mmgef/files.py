@@ -19,8 +19,8 @@ def open_atomically(path: str | os.PathLike, *, sync: bool = True) -> Iterator[B
 
     Args:
         path: The file to write. Its folder must exist.
-        sync: Whether to sync. Of many files that a last one declares complete, only that one needs
-            it, after one ``os.sync()`` for all the others. (default: :obj:`True`)
+        sync: Whether to sync. To write many files and then one that marks them as complete, sync
+            only the last, after a single ``os.sync()``. (default: :obj:`True`)
 
     Yields:
         The temporary file, open for writing bytes.
@@ -41,7 +41,7 @@ def open_atomically(path: str | os.PathLike, *, sync: bool = True) -> Iterator[B
 
 
 def write_atomically(path: str | os.PathLike, content: bytes, *, sync: bool = True) -> None:
-    """Write :obj:`content` to :obj:`path` as a whole, see :func:`open_atomically`."""
+    """Write :obj:`content` to :obj:`path` atomically, see :func:`open_atomically`."""
     with open_atomically(path, sync=sync) as file:
         file.write(content)
 

@@ -1,4 +1,4 @@
-"""Models with all that goes with them: item graphs, options, loss and learning rate."""
+"""Presets: a model with its item graphs, options, loss and learning rate."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,14 +21,14 @@ __all__ = ['BEST', 'ITEM_DROPOUT', 'MERGED', 'PAPER', 'Preset']
 
 @dataclass(frozen=True)
 class Preset:
-    """A model by its name and options, and how its data is made and it is trained.
+    """The name and options of a model, the transforms of its data, and how to train it.
 
-    :func:`dataclasses.replace` changes some of it.
+    Use :func:`dataclasses.replace` to change a field.
 
     Args:
         recommender: The name of the model, one of :func:`~pyg_mmgef.nn.recommenders`.
         options: Arguments of its ``from_data``. (default: ``{}``)
-        transforms: What adds the item graphs that it reads to the train part of a split.
+        transforms: Transforms that add the item graphs of the model to the train part of a split.
             (default: ``()``)
         l2: The weight of the penalty in :class:`~pyg_mmgef.nn.BPRLoss`. (default: ``1e-3``)
         lr: Learning rate of Adam. (default: ``5e-3``)
@@ -50,18 +50,18 @@ class Preset:
     lr: float = 5e-3
 
     def transform(self, *, build_similar: bool = True) -> Compose:
-        """Return what adds the item graphs to the train part of a split.
+        """Return the transform that adds the item graphs to the train part of a split.
 
         Args:
-            build_similar: Build the item graph ``'similar'`` from the item features, where the
-                preset does; :obj:`False` for data that has it already, or has no features.
+            build_similar: Whether to build the item graph ``'similar'`` from features, if the
+                preset has it; :obj:`False` for data that brings it, or has no features.
                 (default: :obj:`True`)
         """
         of_features = () if build_similar else (FuseModalities, AddItemKNNGraph)
         return Compose([step for step in self.transforms if not isinstance(step, of_features)])
 
     def model(self, data: HeteroData, **kwargs: Any) -> Recommender:
-        """Return the model for data that :meth:`transform` has made.
+        """Build the model for data that :meth:`transform` returned.
 
         Args:
             data: The train graph.
@@ -72,20 +72,20 @@ class Preset:
         """
         options = {**self.options, **kwargs}
         for relation in options.get('item_graphs', ()):
-            item_graph(data, relation)  # Asked for now, it is missing here, not in the first step.
+            item_graph(data, relation)  # Raises now, not in the first step, if it is missing.
         return recommenders()[self.recommender].from_data(data, **options)
 
     def loss(self) -> BPRLoss:
-        """Return the loss to train with, for a model that is trained."""
+        """Return the loss for a model that is trained."""
         return BPRLoss(self.l2)
 
 
 BEST = Preset('ContentIALS', transforms=(AddCoInteractionGraph(),))
 """The preset that ranks best, for warm and for cold items, on all data that we have.
 
-IALS whose items are drawn to what their features and their neighbours say, see
-:class:`~pyg_mmgef.nn.ContentIALS`. It is solved, not trained, in seconds. Data without features
-lacks nothing but what they would add; an item graph ``'similar'`` stands in for them.
+IALS with item embeddings pulled towards a prediction from the items' features and neighbours, see
+:class:`~pyg_mmgef.nn.ContentIALS`. It is solved in closed form, in seconds. It also works for data
+without features, and uses an item graph ``'similar'`` in their place.
 """
 
 PAPER = Preset(
@@ -93,10 +93,10 @@ PAPER = Preset(
     {'fusion': 'concat'},
     (FuseModalities('concat'), AddItemKNNGraph(), AddCoInteractionGraph()),
 )
-"""MM-GEF as in its paper, with features of modalities side by side.
+"""MM-GEF as in its paper, except that the features of the modalities are concatenated.
 
-Features of different encoders share no space, so they aren't averaged as those of CLIP are in the
-paper; ``replace(PAPER, options={'fusion': 'mean'}, ...)`` does.
+The paper averages CLIP features. Those of different encoders share no space, so they can't be
+averaged; ``replace(PAPER, options={'fusion': 'mean'}, ...)`` averages them.
 """
 
 ITEM_DROPOUT = Preset(
@@ -104,9 +104,9 @@ ITEM_DROPOUT = Preset(
     {'fusion': 'concat', 'item_dropout': 0.5, 'item_readout': 'mean'},
     PAPER.transforms,
 )
-"""MM-GEF with half of the items cold in each step, and an item's own content beside that of others.
+"""MM-GEF with half of the items treated as cold in each step, and ``item_readout='mean'``.
 
-In the synthetic shop that is better than :data:`PAPER` for warm items too.
+In the synthetic shop it is better than :data:`PAPER` for warm items, too.
 """
 
 MERGED = Preset(
@@ -128,14 +128,13 @@ MERGED = Preset(
     ),
     lr=1e-3,
 )
-"""The preset that was chosen on Amazon Baby.
+"""MM-GEF with merged item graphs, as chosen on validation for Amazon Baby.
 
-The graphs are merged with weights that were chosen on validation, instead of attention that is
-fitted to train. Id embeddings propagate over them twice, as in FREEDOM once (`arXiv 2211.06924
-<https://arxiv.org/abs/2211.06924>`_), and are added to LightGCN without a scale.
+The graphs are merged with weights chosen on validation, instead of attention that is fitted to
+train. Id embeddings propagate over them twice (FREEDOM, `arXiv 2211.06924
+<https://arxiv.org/abs/2211.06924>`_, does so once) and are added to LightGCN's without scaling.
 
 On Amazon Baby, ``'similar'`` was 0.1 of the image graph and 0.9 of the text graph, and
-``'co_interacts'`` connected items that share at least three users, ten neighbours in each. Sparse
-data needs that. The results in the documentation show what each part is worth, and how it does on
-other data.
+``'co_interacts'`` connected items that share at least three users, which sparse data needs; both
+had ten neighbours per item. The results in the documentation have an ablation, and other data.
 """

@@ -1,4 +1,4 @@
-"""The node and edge types of a shop in :class:`~torch_geometric.data.HeteroData`."""
+"""The schema: node types, edge types and attributes of a shop in a ``HeteroData``."""
 
 from typing import Final
 
@@ -51,7 +51,7 @@ def num_users_items(data: HeteroData) -> tuple[int, int]:
 
 
 def interaction_edges(data: HeteroData) -> Tensor:
-    """Return ``data['user', 'interacts', 'item'].edge_index``, without looking at its ids.
+    """Return ``data['user', 'interacts', 'item'].edge_index``, without checking its ids.
 
     Raises:
         ValueError: If it is missing.
@@ -75,7 +75,7 @@ def interactions(data: HeteroData) -> Tensor:
 
 
 def supervision_edges(data: HeteroData) -> Tensor:
-    """Return the checked positive interactions that this part of a split trains on or ranks.
+    """Return the positive supervision edges of a part of a split, checked.
 
     These are the ``edge_label_index`` of ``data['user', 'interacts', 'item']``, without those whose
     ``edge_label`` is zero: PyG's :class:`~torch_geometric.transforms.RandomLinkSplit` puts sampled
@@ -101,7 +101,7 @@ def supervision_edges(data: HeteroData) -> Tensor:
 
 
 def unique_interactions(data: HeteroData) -> tuple[Tensor, Tensor]:
-    """Return the distinct train interactions and the position of the one kept of each.
+    """Return the distinct train interactions and their positions.
 
     Of repeated pairs the earliest is kept: by ``time`` where the data has it, else by position.
 

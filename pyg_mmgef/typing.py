@@ -1,4 +1,4 @@
-"""Type aliases shared by every part."""
+"""Type aliases."""
 
 from typing import TypeAlias
 

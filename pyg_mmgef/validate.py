@@ -1,4 +1,4 @@
-"""Checks of what a caller hands in; each error names the argument, what came and what to do."""
+"""Checks of arguments; each error names the argument, the value and what to do."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,8 @@ def check_positive(name: str, value: Any, *, integer: bool = True) -> None:
     Args:
         name: The argument's name, for the message.
         value: The number to check.
-        integer: Ask for an integer; otherwise any finite number will do. (default: :obj:`True`)
+        integer: Whether only integers are valid; else all finite numbers are.
+            (default: :obj:`True`)
     """
     if integer and not (_is_number(value, Integral) and value >= 1):
         raise ValueError(f"'{name}' must be a positive integer (got {value!r})")
@@ -57,7 +58,8 @@ def check_not_negative(name: str, value: Any, *, integer: bool = False) -> None:
     Args:
         name: The argument's name, for the message.
         value: The number to check.
-        integer: Ask for an integer; otherwise any finite number will do. (default: :obj:`False`)
+        integer: Whether only integers are valid; else all finite numbers are.
+            (default: :obj:`False`)
     """
     if integer and not (_is_number(value, Integral) and value >= 0):
         raise ValueError(f"'{name}' must be an integer that is not negative (got {value!r})")
@@ -85,7 +87,7 @@ def _is_number(value: object, kind: type) -> bool:
 
 def check_finite(name: str, x: Tensor) -> None:
     """Raise a :class:`ValueError` if a row of :obj:`x` holds NaN or infinite values."""
-    # NaN and infinity show in the extremes: many times cheaper than to ask every number.
+    # NaN and infinity show in the extremes, which is many times cheaper than testing every number.
     if (
         torch.compiler.is_compiling()
         or x.numel() == 0
@@ -100,7 +102,7 @@ def check_finite(name: str, x: Tensor) -> None:
 
 
 def check_graph_weights(name: str, weights: Mapping[str, float]) -> None:
-    """Raise a :class:`ValueError` unless each graph, by its relation, has a positive weight."""
+    """Raise a :class:`ValueError` unless there are graphs and each weight is positive."""
     if not weights:
         raise ValueError(f"'{name}' is empty; name at least one item graph and its weight")
     for relation, weight in weights.items():
@@ -111,7 +113,7 @@ def check_graph_weights(name: str, weights: Mapping[str, float]) -> None:
 def check_edge_index(
     name: str, edge_index: Tensor, size: tuple[int, int], ends: tuple[str, str]
 ) -> None:
-    """Raise unless :obj:`edge_index` is an integer ``[2, E]`` tensor with ids inside :obj:`size`.
+    """Raise a :class:`ValueError` unless :obj:`edge_index` holds ids below :obj:`size`.
 
     Args:
         name: The argument's name, for the message.
@@ -163,16 +165,18 @@ def check_increasing(name: str, ids: Tensor, num_nodes: int, end: str) -> None:
         name: The argument's name, for the message.
         ids: What to check, a vector of integers.
         num_nodes: Number of nodes.
-        end: What the ids are of, such as ``'user'``, for the message.
+        end: The kind of node, such as ``'user'``, for the message.
     """
     if ids.dim() != 1 or ids.dtype != torch.int64:
         raise ValueError(
             f"'{name}' must be a vector of {end} ids, torch.int64 (got {list(ids.shape)}, "
             f'{ids.dtype})'
         )
-    if ids.numel() > 0 and not bool((ids.diff() > 0).all()):
+    if torch.compiler.is_compiling() or ids.numel() == 0:
+        return
+    if not bool((ids.diff() > 0).all()):
         raise ValueError(f"'{name}' must hold each {end} id once, in order; pass '{name}.unique()'")
-    if ids.numel() > 0 and not 0 <= int(ids[0]) <= int(ids[-1]) < num_nodes:
+    if not 0 <= int(ids[0]) <= int(ids[-1]) < num_nodes:
         raise ValueError(
             f"'{name}' must hold {end} ids in [0, {num_nodes}) (got ids from {int(ids[0])} to "
             f'{int(ids[-1])})'
@@ -186,12 +190,12 @@ def check_ids(name: str, ids: Tensor, num_nodes: int, end: str) -> None:
         name: The argument's name, for the message.
         ids: What to check. A mask is refused: as numbers it would mean the ids 0 and 1.
         num_nodes: Number of nodes.
-        end: What the ids are of, such as ``'user'``, for the message.
+        end: The kind of node, such as ``'user'``, for the message.
     """
     if not isinstance(ids, Tensor) or ids.dim() != 1 or ids.dtype not in (torch.int64, torch.int32):
         found = f'{list(ids.shape)}, {ids.dtype}' if isinstance(ids, Tensor) else type(ids).__name__
         raise ValueError(
-            f"'{name}' must be a tensor that is a vector of {end} ids (got {found}); of a mask, "
+            f"'{name}' must be a tensor, a vector of {end} ids (got {found}); instead of a mask "
             "pass 'mask.nonzero().view(-1)'"
         )
     if ids.numel() == 0:

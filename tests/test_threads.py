@@ -1,7 +1,9 @@
+import os
 import subprocess
 import sys
 import time
-from threading import Thread, get_ident
+from pathlib import Path
+from threading import Barrier, Event, Thread, get_ident
 
 import faiss
 import pytest
@@ -73,17 +75,76 @@ class TestJobs:
         assert run_jobs(wait, range(40), concurrent=concurrent) == list(range(40))
         assert run_jobs(wait, []) == []
 
-    def test_each_computes_with_one_thread_and_the_number_is_restored(self) -> None:
+    def test_each_computes_with_one_thread(self) -> None:
         with limit_threads(3):
             found = run_jobs(lambda job: (torch.get_num_threads(), get_ident()), range(50))
-            assert torch.get_num_threads() == 3
-            inherited: list[int] = []
-            thread = Thread(target=lambda: inherited.append(torch.get_num_threads()))
-            thread.start()
-            thread.join()
-            assert inherited == [3]
         assert {threads for threads, _ in found} == {1}
         assert get_ident() not in {ident for _, ident in found}
+
+    def test_the_number_of_all_other_threads_stays(self) -> None:
+        """Of the caller, of one that knows torch already, and of new ones, during and after."""
+
+        def num_threads_of_a_new_thread() -> int:
+            found: list[int] = []
+            thread = Thread(target=lambda: found.append(torch.get_num_threads()))
+            thread.start()
+            thread.join()
+            return found[0]
+
+        def work(job: int) -> tuple[int, int]:
+            return num_threads_of_a_new_thread(), torch.get_num_threads()
+
+        def use_torch() -> None:
+            known.append(torch.get_num_threads())
+            begun.set()
+            done.wait()
+            known.append(torch.get_num_threads())
+
+        known: list[int] = []
+        begun, done = Event(), Event()
+        with limit_threads(3):
+            other = Thread(target=use_torch)
+            other.start()
+            begun.wait()
+            assert set(run_jobs(work, range(20))) == {(3, 1)}
+            assert torch.get_num_threads() == num_threads_of_a_new_thread() == 3
+            done.set()
+            other.join()
+        assert known == [3, 3]
+
+    @pytest.mark.skipif(not Path('/proc/self/task').is_dir(), reason='counts threads in /proc')
+    def test_no_operation_starts_further_threads(self) -> None:
+        """Those of OpenMP, oneDNN and the BLAS: each keeps a number of threads of its own."""
+
+        def work(job: int) -> set[str]:
+            ready.wait()
+            before = set(os.listdir('/proc/self/task'))
+            for x in (single, single.double(), single.bfloat16()):
+                (x @ x).sum(dim=0).sort()
+            return set(os.listdir('/proc/self/task')) - before
+
+        single = torch.randn(800, 800)
+        ready = Barrier(2)
+        with limit_threads(2):
+            assert run_jobs(work, range(2)) == [set(), set()]
+
+    def test_a_thread_that_cannot_start_ends_them_all(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def start(thread: Thread) -> None:
+            if len(started) == 2:
+                raise RuntimeError("can't start new thread")
+            started.append(thread)
+            original(thread)
+
+        started: list[Thread] = []
+        original = Thread.start
+        with limit_threads(3):
+            monkeypatch.setattr(Thread, 'start', start)
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                run_jobs(abs, range(5))
+            assert torch.get_num_threads() == 3
+        assert not any(thread.is_alive() for thread in started)
 
     def test_one_after_the_other_in_this_thread(self) -> None:
         with limit_threads(3):

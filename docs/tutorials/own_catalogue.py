@@ -3,8 +3,8 @@ From your tables and pictures to recommendations
 ================================================
 
 A shop has a table of orders, a table of products with titles, and a folder of photos. This page
-goes from there to recommendations, and looks at every step. As a stand-in for your files it
-takes those of :class:`~pyg_mmgef.datasets.SyntheticShop`; nothing is downloaded.
+shows each step from there to recommendations. In place of your files it uses those of
+:class:`~pyg_mmgef.datasets.SyntheticShop`; nothing is downloaded.
 """
 
 import shutil
@@ -38,8 +38,8 @@ print()
 print(*products.read_text().splitlines()[:4], sep='\n')
 
 # %%
-# Real files are never this clean, so we damage some: an order without a customer, one with a time
-# that is none, a photo that was cut off and one that is a web page.
+# Real files are never this clean, so we damage some: we add an order without a customer and one
+# with an invalid time, truncate a photo and replace another by a web page.
 
 with orders.open('a') as file:
     file.write(',17,1700000000\n3,17,yesterday\n')
@@ -51,8 +51,8 @@ pictures[8].write_text('<html>Not found</html>')
 # Read the tables
 # ---------------
 #
-# Ids may be any strings or integers. Rows that can't be used are left out, and the report counts
-# them by reason.
+# Ids may be strings or integers. Rows that can't be used are skipped, and the report counts them
+# by reason.
 
 dataset = InteractionTables(
     orders, products, user='user', item='item', time='time', text='title', image='image'
@@ -93,12 +93,12 @@ show(list(range(6)), [f'item {item}' for item in range(6)])
 # Encode
 # ------
 #
-# A :class:`~pyg_mmgef.encoders.FeatureStore` keeps vectors on disk while they are made: after an
-# interruption the same lines go on where they were, and a second call encodes only what has
-# changed. A picture that can't be read becomes a *missing* modality, and the store says why.
+# A :class:`~pyg_mmgef.encoders.FeatureStore` writes vectors to disk batch by batch: after an
+# interruption the same lines continue, and a second call encodes only what has changed. A picture
+# that can't be read becomes a *missing* modality, and the store gives the reason.
 #
-# These small encoders see colours, shapes and words. With weights at hand,
-# ``OpenCLIPEncoder('ViT-B-32', 'laion2b_s34b_b79k')`` takes the place of both.
+# These small encoders see colours, shapes and words, and need no download. For better results use
+# ``OpenCLIPEncoder('ViT-B-32', 'laion2b_s34b_b79k')`` for both.
 
 store = FeatureStore(folder / 'features')
 x_image, has_image = store.images(PixelEncoder(), dataset.item_images)
@@ -115,9 +115,8 @@ print(data)
 # Split, and build the item graphs
 # --------------------------------
 #
-# Everything that is learned from must come from the train part, so the split is first. The
-# multimodal graph links items that look or read alike, the co-interaction graph those that share
-# users.
+# Models must learn from the train part only, so we split first. The multimodal graph connects items
+# with similar pictures and texts, the co-interaction graph those that share users.
 
 train, val, test = SplitInteractions(seed=0)(data)
 train = Compose([FuseModalities('concat'), AddItemKNNGraph(k=10), AddCoInteractionGraph(k=10)])(
@@ -125,7 +124,7 @@ train = Compose([FuseModalities('concat'), AddItemKNNGraph(k=10), AddCoInteracti
 )
 
 # %%
-# The five strongest neighbours of an item over the multimodal graph:
+# The five strongest neighbours of an item in the multimodal graph:
 
 
 def neighbours(relation, item):
@@ -139,7 +138,7 @@ item = 40
 show([item, *neighbours('similar', item)], ['item', *['similar'] * 5])
 
 # %%
-# And over the other:
+# And in the co-interaction graph:
 
 show([item, *neighbours('co_interacts', item)], ['item', *['shares users'] * 5])
 
@@ -147,8 +146,8 @@ show([item, *neighbours('co_interacts', item)], ['item', *['shares users'] * 5])
 # Train
 # -----
 #
-# A plain PyTorch loop. :class:`~pyg_mmgef.training.RankingModule` brings early stopping,
-# checkpoints and logs instead.
+# This is a plain PyTorch loop. :class:`~pyg_mmgef.training.RankingModule` adds early stopping,
+# checkpoints and logs.
 
 INTERACTS = ('user', 'interacts', 'item')
 model = MMGEF.from_data(train, fusion='concat')
@@ -181,7 +180,7 @@ right.set(xlabel='epoch', title='attention')
 right.legend(frameon=False)
 
 # %%
-# The test part is read once, at the end.
+# The test part is evaluated once, at the end.
 
 seen = torch.cat([train[INTERACTS].edge_index, val[INTERACTS].edge_label_index], dim=1)
 for name, value in evaluate_ranking(
@@ -193,19 +192,18 @@ for name, value in evaluate_ranking(
 # Recommend
 # ---------
 #
-# What a customer has, and what the model would show them. :class:`~pyg_mmgef.datasets.IdMap`
-# turns rows into your own ids.
+# :class:`~pyg_mmgef.datasets.IdMap` maps rows to your own ids. These are items that a customer has:
 
 user = dataset.user_ids.to_rows([7])
-taken = data[INTERACTS].edge_index
-scores, items = recommend(z_user, z_item, user, k=6, exclude=taken)
+owned = data[INTERACTS].edge_index
+scores, items = recommend(z_user, z_item, user, k=6, exclude=owned)
 print(dict(zip(dataset.item_ids.to_ids(items[0]), scores[0].tolist(), strict=True)))
-show(taken[1, taken[0] == user][:6].tolist(), ['has'] * 6)
+show(owned[1, owned[0] == user][:6].tolist(), ['has'] * 6)
 
 # %%
-# The recommendations:
+# And these are the recommendations:
 
-show(items[0].tolist(), ['would get'] * 6)
+show(items[0].tolist(), ['recommended'] * 6)
 
 # %%
 # The same on the command line, with a report to look at (:doc:`the command line

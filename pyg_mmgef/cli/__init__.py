@@ -7,7 +7,7 @@ __all__ = ['main']
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line, see :func:`pyg_mmgef.cli.app.main`; without its packages, say so."""
+    """Run :func:`pyg_mmgef.cli.app.main`, or exit with a message if its packages are missing."""
     try:
         from pyg_mmgef.cli.app import main as run
     except ModuleNotFoundError as error:

@@ -51,10 +51,10 @@ def options(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; a user's mistake is one line, and Ctrl-C keeps what is finished.
+    """Run the command line, and print a user's mistake as one line.
 
     Args:
-        arguments: The words after the command's name, :obj:`None` for those of this process.
+        arguments: The arguments after the command's name; :obj:`None` means those of this process.
             (default: :obj:`None`)
 
     Raises:
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(INTERRUPTED)
     except Exception as error:
         show = getattr(error, 'show', None)
-        if show is not None:  # The library's own errors about options and arguments.
+        if show is not None:  # Typer's own errors about options and arguments.
             show()
             sys.exit(2)
         if os.environ.get('PYG_MMGEF_DEBUG') or not isinstance(error, MISTAKES):

@@ -7,22 +7,25 @@ from pyg_mmgef.schema import INTERACTS, supervision_edges
 
 __all__ = ['baselines']
 
-MOST_ITEMS = 10_000  # EASE of more takes longer than most models.
+MOST_ITEMS = 10_000  # With more items, EASE takes longer than most models.
 
 
 def baselines(
     train: HeteroData, val: HeteroData, test: HeteroData, k: tuple[int, ...]
 ) -> dict[str, dict[str, float]]:
-    """Return how models without parameters rank the test part, for comparison with a run.
+    """Evaluate models without parameters on the test part, for comparison with a run.
 
-    They have their default options, and are computed in seconds: ``Popularity``, ``ItemKNN`` and,
-    up to 10,000 items, ``EASE``.
+    The models, with default options, are ``Popularity``, ``ItemKNN`` and, up to 10,000 items,
+    ``EASE``.
 
     Args:
         train: The train graph.
         val: The validation part.
         test: The test part.
         k: The cut-offs.
+
+    Returns:
+        The metrics by model and name.
     """
     classes: list[type[Recommender]] = [Popularity, ItemKNN]
     if train['item'].num_nodes <= MOST_ITEMS:
@@ -31,7 +34,7 @@ def baselines(
     out = {}
     for model_class in classes:
         model = model_class.from_data(train).eval()
-        model.content_map = None  # What interactions alone say.
+        model.content_map = None  # Interactions alone.
         with torch.inference_mode():
             z_user, z_item = model(train)
         out[model_class.__name__] = evaluate_ranking(

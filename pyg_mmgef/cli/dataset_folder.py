@@ -21,13 +21,13 @@ __all__ = ['ABOUT', 'CONFIG', 'DatasetFolder']
 
 FORMAT = 1
 ABOUT, CONFIG = 'dataset.json', 'config.json'
-"""The files by which a folder is known as a dataset, and as a run."""
+"""The files that mark a folder as a dataset, and as a run."""
 
 
 class DatasetFolder:
-    """The folder of a dataset, which ``pyg-mmgef prepare`` writes.
+    """The folder of a dataset, as written by ``pyg-mmgef prepare``.
 
-    It holds the interactions as numbers (``interactions.npz``), the ids that they stand for
+    It holds the interactions as rows (``interactions.npz``), the ids of the rows
     (``user_ids.jsonl``, ``item_ids.jsonl``), the items' texts and pictures (``items.jsonl``), the
     features (``features/``) and, written last, a description (``dataset.json``).
 
@@ -35,7 +35,7 @@ class DatasetFolder:
         path: The folder.
 
     Raises:
-        FileNotFoundError: If it doesn't exist, or ``prepare`` hasn't finished.
+        FileNotFoundError: If the folder doesn't exist, or ``prepare`` hasn't finished.
         ValueError: If it was written by another version of this package, or is damaged.
     """
 
@@ -69,7 +69,7 @@ class DatasetFolder:
         """Return the graph with all interactions and features.
 
         Raises:
-            ValueError: If the files are damaged, or are not all of one ``prepare``.
+            ValueError: If the files are damaged, or from different calls of ``prepare``.
         """
         try:
             with np.load(self.path / 'interactions.npz', allow_pickle=False) as archive:
@@ -111,7 +111,7 @@ class DatasetFolder:
         encoders: Mapping[str, str],
         options: Mapping[str, Any],
     ) -> 'DatasetFolder':
-        """Write the dataset of some tables, whose features are in the store already.
+        """Write a dataset from tables whose features are stored already.
 
         Args:
             path: The folder.

@@ -4,10 +4,10 @@ __all__ = ['checked_device']
 
 
 def checked_device(name: str) -> torch.device:
-    """Return the device with a name such as ``'cpu'``, ``'cuda'`` or ``'cuda:1'``.
+    """Return the device with the given name, such as ``'cpu'``, ``'cuda'`` or ``'cuda:1'``.
 
     Raises:
-        ValueError: If the name is unknown, or this machine has no such device.
+        ValueError: If the name is unknown, or the device isn't available.
     """
     try:
         device = torch.device(name)

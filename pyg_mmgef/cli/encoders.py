@@ -8,7 +8,7 @@ _TEXT = "'small', 'open_clip:MODEL/PRETRAINED', 'sentence:NAME or folder' or 'no
 
 
 def image_encoder(spec: str, options: dict[str, Any]) -> Any | None:
-    """Return the encoder of pictures with a name, :obj:`None` for ``'none'``.
+    """Return the encoder of pictures with the given name, :obj:`None` for ``'none'``.
 
     Args:
         spec: ``'small'``, ``'open_clip:MODEL/PRETRAINED'`` or ``'none'``.
@@ -29,7 +29,7 @@ def image_encoder(spec: str, options: dict[str, Any]) -> Any | None:
 
 
 def text_encoder(spec: str, options: dict[str, Any], texts: list[str | None]) -> Any | None:
-    """Return the encoder of texts with a name, :obj:`None` for ``'none'``.
+    """Return the encoder of texts with the given name, :obj:`None` for ``'none'``.
 
     Args:
         spec: ``'small'``, ``'open_clip:MODEL/PRETRAINED'``, ``'sentence:NAME'`` or ``'none'``.

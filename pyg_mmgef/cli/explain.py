@@ -10,10 +10,11 @@ __all__ = ['explaining_part', 'shares_of_scores']
 
 @torch.inference_mode()
 def explaining_part(model: Recommender, data: HeteroData, z_user: Tensor) -> LightGCN | IALS | None:
-    """Return the LightGCN of a model if its embeddings of users are exactly those of the model.
+    """Return the part of a model that gives its user embeddings, if it explains scores.
 
-    IALS explains itself. Then :func:`shares_of_scores` explains the model's scores, whatever the
-    embeddings of the items; otherwise the result is :obj:`None`.
+    The part is an IALS model itself, or the LightGCN inside a model with the same user embeddings.
+    :func:`shares_of_scores` then explains the model's scores, whatever its item embeddings. For
+    other models the result is :obj:`None`.
 
     Args:
         model: The model.
@@ -41,8 +42,8 @@ def shares_of_scores(
         \mathbf{z}_u = \frac{1}{L + 1} \Big( \mathbf{x}_u + \sum_j w_{uj} \sum_{l=0}^{L-1}
         \mathbf{x}^{(l)}_j \Big)
 
-    so a score :math:`\mathbf{z}_u^{\top} \mathbf{z}_i` is the sum of a share for each item
-    :math:`j` of the user and a rest, from the user's own parameters. The sum is exact. Of IALS, see
+    so a score :math:`\mathbf{z}_u^{\top} \mathbf{z}_i` is exactly the sum of a share for each item
+    :math:`j` of the user and a rest, from the user's own parameters. For IALS, see
     :meth:`~pyg_mmgef.nn.IALS.user_parts`; there is no rest.
 
     Args:

@@ -11,11 +11,11 @@ MOST_PATHS = 50_000_000
 
 
 def graph_statistics(train: HeteroData, k: int) -> list[tuple[str, str, str]]:
-    """Return statistics of the item graphs, as rows of graph, statistic and value.
+    """Return statistics of the item graphs, as rows (graph, statistic, value).
 
     Args:
         train: The train graph with its item graphs.
-        k: Neighbours per item in the graphs of single modalities, which are compared.
+        k: Neighbours per item in the graphs of single modalities, whose overlap is reported.
     """
     num_items = num_users_items(train)[1]
     rows: list[tuple[str, str, str]] = []

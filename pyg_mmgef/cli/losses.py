@@ -20,7 +20,7 @@ TRAINING = {'lr': 5e-3, 'batch_size': 2048, 'epochs': 200, 'patience': 20, 'prec
 
 
 def complete_loss(settings: Settings) -> Settings:
-    """Fill in the defaults of the loss.
+    """Return settings with the defaults of the loss and of training filled in.
 
     Raises:
         ValueError: If the loss is unknown, or an option is given that it doesn't have.
@@ -40,12 +40,12 @@ def complete_loss(settings: Settings) -> Settings:
 
 
 def training_options() -> list[str]:
-    """Return the options that only a model that is trained has."""
+    """Return the options that only trained models have."""
     return ['loss', *TRAINING, *(name for options in OPTIONS.values() for name in options)]
 
 
 def build_loss(settings: Settings) -> Module:
-    """Return the loss of completed settings."""
+    """Build the loss from completed settings."""
     if settings.loss == 'bpr':
         assert settings.l2 is not None
         return BPRLoss(settings.l2)
@@ -57,7 +57,7 @@ def build_loss(settings: Settings) -> Module:
 
 
 def loader_options(settings: Settings) -> dict[str, Any]:
-    """Return how the batches of a loss are sampled."""
+    """Return the arguments of the loader that the loss needs."""
     assert settings.batch_size is not None
     common = {'batch_size': settings.batch_size, 'uniform_users': settings.uniform_users}
     if settings.loss == 'softmax':

@@ -18,7 +18,7 @@ __all__ = ['NEIGHBORS', 'build_model', 'complete', 'listed_options', 'models']
 
 NEIGHBORS = 10
 PARAMETER_OF = {'neighbors': 'k'}
-"""The constructors' names of options that are called otherwise on the command line."""
+"""Options whose name on the command line isn't that of the constructor's argument."""
 
 
 def models() -> dict[str, type[Recommender]]:
@@ -31,24 +31,24 @@ def _own_options(model: type[Recommender]) -> dict[str, Any]:
     parameters = inspect.signature(model).parameters
     names = {option: PARAMETER_OF.get(option, option) for option in model_options()}
     if not model.is_trained:
-        names['l2'] = 'l2'  # Its own penalty, not that of a loss.
+        names['l2'] = 'l2'  # Here l2 is an option of the model, not of a loss.
     return {
         option: parameters[name].default for option, name in names.items() if name in parameters
     }
 
 
 def listed_options(model: type[Recommender]) -> list[str]:
-    """Return the options of ``train`` that depend on the model and that it takes."""
+    """Return the options of ``train`` that are specific to models and that this model has."""
     return ['modalities', *_own_options(model)]
 
 
 def complete(settings: Settings, known: Sequence[str], encoders: Sequence[str]) -> Settings:
-    """Fill in the defaults of the model and the loss, so that a run says what it was.
+    """Return settings with the defaults of the model and the loss filled in.
 
     Args:
         settings: The options as given.
         known: The modalities of the dataset.
-        encoders: What made each of them.
+        encoders: The encoder of each of them.
 
     Raises:
         ValueError: If a name is unknown, or an option is given that the model doesn't have.
@@ -74,7 +74,7 @@ def complete(settings: Settings, known: Sequence[str], encoders: Sequence[str]) 
         if name in own:
             values[name] = own[name] if given is None else given
         elif given is not None and name != 'neighbors':  # Item graphs may be built for the model.
-            raise _not_taken(name, settings)
+            raise _unknown_option(name, settings)
     if 'fusion' in own and settings.fusion in (None, 'auto'):
         values['fusion'] = fusion
     settings = replace(settings, modalities=modalities, **values)
@@ -84,8 +84,8 @@ def complete(settings: Settings, known: Sequence[str], encoders: Sequence[str]) 
 def build_model(settings: Settings, train: HeteroData) -> tuple[HeteroData, Recommender]:
     """Return the train graph with the item graphs that the model needs, and the model.
 
-    Which graphs that are, the model says (:attr:`Recommender.reads_graphs`). Parameters are
-    initialised from torch's generator.
+    :attr:`Recommender.reads_graphs` names the graphs. Parameters are initialised from torch's
+    global generator.
 
     Args:
         settings: Completed settings.
@@ -106,17 +106,17 @@ def build_model(settings: Settings, train: HeteroData) -> tuple[HeteroData, Reco
         del options['fusion']
     graphs = _graphs(model, settings, train)
     if not graphs and settings.neighbors is not None and 'k' not in options:
-        raise _not_taken('neighbors', settings)
+        raise _unknown_option('neighbors', settings)
     train = Compose(graphs)(train)
     return train, model.from_data(train, **options)
 
 
 def _graphs(model: type[Recommender], settings: Settings, train: HeteroData) -> list[BaseTransform]:
-    """Return what builds the item graphs that the model reads."""
+    """Return the transforms that build the item graphs that the model needs."""
     k = settings.neighbors or NEIGHBORS
     graphs: list[BaseTransform] = []
     if 'similar' in model.reads_graphs and settings.modalities:
-        # Weights that are learned exist in the model alone; their graph is that of the mean.
+        # Learned fusion weights exist in the model only; the graph is built from the mean.
         fusion = 'concat' if settings.fusion == 'concat' else 'mean'
         graphs += [FuseModalities(fusion), AddItemKNNGraph(k=k)]
     if 'similar_<modality>' in model.reads_graphs:
@@ -129,14 +129,14 @@ def _graphs(model: type[Recommender], settings: Settings, train: HeteroData) -> 
     return graphs
 
 
-def _not_taken(name: str, settings: Settings) -> ValueError:
+def _unknown_option(name: str, settings: Settings) -> ValueError:
     return ValueError(
         f'{flag(name)} is not an option of the model {settings.model!r}; leave it out '
         '("pyg-mmgef models" lists the options of each model)'
     )
 
 
-# What follows is all that knows how a preset is made.
+# The functions below are the only ones that know presets.
 
 
 def _presets() -> dict[str, presets.Preset]:

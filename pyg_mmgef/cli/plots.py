@@ -33,5 +33,5 @@ def curves(history: list[dict[str, float]], image_format: str = 'png') -> bytes:
 
 
 def save_curves(path: Path, history: list[dict[str, float]]) -> None:
-    """Write :func:`curves` as PNG."""
+    """Write the plot of :func:`curves` as PNG."""
     write_atomically(path, curves(history))

@@ -37,8 +37,8 @@ def prepare_dataset(
         verbose: Whether to show progress bars. (default: :obj:`True`)
 
     Raises:
-        ValueError: If the tables or an encoder's name can't be used, no picture is found where some
-            are asked for, the folder holds a run, or there is no such device.
+        ValueError: If a table or an encoder's name is invalid, pictures are asked for but none is
+            found, the folder holds a run, or the device isn't available.
     """
     checked_device(encoder_options['device'])
     if (output / CONFIG).exists():
@@ -52,7 +52,7 @@ def prepare_dataset(
             f'none of the {len(tables.item_ids)} items has a picture file; check '
             '--image and --image-folder, or leave pictures out with --image-encoder none'
         )
-    # All encoders are built before the first writes, so that a mistake changes nothing on disk.
+    # All encoders are built before anything is written, so that a mistake changes nothing.
     of_images = image_encoder(image, encoder_options) if has_images else None
     of_texts = text_encoder(text, encoder_options, tables.item_texts) if has_texts else None
     store = FeatureStore(output / 'features')

@@ -26,7 +26,7 @@ SUFFIXES = ('.parquet', '.csv', '.jsonl')
 
 
 def find_rows(ids: IdMap, wanted: Sequence[str], end: str) -> Tensor:
-    """Return the rows of users or items by their ids, as typed on the command line.
+    """Return the rows of users or items, given ids as typed on the command line.
 
     Args:
         ids: The ids of all users or items.
@@ -47,9 +47,14 @@ def find_rows(ids: IdMap, wanted: Sequence[str], end: str) -> Tensor:
 
 
 def recommendations(run: LoadedRun, users: Tensor | None, k: int) -> dict[str, list[Any]]:
-    """Return the items with the highest scores for some users, or for all, as columns.
+    """Return the items with the highest scores for some or all users, as columns of a table.
 
-    Items that a user has interacted with, in train, validation or test, are left out.
+    Items that a user has interacted with in train, validation or test are left out.
+
+    Args:
+        run: The run.
+        users: Rows of the users; :obj:`None` means all. Shape: ``[N]``.
+        k: Number of items per user.
     """
     exclude = run.seen('val', 'test')
     scores, items = recommend(run.z_user, run.z_item, users, k=k, exclude=exclude)
@@ -65,9 +70,14 @@ def recommendations(run: LoadedRun, users: Tensor | None, k: int) -> dict[str, l
 
 
 def neighbours(run: LoadedRun, item: int, k: int) -> dict[str, list[Any]]:
-    """Return the items most similar to an item by their embeddings, as columns.
+    """Return the items with the embeddings most similar to an item's, as columns of a table.
 
     There are fewer than :obj:`k` if fewer items have an embedding that isn't zero.
+
+    Args:
+        run: The run.
+        item: Row of the item.
+        k: Number of items.
 
     Raises:
         ValueError: If the model has no embeddings, or that of the item is zero.
@@ -92,7 +102,7 @@ def neighbours(run: LoadedRun, item: int, k: int) -> dict[str, list[Any]]:
 
 
 def has_embeddings(run: LoadedRun) -> bool:
-    """Return whether items have dense embeddings of several channels, which can be compared."""
+    """Return whether items have dense embeddings with several channels."""
     return run.z_item.layout == torch.strided and run.z_item.size(1) > 1
 
 
@@ -105,7 +115,7 @@ def check_suffix(path: Path) -> None:
 
 
 def write_table(path: Path, columns: dict[str, list[Any]]) -> None:
-    """Write columns as Parquet, CSV or JSON Lines, by the suffix."""
+    """Write columns as Parquet, CSV or JSON Lines, depending on the suffix."""
     check_suffix(path)
     if path.suffix == '.jsonl':
         rows = zip(*columns.values(), strict=True)

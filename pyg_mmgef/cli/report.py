@@ -34,14 +34,14 @@ def write_report(
     num_items: int = 5,
     dataset: Path | None = None,
 ) -> None:
-    """Write a report on a run as one HTML page, with pictures and styles inside.
+    """Write a report about a run as one HTML page that includes its pictures and styles.
 
     Args:
         run: The run.
         path: The file to write.
         num_users: Users to show, sampled with the run's seed from those with a test interaction.
             (default: ``5``)
-        num_items: Items to show, sampled likewise from all. (default: ``5``)
+        num_items: Items to show, sampled from all with the same seed. (default: ``5``)
         dataset: The folder of the dataset, if it has been moved. (default: :obj:`None`)
     """
     import jinja2
@@ -74,7 +74,7 @@ def write_report(
 
 
 class _Cards:
-    """The texts and pictures of items, as the template shows them."""
+    """Makes the cards of items, with text and picture, that the template shows."""
 
     def __init__(self, loaded: LoadedRun) -> None:
         self.ids = list(loaded.dataset.item_ids)
@@ -136,7 +136,7 @@ def _user(
         shares = torch.zeros(shown.numel(), 0)
     else:
         owned, shares = shares_of_scores(explains, loaded.train, user, loaded.z_item[shown])
-        # Those with the largest shares in all that is shown come first.
+        # Items with the largest shares in all recommendations shown come first.
         order = shares.sum(dim=0).argsort(descending=True)
         owned, shares = owned[order], shares[:, order]
     held_out = loaded.test[INTERACTS].edge_label_index

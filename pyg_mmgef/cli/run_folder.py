@@ -29,24 +29,24 @@ CUTOFFS = 10, 20
 
 
 def fitting_cutoffs(num_items: int) -> tuple[int, ...]:
-    """Return the cut-offs of the metrics, no larger than the number of items to rank."""
+    """Return the default cut-offs of the metrics, at most the number of items to rank."""
     return tuple(sorted({min(k, num_items) for k in CUTOFFS}))
 
 
 class RunFolder:
-    """The folder of a run, which ``pyg-mmgef train`` writes.
+    """The folder of a run, as written by ``pyg-mmgef train``.
 
     ``config.json`` holds the settings, the seed, the path and fingerprint of the dataset and the
-    versions, so that the run can be repeated; ``checkpoints/`` the best and the last epoch;
-    ``csv/``, ``tensorboard/`` and ``curves.png`` the loss and the metrics of each epoch;
-    ``metrics.json``, written last, the metrics of the best one. A model without parameters has
-    neither checkpoints nor curves.
+    versions, so that the run can be repeated. ``checkpoints/`` has the best and the last epoch,
+    ``csv/``, ``tensorboard/`` and ``curves.png`` have the loss and the metrics of each epoch, and
+    ``metrics.json``, written last, those of the best epoch. A model without parameters has neither
+    checkpoints nor curves.
 
     Args:
         path: The folder.
 
     Raises:
-        FileNotFoundError: If it doesn't exist.
+        FileNotFoundError: If there is no run in the folder.
         ValueError: If its settings can't be read.
     """
 
@@ -61,7 +61,12 @@ class RunFolder:
 
     @classmethod
     def start(cls, path: Path, dataset: DatasetFolder, settings: Settings) -> 'RunFolder':
-        """Start a run, or return the one in the folder if its settings and data are the same.
+        """Start a run, or return the run in the folder if settings and dataset are the same.
+
+        Args:
+            path: The folder of the run.
+            dataset: The dataset.
+            settings: Completed settings.
 
         Raises:
             ValueError: If the folder holds another run, or a dataset.
@@ -126,12 +131,12 @@ class RunFolder:
         """Return the dataset of the run.
 
         Args:
-            path: Where it is now; :obj:`None` means where it was when the run was trained.
-                (default: :obj:`None`)
+            path: The folder of the dataset; :obj:`None` means where it was when the run was
+                trained. (default: :obj:`None`)
 
         Raises:
             FileNotFoundError: If there is no dataset in that folder.
-            ValueError: If it isn't the dataset of the run, or no longer.
+            ValueError: If it isn't the dataset of the run, or has changed.
         """
         trained_on = self.config['dataset']
         if path is None and not Path(trained_on['path']).is_dir():
@@ -148,7 +153,7 @@ class RunFolder:
         return dataset
 
     def history(self) -> list[dict[str, float]]:
-        """Return the logged loss and metrics of each epoch; one trained twice is listed once."""
+        """Return the logged loss and metrics of each epoch, in order and without repetitions."""
         rows: dict[int, dict[str, float]] = {}
         versions = (self.path / 'csv').glob('version_*/metrics.csv')
         for path in sorted(versions, key=lambda path: int(path.parent.name.split('_')[1])):
@@ -160,7 +165,7 @@ class RunFolder:
         return [rows[epoch] for epoch in sorted(rows) if 'train_loss' in rows[epoch]]
 
     def load(self, path: Path | None = None) -> 'LoadedRun':
-        """Return the best model with its data.
+        """Load the model of the best epoch, with its data.
 
         Args:
             path: The folder of the dataset, see :meth:`dataset`. (default: :obj:`None`)
@@ -186,7 +191,7 @@ class RunFolder:
         val: HeteroData,
         test: HeteroData,
     ) -> 'LoadedRun':
-        """Load the parameters of the best epoch into a model, and return it with its data."""
+        """Load the parameters of the best epoch into a model; the data are those of the run."""
         if model.has_parameters:
             model.load_state_dict(self._best_parameters())
         model.cold_scale = (self.metrics or {}).get('cold_scale', 1.0)
@@ -212,7 +217,7 @@ class RunFolder:
 
 
 class LoadedRun:
-    """The best model of a run, its data, and the embeddings that the model gives.
+    """The model of a run in its best epoch, its data and its embeddings.
 
     Args:
         dataset: The dataset.
@@ -235,11 +240,10 @@ class LoadedRun:
         with torch.inference_mode():
             self.z_user, self.z_item = model(train)
 
-    def give_room_to_cold_items(self) -> None:
-        """Scale the embeddings of cold items up, as far as warm items lose at most 3 %.
+    def scale_cold_items(self) -> None:
+        """Scale the embeddings of cold items so that warm items lose at most 3 % of their recall.
 
-        The recall on validation says what they lose, see
-        :func:`~pyg_mmgef.ranking.choose_cold_scale`.
+        The recall is that on validation, see :func:`~pyg_mmgef.ranking.choose_cold_scale`.
         """
         self.model.cold_scale = choose_cold_scale(
             self.z_user,
@@ -253,13 +257,13 @@ class LoadedRun:
             self.z_user, self.z_item = self.model(self.train)
 
     def seen(self, *parts: str) -> Tensor:
-        """Return the interactions of train and of these parts, ``'val'`` or ``'test'``."""
+        """Return the interactions of train and of the named parts, ``'val'`` or ``'test'``."""
         held_out = {'val': self.val, 'test': self.test}
         others = [held_out[part][INTERACTS].edge_label_index for part in parts]
         return torch.cat([self.train[INTERACTS].edge_index, *others], dim=1)
 
     def evaluate(self, part: str, k: Sequence[int]) -> dict[str, float]:
-        """Return the metrics of ``'val'`` or ``'test'``, ranking all items not seen before.
+        """Return the metrics of ``'val'`` or ``'test'``, from a ranking of all unseen items.
 
         Args:
             part: ``'val'`` or ``'test'``.

@@ -21,17 +21,17 @@ def _training(text: str, *names: str, **kwargs: Any) -> Any:
 
 
 def _of_model(text: str, **kwargs: Any) -> Any:
-    """Return an option of some models, whose default is that of the model's constructor."""
+    """Return an option of some models, with the default of the model's constructor."""
     return _model(text, show_default="the model's own", **kwargs)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The options of ``pyg-mmgef train`` that decide, with the dataset, what a run results in.
+    """The options of ``pyg-mmgef train`` that determine, with the dataset, the result of a run.
 
-    The only list of these options: the command line is made from the fields, their types and
-    defaults, and ``config.json`` holds their values. :obj:`None` stands for the default of the
-    model or the loss, which :func:`~pyg_mmgef.cli.models.complete` fills in.
+    The command line is made from the fields, their types and defaults, and ``config.json`` holds
+    their values. :obj:`None` means the default of the model or the loss, which
+    :func:`~pyg_mmgef.cli.models.complete` fills in.
     """
 
     model: Annotated[
@@ -79,19 +79,21 @@ class Settings:
         _of_model('Weight of the L2 penalty on the parameters that a batch uses.', min=0),
     ] = None
     item_dropout: Annotated[
-        float | None, _of_model('Share of the items that a step treats as new.', min=0, max=1)
+        float | None,
+        _of_model('Share of the items that a training step treats as new.', min=0, max=1),
     ] = None
     content_weight: Annotated[
-        float | None, _of_model("How far an item's features draw its embedding.", min=0, max=1)
+        float | None,
+        _of_model("How strongly an item's features determine its embedding.", min=0, max=1),
     ] = None
     unobserved_weight: Annotated[
-        float | None, _of_model('Weight of users and items that never met.', min=0)
+        float | None, _of_model('Weight of user-item pairs without an interaction.', min=0)
     ] = None
     tune: Annotated[
         float | None,
         _model(
             'Seconds in which to try values of --l2 and --unobserved-weight on validation, for '
-            'contentials; 0 takes its defaults.',
+            'contentials; 0 keeps its defaults.',
             show_default='60, unless one of the two is given',
             min=0,
         ),
@@ -99,8 +101,8 @@ class Settings:
     split: Annotated[
         Literal['random', 'time', 'leave_last_out'],
         _training(
-            'How to hold out interactions of each user: 10 % for validation and 10 % for test at '
-            'random or by time, or the last two.'
+            'How to hold out interactions of each user: 10 % for validation and 10 % for test, at '
+            'random or the latest, or the last two.'
         ),
     ] = 'random'
     loss: Annotated[
@@ -114,7 +116,7 @@ class Settings:
     l2: Annotated[
         float | None,
         _training(
-            'L2 penalty: of bpr, on the embeddings of a batch; of closed forms, their own.',
+            'L2 penalty: of bpr, on the embeddings of a batch; of closed-form models, their own.',
             show_default='0.001',
         ),
     ] = None
@@ -164,10 +166,10 @@ class Settings:
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> 'Settings':
-        """Return the settings of a run's ``config.json``.
+        """Return settings from their values in ``config.json``.
 
         Raises:
-            ValueError: If they are not the settings of this version.
+            ValueError: If fields are missing or unknown, as in other versions.
         """
         try:
             return cls(**{**settings, 'modalities': tuple(settings['modalities'])})
@@ -177,7 +179,7 @@ class Settings:
             ) from error
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what :meth:`from_dict` reads."""
+        """Return the values of the fields, which :meth:`from_dict` reads."""
         return asdict(self)
 
 
@@ -187,12 +189,12 @@ _HINTS = get_type_hints(Settings, include_extras=True)
 def flag(name: str) -> str:
     """Return the option that sets a field, such as ``'--embedding-dim'``."""
     (option,) = _HINTS[name].__metadata__
-    # Typer holds the first name that an annotation gives as its default.
+    # Typer stores the name that an annotation gives in `default`.
     return option.default if isinstance(option.default, str) else f'--{name.replace("_", "-")}'
 
 
 def model_options() -> list[str]:
-    """Return the fields that are options of a model's constructor."""
+    """Return the names of the fields that are arguments of models' constructors."""
     own = {'model', 'preset', 'modalities', 'tune'}
     return [
         name
@@ -202,7 +204,7 @@ def model_options() -> list[str]:
 
 
 def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorator: give a command's argument ``settings`` as one option per field of the class."""
+    """Decorator: replace a command's argument ``settings`` by an option per field."""
     own = [
         parameter
         for name, parameter in inspect.signature(command).parameters.items()
@@ -211,7 +213,7 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
     options = []
     for field in fields(Settings):
         hint, default = _HINTS[field.name], field.default
-        if field.name == 'modalities':  # Typer's name for an option that is repeated.
+        if field.name == 'modalities':  # Typer needs a list for an option that may be repeated.
             hint, default = Annotated[list[str] | None, hint.__metadata__[0]], None
         options.append(
             inspect.Parameter(

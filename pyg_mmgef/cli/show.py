@@ -1,4 +1,4 @@
-"""What the commands print of datasets, runs and recommendations."""
+"""Output of the commands: tables of datasets, runs, metrics and recommendations."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ def show_dataset(dataset: 'DatasetFolder') -> None:
 
 
 def show_run(run: 'RunFolder') -> None:
-    """Print the metrics of a run, or how far it is."""
+    """Print the metrics of a run, or the number of epochs if it isn't finished."""
     out.print(plain(run.path, 'bold'))
     metrics = run.metrics
     if metrics is None:
@@ -57,7 +57,7 @@ def show_run(run: 'RunFolder') -> None:
 
 
 def show_metrics(metrics: dict[str, float]) -> None:
-    """Print metrics, one a line."""
+    """Print metrics, one per line."""
     table = _table('', '')
     for name, value in metrics.items():
         table.add_row(name, f'{value:.4f}')
@@ -65,7 +65,7 @@ def show_metrics(metrics: dict[str, float]) -> None:
 
 
 def show_columns(columns: dict[str, list[Any]], loaded: 'LoadedRun') -> None:
-    """Print columns that hold an ``'item'``, with the items' texts."""
+    """Print a table with a column ``'item'``, and add the items' texts."""
     texts = [item['text'] or '' for item in loaded.dataset.items()]
     rows = loaded.dataset.item_ids.to_rows(columns['item']).tolist()
     table = _table(*columns, 'text')
@@ -76,7 +76,7 @@ def show_columns(columns: dict[str, list[Any]], loaded: 'LoadedRun') -> None:
 
 
 def show_models(models: dict[str, tuple[str, list[str]]]) -> None:
-    """Print what each model is, and its options."""
+    """Print a description of each model and its options."""
     table = _table('', 'what it is', 'options')
     for name, (what, options) in models.items():
         table.add_row(name, plain(what), ' '.join(options))
@@ -84,7 +84,7 @@ def show_models(models: dict[str, tuple[str, list[str]]]) -> None:
 
 
 def shortened(text: str, length: int) -> str:
-    """Cut a text that is longer than so many characters, and mark where."""
+    """Return the text, cut with ``...`` if it is longer than :obj:`length`."""
     return text if len(text) <= length else text[: length - 3] + '...'
 
 

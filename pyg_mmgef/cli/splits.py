@@ -8,14 +8,17 @@ __all__ = ['split_data']
 
 
 def split_data(settings: Settings, data: HeteroData) -> tuple[HeteroData, HeteroData, HeteroData]:
-    """Return train, validation and test, with the features of the settings' modalities alone.
+    """Split the data, and remove the features of modalities that the settings don't name.
 
     Args:
         settings: Completed settings.
         data: All interactions and features.
 
+    Returns:
+        The train, validation and test data.
+
     Raises:
-        ValueError: If the data can't be split as asked for.
+        ValueError: If the split needs times that the data lacks.
     """
     for name in item_modalities(data)[0]:
         if name not in settings.modalities:

@@ -29,7 +29,7 @@ def train_run(
 ) -> RunFolder:
     """Train and evaluate a model, or continue a run that was interrupted.
 
-    A model without parameters is evaluated without training.
+    A model without parameters is only evaluated.
 
     Args:
         dataset: The prepared dataset.
@@ -40,8 +40,8 @@ def train_run(
 
     Raises:
         KeyboardInterrupt: After Ctrl-C; the last finished epoch is on disk.
-        ValueError: If the folder holds another run, the settings don't fit the data, or there is no
-            such device.
+        ValueError: If the folder holds another run, the settings don't fit the data, or the device
+            isn't available.
     """
     checked_device(device)
     encoders = [about['encoder'] for about in dataset.about['modalities'].values()]
@@ -59,10 +59,10 @@ def train_run(
         return run
     cutoffs = fitting_cutoffs(model.num_items)
     if model.has_parameters:
-        # The copy keeps what it caches while it trains; the best epoch is loaded without that.
+        # A copy is trained, so that the best epoch is loaded into a model with empty caches.
         _fit(run, deepcopy(model), (train, val, test), device, cutoffs)
     loaded = run.load_with(dataset, model, train, val, test)
-    loaded.give_room_to_cold_items()
+    loaded.scale_cold_items()
     results = {
         f'{part}_{name}': value
         for part in ('val', 'test')
@@ -87,9 +87,9 @@ def train_run(
 def _tuned(
     settings: Settings, given: Settings, train: HeteroData, val: HeteroData, output: Path
 ) -> Settings:
-    """Return the settings with the penalty and the weight that are best on validation.
+    """Return settings with the penalty and the weight that are best on validation.
 
-    Those of a run that was begun with the same settings stay as they are.
+    If the folder has a run that was started with the same settings, its values are used.
     """
     if settings.model != DEFAULT_MODEL or settings.preset is not None:
         raise ValueError(f'--tune is an option of the model {DEFAULT_MODEL!r}; leave it out')
@@ -123,7 +123,7 @@ def _fit(
     device: str,
     cutoffs: tuple[int, ...],
 ) -> None:
-    """Train the model with Lightning, from the last epoch on if there is one."""
+    """Train the model with Lightning, and continue after the last checkpoint if there is one."""
     from pyg_mmgef.training import InteractionDataModule, RankingModule, make_trainer
 
     settings, place = run.settings, checked_device(device)

@@ -1,4 +1,4 @@
-"""Data sets in the library's schema: a synthetic shop, and readers of common layouts."""
+"""Data sets in the schema of this package: a synthetic shop, and readers of common files."""
 
 from pyg_mmgef.datasets.amazon_reviews import AmazonReviews as AmazonReviews
 from pyg_mmgef.datasets.light_gcn_folder import LightGCNFolder as LightGCNFolder

@@ -1,4 +1,4 @@
-"""The files of the three releases of the Amazon reviews: names, sources, how lines are read."""
+"""The files of the three releases of the Amazon reviews: names, addresses and parsing."""
 
 import ast
 import html
@@ -30,7 +30,7 @@ FIELDS = ('item', 'title', 'brand', 'categories', 'description', 'image_url')
 
 
 class Release(NamedTuple):
-    """Where a release lies, and what it calls things; ``{}`` stands for the category."""
+    """Addresses of the files of a release and names of its columns; ``{}`` is the category."""
 
     reviews: str
     metadata: str
@@ -72,7 +72,7 @@ RELEASES = {
 
 
 def open_reviews(path: Path, release: Release, seen: set[str]) -> TableSource:
-    """Open the reviews; the items met while reading are added to ``seen``."""
+    """Open the reviews; reading them adds the ids of their items to ``seen``."""
     source = open_table('root', path)
 
     def read(columns: Sequence[str]) -> Iterator[Batch]:
@@ -85,7 +85,7 @@ def open_reviews(path: Path, release: Release, seen: set[str]) -> TableSource:
 
 
 def open_metadata(path: Path, release: Release, seen: set[str]) -> TableSource:
-    """Open the metadata of the items in ``seen``; the lines of all others aren't parsed."""
+    """Open the metadata of the items in ``seen``; lines of other items aren't parsed."""
     key = re.compile(rf"""['"]{release.item}['"]\s*:\s*['"]([^'"]+)['"]""")
 
     def records() -> Iterator[Record | None]:
@@ -109,11 +109,14 @@ def open_metadata(path: Path, release: Release, seen: set[str]) -> TableSource:
 def read_image_features(
     path: Path, wanted: dict[str, int]
 ) -> tuple[NDArray[np.float32], list[int]]:
-    """Return the features of wanted items, and which they are, of a file of all of a category.
+    """Read the features of some items from the file of a category.
 
     Args:
-        path: The file: again and again ten bytes of an id and 4096 little-endian float32.
+        path: The file, records of a ten-byte id and 4096 little-endian float32 numbers.
         wanted: The row of each item by its id.
+
+    Returns:
+        The features of the items found, of shape ``[n, 4096]``, and their rows in order.
 
     Raises:
         ValueError: If the file doesn't end with a whole record.
@@ -148,7 +151,7 @@ def _parse(line: str, release: Release) -> Record | None:
     record = {field: _plain(raw.get(name)) for field, name in release.fields.items()}
     title = raw.get('title')
     if isinstance(title, str) and 'getTime' in title:
-        title = None  # a script of the page instead of the title, as 2018 has some
+        title = None  # a script of the web page instead of a title, which the release of 2018 has
     return record | {
         'item': raw.get(release.item),
         'title': _plain(title),
@@ -158,7 +161,7 @@ def _parse(line: str, release: Release) -> Record | None:
 
 
 def _plain(value: Any) -> Any:
-    """Return a text, or lists of such, without HTML."""
+    """Return a text, or nested lists of texts, without HTML."""
     if isinstance(value, (list, tuple)):
         return [_plain(part) for part in value]
     if not isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Fetching a file once, and knowing it again."""
+"""Download of a file, and the check that it hasn't changed since."""
 
 import hashlib
 import urllib.request
@@ -14,16 +14,21 @@ _CHUNK = 2**20
 
 
 def fetch(url: str, path: Path, verbose: bool = False) -> None:
-    """Fetch a file under a temporary name, then rename it; its SHA-256 is written beside it.
+    """Download a file atomically, and write its SHA-256 beside it.
+
+    Args:
+        url: Address of the file.
+        path: Where to write it; its folder is created.
+        verbose: Whether to show a progress bar. (default: :obj:`False`)
 
     Raises:
-        OSError: If the file can't be had, or comes incompletely.
+        OSError: If the file can't be downloaded, or only in part.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     digest, size = hashlib.sha256(), 0
     with urllib.request.urlopen(url, timeout=60) as response, open_atomically(path) as file:
-        promised = response.headers.get('Content-Length')
-        total = None if promised is None else int(promised)
+        length = response.headers.get('Content-Length')
+        total = None if length is None else int(length)
         bar = tqdm(desc=path.name, total=total, unit='B', unit_scale=True, disable=not verbose)
         with bar:
             while chunk := response.read(_CHUNK):
@@ -37,7 +42,7 @@ def fetch(url: str, path: Path, verbose: bool = False) -> None:
 
 
 def check_digest(path: Path) -> None:
-    """Raise a :class:`ValueError` if a file isn't what was fetched; one of other origin passes."""
+    """Raise a :class:`ValueError` if a downloaded file has changed; other files pass."""
     beside = _digest_path(path)
     if not beside.exists():
         return

@@ -1,4 +1,4 @@
-"""The Amazon review data of the McAuley lab: who reviewed what, texts, pictures, features."""
+"""The Amazon review data of the McAuley lab, with texts, pictures and image features."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -15,6 +15,7 @@ from pyg_mmgef.datasets._amazon_files import (
     read_image_features,
 )
 from pyg_mmgef.datasets._download import check_digest, fetch
+from pyg_mmgef.datasets.tables._processed import PreFilter, PreTransform
 from pyg_mmgef.datasets.tables.interaction_tables import InteractionTables
 from pyg_mmgef.validate import check_choice
 
@@ -22,7 +23,7 @@ __all__ = ['AmazonReviews']
 
 
 class AmazonReviews(InteractionTables):
-    r"""Reads a category of the Amazon reviews, in the files of the release of 2014, 2018 or 2023.
+    r"""Reads a category of the Amazon reviews, from the files of release 2014, 2018 or 2023.
 
     ======= ============================= =============================== ==========================
     release reviews                       metadata                        category
@@ -32,8 +33,9 @@ class AmazonReviews(InteractionTables):
     2023    ``Baby_Products.jsonl.gz``    ``meta_Baby_Products.jsonl.gz`` ``Baby_Products``
     ======= ============================= =============================== ==========================
 
-    They may be unpacked, without ``.gz``. Those of 2014 and 2018 hold 5-core reviews; those of 2023
-    all of them, so pass ``k_core=5`` to have the same. Published are, of 2014,
+    Unpacked files, without ``.gz``, work too. Those of 2014 and 2018 hold the 5-core of the
+    reviews, those of 2023 all reviews; pass ``k_core=5`` for the same filter. The release of 2014
+    has
 
     ================================ ======= ====== ============
     5-core category                  users   items  interactions
@@ -45,38 +47,42 @@ class AmazonReviews(InteractionTables):
     ================================ ======= ====== ============
 
     An item's text is its title, brand, categories and description, without HTML. Its picture is
-    ``<asin>.jpg`` (or of another common suffix) in a folder of yours; :attr:`image_urls` says where
-    Amazon had it. Only items with reviews are read. The graph is that of
-    :class:`~pyg_mmgef.datasets.InteractionTables`, with ``rating`` and ``time`` (seconds; 2023
-    milliseconds).
+    ``<asin>.jpg`` (or another common suffix) in :obj:`image_folder`; :attr:`image_urls` has the
+    addresses from which you can download pictures. Only items with reviews are read. The graph is
+    that of :class:`~pyg_mmgef.datasets.InteractionTables`, with ``rating`` and ``time`` (in
+    seconds; in milliseconds for 2023).
 
-    Needs pyarrow (``pip install "pyg-mmgef[tables]"``). The data are for research; see
+    Needs pyarrow (``pip install "pyg-mmgef[tables]"``). Amazon's data are for research; see
     https://jmcauley.ucsd.edu/data/amazon and https://amazon-reviews-2023.github.io.
 
     Args:
         root: The folder with the files.
-        category: The category as the files spell it.
+        category: The category, spelt as in the names of the files.
         release: ``'2014'``, ``'2018'`` or ``'2023'``. (default: ``'2014'``)
         image_folder: Folder of the pictures. (default: :obj:`None`)
-        image_features: Whether to read the 4096-d features of 2014's pictures from
+        image_features: Whether to read the 4096-dimensional image features of release 2014 from
             ``image_features_<category>.b``, as ``x_image``. Only the items' rows are kept in
             memory. (default: :obj:`False`)
-        min_rating: Least rating of an interaction that counts. (default: :obj:`None`)
-        k_core: Least number of interactions of a user and of an item. (default: ``0``)
-        download: Whether to fetch files that are missing from where the McAuley lab published
-            them. The SHA-256 of what came is kept beside each, and checked at every later use.
-            (default: :obj:`False`)
+        min_rating: Ignore interactions rated below this. (default: :obj:`None`)
+        k_core: Minimum number of interactions of each user and item. (default: ``0``)
+        download: Whether to download missing files from the McAuley lab. The SHA-256 of a download
+            is stored beside it and checked at every later use. (default: :obj:`False`)
         verbose: Whether to show the progress of downloads. (default: :obj:`False`)
         transform: Applied to the graph at every access. (default: :obj:`None`)
+        pre_transform: Applied to the graph once and stored in ``root/processed``; see
+            :class:`~pyg_mmgef.datasets.InteractionTables`. (default: :obj:`None`)
+        pre_filter: Whether to keep the graph; it serves as a check. (default: :obj:`None`)
+        force_reload: Process the graph again, even if it is stored. (default: :obj:`False`)
 
     Raises:
-        FileNotFoundError: If a file is missing and ``download`` isn't set.
+        FileNotFoundError: If a file is missing and ``download`` is false.
         ImportError: If pyarrow isn't installed.
-        ValueError: If arguments don't fit, or a file isn't what it should be.
+        ValueError: If an argument is invalid, or a file is damaged or has changed since its
+            download.
     """
 
     image_urls: list[str | None]
-    """Where the picture of each item was, :obj:`None` where the metadata don't say."""
+    """The address of each item's picture, :obj:`None` if the metadata have none."""
 
     _extra_columns: ClassVar[Mapping[str, str]] = {'image_url': 'image_url'}
 
@@ -93,6 +99,9 @@ class AmazonReviews(InteractionTables):
         download: bool = False,
         verbose: bool = False,
         transform: Callable[[HeteroData], HeteroData] | None = None,
+        pre_transform: PreTransform | None = None,
+        pre_filter: PreFilter | None = None,
+        force_reload: bool = False,
     ) -> None:
         check_choice('release', release, tuple(RELEASES))
         if not category.replace('_', '').isalnum():
@@ -105,7 +114,9 @@ class AmazonReviews(InteractionTables):
         urls = [files.reviews, files.metadata]
         if image_features:
             if files.image_features is None:
-                raise ValueError(f"'image_features' exist of release '2014' only (got {release!r})")
+                raise ValueError(
+                    f"'image_features' exist only for release '2014' (got {release!r})"
+                )
             urls.append(files.image_features)
         paths = [_existing(folder, url.format(category), download, verbose) for url in urls]
         seen: set[str] = set()
@@ -122,7 +133,11 @@ class AmazonReviews(InteractionTables):
             min_rating=min_rating,
             k_core=k_core,
             keep_cold=False,
+            root=folder,
             transform=transform,
+            pre_transform=pre_transform,
+            pre_filter=pre_filter,
+            force_reload=force_reload,
         )
         self.image_urls = self._fields['image_url']
         if image_features:

@@ -1,4 +1,4 @@
-"""A reader of the folder layout that NGCF and LightGCN published their data in."""
+"""A reader of the files in which NGCF and LightGCN published their data."""
 
 import copy
 import os
@@ -18,9 +18,9 @@ _FILES = ('train.txt', 'test.txt')
 
 
 class LightGCNFolder(Dataset):
-    r"""Reads ``train.txt`` and ``test.txt`` as NGCF and LightGCN have them.
+    r"""Reads ``train.txt`` and ``test.txt`` in the format of NGCF and LightGCN.
 
-    Each line is a user and the items of this user, all of them numbered from 0:
+    Each line holds a user and the items of this user, all numbered from 0:
 
     .. code-block:: text
 
@@ -28,13 +28,12 @@ class LightGCNFolder(Dataset):
         1 7
 
     The data set has two graphs, ``train, test = LightGCNFolder(root)``. Both have the *same*
-    ``edge_index``, the train interactions, for these are the only ones that ever propagate;
-    ``edge_label_index`` holds the interactions of the split itself. There are as many users and
-    items as the largest ids of both files ask for. Empty lines, users without items and users who
-    are in one of the files only are fine.
+    ``edge_index``, the train interactions, because only these propagate; ``edge_label_index`` holds
+    the interactions of the part itself. The largest ids of both files set the numbers of users and
+    items. Empty lines, users without items and users that only one file has are allowed.
 
     Gowalla in this layout has 29,858 users, 40,981 items, 810,128 train and 217,242 test
-    interactions. Nothing is ever written, so the folder may be read-only.
+    interactions. Nothing is written, so the folder may be read-only.
 
     Args:
         root: The folder.
@@ -43,7 +42,7 @@ class LightGCNFolder(Dataset):
 
     Raises:
         FileNotFoundError: If the folder or a file is missing.
-        ValueError: If a file holds something else than ids, or there is no train interaction.
+        ValueError: If a file holds anything but ids, or there is no train interaction.
     """
 
     def __init__(
@@ -75,7 +74,7 @@ class LightGCNFolder(Dataset):
             self._splits.append(data if pre_transform is None else pre_transform(data))
 
     def len(self) -> int:
-        """Return the number of graphs, two."""
+        """Return the number of graphs, which is two."""
         return len(self._splits)
 
     def get(self, idx: int) -> HeteroData:
@@ -84,7 +83,7 @@ class LightGCNFolder(Dataset):
 
 
 def _read(path: Path) -> Tensor:
-    """Return the interactions of a file, as users and items of shape ``[2, E]``."""
+    """Return the interactions (user, item) of a file. Shape: ``[2, E]``."""
     content = path.read_bytes().removeprefix(b'\xef\xbb\xbf')
     wrong = _NO_ID.search(content)
     if wrong is not None:

@@ -1,4 +1,4 @@
-"""A reader of the folder layout that multimodal recommendation research shares."""
+"""A reader of the files that multimodal recommendation research shares."""
 
 import copy
 import os
@@ -23,11 +23,11 @@ __all__ = ['MMRecFolder']
 
 
 class MMRecFolder(Dataset):
-    r"""Reads a folder in the layout of MMRec, RecBole and the works around them.
+    r"""Reads a folder in the format of MMRec and RecBole.
 
     The folder holds
 
-    * one ``*.inter`` file: interactions, tab-separated, with a header. Columns go by name:
+    * one ``*.inter`` file: interactions, tab-separated, with a header. Columns are found by name:
       ``userID`` or ``user_id``, ``itemID`` or ``item_id``, and optionally ``rating``, ``timestamp``
       and ``x_label``; RecBole's typed names such as ``user_id:token`` are understood.
     * features of the items, ``<modality>_feat.npy``, one row per item.
@@ -39,32 +39,32 @@ class MMRecFolder(Dataset):
 
         train, val, test = MMRecFolder(root)
 
-    All three have the *same* ``edge_index``, the train interactions, for these are the only ones
-    that ever propagate; ``edge_label_index`` holds the interactions of the split itself.
-    Without ``x_label`` there is one graph with all interactions.
+    All three have the *same* ``edge_index``, the train interactions, because only these propagate;
+    ``edge_label_index`` holds the interactions of the part itself. Without ``x_label`` there is one
+    graph with all interactions.
 
     ``data['user', 'interacts', 'item']`` has ``time`` (int64) and ``rating`` (float32), aligned
-    with ``edge_index``, where the file has them. The items have ``x_<modality>`` (float32) and
+    with ``edge_index``, if the file has them. The items have ``x_<modality>`` (float32) and
     ``has_<modality>`` (bool, false where the row of the feature file is zero).
 
-    **Ids.** As soon as features or item graphs are read, an item's id is its row there, and
-    the number of items is the number of rows. Otherwise, and for users, ids that aren't
-    ``0 ... n-1`` (gaps, other starts, strings) are replaced by their rank among the sorted
-    distinct ids, which are kept as ``data['user'].id`` and ``data['item'].id``: an int64 tensor
-    or, for strings, a list.
+    **Ids.** If features or item graphs are read, an item's id is its row there, and the number of
+    items is the number of rows. Otherwise, and for users, ids that aren't ``0 ... n-1`` (gaps,
+    other starts, strings) are replaced by their rank among the sorted distinct ids. The ids are
+    then kept as ``data['user'].id`` and ``data['item'].id``: an int64 tensor or, for strings, a
+    list.
 
-    **Item graphs.** The matrix :math:`\mathbf{A}` of the file is meant to be used as
+    **Item graphs.** The matrix :math:`\mathbf{A}` of a file is read as an operator
     :math:`\mathbf{A} \mathbf{h}`: row :math:`i` receives from column :math:`j`. The edges
     of ``data['item', name, 'item']`` run source → target, so ``edge_index`` is ``[col, row]``.
 
-    Nothing is ever written, so the folder may be read-only.
+    Nothing is written, so the folder may be read-only.
 
     Args:
         root: The folder.
-        inter: Name of the interaction file, :obj:`None` for the only one in the folder.
+        inter: Name of the interaction file; :obj:`None` means the only one in the folder.
             (default: :obj:`None`)
-        features: Feature files by modality, such as ``{'text': 'text_minilm384.npy'}``;
-            :obj:`None` for every ``<modality>_feat.npy``, ``{}`` for none. (default: :obj:`None`)
+        features: Feature files by modality, such as ``{'text': 'text_minilm384.npy'}``; :obj:`None`
+            means every ``<modality>_feat.npy``, ``{}`` none. (default: :obj:`None`)
         item_graphs: Graph files by the name of their relation, such as
             ``{'similar_image': 'image_knn10_symnorm.npz'}``. (default: :obj:`None`)
         transform: Applied to each graph at every access. (default: :obj:`None`)
@@ -121,7 +121,7 @@ class MMRecFolder(Dataset):
 
 
 class _Nodes(NamedTuple):
-    """The nodes of one type: where interactions end, how many there are, ids that were replaced."""
+    """The nodes of one type: the row of each interaction, their number, and replaced ids."""
 
     rows: Tensor
     num_nodes: int

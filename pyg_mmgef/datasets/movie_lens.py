@@ -1,4 +1,4 @@
-"""The data sets of MovieLens, with the texts and posters that one may have of the movies."""
+"""The MovieLens data sets, with texts and posters of the movies."""
 
 import csv
 import os
@@ -9,6 +9,7 @@ from typing import Any
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.datasets.tables._arrow import arrow
+from pyg_mmgef.datasets.tables._processed import PreFilter, PreTransform
 from pyg_mmgef.datasets.tables._source import (
     Batch,
     Record,
@@ -25,15 +26,15 @@ _GENRES = (
     *('Drama', 'Fantasy', 'Film-Noir', 'Horror', 'Musical', 'Mystery', 'Romance', 'Sci-Fi'),
     *('Thriller', 'War', 'Western'),
 )
-"""In the order of the flags in ``u.item``; the first means that the genre is unknown."""
+"""Genres in the order of the flags of ``u.item``; the first flag means an unknown genre."""
 
 _CHUNK = 2**24
 
 
 class MovieLens(InteractionTables):
-    r"""Reads MovieLens as GroupLens publishes it, see https://grouplens.org/datasets/movielens.
+    r"""Reads MovieLens in all sizes, see https://grouplens.org/datasets/movielens.
 
-    The files in the folder tell which one it is:
+    The size follows from the files in the folder:
 
     ====================================== ========================================================
     ``u.data``, ``u.item``                 100K: 943 users, 1,682 movies, 100,000 ratings
@@ -41,28 +42,32 @@ class MovieLens(InteractionTables):
     ``ratings.csv``, ``movies.csv``        20M and later, and the small "latest" one
     ====================================== ========================================================
 
-    A movie's text is its title and its genres; both, and the graph, are as
-    :class:`~pyg_mmgef.datasets.InteractionTables` has them, with ``rating`` and ``time``. Nothing
-    is downloaded, nothing is written. Needs pyarrow (``pip install "pyg-mmgef[tables]"``).
+    A movie's text is its title and its genres. The graph is that of
+    :class:`~pyg_mmgef.datasets.InteractionTables`, with ``rating`` and ``time``. Nothing is
+    downloaded, and nothing is written without a :obj:`pre_transform` or :obj:`pre_filter`. Needs
+    pyarrow (``pip install "pyg-mmgef[tables]"``).
 
     Args:
         root: The folder with the files.
-        items: Another table of the movies, whose ids are those of MovieLens, for richer texts; a
-            path or a table as in :class:`~pyg_mmgef.datasets.InteractionTables`.
-            (default: :obj:`None`)
+        items: Another table of the movies with more text, whose ids are those of MovieLens; a path
+            or a table as in :class:`~pyg_mmgef.datasets.InteractionTables`. (default: :obj:`None`)
         item_id: Column of the movie ids in that table. (default: ``'item_id'``)
         text: Columns that make up a movie's text. (default: ``('title', 'genres')``)
-        poster_folder: Folder of pictures that are called as the movie's id, ``<id>.jpg`` or
-            another common suffix. (default: :obj:`None`)
-        min_rating: Least rating of an interaction that counts. (default: :obj:`None`)
-        k_core: Least number of interactions of a user and of a movie. (default: ``0``)
-        keep_cold: Whether movies without ratings stay. (default: :obj:`True`)
+        poster_folder: Folder of pictures named after the movie's id, ``<id>.jpg`` or another common
+            suffix. (default: :obj:`None`)
+        min_rating: Ignore interactions rated below this. (default: :obj:`None`)
+        k_core: Minimum number of interactions of each user and movie. (default: ``0``)
+        keep_cold: Whether to keep movies without ratings. (default: :obj:`True`)
         transform: Applied to the graph at every access. (default: :obj:`None`)
+        pre_transform: Applied to the graph once and stored in ``root/processed``; see
+            :class:`~pyg_mmgef.datasets.InteractionTables`. (default: :obj:`None`)
+        pre_filter: Whether to keep the graph; it serves as a check. (default: :obj:`None`)
+        force_reload: Process the graph again, even if it is stored. (default: :obj:`False`)
 
     Raises:
         FileNotFoundError: If the folder or its files are missing.
         ImportError: If pyarrow isn't installed.
-        ValueError: If a file is of another layout.
+        ValueError: If a file has another format.
     """
 
     def __init__(
@@ -77,6 +82,9 @@ class MovieLens(InteractionTables):
         k_core: int = 0,
         keep_cold: bool = True,
         transform: Callable[[HeteroData], HeteroData] | None = None,
+        pre_transform: PreTransform | None = None,
+        pre_filter: PreFilter | None = None,
+        force_reload: bool = False,
     ) -> None:
         folder = Path(root).expanduser()
         if not folder.is_dir():
@@ -95,12 +103,16 @@ class MovieLens(InteractionTables):
             min_rating=min_rating,
             k_core=k_core,
             keep_cold=keep_cold,
+            root=folder,
             transform=transform,
+            pre_transform=pre_transform,
+            pre_filter=pre_filter,
+            force_reload=force_reload,
         )
 
 
 def _open_ratings(folder: Path) -> tuple[TableSource, TableSource]:
-    """Return the tables of ratings and of movies, with the column names of the newest layout."""
+    """Return the tables of ratings and of movies, with the column names of the CSV files."""
     layouts = {
         ('u.data', 'u.item'): (b'\t', _movie_of_100k),
         ('ratings.dat', 'movies.dat'): (b'::', _movie_of_1m),
@@ -170,7 +182,7 @@ def _open_movies(path: Path, parse: Callable[[str], Record | None]) -> TableSour
     lines = [line for line in text.replace('\r\n', '\n').split('\n') if line.strip()]
     columns = ('movieId', 'title', 'genres')
     if path.suffix == '.csv':
-        lines = lines[1:]  # its header
+        lines = lines[1:]  # without the header
     return TableSource(
         f"'{path.name}'",
         columns,

@@ -1,4 +1,4 @@
-"""Encoders turn the pictures and texts of items into vectors."""
+"""Encoders, which turn pictures and texts of items into vectors, and a store of features."""
 
 from pyg_mmgef.encoders.missing_item import MissingItem as MissingItem
 from pyg_mmgef.encoders.open_clip_encoder import OpenCLIPEncoder as OpenCLIPEncoder

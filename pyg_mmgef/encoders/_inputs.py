@@ -12,7 +12,7 @@ _NUM_NAMED = 3
 
 
 def check_sequence(name: str, value: object) -> None:
-    """Refuse a lone string, which is a sequence too, but of single characters."""
+    """Raise a :class:`ValueError` for a single string or path, which is a sequence as well."""
     if isinstance(value, (str, bytes, os.PathLike)):
         raise ValueError(
             f"'{name}' must be a sequence with one entry per item (got the single value "
@@ -21,19 +21,19 @@ def check_sequence(name: str, value: object) -> None:
 
 
 def is_blank(text: str | None) -> bool:
-    """Whether a text is missing: :obj:`None`, empty, or white space only."""
+    """Return whether a text is missing: :obj:`None`, empty or only white space."""
     return text is None or not text.strip()
 
 
 def warn_unreadable(
     unreadable: Sequence[tuple[PathLike, str]], num_total: int, *, stacklevel: int
 ) -> None:
-    """Warn once about pictures that could not be read, on behalf of the encoder's caller.
+    """Warn once about all pictures that could not be read.
 
     Args:
-        unreadable: The path and the reason of each.
-        num_total: Number of pictures, with the readable ones.
-        stacklevel: Which caller the warning is about, ``2`` for the direct one.
+        unreadable: Path and reason for each of them.
+        num_total: Number of all pictures.
+        stacklevel: The caller that the warning points to, ``2`` for the direct one.
     """
     if not unreadable:
         return

@@ -1,4 +1,4 @@
-"""Reading pictures: what a shop's folder holds becomes upright RGB, or a plain reason why not."""
+"""Reading of pictures as upright RGB, with a plain reason for each that can't be read."""
 
 import os
 import stat
@@ -37,11 +37,11 @@ _MAX_ASPECT_RATIO = 200
 
 
 class UnreadablePictureError(Exception):
-    """A picture cannot be read; the message is the reason, without the path."""
+    """Raised if a picture can't be read; the message is the reason, without the path."""
 
 
 def require_pillow() -> None:
-    """Raise an :class:`ImportError` that names the install command if Pillow is absent."""
+    """Raise an :class:`ImportError` with the install command if Pillow is missing."""
     try:
         import PIL.Image  # noqa: F401
     except ImportError as error:
@@ -52,10 +52,10 @@ def require_pillow() -> None:
 
 @contextmanager
 def pillow_is_quiet() -> Iterator[None]:
-    """Silence what Pillow warns of, such as a corrupt EXIF block or a huge picture.
+    """Context manager: suppress warnings of Pillow, such as of corrupt EXIF blocks.
 
-    Warning filters belong to the process, so this is for whoever starts reading pictures, not for
-    the threads that read them.
+    Warning filters belong to the process, so enter it once before threads read pictures, not in
+    each thread.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', module=r'PIL\.')
@@ -63,11 +63,11 @@ def pillow_is_quiet() -> Iterator[None]:
 
 
 def check_regular_file(path: PathLike) -> os.stat_result:
-    """Return the status of a file that can be opened without waiting for anybody.
+    """Return the status of a regular file, which opening can't block.
 
     Raises:
-        UnreadablePictureError: If there is no such file, or if it is a folder, a pipe, a socket or
-            a device, of which the last three could block or never end.
+        UnreadablePictureError: If there is no such file, or it is a folder, a pipe, a socket or a
+            device; reading one of the last three could block or never end.
     """
     try:
         status = os.stat(path)
@@ -85,16 +85,15 @@ def check_regular_file(path: PathLike) -> os.stat_result:
 def read_picture(path: PathLike) -> 'Image':
     """Read a picture as upright RGB.
 
-    The content decides what kind of picture it is, not the suffix. The EXIF rotation is applied,
-    transparency is composited on white (product pictures sit on white pages), sixteen-bit greys
-    are scaled to eight, an animation is its first frame.
+    The format follows from the content, not from the suffix. The EXIF rotation is applied,
+    transparent pixels are put on white (as on most product pages), 16-bit greys are scaled to eight
+    bits, and of an animation the first frame is used.
 
     Raises:
-        UnreadablePictureError: If the file is absent, empty, no picture, or damaged. A truncated
-            picture is damaged even if most of it is there: what is absent would be grey, and the
-            vector that of another picture. So is one with more pixels than
-            ``PIL.Image.MAX_IMAGE_PIXELS``, perhaps a decompression bomb, and one that is a mere
-            line, of which a resize to a common height could make gigabytes.
+        UnreadablePictureError: If the file is missing, empty, not a picture or damaged. A truncated
+            picture counts as damaged: its missing part would be grey, and change the vector. Also
+            refused are pictures with more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``, which may be
+            decompression bombs, and very narrow ones, which a resize could blow up to gigabytes.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -129,20 +128,20 @@ def encode_pictures(
     num_workers: int,
     verbose: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Run the loop of every picture encoder: read, convert, encode in batches, warn of the rest.
+    """Read, convert and encode pictures in batches, and warn about unreadable ones.
 
     Args:
         paths: Picture files, or :obj:`None` for items without a picture.
-        convert: Makes of a picture what ``encode`` takes; runs in the threads that read.
+        convert: Turns a picture into an input of ``encode``; it runs in the reading threads.
         encode: Turns a batch into vectors, float32 of shape ``[batch, channels]``.
         channels: The length of a vector.
-        batch_size: Pictures per call of ``encode``, unreadable ones included. The batches are the
-            same whatever ``num_workers``, and so are the vectors.
-        num_workers: Threads that read and convert while ``encode`` runs.
+        batch_size: Pictures per call of ``encode``, including unreadable ones. Batches, and so
+            vectors, don't depend on ``num_workers``.
+        num_workers: Threads that read and convert while ``encode`` runs; zero means none.
         verbose: Whether to show a progress bar.
 
     Returns:
-        The vectors and what is present, as :class:`~pyg_mmgef.encoders.ImageEncoder` has it.
+        The vectors and the mask of present pictures, see :class:`~pyg_mmgef.encoders.ImageEncoder`.
     """
     require_pillow()
     check_sequence('paths', paths)
@@ -177,17 +176,17 @@ def load_pictures(
     num_workers: int,
     num_ahead: int,
 ) -> Generator[Loaded | UnreadablePictureError, None, None]:
-    """Read and convert pictures, in order, in threads that work ahead of whoever takes them.
+    """Read and convert pictures in order, in threads that read ahead.
 
     Args:
-        paths: The pictures.
-        convert: What to make of each picture, in the thread that reads it. Its errors are raised.
-        num_workers: Number of threads, ``0`` for the caller's own. Pillow decodes and resizes
-            without the interpreter's lock.
-        num_ahead: How many pictures may wait, which bounds the memory.
+        paths: Picture files.
+        convert: Converts each picture, in the thread that reads it. Its errors are raised.
+        num_workers: Number of threads; ``0`` means the calling thread. Pillow decodes and resizes
+            without the GIL.
+        num_ahead: Maximum number of pictures read ahead, which bounds the memory.
 
-    Returns:
-        For each path what ``convert`` gave, or why the picture could not be read.
+    Yields:
+        For each path the result of ``convert``, or the error if the picture can't be read.
     """
 
     def load(path: PathLike) -> Loaded | UnreadablePictureError:
@@ -215,7 +214,7 @@ def load_pictures(
 
 
 def why_not_opened(error: Exception) -> str:
-    """Say in plain words why a file could not be opened."""
+    """Return in plain words why a file could not be opened."""
     if isinstance(error, PermissionError):
         return 'permission denied'
     if isinstance(error, FileNotFoundError):
@@ -239,7 +238,7 @@ def _upright(image: 'Image') -> 'Image':
 
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # the pixels are fine, only what the EXIF block says of them is not
+    except Exception:  # the pixels are fine, only the EXIF block is damaged
         return image
 
 

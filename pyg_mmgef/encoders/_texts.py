@@ -1,4 +1,4 @@
-"""Encoding texts batch by batch, with zero rows for those that are missing."""
+"""Encoding of texts in batches, with zero rows for missing texts."""
 
 from collections.abc import Callable, Sequence
 
@@ -20,15 +20,18 @@ def encode_in_batches(
     longest_first: bool,
     verbose: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Return the vectors of texts and what is present, as a text encoder promises.
+    """Return the vectors of texts and the mask of present texts, in the form of a text encoder.
 
     Args:
         texts: Texts, or :obj:`None` for items without one.
         encode: Encodes a batch of texts.
         channels: The length of a vector.
         batch_size: Texts per batch.
-        longest_first: Whether texts of like length share a batch, so that little is padded.
+        longest_first: Whether to sort texts by length, so that batches need little padding.
         verbose: Whether to show a progress bar.
+
+    Returns:
+        Vectors of shape ``[n, channels]`` and a mask of shape ``[n]``.
     """
     vectors = torch.zeros(len(texts), channels)
     present = torch.tensor([not is_blank(text) for text in texts], dtype=torch.bool)

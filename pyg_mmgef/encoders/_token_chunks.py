@@ -10,15 +10,14 @@ __all__ = ['TokenChunks', 'chunk_tokens', 'mean_by_length']
 
 
 class TokenChunks(NamedTuple):
-    """Texts cut into chunks.
-
-    ``tokens`` is ``[num_chunks, context_length]``, ``text`` and ``length`` are ``[num_chunks]``:
-    whose chunk it is, and how many tokens of the text are in it.
-    """
+    """Texts cut into chunks."""
 
     tokens: Tensor
+    """Tokens of each chunk. Shape: ``[num_chunks, context_length]``."""
     text: Tensor
+    """Number of the text that each chunk is from. Shape: ``[num_chunks]``."""
     length: Tensor
+    """Number of tokens of the text in each chunk. Shape: ``[num_chunks]``."""
 
 
 def chunk_tokens(
@@ -26,8 +25,14 @@ def chunk_tokens(
 ) -> TokenChunks:
     """Cut each text's tokens into chunks that fit between a start and an end token.
 
-    A text without tokens has one empty chunk. Behind the end stands the token 0, as in CLIP's own
-    tokenizer; the model doesn't look behind the end.
+    A text without tokens has one empty chunk. Chunks are padded with the token 0, as by CLIP's own
+    tokenizer; the model ignores tokens after the end.
+
+    Args:
+        encoded: The tokens of each text.
+        context_length: Number of tokens that the model takes.
+        start: Token that marks the start.
+        end: Token that marks the end.
     """
     size = context_length - 2
     chunks = [
@@ -50,11 +55,11 @@ def mean_by_length(vectors: Tensor, chunks: TokenChunks) -> Tensor:
 
     Args:
         vectors: One vector per chunk, of shape ``[num_chunks, channels]``.
-        chunks: What :func:`chunk_tokens` gave.
+        chunks: The chunks, from :func:`chunk_tokens`.
 
     Returns:
-        One vector per text, of shape ``[num_texts, channels]``. The vector of a single chunk stays
-        as it is.
+        One vector per text, of shape ``[num_texts, channels]``; for a text of one chunk, the vector
+        of that chunk.
     """
     num_texts = int(chunks.text[-1]) + 1
     length = chunks.length.clamp(min=1).to(vectors.dtype)

@@ -1,4 +1,4 @@
-"""A hash of a model's weights, which identifies it."""
+"""A digest that identifies a model by its weights."""
 
 import hashlib
 
@@ -9,7 +9,7 @@ __all__ = ['digest_of_weights']
 
 
 def digest_of_weights(model: nn.Module, *settings: str) -> str:
-    """Return a short digest of a model's state and of whatever else changes its output."""
+    """Return a short digest of a model's state and of further settings."""
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())

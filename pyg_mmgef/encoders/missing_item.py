@@ -13,4 +13,4 @@ class MissingItem(NamedTuple):
     path: str | None
     """Absolute path of its picture; :obj:`None` for texts and items without a picture."""
     reason: str
-    """Why it has no vector, in plain words."""
+    """The reason, in plain words."""

@@ -1,4 +1,4 @@
-"""CLIP: pictures and texts in one space, through open_clip."""
+"""CLIP encoder of pictures and texts, by open_clip."""
 
 import os
 import re
@@ -26,21 +26,21 @@ _CHECKPOINT_SUFFIXES = ('.pt', '.pth', '.bin', '.ckpt', '.safetensors', '.npz')
 class OpenCLIPEncoder:
     r"""Encodes pictures and texts into one space with a CLIP model of open_clip.
 
-    From *Learning Transferable Visual Models From Natural Language Supervision*
-    (`arXiv 2103.00020 <https://arxiv.org/abs/2103.00020>`_), through
-    `open_clip <https://github.com/mlfoundations/open_clip>`_. It is an
+    From *Learning Transferable Visual Models From Natural Language Supervision* (`arXiv 2103.00020
+    <https://arxiv.org/abs/2103.00020>`_), by `open_clip
+    <https://github.com/mlfoundations/open_clip>`_. It is an
     :class:`~pyg_mmgef.encoders.ImageEncoder` and a :class:`~pyg_mmgef.encoders.TextEncoder`.
 
-    The vectors are what the two towers give, *not* of unit length:
-    :class:`~pyg_mmgef.nn.EarlyFusion` normalises each modality itself. Pictures are made upright
-    and put on white before the model's own preprocessing. Needs open_clip
-    (``pip install "pyg-mmgef[clip]"``).
+    The vectors are the outputs of the two towers, *not* scaled to unit length:
+    :class:`~pyg_mmgef.nn.EarlyFusion` normalises each modality itself. Pictures are turned upright
+    and put on white before the model's own preprocessing. It needs open_clip (``pip install
+    "pyg-mmgef[clip]"``).
 
-    **Long texts.** The model's context (77 tokens for CLIP, of which two mark start and end) is
-    shorter than many a description. ``long_text='truncate'`` keeps its beginning, as open_clip's
+    **Long texts.** Many descriptions are longer than the model's context (77 tokens for CLIP, of
+    which two mark start and end). ``long_text='truncate'`` keeps the beginning, as open_clip's
     tokenizer does. ``long_text='average'`` cuts the text's tokens into chunks :math:`c` of 75 (the
-    last one may be shorter), encodes each as a text of its own and averages the vectors, weighted
-    by the chunk's number of tokens :math:`n_c`:
+    last may be shorter), encodes each as a text of its own and averages the vectors, weighted by
+    the chunk's number of tokens :math:`n_c`:
 
     .. math::
         \mathbf{x} = \frac{\sum_c n_c \mathbf{x}_c}{\sum_c n_c}
@@ -54,17 +54,16 @@ class OpenCLIPEncoder:
             weights. A tag that isn't in the local cache is downloaded by open_clip.
             (default: ``'laion2b_s34b_b79k'``)
         batch_size: Pictures or texts per forward pass. (default: ``64``)
-        num_workers: Threads that read and preprocess pictures while the model runs, ``0`` for none.
-            The vectors are the same, bit for bit. (default: ``0``)
+        num_workers: Threads that read and preprocess pictures while the model runs; ``0`` means
+            none. It doesn't change the vectors. (default: ``0``)
         long_text: What to do with texts longer than the context: ``'truncate'`` or ``'average'``.
             (default: ``'truncate'``)
         autocast: Type for the model's costly operations, such as ``torch.bfloat16``; :obj:`None`
-            for the type of its weights. The vectors are float32 all the same.
-            (default: :obj:`None`)
-        device: Where the model runs, :obj:`None` for the CPU. (default: :obj:`None`)
-        seed: Seed of random weights, used if ``pretrained`` is :obj:`None`; torch's global random
-            state stays as it is. (default: ``0``)
-        cache_dir: Where open_clip keeps downloaded weights, :obj:`None` for its own default.
+            means the type of its weights. The vectors are always float32. (default: :obj:`None`)
+        device: Device of the model; :obj:`None` means the CPU. (default: :obj:`None`)
+        seed: Seed of random weights, used if ``pretrained`` is :obj:`None`. It doesn't change
+            torch's global random state. (default: ``0``)
+        cache_dir: Folder for downloaded weights; :obj:`None` means open_clip's default.
             (default: :obj:`None`)
         verbose: Whether to show a progress bar. (default: :obj:`False`)
 
@@ -72,10 +71,9 @@ class OpenCLIPEncoder:
         FileNotFoundError: If the checkpoint doesn't exist, or the weights of the tag are not found
             locally and cannot be downloaded.
         ImportError: If open_clip is not installed.
-        ValueError: If open_clip knows neither the model nor the tag, ``batch_size`` isn't a
-            positive integer, ``num_workers`` is negative, ``long_text`` is unknown or the model's
-            tokenizer can't be asked for a text's own tokens, or ``autocast`` isn't a type of half
-            precision.
+        ValueError: If open_clip doesn't know the model or the tag, ``batch_size`` isn't a positive
+            integer, ``num_workers`` is negative, ``long_text`` is unknown or needs tokens that the
+            model's tokenizer doesn't give, or ``autocast`` isn't a half precision type.
     """
 
     def __init__(
@@ -125,7 +123,7 @@ class OpenCLIPEncoder:
         device: str | torch.device | None = None,
         verbose: bool = False,
     ) -> 'OpenCLIPEncoder':
-        """Wrap a model that is already built, such as one that you fine-tuned.
+        """Wrap a model that is already built, such as one that you have fine-tuned.
 
         Args:
             model: An open_clip model, with ``encode_image`` and ``encode_text``. It is put into
@@ -137,7 +135,7 @@ class OpenCLIPEncoder:
             num_workers: Threads that read and preprocess pictures. (default: ``0``)
             long_text: ``'truncate'`` or ``'average'``. (default: ``'truncate'``)
             autocast: Type for the model's costly operations. (default: :obj:`None`)
-            device: Where the model runs, :obj:`None` for where it is. (default: :obj:`None`)
+            device: Device to move the model to; :obj:`None` leaves it. (default: :obj:`None`)
             verbose: Whether to show a progress bar. (default: :obj:`False`)
 
         Returns:
@@ -192,8 +190,8 @@ class OpenCLIPEncoder:
     def fingerprint(self) -> str:
         """The model's name, the settings that change its output, and a digest.
 
-        The digest is of the weights, the preprocessing and the kind of tokenizer,
-        and computed once, when it is first asked for.
+        The digest covers the weights, the preprocessing and the kind of tokenizer. It is computed
+        at the first access and kept.
         """
         if self._digest is None:
             self._digest = _digest(self.model, self.preprocess, self.tokenizer)
@@ -214,8 +212,8 @@ class OpenCLIPEncoder:
             paths: Picture files, or :obj:`None` for items without a picture.
 
         Returns:
-            The vectors, float32 of shape ``[n, channels]`` with zero rows for missing pictures,
-            and what is present, bool of shape ``[n]``. Both are on the CPU.
+            The vectors, float32 of shape ``[n, channels]`` with zero rows for missing pictures, and
+            a mask of the present ones, bool of shape ``[n]``. Both are on the CPU.
 
         Raises:
             ImportError: If Pillow is not installed.
@@ -238,13 +236,13 @@ class OpenCLIPEncoder:
             texts: Texts, or :obj:`None` for items without one.
 
         Returns:
-            The vectors, float32 of shape ``[n, channels]`` with zero rows for missing texts,
-            and what is present, bool of shape ``[n]``. Both are on the CPU.
+            The vectors, float32 of shape ``[n, channels]`` with zero rows for missing texts, and a
+            mask of the present ones, bool of shape ``[n]``. Both are on the CPU.
 
         Raises:
             ValueError: If ``texts`` is a single string.
         """
-        check_sequence('texts', texts)  # Before the model is asked for its channels.
+        check_sequence('texts', texts)  # Before `channels` runs the model.
         return encode_in_batches(
             texts,
             self._encode_batch,
@@ -351,8 +349,8 @@ def _build(
     open_clip: Any, model: str, pretrained: str | None, seed: int, cache_dir: PathLike | None
 ) -> tuple[nn.Module, Any, Any]:
     cache = None if cache_dir is None else os.fspath(cache_dir)
-    # Drawing the initial weights must not move the caller's random state. The model is built on
-    # the CPU, so the generators of other devices are not touched in the first place.
+    # Initial weights must not change the caller's random state. The model is built on the CPU, so
+    # the generators of other devices aren't used.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         try:

@@ -1,4 +1,4 @@
-"""Why a picture counts as missing."""
+"""The reason why a picture can't be read."""
 
 from pyg_mmgef.encoders._pictures import (
     UnreadablePictureError,
@@ -12,10 +12,10 @@ __all__ = ['picture_problem']
 
 
 def picture_problem(path: PathLike) -> str | None:
-    """Say why the library's encoders can't read a picture.
+    """Return the reason why the encoders can't read a picture.
 
     Args:
-        path: The picture's file. Pipes and devices are not opened.
+        path: The picture file. Pipes and devices are not opened.
 
     Returns:
         A plain reason, such as ``'no such file'`` or ``'not a picture'``; :obj:`None` if the

@@ -1,4 +1,4 @@
-"""A picture encoder without weights: colours, layout and edges."""
+"""A picture encoder without weights, from colours, layout and edges."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -21,9 +21,9 @@ FloatArray = NDArray[np.float32]
 
 
 class PixelEncoder:
-    r"""Describes a picture by its colours, its layout and its edges, without any weights.
+    r"""Encodes pictures by their colours, layout and edges, without any weights.
 
-    The picture is squashed to a square and described by three blocks:
+    A picture is resized to a square and described by three blocks:
 
     .. math::
         \mathbf{x} = \left[
@@ -31,14 +31,14 @@ class PixelEncoder:
         w_t \frac{\mathbf{t}}{\lVert \mathbf{t} \rVert},\;
         w_g \frac{\mathbf{g}}{\lVert \mathbf{g} \rVert} \right]
 
-    * :math:`\mathbf{c}` — a colour histogram in HSV space: hue × saturation × value of the
-      saturated pixels, and the value alone of the greyish ones, whose hue means nothing. Pixels
-      count the more, the more they differ from the median colour of the picture's border, so that
-      a large background doesn't drown the product; the square root (Hellinger) helps small areas.
-    * :math:`\mathbf{t}` — a small RGB thumbnail around its own mean: what lies where.
-    * :math:`\mathbf{g}` — histograms of unsigned gradient orientations, weighted by gradient
-      magnitude, in the cells of a grid, around their mean: shape and pattern. This is HOG (Dalal
-      & Triggs, CVPR 2005) with one normalisation for the picture instead of overlapping blocks.
+    * :math:`\mathbf{c}`, a colour histogram in HSV space: hue × saturation × value of saturated
+      pixels, and only the value of greyish ones, whose hue is noise. A pixel's weight grows with
+      its distance from the median colour of the picture's border, so that a large background
+      doesn't dominate; the square root (Hellinger) raises small areas.
+    * :math:`\mathbf{t}`, a small RGB thumbnail minus its mean: the layout.
+    * :math:`\mathbf{g}`, histograms of unsigned gradient orientations, weighted by gradient
+      magnitude, in the cells of a grid, minus their mean: shape and pattern. This is HOG (Dalal &
+      Triggs, CVPR 2005) with one normalisation per picture instead of overlapping blocks.
 
     The same file always gives the same vector. Reading a picture follows
     :class:`~pyg_mmgef.encoders.ImageEncoder`: EXIF rotation applied, transparency on white,
@@ -46,7 +46,7 @@ class PixelEncoder:
     (``pip install "pyg-mmgef[demo]"``).
 
     Args:
-        size: Height and width to which pictures are squashed. (default: ``64``)
+        size: Height and width to which pictures are resized. (default: ``64``)
         hue_bins: Bins of the hue. (default: ``12``)
         saturation_bins: Bins of the saturation of coloured pixels. (default: ``2``)
         value_bins: Bins of the value (brightness). (default: ``3``)
@@ -56,9 +56,10 @@ class PixelEncoder:
         colour_weight: Weight :math:`w_c`. (default: ``1.0``)
         thumbnail_weight: Weight :math:`w_t`. (default: ``0.5``)
         gradient_weight: Weight :math:`w_g`. (default: ``1.2``)
-        batch_size: Pictures held in memory at a time; doesn't change the result. (default: ``256``)
-        num_workers: Threads that read pictures ahead, ``0`` for none; doesn't change the result.
-            (default: ``0``)
+        batch_size: Pictures held in memory at a time. It doesn't change the vectors.
+            (default: ``256``)
+        num_workers: Threads that read pictures ahead; ``0`` means none. It doesn't change the
+            vectors. (default: ``0``)
         verbose: Whether to show a progress bar. (default: :obj:`False`)
 
     Raises:
@@ -161,8 +162,8 @@ class PixelEncoder:
             paths: Picture files, or :obj:`None` for items without a picture.
 
         Returns:
-            The vectors, float32 of shape ``[n, channels]`` with zero rows for missing pictures,
-            and what is present, bool of shape ``[n]``.
+            The vectors, float32 of shape ``[n, channels]`` with zero rows for missing pictures, and
+            a mask of the present ones, bool of shape ``[n]``.
 
         Raises:
             ImportError: If Pillow is not installed.
@@ -228,7 +229,7 @@ class PixelEncoder:
         cell = cells[:, None] * self.gradient_cells + cells[None, :]
         bins = cell[None] * self.gradient_bins + orientation
         histograms = _histograms(bins, self._gradient_channels, np.hypot(dx, dy))
-        # Counts are never negative: around zero instead, pictures without a common edge differ.
+        # Counts are never negative; minus their mean, pictures without a common edge differ.
         return histograms - histograms.mean(axis=1, keepdims=True)
 
     def __repr__(self) -> str:
@@ -250,7 +251,7 @@ def _cell_of(size: int, num_cells: int) -> NDArray[np.int64]:
 
 
 def _histograms(bins: NDArray[np.int64], num_bins: int, weights: FloatArray) -> FloatArray:
-    """One weighted histogram per leading row, counted in a single pass."""
+    """Return a weighted histogram per row, counted in a single pass."""
     num_rows = len(bins)
     flat = bins.reshape(num_rows, -1) + num_bins * np.arange(num_rows)[:, None]
     counts = np.bincount(flat.ravel(), weights.ravel(), minlength=num_rows * num_bins)
@@ -258,11 +259,11 @@ def _histograms(bins: NDArray[np.int64], num_bins: int, weights: FloatArray) -> 
 
 
 def _foreground(rgb: FloatArray) -> FloatArray:
-    """How much each pixel stands out from the border: near 0 for background, towards 1."""
+    """Return how much each pixel differs from the border, from 0 (background) to 1."""
     border = np.concatenate([rgb[:, 0], rgb[:, -1], rgb[:, :, 0], rgb[:, :, -1]], axis=1)
     background = np.median(border, axis=1)[:, None, None]
     distance = np.linalg.norm(rgb - background, axis=-1)
-    # The floor lets a picture of a single colour keep that colour.
+    # The lower bound keeps the colour of a picture with a single colour.
     return np.maximum(distance / (distance + np.float32(0.15)), np.float32(1e-3))
 
 

@@ -1,4 +1,4 @@
-"""What the library asks of an encoder: two small protocols, so that any object can be one."""
+"""The protocols of encoders of pictures and of texts."""
 
 import os
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ PathLike: TypeAlias = str | os.PathLike[str]
 class ImageEncoder(Protocol):
     """Turns picture files into vectors.
 
-    Any object with these two members will do; there is nothing to inherit from.
+    Any object with these two members is one; there is no base class.
     """
 
     @property
@@ -25,16 +25,16 @@ class ImageEncoder(Protocol):
     def encode_images(self, paths: Sequence[PathLike | None]) -> tuple[Tensor, Tensor]:
         """Encode one picture per path.
 
-        A picture that is :obj:`None` (known to be missing) or that cannot be read (no such file,
-        truncated, not a picture, far too large) is *missing*: its row is zero. Unreadable ones
-        are counted in one :class:`UserWarning` after the run.
+        A picture that is :obj:`None` or that can't be read (no such file, truncated, not a picture,
+        far too large) is *missing*: its row is zero. One :class:`UserWarning` counts those that
+        can't be read.
 
         Args:
             paths: Picture files, or :obj:`None` for items without a picture.
 
         Returns:
-            The vectors, float32 of shape ``[n, channels]``, and what is present, bool of shape
-            ``[n]``. Both are on the CPU.
+            The vectors, float32 of shape ``[n, channels]``, and a mask of the present ones, bool of
+            shape ``[n]``. Both are on the CPU.
         """
 
 
@@ -42,7 +42,7 @@ class ImageEncoder(Protocol):
 class TextEncoder(Protocol):
     """Turns texts into vectors.
 
-    Any object with these two members will do; there is nothing to inherit from.
+    Any object with these two members is one; there is no base class.
     """
 
     @property
@@ -58,6 +58,6 @@ class TextEncoder(Protocol):
             texts: Texts, or :obj:`None` for items without one.
 
         Returns:
-            The vectors, float32 of shape ``[n, channels]``, and what is present, bool of shape
-            ``[n]``. Both are on the CPU.
+            The vectors, float32 of shape ``[n, channels]``, and a mask of the present ones, bool of
+            shape ``[n]``. Both are on the CPU.
         """

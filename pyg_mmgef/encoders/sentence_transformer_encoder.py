@@ -1,4 +1,4 @@
-"""Sentence embeddings, through sentence-transformers."""
+"""Encoder of texts by sentence-transformers."""
 
 import contextlib
 import json
@@ -23,20 +23,19 @@ __all__ = ['SentenceTransformerEncoder']
 class SentenceTransformerEncoder:
     r"""Encodes texts with a model of sentence-transformers, such as all-MiniLM-L6-v2.
 
-    From *Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks*
-    (`arXiv 1908.10084 <https://arxiv.org/abs/1908.10084>`_), through
-    `sentence-transformers <https://www.sbert.net>`_. It is a
-    :class:`~pyg_mmgef.encoders.TextEncoder`. Texts longer than the model's ``max_seq_length`` are
-    truncated. Needs sentence-transformers (``pip install "pyg-mmgef[text]"``).
+    From *Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks* (`arXiv 1908.10084
+    <https://arxiv.org/abs/1908.10084>`_), by `sentence-transformers <https://www.sbert.net>`_. It
+    is a :class:`~pyg_mmgef.encoders.TextEncoder`. Texts longer than the model's ``max_seq_length``
+    are truncated. Needs sentence-transformers (``pip install "pyg-mmgef[text]"``).
 
     Args:
         model: A model's folder, its name on the Hugging Face hub, or a
             :class:`~sentence_transformers.SentenceTransformer` that is already loaded.
         batch_size: Texts per forward pass. (default: ``64``)
-        device: Where the model runs, :obj:`None` for the CPU or, of a loaded model, where it is.
+        device: Device of the model; :obj:`None` means the CPU, and leaves a loaded model.
             (default: :obj:`None`)
-        normalize: Whether vectors get unit length. Many models, all-MiniLM-L6-v2 among them, do
-            that themselves. (default: :obj:`False`)
+        normalize: Whether to scale vectors to unit length. Many models, such as all-MiniLM-L6-v2,
+            do so themselves. (default: :obj:`False`)
         download: Whether a model that isn't in the local cache may be downloaded.
             (default: :obj:`False`)
         verbose: Whether to show a progress bar. (default: :obj:`False`)
@@ -82,8 +81,8 @@ class SentenceTransformerEncoder:
     def fingerprint(self) -> str:
         """The model's name, the settings that change its output, and a digest.
 
-        The digest covers the weights, modules, tokenizer, prompts and longest text; it is computed
-        once. A folder's name is part of the fingerprint, its place is not.
+        The digest covers the weights, modules, tokenizer, prompts and the maximum length; it is
+        computed once. The fingerprint has the name of a model's folder, not its path.
         """
         if self._digest is None:
             self._digest = digest_of_weights(
@@ -112,13 +111,13 @@ class SentenceTransformerEncoder:
             texts: Texts, or :obj:`None` for items without one.
 
         Returns:
-            The vectors, float32 of shape ``[n, channels]`` with zero rows for missing texts,
-            and what is present, bool of shape ``[n]``. Both are on the CPU.
+            The vectors, float32 of shape ``[n, channels]`` with zero rows for missing texts, and a
+            mask of the present ones, bool of shape ``[n]``. Both are on the CPU.
 
         Raises:
             ValueError: If ``texts`` is a single string.
         """
-        check_sequence('texts', texts)  # Before the model is asked for its channels.
+        check_sequence('texts', texts)  # Before `channels` runs the model.
         return encode_in_batches(
             texts,
             self._forward,
@@ -136,7 +135,7 @@ class SentenceTransformerEncoder:
             normalize_embeddings=self.normalize,
             show_progress_bar=False,
         )
-        # Out of inference mode, in which the library may have made it.
+        # A copy outside of inference mode, in which the library may have made it.
         return torch.empty(out.shape).copy_(out)
 
     def __repr__(self) -> str:
@@ -178,7 +177,7 @@ def _load(model: PathLike, device: str, download: bool) -> Any:
 
 
 def _vocabulary(tokenizer: Any) -> str:
-    """Return what the tokenizer does, without what a call leaves behind in it."""
+    """Return the definition of a tokenizer, without the settings that calls change."""
     backend = getattr(tokenizer, 'backend_tokenizer', None)
     if backend is not None:
         content = json.loads(backend.to_str())

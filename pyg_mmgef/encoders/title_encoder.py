@@ -17,7 +17,7 @@ __all__ = ['TitleEncoder']
 
 
 class TitleEncoder:
-    r"""Describes titles by their words: TF-IDF, reduced by a truncated SVD (latent semantics).
+    r"""Encodes titles by TF-IDF and a truncated SVD (latent semantic analysis).
 
     .. math::
         \mathbf{X} = \mathrm{tfidf}(\text{words and word pairs}) \approx
@@ -27,20 +27,19 @@ class TitleEncoder:
     with sublinear term frequencies :math:`1 + \log \mathrm{tf}` and rows of unit length before
     the SVD (Deerwester et al., 1990; scikit-learn's ``TfidfVectorizer`` and ``TruncatedSVD``).
 
-    The encoder is *fitted on the catalogue it is given*. That is unsupervised: it sees the titles
-    of all items, cold ones included, and never an interaction. :meth:`encode_texts` fits on the
-    texts of that very call, so vectors of two calls live in different spaces. To encode further
-    titles later, call :meth:`fit` with the catalogue first; :meth:`encode_texts` then keeps to it.
+    The encoder is *fitted on a catalogue*. That is unsupervised: it uses the titles of all items,
+    cold ones included, but no interactions. Without :meth:`fit`, :meth:`encode_texts` fits on the
+    texts of each call, so the vectors of two calls are in different spaces. To encode further
+    titles later, call :meth:`fit` with the catalogue first.
 
-    A catalogue with fewer words or titles than ``channels`` gives fewer dimensions; the rest is
-    padded with zeros so that the shape stays the same. Needs scikit-learn
-    (``pip install "pyg-mmgef[demo]"``).
+    A catalogue with fewer words or titles than ``channels`` gives fewer dimensions; vectors are
+    padded with zeros. It needs scikit-learn (``pip install "pyg-mmgef[demo]"``).
 
     Args:
         channels: Length of a title's vector. (default: ``128``)
         max_words: Longest run of words that counts as a term: ``2`` means single words and word
             pairs. (default: ``2``)
-        min_titles: Terms found in fewer titles are left out. (default: ``1``)
+        min_titles: Ignore terms that are in fewer titles. (default: ``1``)
         seed: Seed of the randomised SVD. (default: ``0``)
 
     Raises:
@@ -63,7 +62,7 @@ class TitleEncoder:
     def fingerprint(self) -> str:
         """The encoder's name and every setting that changes its output.
 
-        After :meth:`fit`, that includes a digest of the catalogue it was fitted on.
+        After :meth:`fit` it includes a digest of the catalogue.
         """
         catalogue = '' if self._fitted is None else f', catalogue={self._fitted.digest}'
         return (
@@ -73,7 +72,7 @@ class TitleEncoder:
 
     @property
     def is_fitted(self) -> bool:
-        """Whether :meth:`fit` was called, so that all calls share one space."""
+        """Whether :meth:`fit` has been called."""
         return self._fitted is not None
 
     def fit(self, texts: Sequence[str | None]) -> 'TitleEncoder':
@@ -95,14 +94,14 @@ class TitleEncoder:
     def encode_texts(self, texts: Sequence[str | None]) -> tuple[Tensor, Tensor]:
         """Encode one title per item; see :class:`~pyg_mmgef.encoders.TextEncoder`.
 
-        A title without any known word (such as ``'!!!'``) says nothing and is missing as well.
+        A title without any known word (such as ``'!!!'``) counts as missing.
 
         Args:
             texts: Titles, or :obj:`None` for items without one.
 
         Returns:
-            The vectors, float32 of shape ``[n, channels]`` with zero rows for missing titles,
-            and what is present, bool of shape ``[n]``.
+            The vectors, float32 of shape ``[n, channels]`` with zero rows for missing titles, and a
+            mask of the present ones, bool of shape ``[n]``.
 
         Raises:
             ImportError: If scikit-learn is not installed.
@@ -144,10 +143,10 @@ class TitleEncoder:
         if terms.shape[1] == 1:  # scikit-learn refuses to reduce what can't be reduced
             return _FittedTitles(digest, vectorizer, np.ones((1, 1)))
         svd = TruncatedSVD(min(self.channels, *terms.shape), random_state=self.seed)
-        # Titles that are all alike have no variance, whose explained share is 0 / 0.
+        # Equal titles have no variance, so the share that is explained is 0 / 0.
         with np.errstate(divide='ignore', invalid='ignore'):
             svd.fit(terms)
-        # Beyond the rank of the titles, directions are arbitrary and hold rounding errors only.
+        # Directions beyond the rank of the titles are arbitrary, with rounding errors only.
         spanned = svd.singular_values_ > 1e-6 * svd.singular_values_[0]
         return _FittedTitles(digest, vectorizer, svd.components_[spanned])
 
@@ -156,7 +155,7 @@ class TitleEncoder:
 
 
 class _FittedTitles(NamedTuple):
-    """What a fit leaves behind; without vectorizer if the catalogue holds no word at all."""
+    """The result of a fit; there is no vectorizer if the catalogue has no words."""
 
     digest: str
     vectorizer: Any

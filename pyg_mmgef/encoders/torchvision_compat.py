@@ -1,4 +1,4 @@
-"""Importing torchvision beside a build of torch that its compiled operators don't fit."""
+"""Import of torchvision if its compiled operators don't fit the build of torch."""
 
 import importlib
 import logging
@@ -22,16 +22,16 @@ _libraries: list[torch.library.Library] = []
 
 
 def import_torchvision() -> ModuleType:
-    """Import torchvision, also beside a build of torch that its compiled operators don't fit.
+    """Import torchvision, even if its compiled operators don't fit the build of torch.
 
-    The torchvision of PyPI is compiled for one particular build of torch. Beside another one, such
-    as a CPU build, its operators don't load, and the import ends in ``RuntimeError: operator
-    torchvision::nms does not exist``, because torchvision describes ``nms`` and ``qnms`` to torch
-    without asking whether they exist. Nothing in CLIP uses either of them.
+    The torchvision of PyPI is compiled for one build of torch. With another, such as a CPU build,
+    its operators don't load, and the import fails with ``RuntimeError: operator torchvision::nms
+    does not exist``: torchvision registers shapes for ``nms`` and ``qnms`` without checking that
+    they exist. CLIP uses neither of them.
 
-    This function imports torchvision as usual. Only if that very error comes, it declares the two
-    schemas (declarations without an implementation) and imports again. Pictures and transforms
-    then work; ``torchvision.ops.nms`` itself still doesn't, as it wouldn't have before.
+    This function imports torchvision as usual. Only after this error it declares the two operators
+    (without an implementation) and imports again. Pictures and transforms then work;
+    ``torchvision.ops.nms`` still doesn't.
 
     Call it before the first import of torchvision or open_clip.
 
@@ -54,7 +54,7 @@ def import_torchvision() -> ModuleType:
 
 
 def _declare_schemas() -> None:
-    # 'FRAGMENT' also works where someone else has declared a part of the namespace already.
+    # 'FRAGMENT' also works if a part of the namespace is declared already.
     library = torch.library.Library('torchvision', 'FRAGMENT')
     for schema in _SCHEMAS:
         library.define(schema)

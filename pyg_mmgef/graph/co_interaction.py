@@ -18,8 +18,8 @@ __all__ = ['co_interaction_graph']
 
 WEIGHTINGS = ('cosine', 'jaccard', 'lift', 'raw', 'lightgcn')
 RANKINGS = ('raw', 'jaccard', 'lift', 'cosine')  # As numbered in _paths.cpp.
-BLOCK_PATHS, BLOCKS = 2**24, 16  # Paths counted in a job at most, jobs of each thread at least.
-BYTES_PER_PATH = 64  # Memory for a path of item, user and item until torch has ranked it, at most.
+BLOCK_PATHS, BLOCKS = 2**24, 16  # Most paths counted in a job, and fewest jobs per thread.
+BYTES_PER_PATH = 64  # The most memory that torch needs for a path from item to user to item.
 PADDED_ENTRIES = 2**22  # Entries, with their padding, ranked at a time.
 
 
@@ -72,11 +72,11 @@ def co_interaction_graph(
         max_activity: Leave out users with more items than that, as if they had not interacted: a
             user of ten thousand items, often no person, costs as much as a million users of ten
             and relates everything with everything. (default: :obj:`None`, keep all)
-        max_memory: Bytes that the blocks of torch may use together, beside input and result; a
-            single item is never cut, and uses at most 64 bytes for each path from it to a user to
-            an item. The extension needs 4 bytes an item (``'lightgcn'``: 12) in each thread.
+        max_memory: Bytes that the blocks of torch may use together, beside input and result. A
+            block has at least one item, with at most 64 bytes per path from it over a user to an
+            item. The extension needs 4 bytes per item (``'lightgcn'``: 12) in each thread.
             (default: ``2**30``)
-        num_threads: Threads on the CPU. By default as many as torch has.
+        num_threads: Threads on the CPU; :obj:`None` means as many as torch uses.
             (default: :obj:`None`)
         verbose: Show a progress bar. (default: :obj:`False`)
 
@@ -137,7 +137,7 @@ def co_interaction_graph(
 
 
 Best = Callable[[tuple[int, int]], tuple[Tensor, Tensor, Tensor]]
-"""From a range of items to their best neighbours, these items, and what weights are made of."""
+"""Maps a range of items to the edges into them: sources, destinations and shared users."""
 
 
 def _best_by_extension(
@@ -160,11 +160,11 @@ def _best_by_extension(
     )
     num_users_of = item_start.diff().float()
     ranking = RANKINGS.index(weighting if weighting in RANKINGS else 'cosine')
-    room = torch.from_numpy(np.minimum(paths, min(k, num_items)))
+    most_edges = torch.from_numpy(np.minimum(paths, min(k, num_items)))
 
     def best(block: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
         start, stop = block
-        slot = torch.cat([room.new_zeros(1), room[start:stop].cumsum(0)])
+        slot = torch.cat([most_edges.new_zeros(1), most_edges[start:stop].cumsum(0)])
         source = torch.empty(int(slot[-1]), dtype=torch.int64, device='cpu')
         shared = torch.empty(int(slot[-1]), dtype=torch.float64, device='cpu')
         degree = torch.empty(stop - start, dtype=torch.int64, device='cpu')
@@ -202,7 +202,7 @@ def _best_by_torch(
     min_count: int,
     device: torch.device,
 ) -> Best:
-    """Expand the paths from item to user to item, and count equal ends, as a GPU does fast."""
+    """Expand the paths from item to user to item and count equal ends, which is fast on a GPU."""
     num_items = by_user.shape[1]
     item_of, user_of = (
         torch.from_numpy(matrix.indices).long().to(device) for matrix in (by_user, by_item)
@@ -219,7 +219,7 @@ def _best_by_torch(
         row = torch.arange(stop - start, dtype=torch.int64, device=device)
         row = row.repeat_interleave(bounds.diff())
         length = activity[user]
-        # Each path's place in the list of its user's items.
+        # Each path's position in the list of its user's items.
         place = torch.arange(int(length.sum()), dtype=torch.int64, device=device)
         place += (user_start[user] - length.cumsum(0) + length).repeat_interleave(length)
         pair = row.repeat_interleave(length) * num_items + item_of[place]
@@ -271,7 +271,7 @@ def _best_per_row(pointer: Tensor, value: Tensor, column: Tensor, kept: Tensor, 
 
 
 def _block_bounds(paths: np.ndarray, limit: int) -> list[int]:
-    """Split the items into runs of at most so many paths (or of a single item)."""
+    """Return the bounds of blocks of items with at most :obj:`limit` paths, or a single item."""
     total = np.concatenate([[0], np.cumsum(paths, dtype=np.int64)])
     bounds = [0]
     while bounds[-1] < len(paths) or len(bounds) == 1:
@@ -283,7 +283,7 @@ def _block_bounds(paths: np.ndarray, limit: int) -> list[int]:
 def _rank(
     shared: Tensor, count: Tensor, destination: Tensor, source: Tensor, weighting: str
 ) -> Tensor:
-    """Return what orders the entries of a row as their weights do, with few operations.
+    """Return cheap scores that rank the entries of a row as their weights do.
 
     Counts are whole numbers, so equal weights give equal ranks.
     """

@@ -77,9 +77,9 @@ def knn_graph(
             ``'exact'``. (default: ``'auto'``)
         recall: Share of the true neighbours that must be found, in ``(0, 1]``. By default all,
             or 0.95 with ``backend='cluster'``. (default: :obj:`None`)
-        num_threads: Threads of torch and FAISS during the search. By default as many as are set.
+        num_threads: Threads of torch and FAISS during the search; :obj:`None` changes nothing.
             (default: :obj:`None`)
-        generator: Random numbers of the approximate backend; seeded with 0 by default, so the
+        generator: Generator of the approximate backend; :obj:`None` makes one seeded with 0, so the
             same input gives the same graph. (default: :obj:`None`)
         verbose: Show a progress bar. (default: :obj:`False`)
 
@@ -104,7 +104,7 @@ def knn_graph(
     check_knn_options(k, metric, backend, recall, num_threads)
     features = SearchRows(x, metric)
     graphs = []
-    # Products in the precision of the caller's autocast would prove nothing.
+    # The proof needs the precision of the search, not that of the caller's autocast.
     with limit_threads(num_threads), torch.autocast(features.device.type, enabled=False):
         for rows in _groups(batch, features):
             part = features if rows is None else features.select(rows)

@@ -28,7 +28,7 @@ def _inverse_sqrt(degree: Tensor) -> Tensor:
 def _checked_weight(
     edge_index: Tensor, edge_weight: Tensor | None, dtype: torch.dtype | None
 ) -> tuple[Tensor, torch.dtype]:
-    """Return the weights, at least in float32 so that degrees are exact, and the type asked for."""
+    """Return the weights, at least in float32 so that degrees are exact, and the result's type."""
     if edge_weight is None:
         dtype = torch.get_default_dtype() if dtype is None else dtype
         return torch.ones(edge_index.size(1), dtype=_wide(dtype), device=edge_index.device), dtype
@@ -125,10 +125,10 @@ def bipartite_normalize(
 
 
 def normalize_similarity(edge_index: Tensor, edge_weight: Tensor, num_nodes: int) -> WeightedGraph:
-    """Turn a graph of raw similarities into one to propagate over.
+    """Drop the edges without a positive similarity, and normalise the weights of the others.
 
-    Edges whose similarity isn't positive are dropped (their degree would have no square root);
-    :func:`symmetric_normalize` does the rest.
+    Dropped edges would give degrees without a square root. Because edges may be dropped, the result
+    is a graph; :func:`symmetric_normalize`, which computes the weights, returns these alone.
 
     Args:
         edge_index: Edges, source → destination. Shape: ``[2, E]``.
@@ -136,7 +136,10 @@ def normalize_similarity(edge_index: Tensor, edge_weight: Tensor, num_nodes: int
         num_nodes: Number of nodes.
 
     Returns:
-        The remaining edges and their normalised weights.
+        The remaining ``edge_index`` of shape ``[2, E']`` and their weights of shape ``[E']``.
+
+    Raises:
+        ValueError: If ids are out of range, or similarities not finite or of another length.
     """
     check_finite('edge_weight', edge_weight)
     positive = edge_weight > 0

@@ -1,4 +1,4 @@
-"""Batches of training triplets."""
+"""A data loader of training triplets."""
 
 from pyg_mmgef.loader.triplet_loader import TripletLoader
 

@@ -1,4 +1,4 @@
-"""Negatives of users: items that they have not interacted with."""
+"""Sampling of negatives, items that a user has not interacted with."""
 
 import torch
 from torch import Tensor
@@ -10,18 +10,18 @@ __all__ = ['NegativeSampler']
 class NegativeSampler:
     r"""Sample items that a user has not interacted with, in proportion to ``degree ** popularity``.
 
-    It maps a uniform number to an item, without rejection. The weights :math:`w_c` of the
-    candidates are whole numbers, so sums of them are exact. With the positions
-    :math:`p_0 < p_1 < \dots` of a user's items among the candidates, the negatives before
-    :math:`p_t` weigh :math:`k_t = \sum_{c < p_t} w_c - \sum_{s < t} w_{p_s}`. So the user's items
-    with :math:`k_t \le r` are those before the negative in which the weight passes :math:`r`, and
-    :math:`r` plus their weight is its position in the sum over all candidates.
+    It maps a uniform number :math:`r` to an item, without rejection. The weights :math:`w_c` of the
+    candidates are whole numbers, so their sums are exact. Let :math:`p_0 < p_1 < \dots` be the
+    positions of a user's items among the candidates. The negatives before :math:`p_t` have the
+    total weight :math:`k_t = \sum_{c < p_t} w_c - \sum_{s < t} w_{p_s}`, so a binary search for
+    :math:`k_t \le r` finds the user's items before the sampled negative; :math:`r` plus the weight
+    of these is the position of the negative in the cumulative weight of all candidates.
 
     Args:
         positives: Interactions (user, item), repeated ones allowed. Shape: ``[2, E]``.
         size: Number of users and of items.
-        negatives_from: ``'warm'`` or ``'all'`` items.
-        popularity: The exponent.
+        negatives_from: ``'warm'`` samples items with an interaction, ``'all'`` any item.
+        popularity: The exponent of the degree.
 
     Raises:
         ValueError: If a user has interacted with all items that could be negatives.
@@ -37,7 +37,7 @@ class NegativeSampler:
         self.candidates = item.unique() if negatives_from == 'warm' else everything
         self.uniform = popularity == 0
         degree = torch.bincount(item, minlength=num_items)[self.candidates]
-        # The keys of all users fit in 63 bits, and the 53 of a double resolve a single unit.
+        # The keys of all users fit in 63 bits, and a double resolves every unit of the weight.
         total = min(2**50, 2**61 // num_users)
         weight = torch.ones_like(degree) if self.uniform else _weights(degree, popularity, total)
         self.weight_before = cumsum(weight)
@@ -57,15 +57,15 @@ class NegativeSampler:
             )
         owned_before = self.owned_before[:-1] - self.owned_before[self.start[user]]
         key = user * self.stride + self.weight_before[position] - owned_before
-        # The steps of a binary search among as many items as the most active user has, and padding
-        # for its look-ups beyond the end.
+        # The steps of a binary search over the items of the most active user, and padding for its
+        # look-ups beyond the end.
         most = int(bounds.diff().max())
         self.steps = [1 << bit for bit in reversed(range(most.bit_length()))]
         beyond = key.new_full((sum(self.steps),), torch.iinfo(key.dtype).max)
         self.key = torch.cat([key, beyond])
 
     def __call__(self, users: Tensor, number: Tensor) -> Tensor:
-        """Return the negative of each user for each number in [0, 1).
+        """Return a negative of each user for each number in [0, 1). Shape: ``[B, N]``.
 
         Args:
             users: User ids. Shape: ``[B]``.
@@ -77,7 +77,7 @@ class NegativeSampler:
         key = users * self.stride + passed
         start = self.start[users]
         end = start.repeat(1, number.size(1))
-        # torch.searchsorted would look for the user first, which takes most of its time.
+        # torch.searchsorted would spend most of its time on finding the user.
         for step in self.steps:
             end.add_(self.key.take(end + (step - 1)) <= key, alpha=step)
         if self.uniform:  # Every item weighs one.
@@ -85,18 +85,18 @@ class NegativeSampler:
         return self._at(passed + self.owned_before[end] - self.owned_before[start])
 
     def shared(self, number: Tensor) -> Tensor:
-        """Return a candidate for each number in [0, 1), whatever users have interacted with."""
+        """Return a candidate for each number in [0, 1), without regard to users."""
         total = self.stride - 1
         return self._at((number.to(self.candidates.device) * total).long().clamp(max=total - 1))
 
     def _at(self, passed: Tensor) -> Tensor:
-        """Return the candidates in which the sum of weights passes the given values."""
+        """Return the candidates at which the cumulative weight exceeds the given values."""
         if self.uniform:
             return self.candidates[passed]
         return self.candidates[torch.searchsorted(self.weight_before, passed, right=True) - 1]
 
 
 def _weights(degree: Tensor, popularity: float, total: int) -> Tensor:
-    """Return whole numbers of about this sum in proportion to ``degree ** popularity``."""
+    """Return whole numbers in proportion to ``degree ** popularity``; their sum is about total."""
     weight = (degree.double() / degree.max()) ** popularity
     return (weight * (total / weight.sum())).round().long().maximum((degree > 0).long())

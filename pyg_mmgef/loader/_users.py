@@ -1,4 +1,4 @@
-"""Interactions of users that are sampled uniformly."""
+"""Sampling of interactions, uniform over users."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ __all__ = ['UserSampler']
 
 
 class UserSampler:
-    """Sample interactions: first a user, uniformly, then one of the user's, uniformly too.
+    """Sample a user uniformly, and then one of the user's interactions uniformly.
 
     Args:
         users: The user of each interaction. Shape: ``[E]``.
@@ -20,7 +20,7 @@ class UserSampler:
         self.start = cumsum(self.degree)[:-1]
 
     def __call__(self, size: int, generator: torch.Generator) -> Tensor:
-        """Return the positions of this many interactions, sampled with replacement."""
+        """Return the positions of :obj:`size` interactions, sampled with replacement."""
         row = torch.randint(self.degree.numel(), (size,), generator=generator)
         number = torch.rand(size, generator=generator, dtype=torch.double)
         degree = self.degree[row]

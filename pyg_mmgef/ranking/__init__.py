@@ -1,4 +1,4 @@
-"""Full ranking: its metrics, and the items it recommends."""
+"""Full ranking: metrics over all items, and recommendations."""
 
 from pyg_mmgef.ranking.cold_start import choose_cold_scale, evaluate_cold_start
 from pyg_mmgef.ranking.evaluate import evaluate_ranking, per_user_metrics

@@ -1,4 +1,4 @@
-"""Checked inputs of a ranking: embeddings, candidates, cut-offs and pairs."""
+"""Checks of the inputs of a ranking: embeddings, candidates, cut-offs and interactions."""
 
 from collections.abc import Sequence
 
@@ -11,11 +11,11 @@ __all__ = ['candidate_items', 'check_embeddings', 'checked_cutoffs', 'pair_keys'
 
 
 def checked_cutoffs(k: int | Sequence[int], num_items: int | None = None) -> tuple[int, ...]:
-    """Return the cut-offs of a ranking.
+    """Return the cut-offs of a ranking as a tuple, checked.
 
     Args:
         k: One cut-off or several.
-        num_items: Number of items to rank, which bounds them; :obj:`None` if it isn't known yet.
+        num_items: Number of items to rank, which bounds them; :obj:`None` checks no bound.
             (default: :obj:`None`)
 
     Raises:
@@ -28,13 +28,14 @@ def checked_cutoffs(k: int | Sequence[int], num_items: int | None = None) -> tup
         raise ValueError("'k' is empty; name at least one cut-off")
     if num_items is not None and max(cutoffs) > num_items:
         raise ValueError(
-            f"'k' must lie in [1, {num_items}], the items to rank (got {k}); pass smaller cut-offs"
+            f"'k' must lie in [1, {num_items}], the number of items to rank (got {k}); pass "
+            'smaller cut-offs'
         )
     return cutoffs
 
 
 def check_embeddings(z_user: Tensor, z_item: Tensor) -> None:
-    """Raise unless both are finite matrices of one width, in layouts that can be multiplied."""
+    """Raise a :class:`ValueError` unless both are finite matrices of one width, dense or CSR."""
     for name, z in (('z_user', z_user), ('z_item', z_item)):
         if z.dim() != 2 or not z.is_floating_point():
             raise ValueError(
@@ -61,7 +62,7 @@ def check_embeddings(z_user: Tensor, z_item: Tensor) -> None:
 
 
 def _check_entries(name: str, z: Tensor) -> None:
-    """Raise unless the entries of a CSR matrix are finite and inside of it."""
+    """Raise a :class:`ValueError` unless the entries of a CSR matrix are finite and inside it."""
     check_ids(name, z.col_indices(), z.size(1), 'column')
     row = torch.repeat_interleave(z.crow_indices().diff())
     # Zero times a value that isn't finite is NaN, so each bad row of the matrix gives a bad sum.
@@ -69,7 +70,7 @@ def _check_entries(name: str, z: Tensor) -> None:
 
 
 def candidate_items(candidates: Tensor | None, z_item: Tensor) -> Tensor:
-    """Return the distinct ids of the items to rank, checked; all items for :obj:`None`."""
+    """Return the distinct ids of the items to rank, checked; :obj:`None` means all items."""
     if candidates is None:
         return torch.arange(z_item.size(0), device=z_item.device)
     check_ids('candidates', candidates, z_item.size(0), 'item')
@@ -79,12 +80,12 @@ def candidate_items(candidates: Tensor | None, z_item: Tensor) -> Tensor:
 
 
 def pair_keys(name: str, pairs: Tensor | None, z_user: Tensor, z_item: Tensor) -> Tensor:
-    """Return ``user * num_items + item`` of some interactions, checked and sorted.
+    """Return the sorted keys ``user * num_items + item`` of interactions, after checking them.
 
     Args:
-        name: The argument's name, for the message.
-        pairs: Interactions (user, item), repeated ones allowed; none for :obj:`None`.
-            Shape: ``[2, E]``.
+        name: The argument's name, for the error message.
+        pairs: Interactions (user, item), repeated ones allowed; :obj:`None` means none. Shape:
+            ``[2, E]``.
         z_user: User embeddings. Shape: ``[num_users, channels]``.
         z_item: Item embeddings. Shape: ``[num_items, channels]``.
     """

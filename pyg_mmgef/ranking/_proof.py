@@ -1,4 +1,4 @@
-"""Exact ranking of a few items for each user, chosen by low-precision products."""
+"""Exact rankings from low-precision products, with a proof for each user."""
 
 import torch
 from torch import Tensor
@@ -14,21 +14,22 @@ __all__ = ['ProvenRanking']
 
 # Rows and columns of a product; 4 MiB in bfloat16 stay in the cache until they are compared.
 ROWS, COLUMNS = 2048, 1024
-LEAST_ROWS = 256  # With fewer, products are slow.
-ROUND_ROWS = 64  # Their number is rounded up: oneDNN prepares every new shape anew.
-GROWTH = 8  # Factor between the numbers of columns after which users are done or need more.
-SPARE = 4  # Candidates beyond 1.5 k: enough to prove nearly every user.
+LEAST_ROWS = 256  # Products of fewer rows are slow.
+ROUND_ROWS = 64  # Rounded up to a multiple of this: each new shape costs oneDNN time.
+GROWTH = 8  # Users that need more columns get this many times as many.
+SPARE = 4  # Candidates beyond 1.5 k, enough to prove nearly every user.
 
 
 class ProvenRanking:
-    r"""The best items of users by float32 scores of a few candidates, with a proof.
+    r"""Ranks a few candidate items of each user in float32, and proves which rankings are exact.
 
     Products in bfloat16, where the processor multiplies it faster, choose :math:`c > k` items for
-    each user; float32 ranks these. A user is proven whose :obj:`k`-th best score is higher than
-    what an item that was compared but not chosen scores at most
-    (:class:`~pyg_mmgef.search._proven.ProductBound`). By Cauchy and Schwarz, items with
-    :math:`\lVert \mathbf{z}_u \rVert \lVert \mathbf{z}_i \rVert` below what the :obj:`k`-th best
-    product so far is worth at least need not be compared at all: the longest ones come first.
+    each user; float32 ranks these. A user is proven if its :obj:`k`-th best score is higher than
+    the highest score that an item which was not chosen can have
+    (:class:`~pyg_mmgef.search._proven.ProductBound`). Items are compared in the order of their
+    lengths, the longest first. By Cauchy and Schwarz, no further item is needed once :math:`\lVert
+    \mathbf{z}_u \rVert \lVert \mathbf{z}_i \rVert` is below the least score that the :obj:`k`-th
+    best product so far allows.
 
     Args:
         z_user: User embeddings, float32. Shape: ``[num_users, channels]``.
@@ -36,7 +37,8 @@ class ProvenRanking:
         k: Number of items per user, at most ``C``.
         excluded: Interactions whose items are left out, from :func:`pair_keys`. Shape: ``[E]``.
         candidates: The items to rank. Shape: ``[C]``.
-        wanted: See :func:`top_items`. Shape: ``[T]``. (default: :obj:`None`)
+        wanted: The targets, if only their ranks matter; see :func:`top_items`. Shape: ``[T]``.
+            (default: :obj:`None`)
     """
 
     def __init__(
@@ -70,12 +72,12 @@ class ProvenRanking:
 
         Args:
             users: The users. Shape: ``[N]``.
-            batch_size: Most users at a time.
+            batch_size: Maximum number of users at a time.
 
         Returns:
-            Scores and item ids, best first, of equal scores the lower id first, of shape
-            ``[N, k]``, :math:`-\infty` and -1 where a user has no item left; whether they are
-            proven to be the best. Shape: ``[N]``.
+            Scores and item ids of shape ``[N, k]``, best first and among equal scores the lower id
+            first, :math:`-\infty` and -1 where a user has no item left; and whether each user is
+            proven, of shape ``[N]``.
         """
         share = -(-len(users) // (4 * torch.get_num_threads()))
         blocks = users.split(min(batch_size, ROWS, max(share, LEAST_ROWS)))
@@ -90,7 +92,7 @@ class ProvenRanking:
         product, chosen = self._choose(user, low, norm, error)
 
         left_out = self._bound.highest(product[:, -1], error)
-        # A user with fewer products than asked for has no other items.
+        # A user whose list isn't full has no other items.
         complete = product[:, -1].isneginf() | (product.size(1) == len(self._columns))
         proven = (self._least(product, error) > left_out) | complete
         unclear = self._unclear(user, chosen, proven)
@@ -100,7 +102,7 @@ class ProvenRanking:
         return score, item, proven | (score[:, -1] > left_out)
 
     def _unclear(self, user: Tensor, chosen: Tensor, proven: Tensor) -> Tensor:
-        """Return the places of users whose items must be ranked."""
+        """Return the positions of the users whose items must be ranked in float32."""
         if self._wanted is None:
             return torch.arange(len(user), dtype=torch.int64, device=user.device)
         row, column = self._wanted.of(user)
@@ -110,7 +112,7 @@ class ProvenRanking:
         return unclear.nonzero().view(-1)
 
     def _best(self, user: Tensor, product: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the best float32 scores of chosen items and the items, the lower id first."""
+        """Return the best float32 scores of chosen items, and these; ties go to the lower id."""
         chosen = chosen.clamp(min=0)
         score = self._items.score(self._users, user, chosen) + 0.0  # There may be a -0.0.
         score.masked_fill_(product.isneginf(), float('-inf'))
@@ -138,7 +140,7 @@ class ProvenRanking:
         return product, chosen
 
     def _least(self, product: Tensor, error: Tensor) -> Tensor:
-        """Return what the k-th best item scores at least."""
+        """Return the least score that the k-th best product of each user allows."""
         return self._bound.lowest(product[:, self.k - 1], error)
 
     def _compare(
@@ -150,7 +152,7 @@ class ProvenRanking:
         lists: CandidateLists,
         tiles: range,
     ) -> None:
-        """Offer users the products with the columns they need, tile by tile."""
+        """Update the lists of users with the columns that they need, tile by tile."""
         need, order = need.sort(descending=True, stable=True)
         low, row = low[order], order.argsort()[row]
         order = order.int()

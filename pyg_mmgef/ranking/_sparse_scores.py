@@ -1,4 +1,4 @@
-"""Scores from sparse embeddings, whose channels may be as many as there are items."""
+"""Scores from sparse embeddings, which may have as many channels as there are items."""
 
 import numpy as np
 import scipy.sparse as sp
@@ -11,11 +11,11 @@ __all__ = ['SparseScores']
 
 
 class SparseScores:
-    """Inner products of users with sparse embeddings and of items, a block of users at a time.
+    """Computes inner products of sparse user embeddings with items, for a block of users.
 
-    Only channels that both have are multiplied, by scipy on every device: torch has no product of
-    two sparse matrices without MKL, and a GPU adds the same numbers in another order each time, so
-    that the ranking of equal scores would not be reproducible.
+    SciPy multiplies the channels that both have, for tensors of every device: torch needs MKL for a
+    product of two sparse matrices, and a GPU adds in another order each time, so the order of equal
+    scores would not be reproducible.
 
     Args:
         z_user: User embeddings in CSR form, float32 or float64. Shape: ``[num_users, channels]``.

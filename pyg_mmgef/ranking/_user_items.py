@@ -1,4 +1,4 @@
-"""Items of users, such as those that are left out of a ranking."""
+"""The items of each user, such as those that a ranking leaves out."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ __all__ = ['UserItems']
 
 
 class UserItems:
-    """Interactions in CSR form, with items as columns of a matrix of scores.
+    """Interactions in CSR form: a row per user, a column per item to score.
 
     Args:
         key: Interactions, from :func:`pair_keys`. Shape: ``[E]``.
@@ -27,7 +27,7 @@ class UserItems:
         self._column = column[kept]
 
     def of(self, users: Tensor) -> tuple[Tensor, Tensor]:
-        """Return rows, which are places in :obj:`users`, and the columns of their items."""
+        """Return the position in :obj:`users` and the column of each of their interactions."""
         start = self._start[users]
         degree = self._start[users + 1] - start
         row = torch.arange(users.numel(), dtype=torch.int64, device=users.device)

@@ -1,4 +1,4 @@
-"""How models rank when some items are cold: five rankings, and the room that cold items get."""
+"""Evaluation with cold items: five rankings, and the choice of the scale of cold items."""
 
 from collections.abc import Sequence
 
@@ -26,24 +26,24 @@ def evaluate_cold_start(
     metrics: str | Sequence[str] = DEFAULT,
     tie_seed: int = 0,
 ) -> dict[str, dict[str, float]]:
-    r"""Return the metrics of five rankings, which together say how a model serves cold items.
+    r"""Evaluate how a model ranks cold and warm items, by five rankings.
 
     * ``'cold among cold'``: cold items, ranked among the cold items of :obj:`cold_target`;
     * ``'warm among warm'``: warm items, ranked among warm items;
     * ``'warm among all'`` and ``'cold among all'``: each ranked among all items;
     * ``'overall'``: all held-out interactions together, ranked among all items.
 
-    A sixth entry, ``'harmonic mean'``, is that of ``'warm among all'`` and ``'cold among all'``: it
-    is large only where neither kind of item crowds out the other. The protocol is the usual one for
-    cold start (`ColdRec <https://github.com/YuanchenBei/ColdRec>`_).
+    A sixth entry, ``'harmonic mean'``, is that of ``'warm among all'`` and ``'cold among all'``; it
+    is large only if both are. The protocol is the usual one for cold start (`ColdRec
+    <https://github.com/YuanchenBei/ColdRec>`_).
 
     Args:
         z_user: User embeddings, see :func:`evaluate_ranking`. Shape: ``[num_users, channels]``.
         z_item: Item embeddings. Shape: ``[num_items, channels]``.
         warm_target: Held-out interactions (user, item) with warm items. Shape: ``[2, E]``.
         cold_target: Interactions with cold items. Shape: ``[2, C]``.
-        cold_items: The cold items, whether :obj:`cold_target` has them all or not: items that
-            were given no train interactions. Shape: ``[I]``.
+        cold_items: All cold items, those without train interactions; :obj:`cold_target` need not
+            have them all. Shape: ``[I]``.
         exclude: Interactions whose items are left out of the user's ranking, usually those of
             train and validation. Shape: ``[2, E']``. (default: :obj:`None`)
         k: Cut-offs. (default: ``(10, 20)``)
@@ -54,7 +54,8 @@ def evaluate_cold_start(
         The metrics by ranking and name, such as ``['cold among cold']['recall@20']``.
 
     Raises:
-        ValueError: As :func:`evaluate_ranking`, and if a target is of the other kind.
+        ValueError: As :func:`evaluate_ranking`, and if :obj:`warm_target` has cold items or
+            :obj:`cold_target` warm ones.
     """
     is_cold = torch.zeros(z_item.size(0), dtype=torch.bool, device=cold_items.device)
     is_cold[cold_items] = True
@@ -102,17 +103,17 @@ def choose_cold_scale(
     max_loss: float = 0.03,
     k: int = 20,
 ) -> float:
-    """Return the largest factor of cold items' embeddings that costs warm items little.
+    """Choose the largest factor for the embeddings of cold items that costs warm items little.
 
-    The recall of warm items, ranked among all, is at least ``1 - max_loss`` times what it is where
-    all cold items score zero. Of the validation interactions only those with warm items are read,
-    so what users do with cold items stays unseen. Set :attr:`Recommender.cold_scale
-    <pyg_mmgef.nn.Recommender.cold_scale>` to the result.
+    With it, the recall of warm items, ranked among all, is at least ``1 - max_loss`` times the
+    recall with all cold items at score zero. Of the validation interactions only those with warm
+    items are used. Set :attr:`Recommender.cold_scale <pyg_mmgef.nn.Recommender.cold_scale>` to the
+    result.
 
     Args:
         z_user: User embeddings. Shape: ``[num_users, channels]``.
-        z_item: Item embeddings, where those of cold items have the factor 1.
-            Shape: ``[num_items, channels]``.
+        z_item: Item embeddings, those of cold items not yet scaled. Shape: ``[num_items,
+            channels]``.
         target: Held-out interactions (user, item) for validation; those with cold items are
             left out. Shape: ``[2, E]``.
         is_warm: Which items are warm. Shape: ``[num_items]`` or ``[num_items, 1]``.

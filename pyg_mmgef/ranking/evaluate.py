@@ -15,7 +15,7 @@ from pyg_mmgef.validate import check_choice
 
 __all__ = ['evaluate_ranking', 'per_user_metrics']
 
-BLOCK_TARGETS = 2**18  # Targets looked for at a time: 42 MB of items at k = 20.
+BLOCK_TARGETS = 2**18  # Targets compared at a time: 42 MB of items at k = 20.
 DEFAULT = ('recall', 'precision', 'ndcg')
 
 
@@ -31,7 +31,7 @@ def evaluate_ranking(
     batch_size: int = 2048,
     tie_seed: int = 0,
 ) -> dict[str, float]:
-    r"""Return the mean metrics of ranking all items for every user with a held-out item.
+    r"""Rank all items for every user with a held-out item, and return the mean metrics.
 
     The score of an item is :math:`\mathbf{z}_u^{\top} \mathbf{z}_i`. The metrics are those of PyG's
     :class:`~torch_geometric.metrics.LinkPredRecall`, ``LinkPredPrecision`` and so on with binary
@@ -49,19 +49,20 @@ def evaluate_ranking(
         metrics: Any of ``'recall'``, ``'precision'``, ``'ndcg'``, ``'map'``, ``'mrr'`` and
             ``'hit_ratio'``. (default: ``('recall', 'precision', 'ndcg')``)
         candidates: The items to rank; :obj:`None` ranks all. (default: :obj:`None`)
-        batch_size: Most users that are ranked at a time; fewer where there are so many items that
-            their scores would take more than 128 MiB. (default: ``2048``)
-        tie_seed: Seed of the order of equal scores, which is random, and another for each user. So
-            a model that can't tell items apart scores as chance, however they are numbered.
+        batch_size: Maximum number of users ranked at a time; fewer if their scores would take more
+            than 128 MiB. (default: ``2048``)
+        tie_seed: Seed of the random order of equal scores, which differs between users. So a model
+            that gives all items one score ranks at random, however items are numbered.
             (default: ``0``)
 
     Returns:
         The metrics by name, such as ``'recall@20'``.
 
     Raises:
-        ValueError: If embeddings aren't finite or of another layout, ids are out of range,
-            :obj:`target` is empty, overlaps :obj:`exclude` or isn't part of :obj:`candidates`, a
-            cut-off exceeds the number of candidates, or a metric is unknown.
+        ValueError: If embeddings aren't finite, or neither dense nor CSR; if ids are out of range;
+            if :obj:`target` is empty, overlaps :obj:`exclude` or has items that are not among the
+            :obj:`candidates`; if a cut-off exceeds the number of candidates, or a metric is
+            unknown.
 
     Example:
         >>> z_user, z_item = torch.eye(2), torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])
@@ -96,25 +97,26 @@ def per_user_metrics(
     batch_size: int = 2048,
     tie_seed: int = 0,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return the metrics of every user with a held-out item, for tests of significance.
+    """Rank as :func:`evaluate_ranking`, and return the metrics of each user.
 
-    Two models evaluated on the same :obj:`target` have the same users in the same order, so their
-    values are paired.
+    Two models evaluated on the same :obj:`target` have the same users in the same order, so a
+    paired test of significance can compare them.
 
     Args:
-        z_user: As all arguments, see :func:`evaluate_ranking`.
-        z_item: See there.
-        target: See there.
-        exclude: See there. (default: :obj:`None`)
-        k: See there. (default: ``(10, 20)``)
-        metrics: See there. (default: ``('recall', 'precision', 'ndcg')``)
-        candidates: See there. (default: :obj:`None`)
-        batch_size: See there. (default: ``2048``)
-        tie_seed: See there. (default: ``0``)
+        z_user: User embeddings. Shape: ``[num_users, channels]``.
+        z_item: Item embeddings. Shape: ``[num_items, channels]``.
+        target: Held-out interactions (user, item). Shape: ``[2, E]``.
+        exclude: Interactions whose items are left out of the user's ranking. Shape: ``[2, E']``.
+            (default: :obj:`None`)
+        k: Cut-offs. (default: ``(10, 20)``)
+        metrics: Names of metrics. (default: ``('recall', 'precision', 'ndcg')``)
+        candidates: The items to rank; :obj:`None` ranks all. (default: :obj:`None`)
+        batch_size: Maximum number of users ranked at a time. (default: ``2048``)
+        tie_seed: Seed of the random order of equal scores. (default: ``0``)
 
     Returns:
-        The users of :obj:`target` in order, shape ``[num_users]``, and their metrics by name, such
-        as ``'recall@20'``, float32, each of shape ``[num_users]``.
+        The ``N`` users of :obj:`target`, sorted, of shape ``[N]``, and their metrics by name, such
+        as ``'recall@20'``, float32, each of shape ``[N]``.
 
     Raises:
         ValueError: As :func:`evaluate_ranking`.
@@ -160,7 +162,7 @@ def per_user_metrics(
 
 
 def _hits(item: Tensor, target: Tensor, num_targets: Tensor) -> Tensor:
-    """Return which items of each row are targets; ``target`` lists them row by row."""
+    """Return which ranked items are targets. ``target`` lists the targets row by row."""
     row = torch.arange(len(item), device=item.device).repeat_interleave(num_targets)
     hit = torch.zeros_like(item, dtype=torch.bool)
     for part, wanted in zip(row.split(BLOCK_TARGETS), target.split(BLOCK_TARGETS), strict=True):
@@ -170,7 +172,7 @@ def _hits(item: Tensor, target: Tensor, num_targets: Tensor) -> Tensor:
 
 
 def _check_findable(wanted: Tensor, excluded: Tensor, candidates: Tensor, num_items: int) -> None:
-    """Raise unless there are targets, none is excluded and all are candidates."""
+    """Raise a :class:`ValueError` unless there are targets, all of which can be ranked."""
     if wanted.numel() == 0:
         raise ValueError("'target' is empty; there is no held-out interaction to evaluate")
     overlap = int(_is_in(wanted, excluded).sum())
@@ -189,7 +191,7 @@ def _check_findable(wanted: Tensor, excluded: Tensor, candidates: Tensor, num_it
 
 
 def _is_in(key: Tensor, keys: Tensor) -> Tensor:
-    """Return which keys are among others that are sorted."""
+    """Return for each key whether it is among :obj:`keys`, which are sorted."""
     if keys.numel() == 0:
         return torch.zeros_like(key, dtype=torch.bool)
     return keys[torch.searchsorted(keys, key).clamp_(max=keys.numel() - 1)] == key

@@ -1,4 +1,4 @@
-"""Metrics of a ranking for each user, from the ranks at which the targets were found."""
+"""Metrics of each user's ranking, from the ranks of the targets."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,7 +12,7 @@ __all__ = ['METRICS', 'ranking_metrics']
 def ranking_metrics(
     hit: Tensor, num_targets: Tensor, k: Sequence[int], metrics: Sequence[str]
 ) -> dict[str, Tensor]:
-    r"""Return metrics of the rankings of some users.
+    r"""Return the metrics of each user's ranking.
 
     With :math:`h_r = 1` if the item at rank :math:`r` is a target and 0 otherwise, and :math:`n`
     the user's number of targets, they are at the cut-off :math:`k`
@@ -89,4 +89,4 @@ METRICS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     'mrr': _mrr,
     'hit_ratio': _hit_ratio,
 }
-"""By name: functions of hits, shape ``[num_users, k]``, and of the numbers of targets."""
+"""Functions of the hits, of shape ``[num_users, k]``, and the numbers of targets, by name."""

@@ -7,9 +7,9 @@ __all__ = ['new_interactions']
 def new_interactions(target: Tensor, exclude: Tensor) -> Tensor:
     """Return the held-out interactions that aren't among those to exclude.
 
-    Where users interact with an item again, a held-out interaction may be part of train, too. A
-    ranking that leaves out the items of train can't find it, so
-    :func:`~pyg_mmgef.ranking.evaluate_ranking` refuses such targets; these are the others.
+    If users interact with an item repeatedly, a held-out interaction may also be part of train. A
+    ranking without the items of train can't find it, so :func:`~pyg_mmgef.ranking.evaluate_ranking`
+    refuses such targets. This removes them.
 
     Args:
         target: Held-out interactions (user, item). Shape: ``[2, E]``.

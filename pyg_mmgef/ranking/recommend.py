@@ -31,7 +31,7 @@ def recommend(
     candidates: Tensor | None = None,
     batch_size: int = 2048,
 ) -> Recommendations:
-    r"""Return the :obj:`k` items with the largest :math:`\mathbf{z}_u^{\top} \mathbf{z}_i`.
+    r"""Recommend items: the :obj:`k` with the largest :math:`\mathbf{z}_u^{\top} \mathbf{z}_i`.
 
     Args:
         z_user: User embeddings, dense or a sparse CSR tensor. Shape: ``[num_users, channels]``.
@@ -43,16 +43,16 @@ def recommend(
         exclude: Interactions (user, item) whose items are not recommended to the user again.
             Shape: ``[2, E]``. (default: :obj:`None`)
         candidates: The items to choose from; :obj:`None` means all. (default: :obj:`None`)
-        batch_size: Most users that are ranked at a time; fewer where there are so many items that
-            their scores would take more than 128 MiB. (default: ``2048``)
+        batch_size: Maximum number of users ranked at a time; fewer if their scores would take more
+            than 128 MiB. (default: ``2048``)
 
     Returns:
-        A named tuple (scores, items), best first, of equal scores the lower id first, both of shape
-        ``[N, k]``. Scores of half precision embeddings are float32. A user with fewer than
-        :obj:`k` items left has the id -1 and the score ``-inf`` in the remaining places.
+        A named tuple (scores, items), both of shape ``[N, k]``, best first and among equal scores
+        the lower id first. Scores of half precision embeddings are float32. If a user has fewer
+        than :obj:`k` items left, the row is padded with the score ``-inf`` and the id -1.
 
     Raises:
-        ValueError: If embeddings aren't finite or of another layout, ids are out of range, or
+        ValueError: If embeddings aren't finite, or neither dense nor CSR, ids are out of range, or
             :obj:`k` isn't positive.
 
     Example:

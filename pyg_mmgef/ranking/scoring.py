@@ -1,4 +1,4 @@
-"""The best items of each user by the inner product, with seen items left out."""
+"""The items of each user with the highest scores, without those to exclude."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,11 +15,11 @@ from pyg_mmgef.validate import check_positive
 
 __all__ = ['top_items']
 
-BLOCK_SCORES = 2**25  # Scores held at a time where all are ranked: 128 MiB in float32.
-# On the CPU, 4 MiB that stay in the cache, but no fewer users than products need to be fast.
+BLOCK_SCORES = 2**25  # Scores held at a time if all are ranked: 128 MiB in float32.
+# On the CPU, 4 MiB that stay in the cache, but never fewer users: products would be slow.
 CACHED_SCORES, LEAST_ROWS = 2**20, 32
-FIRST, LAST = -1, 2**62  # Places before and after all others.
-FEW = 128  # Users for whom to rank all items is as fast.
+FIRST, LAST = -1, 2**62  # Keys before and after all others.
+FEW = 128  # For this many users, ranking all items is as fast.
 
 
 def top_items(
@@ -38,8 +38,8 @@ def top_items(
 
     Half precision is computed in float32, also under autocast. On the CPU, low-precision products
     choose the few items that float32 ranks (:class:`ProvenRanking`). All items are ranked for users
-    whose best items aren't proven so, on other devices, in float64, without the compiled extension,
-    and where embeddings are sparse.
+    that this doesn't prove, on other devices, in float64, without the compiled extension, and if
+    embeddings are sparse.
 
     Args:
         z_user: User embeddings, dense or in CSR form. Shape: ``[num_users, channels]``.
@@ -48,11 +48,10 @@ def top_items(
         users: Users to rank for. Shape: ``[N]``.
         k: Number of items per user, at most ``C``.
         excluded: Interactions whose items are left out, from :func:`pair_keys`. Shape: ``[E]``.
-        candidates: The items to rank, different ones in order. Shape: ``[C]``.
-        batch_size: Most users that are ranked at a time.
-        wanted: Interactions, from :func:`pair_keys`, of whose items alone it matters where they
-            are ranked: users who have none among their best may be left without items.
-            Shape: ``[T]``. (default: :obj:`None`)
+        candidates: The items to rank, distinct and sorted. Shape: ``[C]``.
+        batch_size: Maximum number of users ranked at a time.
+        wanted: Targets, from :func:`pair_keys`, if only their ranks matter: users without a target
+            among their best items may get no items. Shape: ``[T]``. (default: :obj:`None`)
         tie_seed: Order equal scores at random, in another order for each user; :obj:`None` puts
             the lower id first. (default: :obj:`None`)
 
@@ -64,7 +63,7 @@ def top_items(
     dtype = torch.promote_types(z_user.dtype, z_item.dtype)
     dtype = torch.promote_types(dtype, torch.float32)
     z_user, z_item = z_user.detach().to(dtype), z_item.detach().to(dtype)
-    # Without compiled lists of candidates it would cost what it saves.
+    # Without the compiled lists, choosing candidates would cost as much as it saves.
     compiled = candidate_lists(0, 1, z_item.device).concurrent
     some = k > 0 and z_item.size(1) > 0 and users.numel() > FEW
     dense = z_user.layout == torch.strided
@@ -98,7 +97,7 @@ def _rank_all(
     tie_seed: int | None,
     users: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """See :func:`top_items`; from the scores of all candidates, in bounded memory."""
+    """Return the result of :func:`top_items` from the scores of all candidates."""
     seen = UserItems(excluded, z_user.size(0), z_item.size(0), candidates)
     score_of, device = _scorer(z_user, z_item, candidates)
     size = max(1, BLOCK_SCORES // max(1, len(candidates)))
@@ -118,7 +117,7 @@ def _rank_all(
 def _scorer(
     z_user: Tensor, z_item: Tensor, candidates: Tensor
 ) -> tuple[Callable[[Tensor], Tensor], str]:
-    """Return what computes the scores of some users with all candidates, and on which device."""
+    """Return a function from users to their scores of all candidates, and its device."""
     if z_user.layout == torch.sparse_csr:
         return SparseScores(z_user, z_item, candidates), 'cpu'
     z_item, device = z_item[candidates], z_item.device
@@ -132,7 +131,7 @@ def _scorer(
 def _order_of_ties(
     user: Tensor, candidates: Tensor, tie_seed: int | None
 ) -> Callable[[Tensor], Tensor]:
-    """Return what gives the place of each column among equal scores, for some rows."""
+    """Return a function from rows to the order of their columns among equal scores."""
     if tie_seed is None:
         place = torch.arange(len(candidates), dtype=torch.int64, device=candidates.device)
         return lambda row: place.expand(len(row), -1)
@@ -140,7 +139,7 @@ def _order_of_ties(
 
 
 def _hash(seed: int, user: Tensor, item: Tensor) -> Tensor:
-    """Return random numbers in :math:`[0, 2^{31})`, the same for the same user, item and seed."""
+    """Return pseudo-random numbers in :math:`[0, 2^{31})` for each user, item and seed."""
     x = user * 0x9E3779B97F4A7C1 + item * 0x2545F4914F6CDD1 + seed * 0x5851F42D4C957F2 % 2**62
     for shift in (30, 27):  # The finaliser of SplitMix64; int64 wraps around.
         x = (x ^ (x >> shift)) * 0x3F58476D1CE4E5B
@@ -148,14 +147,14 @@ def _hash(seed: int, user: Tensor, item: Tensor) -> Tensor:
 
 
 def _largest(score: Tensor, k: int, place: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-    """Return the largest scores of each row and their columns, equal scores by their places."""
+    """Return the largest scores of each row and their columns; :obj:`place` orders ties."""
     best, column = score.topk(min(k + 1, score.size(1)), dim=1)
     equal = (best[:, 1:] == best[:, :-1]) & ~best[:, 1:].isneginf()
     row = equal.any(dim=1).nonzero().view(-1)
     best, column = best[:, :k], column[:, :k]
     if k == 0 or row.numel() == 0:
         return best, column
-    # To sort whole rows would take many times as long, and scores of sparse embeddings often tie.
+    # Sorting whole rows would take many times as long, and scores of sparse embeddings often tie.
     tied, order = score[row], place(row)
     least = best[row, -1:]
     key = torch.where(tied == least, order, LAST).masked_fill_(tied > least, FIRST)

@@ -1,4 +1,4 @@
-"""Training, the choice between models on validation data, and the first days of cold items."""
+"""Training, the choice between models by validation, and warm-up curves of cold items."""
 
 from pyg_mmgef.runs.choose import Choice, candidates, choose
 from pyg_mmgef.runs.fit import Fit, fit

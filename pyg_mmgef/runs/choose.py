@@ -25,25 +25,25 @@ UNOBSERVED = (100.0, 50.0, 300.0)
 
 
 class Choice(NamedTuple):
-    """The best of some presets."""
+    """The preset that was best on validation, and its trained model."""
 
     name: str
-    """Its name."""
+    """Name of the preset."""
     preset: Preset
     """The preset."""
     model: Recommender
-    """The model, trained."""
+    """The trained model."""
     train: HeteroData
-    """The train graph with the item graphs that the model reads."""
+    """The train graph, with the item graphs that the model needs."""
     recalls: dict[str, float]
-    """The recall on validation of every preset that was tried."""
+    """The recall on validation of each preset that was tried, by name."""
 
 
 def candidates(train: HeteroData) -> dict[str, Preset]:
-    """Return the presets that :func:`choose` tries: :data:`~pyg_mmgef.presets.BEST` and around it.
+    """Return the presets that :func:`choose` tries, variants of :data:`~pyg_mmgef.presets.BEST`.
 
-    They differ in the penalty ``l2`` and in ``unobserved_weight``, the two numbers that data of
-    another density needs differently. The first is :data:`~pyg_mmgef.presets.BEST` itself.
+    They differ in the penalty ``l2`` and in ``unobserved_weight``, whose best values depend on the
+    density of the data. The first is :data:`~pyg_mmgef.presets.BEST` itself.
 
     Args:
         train: The train graph.
@@ -69,21 +69,21 @@ def choose(
     epochs: int = 200,
     seed: int = 0,
 ) -> Choice:
-    """Train some presets, and return the one with the best recall on validation.
+    """Train presets, and return the one with the best recall on validation.
 
-    The presets are tried in their order. With a budget, none is begun after so many seconds, but
-    the first is always tried. A journal keeps what is finished: with the same file, a choice that
-    was interrupted goes on, and nothing is trained twice but the best. The same finished trials
-    lead to the same choice; of equal recalls the first counts.
+    The presets are tried in their order. With a budget, no trial starts after that many seconds,
+    but the first is always run. A journal stores the recall of each finished trial, so that an
+    interrupted choice continues with the same file; only the best preset may then be trained a
+    second time. Of equal recalls the first wins.
 
     Args:
         train: The train part of a split, without item graphs other than those it came with.
         val: The validation part.
-        presets: The presets by name; :obj:`None` is :func:`candidates`. (default: :obj:`None`)
-        budget: Seconds; :obj:`None` tries all. (default: :obj:`None`)
-        journal: A JSON file. (default: :obj:`None`)
+        presets: The presets by name; :obj:`None` means :func:`candidates`. (default: :obj:`None`)
+        budget: Seconds after which no trial starts; :obj:`None` tries all. (default: :obj:`None`)
+        journal: JSON file of the finished trials. (default: :obj:`None`)
         k: The cut-off of the recall. (default: ``20``)
-        epochs: Most epochs of a model that is trained. (default: ``200``)
+        epochs: Maximum number of epochs of a model that is trained. (default: ``200``)
         seed: Seed of the parameters and the batches. (default: ``0``)
 
     Returns:
@@ -105,7 +105,7 @@ def choose(
     start = time.monotonic()
     recalls: dict[str, float] = {}
     best_name, best_recall = '', -math.inf
-    trained: tuple[Recommender, HeteroData] | None = None  # Of the best, unless finished earlier.
+    trained: tuple[Recommender, HeteroData] | None = None  # The best, unless the journal had it.
     for name, preset in presets.items():
         key = f'{name} {_digest(preset, train, k, epochs, seed)}'
         fresh = None
@@ -139,6 +139,6 @@ def _trained(
 
 
 def _digest(preset: Preset, train: HeteroData, k: int, epochs: int, seed: int) -> str:
-    """Return a short name of all that a trial depends on, but for the values of the data."""
+    """Return a digest of all that a trial depends on, except the values of the data."""
     text = repr((preset, train, k, epochs, seed))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -15,12 +15,12 @@ __all__ = ['Fit', 'fit']
 
 
 class Fit(NamedTuple):
-    """What came of training a model."""
+    """The result of training a model."""
 
     recall: float
     """The best recall on validation."""
     epoch: int
-    """The epoch it was reached in, counted from 1; 0 for a model without parameters."""
+    """The epoch of the best recall, counted from 1; 0 for a model without parameters."""
 
 
 def fit(
@@ -36,19 +36,19 @@ def fit(
     k: int = 20,
     seed: int = 0,
 ) -> Fit:
-    """Train a model until validation stops improving, and leave it as in its best epoch.
+    """Train a model until validation stops improving, and restore its best epoch.
 
-    A plain loop of Adam over :class:`~pyg_mmgef.loader.TripletLoader`; with Lightning, see
-    :mod:`pyg_mmgef.training`. A model without parameters is evaluated as it is.
+    This is a plain loop with Adam over a :class:`~pyg_mmgef.loader.TripletLoader`; for Lightning,
+    see :mod:`pyg_mmgef.training`. A model without parameters is only evaluated.
 
     Args:
         model: The model.
-        train: The train graph, with the item graphs that the model reads.
+        train: The train graph, with the item graphs that the model needs.
         val: The validation part of the split.
-        loss_fn: The loss; :obj:`None` is ``BPRLoss()``. (default: :obj:`None`)
+        loss_fn: The loss; :obj:`None` means ``BPRLoss()``. (default: :obj:`None`)
         lr: Learning rate. (default: ``5e-3``)
-        batch_size: Positives in a batch. (default: ``2048``)
-        epochs: Most epochs. (default: ``200``)
+        batch_size: Number of positives per batch. (default: ``2048``)
+        epochs: Maximum number of epochs. (default: ``200``)
         patience: Epochs without improvement after which training stops. (default: ``20``)
         k: The cut-off of the recall. (default: ``20``)
         seed: Seed of the batches. (default: ``0``)

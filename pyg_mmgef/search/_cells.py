@@ -20,7 +20,7 @@ CPU = torch.device('cpu')
 ROWS = 2**13  # Rows projected at a time.
 VARIANCE, CHANNELS = 0.9, 254  # Variance that the projection keeps, and its channels at most.
 ROUNDS, POINTS = 5, 30  # Iterations of k-means, and points per cell that it is trained on.
-ROUND_CELL = 64  # Cells are padded to multiples: oneDNN prepares every new shape anew.
+ROUND_CELL = 64  # Cells are padded to a multiple of this: each new shape costs oneDNN time.
 NEARBY = 32  # Similar cells that are stored next to each other.
 
 
@@ -36,11 +36,11 @@ class Projection(NamedTuple):
 
         Args:
             sample: Some of the rows. Shape: ``[S, channels]``.
-            centred: Subtract the mean. Distances, and so cosines, survive that; inner products
-                don't.
-            generator: Random numbers of the first subspace.
+            centred: Subtract the mean, which changes neither distances nor the order of cosines,
+                but inner products.
+            generator: Generator of the initial subspace.
         """
-        # In float64, so that the index is the same where torch may round products of float32.
+        # In float64: torch may round float32 products, which would give another index.
         sample = sample.double()
         mean = sample.mean(dim=0) if centred else sample.new_zeros(sample.size(1))
         sample = sample - mean
@@ -70,7 +70,13 @@ def train_centroids(sample: Tensor, num_cells: int, generator: torch.Generator) 
     Args:
         sample: Some of the projected items. Shape: ``[S, channels]``.
         num_cells: Number of centroids.
-        generator: Random numbers.
+        generator: Generator of the seed of k-means.
+
+    Returns:
+        The centroids. Shape: ``[num_cells, channels]``.
+
+    Raises:
+        ImportError: If FAISS is not installed.
     """
     faiss = import_faiss('ItemIndex needs FAISS', "use knn_graph(backend='exact')")
     seed = int(torch.randint(2**31, (), generator=generator, dtype=torch.int64, device=CPU))
@@ -84,14 +90,15 @@ def train_centroids(sample: Tensor, num_cells: int, generator: torch.Generator) 
 
 
 class Cells:
-    """Items sorted by nearest centroid; cells that are far too large are cut.
+    """Items sorted by nearest centroid; cells that are much too large are split.
 
     Args:
         features: The items.
         content: Ids of the items that are sorted, at least one. Shape: ``[N]``.
         projection: Projects the items.
         centroids: Centres of the cells. Shape: ``[C, channels]``.
-        size: A cell of more than four times as many items, or than four times the average, is cut.
+        size: A cell is split if it has more than four times as many items, and more than four times
+            the average.
         verbose: Show a progress bar. (default: :obj:`False`)
     """
 
@@ -123,7 +130,7 @@ class Cells:
         order = cell.argsort(stable=True)
         count = cell.bincount(minlength=len(centroids))
         limit = 4 * max(size, num_items // len(centroids))
-        parts = count.add(limit - 1).div(limit, rounding_mode='floor')  # 0 of an empty cell.
+        parts = count.add(limit - 1).div(limit, rounding_mode='floor')  # 0 for an empty cell.
         self._cells = self._cells.repeat_interleave(parts, dim=0)
         part = torch.arange(len(self._cells), dtype=torch.int64, device=CPU)
         part -= (parts.cumsum(0) - parts).repeat_interleave(parts)
@@ -146,10 +153,14 @@ class Cells:
         return len(self._cells)
 
     def lower(self, projected: Tensor, key: bool = False) -> Tensor:
-        r"""Round, with two more columns by which products of queries and keys rank as distances.
+        r"""Round projected rows, and append two columns so that products rank as distances do.
 
-        These are ones for a query and, for a key, the upper and lower half of
-        :math:`-\lVert \mathbf{y} \rVert^2 / 2` (of zero for inner products).
+        The columns are ones for a query and, for a key, the upper and lower half of :math:`-\lVert
+        \mathbf{y} \rVert^2 / 2` (of zero for inner products).
+
+        Args:
+            projected: The projected rows. Shape: ``[R, channels]``.
+            key: Whether they are keys, not queries. (default: :obj:`False`)
         """
         out = projected.new_ones(
             len(projected), projected.size(1) + 2, dtype=product_dtype(projected.device)
@@ -164,7 +175,7 @@ class Cells:
         return out
 
     def nearest(self, low: Tensor, count: int) -> Tensor:
-        """Return the most promising cells of rounded queries, best first."""
+        """Return the nearest cells of rounded queries, best first. Shape: ``[Q, count]``."""
         count = min(count, len(self._cells))
         cells = torch.arange(len(self._cells), dtype=torch.int32, device=CPU)
 
@@ -177,12 +188,12 @@ class Cells:
         return torch.cat(run_jobs(find, low.split(ROWS)))
 
     def join(self, low: Tensor, probes: Tensor, lists: CandidateLists) -> None:
-        """Offer rounded queries, a list each, the items of the cells they probe."""
+        """Update the list of each rounded query with the items of the cells that it probes."""
         if probes.size(1) > 0:
             join_cells(low, self.key, self._ids, self.bounds, probes, lists)
 
     def candidates(self, low: Tensor, num_probes: int, width: int) -> Tensor:
-        """Return ids of candidates of rounded queries, best first, -1 for padding."""
+        """Return candidate ids, best first and padded by -1. Shape: ``[Q, width]``."""
         probes = self.nearest(low, num_probes)
         lists = candidate_lists(len(low), width, CPU)
         # The nearest cell first: then most keys of the others are below a list's limit.
@@ -197,13 +208,13 @@ class Cells:
         return torch.searchsorted(self._starts, place[item], right=True) - 1
 
     def queries(self, place: Tensor) -> Tensor:
-        """Return items, given by where they are stored, as rounded queries."""
+        """Return items as rounded queries, given the positions where they are stored."""
         low = self.key[place]
         low[:, -2:] = 1
         return low
 
     def means(self, features: SearchRows, projection: Projection) -> Tensor:
-        """Return the mean of each cell's items by other features and their projection."""
+        """Return the mean of each cell's items, from other features and their projection."""
         cell = torch.searchsorted(self._starts, self.place, right=True) - 1
         out = torch.zeros(
             len(self._starts), projection.matrix.size(1), dtype=torch.float32, device=CPU

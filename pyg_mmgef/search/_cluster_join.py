@@ -1,4 +1,4 @@
-"""Candidate neighbours by joining cells of a clustering with dense low-precision products."""
+"""The cluster join: each cell of a clustering is compared with all queries that probe it."""
 
 import numpy as np
 import scipy.sparse as sp
@@ -11,7 +11,7 @@ from pyg_mmgef.search._top_lists import CandidateLists
 __all__ = ['join_cells']
 
 QUERIES = 2048  # Queries multiplied with a cell at a time.
-ROUND_QUERIES = 128  # Their number is rounded up: oneDNN prepares every new shape anew.
+ROUND_QUERIES = 128  # Rounded up to a multiple of this: each new shape costs oneDNN time.
 
 
 def join_cells(
@@ -22,17 +22,17 @@ def join_cells(
     probes: Tensor,
     lists: CandidateLists,
 ) -> None:
-    """Offer queries the keys of the cells they probe.
+    """Update the candidate lists of queries with the keys of the cells that they probe.
 
-    For each cell, dense products compare its keys with all queries that probe it.
+    The keys of a cell are multiplied with all queries that probe it, in dense products.
 
     Args:
         query: Queries. Shape: ``[Q, channels]``, bfloat16 or float32.
         key: Keys, sorted by cell. Shape: ``[N, channels]``, as :obj:`query`.
-        ids: The id of each key, int32, -1 for padding. Shape: ``[N]``.
-        bounds: Where each cell starts in :obj:`key`, then the end. Length: ``C + 1``.
-        probes: Different cells for each query. Shape: ``[Q, P]``.
-        lists: A list for each query, where the candidates are kept.
+        ids: The item id of each key, int32, -1 for padding. Shape: ``[N]``.
+        bounds: The first position of each cell in :obj:`key`, and ``N``. Length: ``C + 1``.
+        probes: The distinct cells that each query probes. Shape: ``[Q, P]``.
+        lists: The candidate lists, one per query, which are updated.
     """
     num_queries, num_probes = probes.shape
     start_of_query = np.arange(0, num_queries * num_probes + 1, num_probes)
@@ -40,13 +40,13 @@ def join_cells(
         (np.ones(probes.numel(), dtype=np.bool_), probes.reshape(-1).numpy(), start_of_query),
         shape=(num_queries, len(bounds) - 1),
     )
-    by_cell = by_query.tocsc()  # Counted, not sorted: many times faster than an argsort.
-    asking, ends = torch.from_numpy(by_cell.indices), by_cell.indptr.tolist()
+    by_cell = by_query.tocsc()  # A counting sort, many times faster than an argsort.
+    query_of, ends = torch.from_numpy(by_cell.indices), by_cell.indptr.tolist()
 
     def join(job: tuple[int, int, int]) -> None:
         number, first, last = job
         start, stop = bounds[number], bounds[number + 1]
-        which = asking[first:last]
+        which = query_of[first:last]
         rounded = -(-len(which) // ROUND_QUERIES) * ROUND_QUERIES
         rows = query.new_zeros(rounded, query.size(1))
         torch.index_select(query, 0, which, out=rows[: len(which)])

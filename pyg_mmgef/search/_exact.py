@@ -23,22 +23,22 @@ __all__ = ['Sizes', 'exact_search']
 
 
 class Sizes(NamedTuple):
-    """How much is computed at a time, and what is small or large."""
+    """Block sizes and thresholds of the exact search."""
 
     small: int = 2048
-    """Up to so many items, plain float32 products are as fast."""
+    """Up to this many items, plain float32 products are used; they are as fast."""
     many: int = 2**14
     """With fewer items, :attr:`tile` is used, else :attr:`large_tile`."""
     tile: int = 512
-    """Rows and columns of a product whose scores both use. A larger one is faster, but more scores
-    are computed twice, on the diagonal."""
+    """Rows and columns of a product that serves both. A larger one is faster, but computes more
+    scores twice, on the diagonal."""
     large_tile: int = 1024
     rows: int = 512
-    """Rows of a product without compiled lists."""
+    """Rows of a product where lists aren't compiled."""
     columns: int = 2**14
-    """Columns of it: 16 MiB in bfloat16."""
+    """Columns of such a product: 16 MiB in bfloat16."""
     spare: int = SPARE
-    """Candidates beyond k."""
+    """Candidates kept beyond k."""
     block: int = 2**24
     """Float32 scores held at a time by the plain search: 64 MiB."""
 
@@ -58,20 +58,21 @@ def exact_search(
 
     Products of blocks of rows are computed in bfloat16 where the processor multiplies it faster,
     and the :math:`c > k` best of each row are kept. The error of a product is bounded
-    (:class:`~pyg_mmgef.search._proven.ProductBound`): those kept whose product is too far below the
-    :obj:`k`-th best are dropped, the others are scored again in float32, and a row is proven if its
-    :obj:`k`-th score is above what any row left out can score. The others, in practice few, are
-    searched in float32 (L2: float64), so the result is the exact one.
+    (:class:`~pyg_mmgef.search._proven.ProductBound`): candidates too far below the :obj:`k`-th best
+    are dropped, the others are scored again in float32, and a row is proven if its :obj:`k`-th
+    score is above the highest score that a row left out can have. Rows that aren't proven, in
+    practice few, are searched in float32 (L2: float64), so the result is exact.
 
-    Rows that are repeated more often than there are spare candidates would prove nothing: they are
-    searched once.
+    Rows that are repeated more often than there are spare candidates could not be proven; each
+    group of them is searched once.
 
     Args:
         features: Rows to compare.
         k: Number of neighbours, less than their number.
         verbose: Show a progress bar. (default: :obj:`False`)
-        sizes: How much is computed at a time. (default: what was measured to be fast)
-        dtype: Precision of the fast products. (default: :obj:`None`, what pays on the device)
+        sizes: Block sizes. (default: what was measured to be fast)
+        dtype: Precision of the fast products; :obj:`None` means the fastest on the device.
+            (default: :obj:`None`)
 
     Returns:
         Similarities (L2: negative squared distances) and neighbour ids, best first, both of
@@ -106,7 +107,7 @@ def _search(
     del low
     score = features.x.new_empty(num_items, k)
     neighbor = torch.empty(num_items, k, dtype=torch.int64, device=features.device)
-    left_out = features.x.new_empty(num_items)  # What rows left out score at most.
+    left_out = features.x.new_empty(num_items)  # The highest scores that rows left out can have.
 
     def rank(rows: Tensor) -> None:
         product, candidate = lists.best(int(rows[0]), int(rows[-1]) + 1)
@@ -178,8 +179,8 @@ def _round(features: SearchRows, dtype: torch.dtype) -> tuple[ProductBound, Tens
 def _compare(low: Tensor, l2: bool, lists: CandidateLists, verbose: bool, sizes: Sizes) -> None:
     """Offer the products of all pairs of rounded rows to the lists.
 
-    Compiled lists use each product for both of its rows, so half of the products suffice. For lists
-    of torch all are computed: to rank the second half would cost as much.
+    Compiled lists use each product for both of its rows, so half of the products suffice. For
+    torch's lists all are computed, since ranking the other half would cost as much.
     """
     num_items = len(low)
     both = lists.concurrent
@@ -198,7 +199,7 @@ def _compare(low: Tensor, l2: bool, lists: CandidateLists, verbose: bool, sizes:
             )
         lists.offer(query @ key.t(), row, column, both and tile[0] != tile[1])
 
-    # The diagonal first: then every list has a limit by which most other products are refused.
+    # The diagonal first: it gives every list a limit that rejects most of the other products.
     tiles = [(start, start) for start in range(0, num_items, num_rows)] if both else []
     tiles += [
         (start, first)

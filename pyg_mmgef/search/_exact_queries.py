@@ -31,16 +31,16 @@ def exact_queries(
 ) -> tuple[Tensor, Tensor]:
     """Find the :obj:`k` most similar items of some queries.
 
-    As :func:`~pyg_mmgef.search._exact.exact_search`, low-precision products choose candidates and
-    float32 proves them; what isn't proven is compared in float32 (L2: float64).
+    As in :func:`~pyg_mmgef.search._exact.exact_search`, low-precision products choose candidates
+    and float32 proves them; queries that aren't proven are compared in float32 (L2: float64).
 
     Args:
         features: The items.
         item: Ids of the items to compare with. Shape: ``[N]``.
         query: The queries; :obj:`features` themselves, or others by :meth:`SearchRows.queries`.
-        row: Which of them. Shape: ``[Q]``.
-        k: Number of neighbours, at most ``N``; less if an item itself is left out.
-        exclude_self: The queries are items, and none is its own neighbour.
+        row: The rows of :obj:`query` to search for. Shape: ``[Q]``.
+        k: Number of neighbours, at most ``N``, or ``N - 1`` with :obj:`exclude_self`.
+        exclude_self: Whether the queries are items, none of which is its own neighbour.
             (default: :obj:`False`)
 
     Returns:
@@ -49,7 +49,7 @@ def exact_queries(
     score = torch.empty(len(row), k, dtype=torch.float32, device=features.device)
     neighbor = torch.empty(len(row), k, dtype=torch.int64, device=features.device)
     l2 = features.metric == 'l2'
-    # Norms and products cancel in distances.
+    # L2 distances come from norms and products, which cancel.
     precise = l2 or float32_rounding(features.device) > HALF_SPACING[torch.float32]
     exact = torch.float64 if precise else torch.float32
     fast = product_dtype(features.device)
@@ -83,8 +83,8 @@ def _compare(
     """Find candidates by products in ``dtype`` and rank them by their exact scores.
 
     Returns:
-        Similarities and items, of shape ``[Q, k]``, and what an item that is no candidate scores at
-        most, of shape ``[Q]``.
+        Similarities and items, of shape ``[Q, k]``, and the highest score that an item beyond the
+        candidates can have, of shape ``[Q]``.
     """
     others = len(item) - exclude_self
     width = min(k + SPARE, others)

@@ -15,11 +15,11 @@ QUERY_BLOCK = 4096  # Queries between two steps of the progress bar.
 
 
 def import_faiss(what: str, otherwise: str) -> ModuleType:
-    """Import FAISS; if it wasn't imported before, let it use as many threads as torch.
+    """Import FAISS; the first import gives it as many threads as torch has.
 
     Args:
-        what: What needs it, for the message.
-        otherwise: What to do without it, for the message.
+        what: What needs FAISS, for the error message.
+        otherwise: The alternative to installing it, for the error message.
 
     Raises:
         ImportError: If FAISS is not installed.

@@ -17,14 +17,14 @@ FORMAT = 1  # A reader refuses files of other formats.
 
 
 class Clustering(NamedTuple):
-    """What k-means found."""
+    """The projection of the items and the centroids of their cells."""
 
     projection: Projection
     centroids: Tensor
 
 
 def write_index(path: str | os.PathLike, features: SearchRows, cells: Cells | None) -> None:
-    """Write the clustering of some features, replacing the file at once or not at all.
+    """Write the clustering of some features atomically.
 
     Args:
         path: The file.
@@ -49,7 +49,7 @@ def read_index(path: str | os.PathLike, x: Tensor | np.ndarray) -> tuple[SearchR
 
     Args:
         path: A file of :func:`write_index`.
-        x: The features that were written.
+        x: The features that the index was built from.
 
     Raises:
         ValueError: If the file is not an index, is of another version or of other features.
@@ -64,7 +64,8 @@ def read_index(path: str | os.PathLike, x: Tensor | np.ndarray) -> tuple[SearchR
         raise ValueError(f"'path' is not an item index: {path}") from error
     if version != FORMAT:
         raise ValueError(
-            f"'path' holds an index of format {version}, this version reads {FORMAT}; build it anew"
+            f"'path' holds an index of format {version}, this version reads {FORMAT}; build it "
+            'again'
         )
     features = SearchRows(x, str(arrays['metric']))
     if features.fingerprint() != str(arrays['fingerprint']):

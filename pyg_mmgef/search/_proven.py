@@ -1,4 +1,4 @@
-"""Products in low precision choose candidates, float32 proves that they are the best.
+"""Low-precision products choose candidates, float32 scores prove that they are the best.
 
 The exact search of all rows, the exact queries of an index and the ranking all bound the error of
 rounded products as it is done here.
@@ -26,7 +26,7 @@ __all__ = [
 SPARE = 22  # Candidates beyond k: enough to prove nearly every row.
 BLOCK = 2**19  # Entries rounded at a time: 2 MiB stay in the cache.
 HALF_SPACING = {torch.bfloat16: 2.0**-8, torch.float32: 2.0**-24}  # Relative rounding error.
-# The same inside of float32 products, by torch's names for precisions; others are bfloat16.
+# The same inside float32 products, by torch's name of the precision; other names mean bfloat16.
 ROUNDING_INSIDE = {
     'highest': 2.0**-24,
     'ieee': 2.0**-24,
@@ -39,10 +39,10 @@ TINY = 2.0**-63
 
 
 class ProductBound:
-    r"""How far a product of rounded rows can be from that of the rows themselves.
+    r"""A bound on the error of products of rounded rows.
 
     With :math:`\hat{\mathbf{x}}` a rounded row, and :math:`t` the product
-    :math:`\hat{\mathbf{q}}^{\top} \hat{\mathbf{x}}_i` rounded once more, it is at most
+    :math:`\hat{\mathbf{q}}^{\top} \hat{\mathbf{x}}_i` rounded once more, the error is at most
 
     .. math::
         \epsilon |t|
@@ -57,7 +57,7 @@ class ProductBound:
 
     Args:
         norm: Lengths of the rows that queries are compared with. Shape: ``[N]``.
-        error: Lengths of what rounding changed in them. Shape: ``[N]``.
+        error: Lengths of their rounding errors. Shape: ``[N]``.
         channels: Number of channels.
         dtype: Precision of the products.
     """
@@ -77,24 +77,24 @@ class ProductBound:
 
         Args:
             norm: Lengths of the queries. Shape: ``[Q]``.
-            error: Lengths of what rounding changed in them. Shape: ``[Q]``.
+            error: Lengths of their rounding errors. Shape: ``[Q]``.
         """
         return error * (self.longest + self.largest_error) + norm * (
             self.largest_error + self.rounding * self.longest
         )
 
     def highest(self, product: Tensor, error: Tensor) -> Tensor:
-        """Return the highest score that a rounded product may stand for."""
+        """Return the highest exact score that a rounded product allows."""
         return product + self.spacing * product.abs() + error
 
     def lowest(self, product: Tensor, error: Tensor) -> Tensor:
-        """Return the lowest score that a rounded product may stand for."""
+        """Return the lowest exact score that a rounded product allows."""
         return product - self.spacing * product.abs() - error
 
 
 def row_lengths(exact: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
-    """Return upper bounds of the lengths of rows, and of what rounding changed in them."""
-    floor = TINY * exact.size(1) ** 0.5  # What squares that underflow can hide.
+    """Return upper bounds of the lengths of rows and of their rounding errors."""
+    floor = TINY * exact.size(1) ** 0.5  # Squares that underflow hide no more.
     norm = torch.linalg.vector_norm(exact, dim=1).add_(floor)
     return norm, torch.linalg.vector_norm(exact - low, dim=1).add_(floor)
 
@@ -117,7 +117,7 @@ def round_rows(features: SearchRows, low: Tensor) -> tuple[Tensor, Tensor]:
 
 @cache
 def product_dtype(device: torch.device) -> torch.dtype:
-    """Return the precision of fast products on a device: bfloat16 if it pays, else float32.
+    """Return the precision of fast products on a device: bfloat16 if it is faster, else float32.
 
     A CPU is measured for a few milliseconds, once per process: not every one that supports bfloat16
     multiplies it faster.
@@ -138,7 +138,7 @@ def product_dtype(device: torch.device) -> torch.dtype:
 
 
 def float32_rounding(device: torch.device) -> float:
-    """Return the relative error with which torch may round what it multiplies as float32.
+    """Return the relative rounding error inside torch's products of float32.
 
     It is more than that of float32 where TF32 or bfloat16 is allowed inside of products, by
     :func:`torch.set_float32_matmul_precision` or by the ``fp32_precision`` of
@@ -146,7 +146,7 @@ def float32_rounding(device: torch.device) -> float:
     """
     backend = torch.backends.cuda if device.type == 'cuda' else torch.backends.mkldnn
     # What was set for all of torch, or by the older function, is also found there. Torch before 2.9
-    # has the older function alone, and it raises once somebody has used the newer way.
+    # has the older function alone, and it raises once the newer settings have been used.
     precision = getattr(getattr(backend, 'matmul', None), 'fp32_precision', None)
     if precision is None:
         precision = torch.get_float32_matmul_precision()

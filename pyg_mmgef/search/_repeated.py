@@ -16,7 +16,7 @@ class RepeatedRows:
     """Groups of equal rows.
 
     Args:
-        group: The group of each row, every number in use. Shape: ``[N]``.
+        group: The group of each row, numbered without gaps. Shape: ``[N]``.
     """
 
     def __init__(self, group: Tensor) -> None:
@@ -29,18 +29,18 @@ class RepeatedRows:
 
     @classmethod
     def of(cls, x: Tensor, *, more_than: int) -> RepeatedRows | None:
-        """Find the groups, or return :obj:`None` unless one has more rows than so many.
+        """Group equal rows, or return :obj:`None` if no group is large.
 
         Args:
             x: The rows, float32. Shape: ``[N, channels]``.
-            more_than: Repetitions that don't matter.
+            more_than: A group is large if it has more rows than this.
         """
         group, size = _hashes(x).unique(return_inverse=True, return_counts=True)[1:]
         if int(size.max()) <= more_than:
             return None
         out = cls(group)
         blocks = torch.arange(len(x), dtype=torch.int64, device=x.device).split(ROWS)
-        # Different rows of one hash, once in 10^10 catalogues, are left as they are.
+        # In one of 10^10 catalogues different rows have the same hash; then none are grouped.
         equal = all(torch.equal(x[rows], x[out.first[group[rows]]]) for rows in blocks)
         return out if equal else None
 
@@ -48,14 +48,14 @@ class RepeatedRows:
         """Return the :obj:`k` best other rows of each row, from the best groups of each group.
 
         Args:
-            score: Similarities of groups, that with the group itself among them. Shape: ``[G, C]``.
+            score: Similarities of groups, including each with itself. Shape: ``[G, C]``.
             neighbor: The groups, as many as hold :obj:`k` rows beside a row's own.
                 Shape: ``[G, C]``.
-            k: Number kept.
+            k: Number of neighbours.
         """
         score, order = score.sort(dim=1, descending=True, stable=True)
         neighbor = neighbor.gather(1, order)
-        # Spread the members of the groups over k + 1 places: a row itself may be among them.
+        # List the members of the groups in k + 1 positions: a row itself may be among them.
         end = self.size[neighbor].cumsum(1)
         place = torch.arange(k + 1, dtype=torch.int64, device=score.device).repeat(len(score), 1)
         entry = torch.searchsorted(end, place, right=True)
@@ -63,7 +63,7 @@ class RepeatedRows:
         member = place - end.gather(1, entry) + self.size[chosen]
         row = self.members[self.start[chosen] + member][self.group]
         score = score.gather(1, entry)[self.group]
-        # Skip the row itself, or the last place.
+        # Skip the row itself, or the last position.
         own = row == torch.arange(len(row), dtype=torch.int64, device=row.device)[:, None]
         kept = place[0, :k] + own.cumsum(1)[:, :k]
         return score.gather(1, kept), row.gather(1, kept)

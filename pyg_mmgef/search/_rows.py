@@ -1,4 +1,4 @@
-"""Rows that are searched: checked, in float32, compared by one metric."""
+"""The features of a search: checked, in float32, with their metric."""
 
 import hashlib
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ from pyg_mmgef.validate import check_choice, check_finite
 __all__ = ['METRICS', 'SearchRows']
 
 METRICS = ('cosine', 'ip', 'l2')
-SAFE_NORM = (1e-15, 1e15)  # Squares of float32 rows neither under- nor overflow in between.
+SAFE_NORM = (1e-15, 1e15)  # Between these, squares of float32 rows neither under- nor overflow.
 FINGERPRINT_ROWS = 2**14  # Rows hashed at a time.
 DIFFERENCE_ENTRIES = 2**20  # Coordinates of differences held at a time: 4 MiB stay in the cache.
 
@@ -21,10 +21,10 @@ DIFFERENCE_ENTRIES = 2**20  # Coordinates of differences held at a time: 4 MiB s
 class SearchRows:
     r"""A matrix of item features and the metric that compares its rows.
 
-    Float32 features, also memory-mapped ones, are read where they are: under cosine, a row is
-    scaled by its inverse length when it is used, and under L2 it is centred then, which keeps
-    distances and the digits that carry them. Other precisions are converted to float32 once, and
-    so is a matrix copied that has rows whose squared length under- or overflows.
+    Float32 features, also memory-mapped ones, are not copied: a row is normalised (cosine) or
+    centred (L2, which keeps distances and loses fewer digits) when it is read. Other precisions are
+    converted to float32 once. Under cosine, a matrix is copied if the squared length of a row
+    under- or overflows.
 
     Args:
         x: Item features, a tensor or an array, floating point. Shape: ``[N, channels]``.
@@ -68,11 +68,11 @@ class SearchRows:
 
     @property
     def device(self) -> torch.device:
-        """Where the features are."""
+        """Device of the features."""
         return self.x.device
 
     def __getitem__(self, index: slice | Tensor) -> Tensor:
-        """Return rows as a search reads them: cosine, of length one; L2, centred."""
+        """Return rows as they are compared: of unit length (cosine) or centred (L2)."""
         rows = self.x[index] if isinstance(index, slice) else self.x.index_select(0, index)
         if self.center is not None:
             return rows - self.center
@@ -133,7 +133,7 @@ class SearchRows:
 
         Args:
             query: The queries; these features themselves, or others by :meth:`queries`.
-            row: Which of them. Shape: ``[Q]``.
+            row: The rows of :obj:`query` to score. Shape: ``[Q]``.
             candidate: Ids of items, -1 for padding. Shape: ``[Q, C]``.
 
         Returns:
@@ -175,7 +175,7 @@ class SearchRows:
             candidate: Ids of different items, -1 for padding. Shape: ``[Q, C]``, ``C`` at least
                 :obj:`k`. With fewer than :obj:`k` others among them, the last scores are
                 :math:`-\infty`.
-            k: Number kept.
+            k: Number of candidates to return.
         """
         score = self.score(self, item, candidate)
         score = score.masked_fill(candidate == item[:, None], float('-inf'))
@@ -213,9 +213,9 @@ def _as_tensor(x: Tensor | np.ndarray, allow_empty: bool) -> Tensor:
 
 
 def _as_writable(x: np.ndarray) -> np.ndarray:
-    """Return a view of an array that calls itself writable: torch warns of a read-only one.
+    """Return a view that is flagged as writable, since torch warns about read-only arrays.
 
-    Nothing here writes to it.
+    Nothing writes to it.
     """
     if x.flags.writeable:
         return x

@@ -1,4 +1,4 @@
-"""The best candidates of each row, kept while tiles of low-precision scores come by."""
+"""Lists of the best candidates of each row, updated with tiles of low-precision scores."""
 
 from typing import Protocol
 
@@ -12,7 +12,7 @@ _tiles = load_extension('pyg_mmgef.search._tiles')
 
 __all__ = ['CandidateLists', 'CompiledLists', 'TorchLists', 'candidate_lists']
 
-GROUP = 32  # Scores reduced to their largest before torch ranks any.
+GROUP = 32  # Scores of which torch first computes the maximum, and then ranks the maxima.
 DTYPES = (torch.bfloat16, torch.float32)
 
 
@@ -42,20 +42,21 @@ class CandidateLists(Protocol):
             stop: The row after the last.
 
         Returns:
-            Both of shape ``[stop - start, width]``; :math:`-\infty` and -1 where nothing came.
+            Both of shape ``[stop - start, width]``; :math:`-\infty` and -1 where a list has fewer
+            candidates.
         """
 
 
 def candidate_lists(
     num_rows: int, width: int, device: torch.device, *, exclude_self: bool = False
 ) -> CandidateLists:
-    """Return empty lists: compiled ones where they can be had, else lists kept by torch.
+    """Return empty lists: compiled ones on the CPU if the extension is loaded, else torch's.
 
     Args:
         num_rows: Number of lists.
         width: Number of candidates kept in each.
-        device: Where the scores will be.
-        exclude_self: Refuse candidates whose id is the row's. (default: :obj:`False`)
+        device: Device of the scores.
+        exclude_self: Reject candidates whose id is that of the row. (default: :obj:`False`)
     """
     if _tiles is not None and device.type == 'cpu':
         return CompiledLists(num_rows, width, exclude_self)
@@ -63,7 +64,7 @@ def candidate_lists(
 
 
 class CompiledLists:
-    """Lists on the CPU; a tile costs little more than to read it (``_tiles.cpp``)."""
+    """Lists kept by ``_tiles.cpp``; an update costs little more than reading the tile."""
 
     concurrent = True
 
@@ -117,7 +118,7 @@ class CompiledLists:
 
 
 class TorchLists:
-    """Lists on any device, ranked by torch; the reference of the compiled ones."""
+    """Lists kept by torch on any device; the reference for the compiled ones."""
 
     concurrent = False
 
@@ -147,17 +148,17 @@ class TorchLists:
             self._merge(score.t()[kept], column[kept].long(), row.long())
 
     def _merge(self, score: Tensor, row: Tensor, column: Tensor) -> None:
-        """Rank the best of the tile among those that the lists have.
+        """Merge the best scores of a tile into the lists.
 
-        The best scores lie in the groups with the best maxima, and a maximum is much cheaper than
-        a ranking.
+        They lie in the groups with the largest maxima, and computing maxima is much cheaper than
+        ranking.
         """
         if column.numel() % GROUP:
             padding = -column.numel() % GROUP
             score = F.pad(score, (0, padding), value=float('-inf'))
             column = F.pad(column, (0, padding), value=-1)
         num_groups = column.numel() // GROUP
-        # Strided groups: neighbouring columns, often alike, are apart.
+        # Strided groups separate neighbouring columns, which are often alike.
         group = score.unflatten(1, (GROUP, num_groups)).amax(dim=1)
         group = group.topk(min(self.width, num_groups), dim=1, sorted=False).indices
         member = torch.arange(0, column.numel(), num_groups, device=column.device)

@@ -1,4 +1,4 @@
-"""How much an index searches for a wanted recall, measured on a sample."""
+"""The choice of search parameters that reach a wanted recall, measured on a sample."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,18 +13,21 @@ from pyg_mmgef.search._top_lists import candidate_lists
 
 __all__ = ['Setting', 'tune']
 
-SAMPLE = 512  # Items whose exact neighbours settle the parameters.
+SAMPLE = 512  # Items whose exact neighbours are computed.
 PROBES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 18, 20, 24, 28, 32, 40, 48, 64)
-PROBE_COST = 7  # Measured: to probe a cell costs as much as to score so many candidates.
-WIDTHS = (1.5, 2, 3, 4, 6, 8)  # Candidates kept, for each neighbour wanted.
+PROBE_COST = 7  # Measured: probing a cell costs as much as scoring this many candidates.
+WIDTHS = (1.5, 2, 3, 4, 6, 8)  # Candidates kept per neighbour wanted.
 
 
 class Setting(NamedTuple):
-    """How much is searched, and the recall that it had on a sample."""
+    """Parameters of a search, and the recall that they reached on a sample."""
 
     num_probes: int
+    """Cells that each item probes."""
     num_candidates: int
+    """Candidates kept for each item."""
     recall: float
+    """Share of the true neighbours found for the items of the sample."""
 
 
 def tune(
@@ -38,7 +41,7 @@ def tune(
 ) -> Setting | None:
     """Return the cheapest setting with the wanted recall on a sample, or :obj:`None`.
 
-    Its recall, less two standard errors, is what is wanted.
+    A setting reaches a recall if its mean over the sample, less two standard errors, does.
 
     Args:
         features: The items.
@@ -46,7 +49,7 @@ def tune(
         cells: These items in cells.
         k: Number of neighbours, less than ``N``.
         recall: Wanted share of the true neighbours.
-        generator: Random numbers of the sample.
+        generator: Generator of the sample.
         probes: Numbers of cells to try. (default: up to 64)
     """
     num_items = len(content)
@@ -59,7 +62,7 @@ def tune(
     widths = [min(int(factor * k) + 4, num_items) for factor in WIDTHS]
     nearest = cells.nearest(low, probes[-1])
     lists = candidate_lists(len(low), widths[-1], CPU)
-    # With fewer probes, not even all items of the cells would be enough.
+    # With fewer probes, even all items of the cells would not reach the recall.
     covered = (cells.cell_of(ids)[:, :, None] == nearest[:, None, :]).sum(dim=(0, 1)).cumsum(0)
     least_probes = int((covered / ids.numel() < recall).sum()) + 1
     best: Setting | None = None

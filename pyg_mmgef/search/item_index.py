@@ -37,10 +37,10 @@ class ItemIndex:
     candidates are scored from the full features in float32, so every returned similarity is exact.
 
     How many cells an item probes and how many candidates it keeps is chosen for each :obj:`k` and
-    wanted recall on a sample of 512 items whose exact neighbours are computed: the cheapest
-    setting whose recall, less two standard errors, is what was wanted. If there is none, the graph
-    is computed exactly. The measured recall is logged (logger
-    ``pyg_mmgef.search.item_index``, level info) and kept in :attr:`settings`.
+    wanted recall on a sample of 512 items whose exact neighbours are computed: the cheapest setting
+    whose recall, less two standard errors, reaches the wanted one. If none does, the search is
+    exact. The measured recall is logged (logger ``pyg_mmgef.search.item_index``, level info) and
+    kept in :attr:`settings`.
 
     Items of zeros have no neighbours under the cosine metric. The features are not copied if they
     are float32 (except under L2) and must not be changed while the index is used.
@@ -48,8 +48,8 @@ class ItemIndex:
     Args:
         x: Item features, a tensor or an array (also memory-mapped). Shape: ``[N, channels]``.
         metric: ``'cosine'``, ``'ip'`` or ``'l2'``. (default: ``'cosine'``)
-        generator: Random numbers of the clustering and the sample; by default they are seeded with
-            0, so the same features give the same index. (default: :obj:`None`)
+        generator: Generator for the clustering and the sample; :obj:`None` makes one seeded with 0,
+            so the same features give the same index. (default: :obj:`None`)
         verbose: Show progress bars. (default: :obj:`False`)
 
     Raises:
@@ -83,7 +83,7 @@ class ItemIndex:
                 "knn_graph(x, k, backend='exact') works on any device"
             )
         self.verbose = verbose
-        self.settings: dict[tuple[int, float], Setting | None] = {}  # None: exact.
+        self.settings: dict[tuple[int, float], Setting | None] = {}  # None means an exact search.
         self._generator = generator or torch.Generator().manual_seed(0)
         self._content = self.features.has_content.nonzero().view(-1)
         self._cells = self._build() if self._content.numel() > 0 else None
@@ -143,7 +143,7 @@ class ItemIndex:
         check_fraction('recall', recall, '(0, 1]')
         query = self.features.queries(x)
         every = torch.arange(query.num_items, dtype=torch.int64, device=CPU)
-        # What finds an item's neighbours among the others finds those of a new item.
+        # The setting that was chosen for items of the index serves new items, too.
         others = min(k, self._content.numel() - 1)
         setting = self._setting(others, recall) if others > 0 else None
         if setting is None or self._cells is None:
@@ -167,12 +167,15 @@ class ItemIndex:
 
     @without_autocast
     def add(self, x: Tensor | np.ndarray) -> None:
-        """Append items; their ids follow those of the items before.
+        """Append items; their ids continue those of the index.
 
-        The clustering stays, so an index that grew manifold is better built anew.
+        The clustering is kept, so build a new index if it has grown several times over.
 
         Args:
             x: Features of the new items, possibly none. Shape: ``[Q, channels]``.
+
+        Raises:
+            ValueError: If :obj:`x` isn't finite or has other channels.
         """
         self._replace(self.features.append(x))
         if self._content.numel() > 0:
@@ -187,13 +190,15 @@ class ItemIndex:
     def update(self, x: Tensor | np.ndarray) -> None:
         """Replace all features, for instance of a graph that is rebuilt every epoch.
 
-        The clustering starts from the cells of the features before, so nothing is trained.
+        The centroids become the means of the present cells, so k-means doesn't run again (unless
+        other items than before have content).
 
         Args:
-            x: New features of the same items. Shape: ``[N, channels]``, any channels.
+            x: New features of the same items. Shape: ``[N, channels]``, with any number of
+                channels.
 
         Raises:
-            ValueError: If the number of items is another.
+            ValueError: If :obj:`x` isn't finite or has another number of rows.
         """
         features = SearchRows(x, self.features.metric)
         if features.num_items != self.num_items:
@@ -212,10 +217,10 @@ class ItemIndex:
             self._cells = self._make_cells(projection, cells.means(features, projection))
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write the clustering (not the features) to a file, replacing it at once or not at all.
+        """Write the clustering (not the features) to a file, atomically.
 
         Args:
-            path: The file, by custom ``*.npz``.
+            path: The file, usually named ``*.npz``.
         """
         write_index(path, self.features, self._cells)
 

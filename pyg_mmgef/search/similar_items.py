@@ -25,9 +25,8 @@ def similar_items(
 ) -> SimilarItems:
     r"""Find the :obj:`k` most similar other items of some items, exactly and without an index.
 
-    The right tool for a few queries: it compares each with all items. For many queries build an
-    :class:`~pyg_mmgef.search.ItemIndex`, for those of all items a
-    :func:`~pyg_mmgef.graph.knn_graph`.
+    It compares each query with all items, which suits a few queries. For many build an
+    :class:`~pyg_mmgef.search.ItemIndex`, for all items a :func:`~pyg_mmgef.graph.knn_graph`.
 
     Rows of zeros (items without content) have no direction: under ``'cosine'`` they are similar to
     no item.
@@ -58,7 +57,7 @@ def similar_items(
     check_ids('items', items, features.num_items, 'item')
     items = items.long().to(features.device)
     content = features.has_content.nonzero().view(-1)
-    # Products in the precision of the caller's autocast would prove nothing.
+    # The proof needs the precision of the search, not that of the caller's autocast.
     with torch.autocast(features.device.type, enabled=False):
         return neighbors_of(features, content, features, items, k, exclude_self=True)
 
@@ -78,9 +77,9 @@ def neighbors_of(
         features: The items.
         content: Ids of the items with content. Shape: ``[N]``.
         query: The queries.
-        row: Which of them. Shape: ``[Q]``.
+        row: The rows of :obj:`query` to search for. Shape: ``[Q]``.
         k: Number of similar items.
-        exclude_self: The queries are items, and none is its own neighbour.
+        exclude_self: Whether the queries are items, none of which is its own neighbour.
             (default: :obj:`False`)
     """
     found = min(k, len(content) - exclude_self)

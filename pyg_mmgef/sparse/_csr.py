@@ -1,4 +1,4 @@
-"""The one place where CSR tensors are made."""
+"""Construction of sparse CSR tensors, without torch's checks and its warning."""
 
 import warnings
 
@@ -11,7 +11,7 @@ __all__ = ['csr_tensor']
 def csr_tensor(pointer: Tensor, index: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
     """Return a sparse CSR tensor of the type and on the device of its values, without gradient.
 
-    Its structure is right by construction, so torch need not check it at every step.
+    Callers pass a valid structure, so torch doesn't check it at every step.
     """
     return torch.sparse_csr_tensor(
         pointer,
@@ -24,8 +24,8 @@ def csr_tensor(pointer: Tensor, index: Tensor, values: Tensor, shape: tuple[int,
     )
 
 
-# torch warns once per process that CSR is in beta. The filters are those of all threads, so this is
-# done once, while importing.
+# torch warns once per process that CSR is in beta. Warning filters belong to all threads, so the
+# warning is triggered and suppressed here, at import.
 with warnings.catch_warnings():
     warnings.filterwarnings('ignore', message='Sparse CSR tensor support is in beta')
     csr_tensor(

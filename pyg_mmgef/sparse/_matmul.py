@@ -1,4 +1,4 @@
-"""Products of a sparse CSR matrix, of all its rows or of some: compiled, or by torch."""
+"""Products with a sparse CSR matrix, for all rows or some, by the extension or by torch."""
 
 import torch
 from torch import Tensor
@@ -7,13 +7,13 @@ from pyg_mmgef._extension import address, load_extension
 from pyg_mmgef.sparse._csr import csr_tensor
 from pyg_mmgef.sparse._row_sparse import RowSparse
 
-# Without the extension torch computes the same, but always all rows.
+# Without the extension torch computes the same, but for all rows.
 _products = load_extension('pyg_mmgef.sparse._products')
 
 __all__ = ['HALF', 'multiply', 'sample', 'with_values']
 
 HALF = torch.float16, torch.bfloat16
-"""Types that no sparse product on the CPU has: compute in float32."""
+"""Types without sparse products on the CPU; callers compute in float32."""
 
 
 def multiply(
@@ -23,7 +23,7 @@ def multiply(
     rows: Tensor | None = None,
     add: Tensor | RowSparse | None = None,
 ) -> Tensor:
-    r"""Return :math:`\mathbf{A} \mathbf{x} + \mathbf{y}`, or only what is asked for of it.
+    r"""Return :math:`\mathbf{A} \mathbf{x} + \mathbf{y}`, or some of its rows.
 
     Args:
         matrix: The matrix :math:`\mathbf{A}` in CSR form, of the type of :obj:`x`.
@@ -31,7 +31,7 @@ def multiply(
         x: The dense matrix. Shape: ``[N, channels]``.
         rows: The rows of the result to compute, distinct; :obj:`None` means all.
             (default: :obj:`None`)
-        add: The summand :math:`\mathbf{y}`; :class:`RowSparse` only where all rows are computed.
+        add: The summand :math:`\mathbf{y}`; a :class:`RowSparse` only if all rows are computed.
             Shape: that of the result. (default: :obj:`None`)
 
     Returns:
@@ -84,7 +84,7 @@ def with_values(matrix: Tensor, values: Tensor) -> Tensor:
 
 
 def _is_compiled_for(*tensors: Tensor) -> bool:
-    """Return whether all are of one type and on the CPU; compiled code trusts that they are."""
+    """Return whether the extension can be used: it takes CPU tensors of one type only."""
     dtype = tensors[0].dtype
     return (
         _products is not None
@@ -98,7 +98,7 @@ def _row_sparse(x: Tensor | RowSparse) -> RowSparse:
 
 
 def _matrix_addresses(matrix: Tensor, rows: Tensor | None) -> dict[str, int]:
-    """Return the addresses of a CSR matrix and of the rows asked for, after checking both."""
+    """Return the addresses of a CSR matrix and of the rows to compute, after checking both."""
     num_rows, num_entries = matrix.size(0), matrix.col_indices().numel()
     return {
         'start': address('start', matrix.crow_indices(), torch.int64, num_rows + 1),
@@ -108,7 +108,7 @@ def _matrix_addresses(matrix: Tensor, rows: Tensor | None) -> dict[str, int]:
 
 
 def _row_addresses(x: RowSparse, channels: int, names: tuple[str, str]) -> dict[str, int]:
-    """Return the addresses of the rows of a dense matrix and of where each is."""
+    """Return the addresses of the stored rows of a matrix and of their positions."""
     padded, place = x.padded, x.place
     num_rows = padded.size(0) if place is not None else x.num_rows
     dtype = torch.int32

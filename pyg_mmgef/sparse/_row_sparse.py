@@ -8,12 +8,12 @@ __all__ = ['RowSparse']
 
 
 class RowSparse:
-    """A matrix of which some rows are given and all others are zero.
+    """A dense matrix that stores some rows; all others are zero.
 
     Args:
-        x: The rows. Shape: ``[R, channels]``.
-        rows: Their distinct ids, or :obj:`None` if all are given. Shape: ``[R]``.
-        num_rows: The number of rows of the matrix.
+        x: The stored rows. Shape: ``[R, channels]``.
+        rows: Their distinct row numbers, or :obj:`None` if all rows are stored. Shape: ``[R]``.
+        num_rows: Number of rows of the matrix.
     """
 
     def __init__(self, x: Tensor, rows: Tensor | None, num_rows: int) -> None:
@@ -23,12 +23,12 @@ class RowSparse:
 
     @cached_property
     def padded(self) -> Tensor:
-        """The rows in one piece of memory, and below them a row of zeros if not all are given."""
+        """The stored rows, contiguous, followed by a row of zeros unless all rows are stored."""
         return self.x.contiguous() if self.rows is None else F.pad(self.x, (0, 0, 0, 1))
 
     @cached_property
     def place(self) -> Tensor | None:
-        """The row of :attr:`padded` for every row, or :obj:`None` if all are given."""
+        """The position of each row in :attr:`padded`; :obj:`None` if all rows are stored."""
         if self.rows is None:
             return None
         num_given = self.rows.numel()
@@ -37,13 +37,13 @@ class RowSparse:
         return place
 
     def dense(self) -> Tensor:
-        """Return the matrix."""
+        """Return the matrix as a tensor. Shape: ``[num_rows, channels]``."""
         if self.rows is None:
             return self.x
         return self.x.new_zeros(self.num_rows, self.x.size(1)).index_copy_(0, self.rows, self.x)
 
-    def take(self, rows: Tensor | None) -> Tensor:
-        """Return a copy of some rows of the matrix, or of all."""
+    def select(self, rows: Tensor | None) -> Tensor:
+        """Return a copy of some rows of the matrix; :obj:`None` means all."""
         dense = self.dense()
         if rows is not None:
             return dense.index_select(0, rows)

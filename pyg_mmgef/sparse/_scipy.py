@@ -1,4 +1,4 @@
-"""Sparse tensors for SciPy, apart from the others: importing SciPy takes a while."""
+"""Conversion to SciPy, in a module of its own because importing SciPy takes a while."""
 
 import scipy.sparse as sp
 from torch import Tensor
@@ -7,6 +7,6 @@ __all__ = ['as_scipy']
 
 
 def as_scipy(matrix: Tensor) -> sp.csr_array:
-    """Return a sparse CSR tensor as SciPy's array, on the CPU."""
+    """Return a sparse CSR tensor as an array of SciPy, on the CPU."""
     parts = matrix.values(), matrix.col_indices(), matrix.crow_indices()
     return sp.csr_array(tuple(part.cpu().numpy() for part in parts), shape=tuple(matrix.shape))

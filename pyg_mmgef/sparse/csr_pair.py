@@ -6,7 +6,7 @@ from torch.autograd.function import once_differentiable
 from torch_geometric import EdgeIndex
 from torch_geometric.utils import cumsum
 
-from pyg_mmgef.sparse._csr import csr_tensor
+from pyg_mmgef.sparse._compiled_ops import Parts, matrix_of, propagate, transposed
 from pyg_mmgef.sparse._matmul import HALF, multiply, sample, with_values
 from pyg_mmgef.sparse._row_sparse import RowSparse
 from pyg_mmgef.typing import WeightedGraph
@@ -24,16 +24,17 @@ class CSRPair:
     .. math::
         \mathbf{x}^{\prime}_i = \sum_{j \in \mathcal{N}(i)} w_{j \to i} \, \mathbf{x}_j .
 
-    Both orders are sorted once, here. The backward multiplies by the kept transpose, where
-    autograd's own backward of a sparse product transposes anew in every step; the gradient of
-    learnable edge weights is a sampled product that never materialises one row per edge. On the
-    CPU the products are compiled code, where there was a compiler, and torch's elsewhere. The
-    convolutions of :mod:`pyg_mmgef.nn`, built with ``normalize=False``, take a :class:`CSRPair` in
-    place of an ``edge_index``.
+    Both orders are sorted once, when it is built. The backward multiplies by the kept transpose,
+    where autograd's own backward of a sparse product transposes anew in every step; the gradient of
+    learnable edge weights is a sampled product that never materialises one row per edge. On the CPU
+    a compiled extension computes the products, if it was built, elsewhere torch. The convolutions
+    of :mod:`pyg_mmgef.nn`, built with ``normalize=False``, accept a :class:`CSRPair` in place of an
+    ``edge_index``.
 
     Ids are checked here, so build the pair before :func:`torch.compile` or :func:`torch.export`
-    trace a model. Gradients are of the first order: a second backward, or a transform of
-    :mod:`torch.func`, raises a :class:`RuntimeError`.
+    trace a model. A compiled model takes a pair without a graph break (``fullgraph=True``).
+    Gradients are of the first order: a second backward, or a transform of :mod:`torch.func`, raises
+    a :class:`RuntimeError`.
 
     Args:
         edge_index: Edges, source → destination. Shape: ``[2, E]``. An
@@ -71,13 +72,20 @@ class CSRPair:
         if edge_weight is None:
             edge_weight = torch.ones(
                 edge_index.size(1), dtype=torch.float32, device=edge_index.device
-            )  # Exact in every type.
+            )  # Ones are exact in every type.
         check_edge_weight('edge_weight', edge_weight, edge_index)
         self.size = size
-        (ptr, index), (ptr_t, index_t), self._perm, self._perm_t = _both_orders(edge_index, size)
-        edge_weight = edge_weight.detach()
-        self._matrix = csr_tensor(ptr, index, edge_weight[self._perm], (size[1], size[0]))
-        self._transpose = csr_tensor(ptr_t, index_t, edge_weight[self._perm_t], size)
+        (ptr, index), (ptr_t, index_t), perm, perm_t = _both_orders(edge_index, size)
+        weight = edge_weight.detach()
+        self._set([ptr, index, weight[perm], perm, ptr_t, index_t, weight[perm_t], perm_t])
+
+    def _set(self, parts: Parts) -> None:
+        """Keep the parts, which compiled models read, and the matrices that they make."""
+        self._parts = tuple(parts)
+        self._perm, self._perm_t = parts[3], parts[7]
+        dtype = parts[2].dtype
+        self._matrix = matrix_of(parts, dtype)
+        self._transpose = matrix_of(transposed(parts), dtype)
 
     @property
     def num_edges(self) -> int:
@@ -100,6 +108,7 @@ class CSRPair:
         out.size = (self.size[1], self.size[0])
         out._matrix, out._transpose = self._transpose, self._matrix
         out._perm, out._perm_t = self._perm_t, self._perm
+        out._parts = tuple(transposed(self._parts))
         return out
 
     def to(
@@ -119,13 +128,9 @@ class CSRPair:
         """
         out = object.__new__(CSRPair)
         out.size = self.size
-        device = self.device if device is None else device
-        dtype = self._matrix.dtype if dtype is None else dtype
-        for name in ('_matrix', '_transpose'):
-            matrix = getattr(self, name).to(device=device, dtype=dtype, non_blocking=non_blocking)
-            setattr(out, name, matrix)
-        out._perm = self._perm.to(device, non_blocking=non_blocking)
-        out._perm_t = self._perm_t.to(device, non_blocking=non_blocking)
+        parts = [part.to(device, non_blocking=non_blocking) for part in self._parts]
+        parts[2], parts[6] = parts[2].to(dtype), parts[6].to(dtype)
+        out._set(parts)
         return out
 
     def cpu(self) -> 'CSRPair':
@@ -184,9 +189,10 @@ class CSRPair:
             )
         if rows is not None:
             check_increasing('rows', rows, self.size[1], 'destination node')
-        if x.dtype in HALF:
-            return _CSRMatmul.apply(x.float(), edge_weight, rows, self).to(x.dtype)
-        return _CSRMatmul.apply(x, edge_weight, rows, self)
+        wide = x.float() if x.dtype in HALF else x
+        if torch.compiler.is_compiling():
+            return propagate(self._parts, wide, edge_weight, rows, None).to(x.dtype)
+        return _CSRMatmul.apply(wide, edge_weight, rows, self).to(x.dtype)
 
     def check_ends(self, x_source: Tensor, x_destination: Tensor) -> None:
         """Raise a :class:`ValueError` unless features of both ends fit the graph and each other."""
@@ -201,6 +207,13 @@ class CSRPair:
                 f"'x_source' and 'x_destination' must have one type (got {x_source.dtype} and "
                 f'{x_destination.dtype})'
             )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {'size': self.size, 'parts': self._parts}  # The matrices share their memory.
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.size = state['size']
+        self._set(state['parts'])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> 'CSRPair':
         return self  # It never changes, and torch cannot deep-copy sparse CSR tensors.

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from pyg_mmgef.sparse._compiled_ops import edge_products
 from pyg_mmgef.sparse._matmul import HALF, sample
 from pyg_mmgef.sparse.csr_pair import CSRPair
 
@@ -16,12 +17,11 @@ def edge_scores(pair: CSRPair, x_source: Tensor, x_destination: Tensor) -> Tenso
     .. math::
         s_{j \to i} = \mathbf{x}_j^{\top} \mathbf{x}_i
 
-    Neither the forward nor the backward materialises a row per edge: the one is a product sampled
-    at the edges, the other multiplies by the graph and by its transpose, weighted with the
-    gradient.
+    Neither direction materialises a row per edge: the forward is a product sampled at the edges,
+    the backward multiplies by the graph and its transpose, weighted with the gradient.
 
     Args:
-        pair: The graph; its weights play no part.
+        pair: The graph; its weights are not used.
         x_source: Shape: ``[num_source_nodes, channels]``.
         x_destination: Shape: ``[num_destination_nodes, channels]``.
 
@@ -37,10 +37,12 @@ def edge_scores(pair: CSRPair, x_source: Tensor, x_destination: Tensor) -> Tenso
         tensor([20.,  2.])
     """
     pair.check_ends(x_source, x_destination)
+    ends = x_source, x_destination
     if x_source.dtype in HALF:
-        scores = _EdgeScores.apply(x_source.float(), x_destination.float(), pair)
-        return scores.to(x_source.dtype)
-    return _EdgeScores.apply(x_source, x_destination, pair)
+        ends = x_source.float(), x_destination.float()
+    if torch.compiler.is_compiling():
+        return edge_products(pair._parts, *ends, None).to(x_source.dtype)
+    return _EdgeScores.apply(*ends, pair).to(x_source.dtype)
 
 
 class _EdgeScores(torch.autograd.Function):

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from pyg_mmgef.sparse._compiled_ops import Parts, matrix_of, transposed
 from pyg_mmgef.sparse._matmul import HALF, multiply
 from pyg_mmgef.sparse._row_sparse import RowSparse
 from pyg_mmgef.sparse.csr_pair import CSRPair
@@ -28,11 +29,11 @@ def layer_mean(
         \mathbf{x}^{(l+1)}_d = \mathbf{A} \mathbf{x}^{(l)}_s, \qquad
         \mathbf{x}^{(l+1)}_s = \mathbf{A}^{\top} \mathbf{x}^{(l)}_d
 
-    and likewise :math:`\mathbf{z}_s`: LightGCN's propagation
-    (`arXiv 2002.02126 <https://arxiv.org/abs/2002.02126>`_, Eqs. 3-4 and 8) over the whole graph.
-    The operator is linear and symmetric, so the backward is the operator itself and no layer is
-    kept for it. Of the last layer only the nodes asked for are computed, and the first
-    product of the backward leaves out the others.
+    and likewise :math:`\mathbf{z}_s`: LightGCN's propagation (`arXiv 2002.02126
+    <https://arxiv.org/abs/2002.02126>`_, Eqs. 3-4 and 8) over the whole graph. The operator is
+    linear and symmetric, so the backward is the operator itself and no layer is kept for it. The
+    last layer is computed for the requested nodes only, and the first product of the backward skips
+    the others.
 
     Args:
         pair: The normalised graph.
@@ -44,7 +45,7 @@ def layer_mean(
         destinations: Sorted ids of the destination nodes. Shape: ``[D]``. (default: :obj:`None`)
 
     Returns:
-        :math:`\mathbf{z}_s` and :math:`\mathbf{z}_d`, with a row per node asked for.
+        :math:`\mathbf{z}_s` and :math:`\mathbf{z}_d`, with a row per requested node.
 
     Raises:
         ValueError: If features don't fit the graph or each other, or ids are out of range or
@@ -61,11 +62,16 @@ def layer_mean(
         check_increasing('sources', sources, pair.size[0], 'source node')
     if destinations is not None:
         check_increasing('destinations', destinations, pair.size[1], 'destination node')
-    graph = sources, destinations, pair, num_layers
+    ends = x_source, x_destination
     if x_source.dtype in HALF:
-        z_source, z_destination = _LayerMean.apply(x_source.float(), x_destination.float(), *graph)
-        return z_source.to(x_source.dtype), z_destination.to(x_source.dtype)
-    return _LayerMean.apply(x_source, x_destination, *graph)
+        ends = x_source.float(), x_destination.float()
+    if torch.compiler.is_compiling():
+        total = sum_layers(pair._parts, *ends, num_layers, sources, destinations, None, None)
+        z_source, z_destination = (layers / (num_layers + 1) for layers in total)
+    else:
+        graph = sources, destinations, pair, num_layers
+        z_source, z_destination = _LayerMean.apply(*ends, *graph)
+    return z_source.to(x_source.dtype), z_destination.to(x_source.dtype)
 
 
 class _LayerMean(torch.autograd.Function):
@@ -81,7 +87,7 @@ class _LayerMean(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         ctx.graph = sources, destinations, pair, num_layers
         z_source, z_destination = _sum_layers(
-            pair,
+            _matrices(pair, x_source.dtype),
             RowSparse(x_source, None, pair.size[0]),
             RowSparse(x_destination, None, pair.size[1]),
             num_layers,
@@ -97,7 +103,7 @@ class _LayerMean(torch.autograd.Function):
         sources, destinations, pair, num_layers = ctx.graph
         scale = 1 / (num_layers + 1)
         x_source, x_destination = _sum_layers(
-            pair,
+            _matrices(pair, grad_source.dtype),
             RowSparse(grad_source * scale, sources, pair.size[0]),
             RowSparse(grad_destination * scale, destinations, pair.size[1]),
             num_layers,
@@ -105,8 +111,12 @@ class _LayerMean(torch.autograd.Function):
         return x_source, x_destination, None, None, None, None
 
 
+def _matrices(pair: CSRPair, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    return pair.matrix(dtype), pair.t().matrix(dtype)
+
+
 def _sum_layers(
-    pair: CSRPair,
+    matrices: tuple[Tensor, Tensor],
     source: RowSparse,
     destination: RowSparse,
     num_layers: int,
@@ -117,19 +127,101 @@ def _sum_layers(
 
     By Horner's rule it is x + A (x + A (x + ...)), so no layer is kept but the last.
     """
-    dtype = source.x.dtype
-    forth, back = pair.matrix(dtype), pair.t().matrix(dtype)
+    forth, back = matrices
     h_source, h_destination = source, destination
     for _ in range(num_layers - 1):
         h_source, h_destination = (
-            RowSparse(multiply(back, h_destination, add=source), None, pair.size[0]),
-            RowSparse(multiply(forth, h_source, add=destination), None, pair.size[1]),
+            RowSparse(multiply(back, h_destination, add=source), None, source.num_rows),
+            RowSparse(multiply(forth, h_source, add=destination), None, destination.num_rows),
         )
     if num_layers == 0:
-        return source.take(sources), destination.take(destinations)
-    add_to_source = source if sources is None else source.take(sources)
-    add_to_destination = destination if destinations is None else destination.take(destinations)
+        return source.select(sources), destination.select(destinations)
+    add_to_source = source if sources is None else source.select(sources)
+    add_to_destination = destination if destinations is None else destination.select(destinations)
     return (
         multiply(back, h_destination, rows=sources, add=add_to_source),
         multiply(forth, h_source, rows=destinations, add=add_to_destination),
     )
+
+
+@torch.library.custom_op(
+    'pyg_mmgef::sum_layers',
+    mutates_args=(),
+    schema=(
+        '(Tensor[] parts, Tensor x_source, Tensor x_destination, int num_layers, Tensor? sources, '
+        'Tensor? destinations, Tensor? given_sources, Tensor? given_destinations) -> '
+        '(Tensor, Tensor)'
+    ),
+)
+def sum_layers(
+    parts: Parts,
+    x_source: Tensor,
+    x_destination: Tensor,
+    num_layers: int,
+    sources: Tensor | None,
+    destinations: Tensor | None,
+    given_sources: Tensor | None,
+    given_destinations: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Return the sums over the layers, as an operator for compiled models (``_compiled_ops.py``).
+
+    Args:
+        parts: The pair.
+        x_source: Rows of the sources. Shape: ``[S', channels]``.
+        x_destination: Rows of the destinations. Shape: ``[D', channels]``.
+        num_layers: Number of layers.
+        sources: The sources to compute; :obj:`None` computes all. Shape: ``[S]``.
+        destinations: The destinations to compute; :obj:`None` computes all. Shape: ``[D]``.
+        given_sources: The ids of :obj:`x_source`, the other rows being zero; :obj:`None` if all
+            are given. Shape: ``[S']``.
+        given_destinations: The ids of :obj:`x_destination`, likewise. Shape: ``[D']``.
+    """
+    back, forth = matrix_of(transposed(parts), x_source.dtype), matrix_of(parts, x_source.dtype)
+    return _sum_layers(
+        (forth, back),
+        RowSparse(x_source, given_sources, back.size(0)),
+        RowSparse(x_destination, given_destinations, forth.size(0)),
+        num_layers,
+        sources,
+        destinations,
+    )
+
+
+@sum_layers.register_fake
+def _(
+    parts: Parts,
+    x_source: Tensor,
+    x_destination: Tensor,
+    num_layers: int,
+    sources: Tensor | None,
+    destinations: Tensor | None,
+    given_sources: Tensor | None,
+    given_destinations: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    num_sources = parts[4].numel() - 1 if sources is None else sources.numel()
+    num_destinations = parts[0].numel() - 1 if destinations is None else destinations.numel()
+    channels = x_source.size(1)
+    return x_source.new_empty(num_sources, channels), x_source.new_empty(num_destinations, channels)
+
+
+def _save_layers(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    parts, _, _, ctx.num_layers, sources, destinations, *_ = inputs
+    ctx.save_for_backward(*parts, sources, destinations)
+
+
+def _sum_backward(ctx: Any, grad_source: Tensor, grad_destination: Tensor) -> tuple[Any, ...]:
+    *parts, sources, destinations = ctx.saved_tensors
+    grads = sum_layers(
+        parts,
+        grad_source,
+        grad_destination,
+        ctx.num_layers,
+        None,
+        None,
+        sources,
+        destinations,
+    )
+    return [None] * len(parts), *grads, None, None, None, None, None
+
+
+sum_layers.register_autograd(_sum_backward, setup_context=_save_layers)

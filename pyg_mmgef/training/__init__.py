@@ -1,4 +1,4 @@
-"""Training with Lightning: early stopping, checkpoints and exact resume, logs, several devices."""
+"""Training with Lightning: early stopping, exact resume, logs and several devices."""
 
 import pyg_mmgef.training._lightning  # noqa: F401
 from pyg_mmgef.training.atomic_checkpoint_io import AtomicCheckpointIO

@@ -1,11 +1,11 @@
-"""Makes sure that Lightning can be imported; every module of this package relies on it."""
+"""Import of Lightning, which every module of this package needs."""
 
 import contextlib
 
 from pyg_mmgef.encoders.torchvision_compat import import_torchvision
 
 try:
-    # Lightning imports torchvision where it is installed, and with it its trap beside a CPU build.
+    # Lightning imports torchvision if it is installed, which may fail beside a CPU build of torch.
     with contextlib.suppress(ImportError):
         import_torchvision()
     import lightning.pytorch  # noqa: F401

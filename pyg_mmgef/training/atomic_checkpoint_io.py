@@ -10,12 +10,13 @@ __all__ = ['AtomicCheckpointIO']
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning plugin that writes checkpoints atomically: a kill leaves the previous one whole.
+    """Lightning plugin that writes checkpoints atomically.
 
-    A checkpoint is written to a temporary file in its folder, which is then renamed. Lightning's
-    own plugin writes to the system's folder for temporary files and moves the result. Where that
-    folder is on another file system, moving is copying over the previous checkpoint. Pass it to a
-    trainer as ``Trainer(plugins=AtomicCheckpointIO())``; :func:`make_trainer` does.
+    A checkpoint is written to a temporary file in its folder, which is then renamed, so a killed
+    process leaves the previous checkpoint whole. Lightning's own plugin writes to the system's
+    temporary folder and moves the file; across file systems that copies over the previous
+    checkpoint. Pass the plugin to a trainer as ``Trainer(plugins=AtomicCheckpointIO())``;
+    :func:`make_trainer` does.
     """
 
     def save_checkpoint(
@@ -24,7 +25,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         path: str | Path,
         storage_options: Any | None = None,
     ) -> None:
-        """Write :obj:`checkpoint` to :obj:`path`; a URL is left to Lightning."""
+        """Write :obj:`checkpoint` to :obj:`path`, atomically unless :obj:`path` is a URL."""
         if storage_options is not None or '://' in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)
             return

@@ -7,38 +7,41 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.loader import TripletLoader
+from pyg_mmgef.loader._triplet_batches import TripletBatches
 from pyg_mmgef.schema import INTERACTS, interaction_edges, supervision_edges
 
 __all__ = ['InteractionDataModule']
 
 
 class InteractionDataModule(LightningDataModule):
-    """The train, validation and test parts of a shop, for a :class:`RankingModule`.
+    """Lightning data module of the train, validation and test parts of a split.
 
-    Training visits the triplets of :class:`~pyg_mmgef.loader.TripletLoader`; with several devices
-    each gets its share of every batch. Validation and test each see their part as a whole, once.
-    Held-out interactions are those of ``edge_label_index`` with a positive ``edge_label`` (all, if
-    there are no labels). The parts are copied to the trainer's device once, not batch by batch;
-    those passed in don't change. A checkpoint holds the state of the loader's generator.
+    It feeds a :class:`RankingModule` with the triplets of a
+    :class:`~pyg_mmgef.loader.TripletLoader`; with several devices each gets its share of every
+    batch. Validation and test have a single batch, all held-out interactions. Held-out interactions
+    are those of ``edge_label_index`` with a positive ``edge_label`` (all, if there are no labels).
+    The parts are copied to the trainer's device once, not batch by batch; the arguments stay as
+    they are. A checkpoint holds the state of the loader's generator.
 
     Args:
-        train: The train graph, the only one that a model sees.
+        train: The train graph, the only one that a model propagates over.
         val: The validation part, with an ``edge_label_index``; :obj:`None` trains without
             validation. (default: :obj:`None`)
-        test: The test part, likewise. (default: :obj:`None`)
+        test: The test part, with an ``edge_label_index``. (default: :obj:`None`)
         batch_size: Triplets per batch, of all devices together. (default: ``2048``)
         num_negatives: Negatives per positive. (default: ``1``)
         shared_negatives: Sample the negatives once per batch. (default: :obj:`False`)
-        negatives_from: ``'warm'`` or ``'all'`` items. (default: ``'warm'``)
+        negatives_from: ``'warm'`` samples items with a train interaction, ``'all'`` any item.
+            (default: ``'warm'``)
         popularity: The exponent of an item's popularity in sampling negatives.
             (default: ``0.0``)
-        uniform_users: Sample the users of the triplets uniformly, rather than visit every
+        uniform_users: Sample the users of the triplets uniformly, instead of visiting every
             interaction once. (default: :obj:`False`)
         drop_last: Leave out a last batch that isn't full. (default: :obj:`False`)
         seed: Seed of the order and the negatives. (default: ``0``)
 
     Raises:
-        ValueError: If a part lacks what it is for, or a loader's argument is out of range.
+        ValueError: If a part lacks its interactions, or a loader's argument is out of range.
     """
 
     def __init__(
@@ -99,10 +102,10 @@ class InteractionDataModule(LightningDataModule):
                 rank=self.trainer.global_rank,
             )
 
-    def train_dataloader(self) -> TripletLoader:
-        """Return the loader of triplets."""
+    def train_dataloader(self) -> TripletBatches:
+        """Return the batches of the loader, without the loader: Lightning would ask for workers."""
         assert self._loader is not None
-        return self._loader
+        return self._loader.dataset
 
     def val_dataloader(self) -> Tensor | list[Tensor]:
         """Return the validation interactions as the only batch. Shape: ``[1, 2, E]``."""

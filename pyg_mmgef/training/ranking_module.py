@@ -20,9 +20,9 @@ __all__ = ['RankingModule']
 class RankingModule(LightningModule):
     r"""Lightning module of any model of this package: trained on triplets, evaluated by ranking.
 
-    A step computes the embeddings of its batch alone, where the model's loss reads no others.
-    Validation and test compute all embeddings once and rank all items for every user with a
-    held-out item, without those of train (in a test also without those of validation). They log
+    A training step computes only the embeddings that the model's loss reads, usually those of the
+    batch. Validation and test compute all embeddings once and rank for every user with a held-out
+    item all items but those of train (in a test also those of validation). They log
     ``val_recall@20``, ``test_ndcg@10`` and so on, names that a callback can monitor; ``train_loss``
     is the mean loss of the steps since it was last logged, usually of the epoch.
 
@@ -33,8 +33,8 @@ class RankingModule(LightningModule):
 
     Args:
         model: A :class:`~pyg_mmgef.nn.Recommender`.
-        loss: Called with the embeddings of users, items and negatives; :obj:`None` for
-            :class:`~pyg_mmgef.nn.BPRLoss`. (default: :obj:`None`)
+        loss: Module that is called with the embeddings of users, items and negatives; :obj:`None`
+            means :class:`~pyg_mmgef.nn.BPRLoss`. (default: :obj:`None`)
         lr: Learning rate of Adam. (default: ``1e-3``)
         k: Cut-offs of the metrics. (default: ``(10, 20)``)
 
@@ -80,7 +80,7 @@ class RankingModule(LightningModule):
             checked_cutoffs(self.k, num_users_items(data.train)[1])
 
     def on_train_start(self) -> None:
-        """Restore the random state of a checkpoint; a run that early stopping ended stays ended."""
+        """Restore the random state of a checkpoint, and don't continue a run that stopped early."""
         if self._rng_state:
             torch.set_rng_state(self._rng_state['cpu'])
             if self.device.type == 'cuda':
@@ -103,11 +103,11 @@ class RankingModule(LightningModule):
         return loss
 
     def on_train_epoch_end(self) -> None:
-        """Log the loss, where validation has not done so."""
+        """Log the loss if validation has not done so."""
         self._log_train_loss()
 
     def validation_step(self, target: Tensor, batch_idx: int) -> None:
-        """Rank for the users of the validation part."""
+        """Log the metrics of the validation part."""
         self._evaluate('val', target, self._data.train[INTERACTS].edge_index)
 
     def on_validation_epoch_end(self) -> None:
@@ -115,7 +115,7 @@ class RankingModule(LightningModule):
         self._log_train_loss()
 
     def test_step(self, target: Tensor, batch_idx: int) -> None:
-        """Rank for the users of the test part."""
+        """Log the metrics of the test part."""
         seen = [self._data.train[INTERACTS].edge_index]
         if self._data.val is not None:
             seen.append(supervision_edges(self._data.val))
@@ -132,7 +132,7 @@ class RankingModule(LightningModule):
             checkpoint['rng_state']['cuda'] = torch.cuda.get_rng_state(self.device)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the random state until training starts; a test leaves torch's as it is."""
+        """Keep the random state until training starts, so that a test doesn't change torch's."""
         self._rng_state = checkpoint.get('rng_state', {})
 
     def _evaluate(self, name: str, target: Tensor, exclude: Tensor) -> None:

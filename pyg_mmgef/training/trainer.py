@@ -22,16 +22,16 @@ def make_trainer(
 
     It is a plain :class:`lightning.pytorch.Trainer` with Lightning's own callbacks and loggers:
 
-    - ``checkpoints/last.ckpt`` after every epoch, written by :class:`AtomicCheckpointIO`. Passed as
-      ``ckpt_path`` to ``trainer.fit``, it continues as if there had been no interruption.
-    - ``checkpoints/best.ckpt`` for the best epoch, and early stopping.
-    - ``csv/version_N/metrics.csv`` and ``tensorboard/version_N``, a new version for every start;
-      an epoch that was interrupted and trained again has equal rows in both.
-    - A progress bar that is refreshed every 20 steps. Nothing is logged step by step, and there is
-      no trial validation before training.
+    - It writes ``checkpoints/last.ckpt`` after every epoch, by :class:`AtomicCheckpointIO`. Passed
+      as ``ckpt_path`` to ``trainer.fit``, it continues as if there had been no interruption.
+    - It writes ``checkpoints/best.ckpt`` for the best epoch, and stops early.
+    - It logs to ``csv/version_N/metrics.csv`` and ``tensorboard/version_N``, a new version for
+      every start; an epoch that was interrupted and trained again has equal rows in both.
+    - It shows a progress bar that is refreshed every 20 steps. Nothing is logged step by step, and
+      there is no trial validation before training.
 
     Args:
-        folder: Where everything is written.
+        folder: Folder for checkpoints and logs.
         max_epochs: Number of epochs after which training ends. (default: ``1000``)
         monitor: The metric that decides which epoch is best, larger being better; :obj:`None`
             trains without validation, early stopping and a best checkpoint.
@@ -39,7 +39,7 @@ def make_trainer(
         patience: Validations without improvement until training stops. (default: ``20``)
         **kwargs: Arguments of :class:`lightning.pytorch.Trainer`, such as ``devices`` or
             ``precision``. ``callbacks``, one or a list, are added to those above; others replace
-            what is set here. ``enable_checkpointing=False`` leaves out both checkpoints.
+            the defaults set here. ``enable_checkpointing=False`` leaves out both checkpoints.
 
     Returns:
         The trainer.

@@ -1,4 +1,4 @@
-"""Shared by the splits: the interactions to split, and the three parts that come out."""
+"""Code that the splits share: the interactions to split, and the data of the three parts."""
 
 import copy
 
@@ -21,7 +21,7 @@ Split = tuple[HeteroData, HeteroData, HeteroData]
 
 
 def interactions_to_split(data: HeteroData) -> tuple[Tensor, Tensor]:
-    """Return the distinct interactions and their positions in the data.
+    """Return the distinct interactions and their positions in the data, after checking it.
 
     Raises:
         ValueError: If the data has no interactions, or other edges that would carry held-out ones
@@ -66,9 +66,8 @@ def interaction_times(data: HeteroData, kept: Tensor, strategy: str) -> Tensor:
 def select_parts(data: HeteroData, kept: Tensor, part: Tensor) -> Split:
     """Make the train, validation and test data of a split.
 
-    All three propagate over the train edges, one and the same tensor as ``edge_index``, so that
-    what a model caches for one part serves the others. The edges of each part are its
-    ``edge_label_index``.
+    All three propagate over the train edges: their ``edge_index`` is the same tensor, so that a
+    model can use one cache for all. The edges of each part are its ``edge_label_index``.
 
     Args:
         data: The data before the split.
@@ -86,7 +85,7 @@ def select_parts(data: HeteroData, kept: Tensor, part: Tensor) -> Split:
         for key, value in attrs.items():
             out[INTERACTS][key] = value
         out[INTERACTS].edge_label_index = label
-        if 'edge_label' in store:  # Of the supervision edges before; now all are positives.
+        if 'edge_label' in store:  # It labelled the old supervision edges; now all are positives.
             del out[INTERACTS].edge_label
         splits.append(out)
     return splits[0], splits[1], splits[2]

@@ -7,7 +7,7 @@ __all__ = ['store_graph']
 
 
 def store_graph(data: HeteroData, relation: str, graph: WeightedGraph) -> HeteroData:
-    """Set ``data['item', relation, 'item']``, without anything left of a graph that was there."""
+    """Set ``data['item', relation, 'item']``, replacing a graph that was there."""
     edge_type = (ITEM, relation, ITEM)
     if edge_type in data.edge_types:
         del data[edge_type]

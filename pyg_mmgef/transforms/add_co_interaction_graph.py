@@ -16,25 +16,26 @@ __all__ = ['AddCoInteractionGraph']
 class AddCoInteractionGraph(BaseTransform):
     r"""Add the collaborative item graph: items that share users (item-user-item).
 
-    Built from ``data['user', 'interacts', 'item'].edge_index`` alone, so apply it to the *train*
-    part of a split; see :func:`~pyg_mmgef.graph.co_interaction_graph`. The graph is normalised to
-    :math:`\mathbf{D}^{-1/2} \mathbf{C} \mathbf{D}^{-1/2}`. MM-GEF's second item graph
+    It is built from ``data['user', 'interacts', 'item'].edge_index`` alone, so apply it to the
+    *train* part of a split; see :func:`~pyg_mmgef.graph.co_interaction_graph`. It is normalised to
+    :math:`\mathbf{D}^{-1/2} \mathbf{C} \mathbf{D}^{-1/2}`. It is MM-GEF's second item graph
     (`arXiv 2308.07222 <https://arxiv.org/abs/2308.07222>`_).
 
     Args:
         k: Neighbours kept per item. (default: ``10``)
-        relation: The graph becomes ``data['item', relation, 'item']``, in the place of one that
-            was there. It must begin with ``'co_interacts'``: the splits refuse data with such a
-            graph, which would carry held-out interactions into train.
-            (default: ``'co_interacts'``)
+        relation: The graph becomes ``data['item', relation, 'item']`` and replaces one that was
+            there. It must begin with ``'co_interacts'``: the splits refuse data with such a graph,
+            which would carry held-out interactions into train. (default: ``'co_interacts'``)
         weighting: ``'cosine'``, ``'jaccard'``, ``'lift'``, ``'raw'`` or ``'lightgcn'``.
             (default: ``'cosine'``)
         min_count: Users that two items must share to be connected; see
             :func:`~pyg_mmgef.graph.co_interaction_graph`. (default: ``1``)
         max_activity: Leave out users with more items; see
             :func:`~pyg_mmgef.graph.co_interaction_graph`. (default: :obj:`None`)
-        max_memory: See :func:`~pyg_mmgef.graph.co_interaction_graph`. (default: ``2**30``)
-        num_threads: See :func:`~pyg_mmgef.graph.co_interaction_graph`. (default: :obj:`None`)
+        max_memory: Bytes that torch's blocks may use; see
+            :func:`~pyg_mmgef.graph.co_interaction_graph`. (default: ``2**30``)
+        num_threads: Threads on the CPU; :obj:`None` means as many as torch uses.
+            (default: :obj:`None`)
         normalize: Normalise the weights. (default: :obj:`True`)
         verbose: Show a progress bar. (default: :obj:`False`)
 

@@ -16,26 +16,28 @@ __all__ = ['AddItemKNNGraph']
 class AddItemKNNGraph(BaseTransform):
     r"""Add the multimodal item graph: every item receives from its most similar items.
 
-    The :math:`k` largest similarities per item, without itself, normalised to
-    :math:`\mathbf{D}^{-1/2} \mathbf{S} \mathbf{D}^{-1/2}`; see
-    :func:`~pyg_mmgef.graph.knn_graph` and :func:`~pyg_mmgef.graph.normalize_similarity`. MM-GEF's
-    frozen graph (`arXiv 2308.07222 <https://arxiv.org/abs/2308.07222>`_). For late fusion, add one
-    graph per modality: ``AddItemKNNGraph(attr='x_image', relation='similar_image')``.
+    It has the :math:`k` largest similarities per item, without itself, normalised to
+    :math:`\mathbf{D}^{-1/2} \mathbf{S} \mathbf{D}^{-1/2}`; see :func:`~pyg_mmgef.graph.knn_graph`
+    and :func:`~pyg_mmgef.graph.normalize_similarity`. It is MM-GEF's frozen graph (`arXiv
+    2308.07222 <https://arxiv.org/abs/2308.07222>`_). For late fusion, add one graph per modality:
+    ``AddItemKNNGraph(attr='x_image', relation='similar_image')``.
 
     Args:
         k: Number of neighbours of an item. (default: ``10``)
         attr: The item features to compare. (default: ``'x'``)
-        relation: The graph becomes ``data['item', relation, 'item']``, in the place of one that
-            was there. (default: ``'similar'``)
-        metric: See :func:`~pyg_mmgef.graph.knn_graph`. (default: ``'cosine'``)
-        backend: See :func:`~pyg_mmgef.graph.knn_graph`. (default: ``'auto'``)
+        relation: The graph becomes ``data['item', relation, 'item']`` and replaces one that was
+            there. (default: ``'similar'``)
+        metric: ``'cosine'``, ``'ip'`` or ``'l2'``. (default: ``'cosine'``)
+        backend: ``'auto'``, ``'exact'``, ``'cluster'`` or ``'faiss_flat'``; see
+            :func:`~pyg_mmgef.graph.knn_graph`. (default: ``'auto'``)
         recall: Share of the true neighbours that must be found; see
             :func:`~pyg_mmgef.graph.knn_graph`. (default: :obj:`None`, all)
         loop: Let an item be its own neighbour where it is among its :obj:`k` best.
             (default: :obj:`False`)
         force_undirected: Also add the reverse of every edge. (default: :obj:`False`)
-        num_threads: See :func:`~pyg_mmgef.graph.knn_graph`. (default: :obj:`None`)
-        generator: See :func:`~pyg_mmgef.graph.knn_graph`. (default: :obj:`None`)
+        num_threads: Threads of torch and FAISS; :obj:`None` changes nothing. (default: :obj:`None`)
+        generator: Generator of the approximate backend; :obj:`None` makes one seeded with 0.
+            (default: :obj:`None`)
         normalize: Drop similarities that aren't positive and normalise; :obj:`False` keeps raw
             similarities. (default: :obj:`True`)
         verbose: Show a progress bar. (default: :obj:`False`)

@@ -22,11 +22,12 @@ class FuseModalities(BaseTransform):
         \mathbf{e}_i = \frac{1}{|\mathcal{M}_i|} \sum_{m \in \mathcal{M}_i}
         \frac{\mathbf{x}^m_i}{\lVert \mathbf{x}^m_i \rVert}
 
-    MM-GEF's early fusion (`arXiv 2308.07222 <https://arxiv.org/abs/2308.07222>`_), which respects
-    the masks ``has_<modality>``; see :func:`~pyg_mmgef.nn.fusion.mean_fusion` and, for encoders
-    that share no space, :func:`~pyg_mmgef.nn.fusion.concat_fusion`. Learned fusions live in
-    :class:`~pyg_mmgef.nn.EarlyFusion`. What was fused is recorded as ``data['item'].fusion``, a
-    dictionary with the keys ``'mode'`` and ``'modalities'``, so that a model can do the same.
+    This is MM-GEF's early fusion (`arXiv 2308.07222 <https://arxiv.org/abs/2308.07222>`_); it uses
+    the masks ``has_<modality>``. See :func:`~pyg_mmgef.nn.fusion.mean_fusion` and, for encoders
+    that share no space, :func:`~pyg_mmgef.nn.fusion.concat_fusion`. The layer
+    :class:`~pyg_mmgef.nn.EarlyFusion` also learns fusions. How features were fused is recorded as
+    ``data['item'].fusion``, a dictionary with the keys ``'mode'`` and ``'modalities'``, so that a
+    model can do the same.
 
     Args:
         fusion: ``'mean'`` or ``'concat'``. (default: ``'mean'``)

@@ -20,17 +20,16 @@ class MergeItemGraphs(BaseTransform):
     .. math::
         \mathbf{A} = \textstyle\sum_g w_g \mathbf{A}^g
 
-    What FREEDOM (`arXiv 2211.06924 <https://arxiv.org/abs/2211.06924>`_) does with the graphs of
-    the modalities. Attention learns such weights in training
-    (:class:`~pyg_mmgef.nn.SoftEdgeFusion`); fixed ones can be chosen on validation. The merged
-    graphs stay in the data, so name the new one to a model:
-    ``MMGEF.from_data(data, item_graphs=('merged',))``.
+    FREEDOM (`arXiv 2211.06924 <https://arxiv.org/abs/2211.06924>`_) merges the graphs of the
+    modalities so. :class:`~pyg_mmgef.nn.SoftEdgeFusion` learns such weights in training; fixed ones
+    can be chosen on validation. The graphs that were merged stay in the data, so name the one that
+    a model should use: ``MMGEF.from_data(data, item_graphs=('merged',))``.
 
     Args:
         item_graphs: The weight :math:`w_g` of each graph ``data['item', relation, 'item']``, keyed
             by its relation. They need not sum to 1.
-        relation: The graph becomes ``data['item', relation, 'item']``, in the place of one that
-            was there; it may be one of the merged. (default: ``'merged'``)
+        relation: The graph becomes ``data['item', relation, 'item']`` and replaces one that was
+            there, which may be one of :obj:`item_graphs`. (default: ``'merged'``)
 
     Raises:
         ValueError: If :obj:`item_graphs` is empty or holds numbers that aren't positive, or the

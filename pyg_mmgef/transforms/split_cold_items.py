@@ -24,20 +24,20 @@ class SplitColdItems(BaseTransform):
     r"""Make a share of the items cold: all their interactions are held out.
 
     Of the :math:`n` items that have interactions, :math:`\mathrm{round}(r \cdot n)` become cold;
-    one half of them (the smaller, for an odd number) with all its interactions is for validation,
-    the other for test. Returns three :class:`~torch_geometric.data.HeteroData` which all propagate
-    over the edges of the remaining items, and have the edges of their own items as
-    ``edge_label_index``. The candidates of a cold ranking are ``edge_label_index[1].unique()``.
+    half of them (rounded down), with all their interactions, are for validation, the others for
+    test. It returns three :class:`~torch_geometric.data.HeteroData` which all propagate over the
+    edges of the remaining items, and have the edges of their own items as ``edge_label_index``. The
+    candidates of a cold ranking are ``edge_label_index[1].unique()``.
 
-    Random cold items were there all the time, beside those that a model learns from. With
-    ``strategy='time'`` the cold items are those that came last, as in a shop: all whose first
-    interaction is at a time :math:`t` or later. What users did with other items from :math:`t` on
-    is the future as well (`"A Critical Study on Data Leakage in Recommender System Offline
-    Evaluation" <https://arxiv.org/abs/2010.11060>`_), so **interactions with warm items from**
-    :math:`t` **on are in no part**. Items first seen at the same time are all cold or all warm, so
-    that fewer may be cold than :math:`r \cdot n`. Users who came later than :math:`t` have no
-    train interactions. Where most items were there from the start, :math:`t` is early and train
-    small; take a small ratio then.
+    With ``strategy='random'``, cold items were on sale as long as the others. With
+    ``strategy='time'``, the cold items are those that came last: all whose first interaction is at
+    a time :math:`t` or later. What users did with other items from :math:`t` on is the future as
+    well (`"A Critical Study on Data Leakage in Recommender System Offline Evaluation"
+    <https://arxiv.org/abs/2010.11060>`_), so **interactions with warm items from** :math:`t` **on
+    are in no part**. Items first seen at the same time are all cold or all warm, so fewer than
+    :math:`r \cdot n` may be cold. Users who came later than :math:`t` have no train interactions.
+    Where most items were there from the start, :math:`t` is early and train is small; then take a
+    small ratio.
 
     For warm and cold evaluation of one model, split the train part again:
 

@@ -23,13 +23,13 @@ MIN_TO_SPLIT = 3  # One interaction for each part.
 class SplitInteractions(BaseTransform):
     r"""Split the interactions of *every user* into train, validation and test.
 
-    Returns three :class:`~torch_geometric.data.HeteroData`. All have the train edges as
-    ``edge_index``, the only ones that ever propagate, and their own part as
-    ``edge_label_index``. (PyG's ``RandomLinkSplit`` splits globally, which leaves users without
-    train or test edges, and lets validation edges propagate at test time.)
+    It returns three :class:`~torch_geometric.data.HeteroData`. All have the train edges as
+    ``edge_index``, the only ones that ever propagate, and their own part as ``edge_label_index``.
+    (PyG's ``RandomLinkSplit`` splits globally, which leaves users without train or test edges, and
+    lets validation edges propagate at test time.)
 
-    A repeated user-item pair counts once, the earliest. A user with fewer than three interactions
-    keeps all of them in train. Otherwise a part with a positive ratio holds
+    Of a repeated user-item pair only the earliest interaction is kept. A user with fewer than three
+    interactions keeps all of them in train. Otherwise a part with a positive ratio holds
     :math:`\max(1, \mathrm{round}(r \cdot n_u))` of the user's :math:`n_u` interactions, never so
     many that train gets none. The evaluation protocol of MM-GEF and its neighbours is 8:1:1.
 

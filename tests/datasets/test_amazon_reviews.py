@@ -9,6 +9,8 @@ import torch
 
 from pyg_mmgef.datasets import AmazonReviews
 from pyg_mmgef.datasets import _amazon_files as amazon_files
+from pyg_mmgef.schema import CO_INTERACTS
+from pyg_mmgef.transforms import AddCoInteractionGraph
 
 pytest.importorskip('pyarrow')
 
@@ -59,6 +61,18 @@ def test_2014(tmp_path: Path) -> None:
     assert dataset.item_images == [tmp_path / 'pictures' / '0000000002.jpg', None]
     assert dataset.report['item rows read'] == 2  # not that of the item without reviews
     assert repr(dataset) == 'AmazonReviews(num_users=2, num_items=2, num_interactions=3)'
+
+
+def test_pre_transform_is_stored_in_the_folder(tmp_path: Path) -> None:
+    folder = _folder_2014(tmp_path)
+    data = AmazonReviews(folder, 'Baby', pre_transform=AddCoInteractionGraph(k=1))[0]
+    (file,) = (tmp_path / 'processed').iterdir()
+    stored = torch.load(file, weights_only=True)['graph'][CO_INTERACTS]
+    assert torch.equal(stored['edge_index'], data[CO_INTERACTS].edge_index)
+    with pytest.warns(UserWarning, match="'pre_transform' is AddCoInteractionGraph"):
+        AmazonReviews(folder, 'Baby', pre_transform=AddCoInteractionGraph(k=2))[0]
+    with pytest.raises(ValueError, match="'pre_filter' refuses"):
+        AmazonReviews(folder, 'Baby', pre_filter=lambda data: False, force_reload=True)[0]
 
 
 def test_metadata_are_never_executed(tmp_path: Path) -> None:
@@ -164,7 +178,7 @@ def test_sources() -> None:
         ),
         (
             {'category': 'Baby', 'release': '2018', 'image_features': True},
-            "'image_features' exist of release '2014' only",
+            "'image_features' exist only for release '2014'",
         ),
     ],
 )

@@ -1,9 +1,12 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from pyg_mmgef.datasets import MovieLens
 from pyg_mmgef.datasets import movie_lens as module
+from pyg_mmgef.schema import CO_INTERACTS
+from pyg_mmgef.transforms import AddCoInteractionGraph
 
 pytest.importorskip('pyarrow')
 
@@ -50,6 +53,18 @@ def test_posters_and_filters(tmp_path: Path) -> None:
     )
     assert list(dataset.item_ids) == [242, 302]
     assert dataset.item_images == [tmp_path / 'posters' / '242.jpg', None]
+
+
+def test_pre_transform_is_stored_in_the_folder(tmp_path: Path) -> None:
+    transform = AddCoInteractionGraph(k=1)
+    data = MovieLens(_small(tmp_path), pre_transform=transform)[0]
+    (file,) = (tmp_path / 'processed').iterdir()
+    stored = torch.load(file, weights_only=True)['graph'][CO_INTERACTS]
+    assert torch.equal(stored['edge_index'], data[CO_INTERACTS].edge_index)
+    with pytest.warns(UserWarning, match="'pre_transform' is AddCoInteractionGraph"):
+        MovieLens(tmp_path, pre_transform=AddCoInteractionGraph(k=2))[0]
+    with pytest.raises(ValueError, match="'pre_filter' refuses"):
+        MovieLens(tmp_path, pre_filter=lambda data: False, force_reload=True)[0]
 
 
 @pytest.mark.parametrize('chunk', [10, 2**24])

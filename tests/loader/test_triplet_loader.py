@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import RandomLinkSplit
 
-from pyg_mmgef.loader import TripletLoader, triplet_loader
+from pyg_mmgef.loader import TripletLoader, _triplet_batches
 from pyg_mmgef.nn import BPRLoss
 from tests.references import drawn_negative
 
@@ -269,7 +269,9 @@ def test_a_number_just_below_one_stays_inside(monkeypatch: pytest.MonkeyPatch) -
         loader = TripletLoader(shop(pairs, 20, 12), popularity=popularity)
         for number in (0.0, 1 - 2**-53):
             monkeypatch.setattr(
-                loader, '_random', lambda n, number=number: torch.full((n, 1), number).double()
+                loader.dataset,
+                '_random',
+                lambda n, number=number: torch.full((n, 1), number).double(),
             )
             users, _, negatives = epoch(loader)
             assert not as_set(torch.stack([users, negatives])) & as_set(pairs)
@@ -303,7 +305,7 @@ def test_drawing_ahead_changes_nothing(
     data = shop(random_pairs(), 20, 12)
 
     def two_epochs(draws_at_once: int) -> list[Tensor]:
-        monkeypatch.setattr(triplet_loader, 'SAMPLES_AT_ONCE', draws_at_once)
+        monkeypatch.setattr(_triplet_batches, 'SAMPLES_AT_ONCE', draws_at_once)
         loader = TripletLoader(data, 7, shuffle=shuffle, num_negatives=num_negatives)
         return [tensor for _ in range(2) for batch in loader for tensor in batch]
 
@@ -488,10 +490,7 @@ def test_workers_draw_the_same_users(num_workers: int) -> None:
     data = shop(random_pairs(), 20, 12)
 
     def users(num_workers: int) -> Tensor:
-        generator = torch.Generator().manual_seed(0)
-        loader = TripletLoader(data, 16, uniform_users=True)
-        batches = DataLoader(loader, batch_size=None, num_workers=num_workers, generator=generator)
-        return epoch(batches)[0]
+        return epoch(TripletLoader(data, 16, uniform_users=True, num_workers=num_workers))[0]
 
     assert torch.equal(users(num_workers), users(3 - num_workers))
 
@@ -506,13 +505,25 @@ def test_users_drawn_uniformly_are_those_of_label_edges(dtype: torch.dtype) -> N
     assert negatives.numel() == 3
 
 
-def test_in_a_data_loader() -> None:
+def test_is_a_data_loader_of_whole_batches() -> None:
+    """What libraries rely on that build a loader of their own over the same data set."""
     data = shop(random_pairs(), 20, 12)
-    batches = DataLoader(TripletLoader(data, 16, shuffle=True), batch_size=None)
+    loader = TripletLoader(data, 16, shuffle=True)
+    assert isinstance(loader, DataLoader)
+    assert isinstance(loader.dataset, IterableDataset)
+    assert loader.batch_size is None
+    again = DataLoader(loader.dataset, batch_size=loader.batch_size)
     expected = TripletLoader(data, 16, shuffle=True)
-    assert len(batches) == len(expected)
-    for _ in range(2):
-        assert all(map(torch.equal, epoch(expected), epoch(batches)))
+    assert len(again) == len(expected) == len(loader)
+    assert all(map(torch.equal, epoch(expected), epoch(again)))
+
+
+def test_the_same_generator_gives_the_batches_of_the_data_set() -> None:
+    data = shop(random_pairs(), 20, 12)
+    loader = TripletLoader(data, 16, shuffle=True)
+    batches = TripletLoader(data, 16, shuffle=True).dataset
+    for _ in range(3):
+        assert all(map(torch.equal, epoch(loader), epoch(batches)))
 
 
 @pytest.mark.parametrize('persistent_workers', [False, True])
@@ -520,13 +531,14 @@ def test_in_a_data_loader() -> None:
 def test_workers_share_the_batches(
     num_workers: int, persistent_workers: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(triplet_loader, 'SAMPLES_AT_ONCE', 60)  # Groups of three batches.
+    monkeypatch.setattr(_triplet_batches, 'SAMPLES_AT_ONCE', 60)  # Groups of three batches.
     pairs = random_pairs()
 
     def epochs(num_workers: int, seed: int) -> list[tuple[Tensor, Tensor, Tensor]]:
-        batches = DataLoader(
-            TripletLoader(shop(pairs, 20, 12), 20, shuffle=True),
-            batch_size=None,
+        batches = TripletLoader(
+            shop(pairs, 20, 12),
+            20,
+            shuffle=True,
             num_workers=num_workers,
             persistent_workers=persistent_workers,
             generator=torch.Generator().manual_seed(seed),
@@ -544,37 +556,37 @@ def test_workers_share_the_batches(
     flat = [tensor for batch in first for tensor in batch]
     again = [tensor for batch in epochs(num_workers, seed=0) for tensor in batch]
     assert all(map(torch.equal, flat, again))
-    # The number of workers changes nothing; another seed of the DataLoader does.
+    # The number of workers changes nothing; another seed does.
     others = [tensor for batch in epochs(3 - num_workers, seed=0) for tensor in batch]
     assert all(map(torch.equal, flat, others))
     assert not torch.equal(flat[0], epochs(1, seed=1)[0][0])
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_the_own_generator_counts_in_workers_too() -> None:
-    def first_users(seed: int) -> Tensor:
-        loader = TripletLoader(
-            shop(random_pairs(), 20, 12),
-            20,
-            shuffle=True,
-            generator=torch.Generator().manual_seed(seed),
-        )
-        generator = torch.Generator().manual_seed(0)
-        return epoch(DataLoader(loader, batch_size=None, num_workers=1, generator=generator))[0]
+@pytest.mark.parametrize('num_epochs', [0, 2])
+def test_workers_go_on_from_a_saved_state(num_epochs: int) -> None:
+    def loader(seed: int) -> TripletLoader:
+        generator = torch.Generator().manual_seed(seed)
+        data = shop(random_pairs(), 20, 12)
+        return TripletLoader(data, 16, shuffle=True, generator=generator, num_workers=2)
 
-    assert torch.equal(first_users(1), first_users(1))
-    assert not torch.equal(first_users(1), first_users(2))
+    first, second = loader(1), loader(2)
+    for _ in range(num_epochs):
+        epoch(first)
+    second.load_state_dict(first.state_dict())
+    for _ in range(2):
+        assert all(map(torch.equal, epoch(first), epoch(second)))
 
 
 def test_workers_of_replicas() -> None:
     pairs = random_pairs()
 
     def share(num_replicas: int, rank: int) -> list[tuple[Tensor, ...]]:
+        data = shop(pairs, 20, 12)
         loader = TripletLoader(
-            shop(pairs, 20, 12), 20, shuffle=True, num_replicas=num_replicas, rank=rank
+            data, 20, shuffle=True, num_replicas=num_replicas, rank=rank, num_workers=2
         )
-        generator = torch.Generator().manual_seed(0)
-        return list(DataLoader(loader, batch_size=None, num_workers=2, generator=generator))
+        return list(loader)
 
     for batch, *parts in zip(share(1, 0), share(2, 0), share(2, 1), strict=True):
         for rank, part in enumerate(parts):
@@ -667,11 +679,11 @@ def test_shared_negatives_drawn_ahead_and_in_workers(monkeypatch: pytest.MonkeyP
         return list(TripletLoader(data, 16, True, num_negatives=6, shared_negatives=True))
 
     ahead = batches()
-    monkeypatch.setattr(triplet_loader, 'SAMPLES_AT_ONCE', 1)
+    monkeypatch.setattr(_triplet_batches, 'SAMPLES_AT_ONCE', 1)
     for one, other in zip(ahead, batches(), strict=True):
         assert all(map(torch.equal, one, other))
-    loader = TripletLoader(data, 16, num_negatives=6, shared_negatives=True)
-    in_workers = list(DataLoader(loader, batch_size=None, num_workers=2))
+    loader = TripletLoader(data, 16, num_negatives=6, shared_negatives=True, num_workers=2)
+    in_workers = list(loader)
     assert len(in_workers) == len(loader)
     assert all(negatives.shape == (1, 6) for _, _, negatives in in_workers)
     assert torch.equal(
@@ -712,6 +724,8 @@ def test_mistakes() -> None:
             TripletLoader(shop(pairs, 1, 2), num_negatives=number)  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="'rank' must be an integer that is not negative"):
             TripletLoader(shop(pairs, 1, 2), rank=number)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="'num_workers' must be an integer that is not neg"):
+            TripletLoader(shop(pairs, 1, 2), num_workers=number)  # type: ignore[arg-type]
     for popularity in (-0.1, float('nan'), float('inf')):
         with pytest.raises(ValueError, match="'popularity' must be finite and not negative"):
             TripletLoader(shop(pairs, 1, 2), popularity=popularity)

@@ -303,7 +303,7 @@ class TestMistakes:
         self.check(r"'users' must hold user ids in \[0, 11\)", users=torch.tensor([0, 11]))
         self.check(r"'users' must hold user ids in \[0, 11\)", users=torch.tensor([-1]))
         self.check('vector of user ids', users=torch.tensor([[0]]))
-        self.check("of a mask, pass 'mask.nonzero", users=torch.tensor([True]))
+        self.check("instead of a mask pass 'mask.nonzero", users=torch.tensor([True]))
 
     @pytest.mark.parametrize('k', [0, -2, 1.5])
     def test_k(self, k: int) -> None:
@@ -312,7 +312,9 @@ class TestMistakes:
     def test_candidates(self) -> None:
         self.check(r"'candidates' must hold item ids in \[0, 17\)", candidates=torch.tensor([17]))
         self.check(r"'candidates' must hold item ids in \[0, 17\)", candidates=torch.tensor([-1]))
-        self.check(r'vector of item ids .* of a mask', candidates=torch.ones(17, dtype=torch.bool))
+        self.check(
+            r'vector of item ids .* instead of a mask', candidates=torch.ones(17, dtype=torch.bool)
+        )
         self.check("'candidates' is empty", candidates=torch.empty(0, dtype=torch.long))
 
     def test_exclude(self) -> None:

@@ -1,3 +1,5 @@
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ def attached(folder: Path, data: InteractionDataModule) -> InteractionDataModule
     return data
 
 
-def drawn(loader: TripletLoader) -> list[Tensor]:
+def drawn(loader: Iterable[tuple[Tensor, Tensor, Tensor]]) -> list[Tensor]:
     return [torch.cat(column) for column in zip(*loader, strict=True)]
 
 
@@ -45,6 +47,13 @@ def test_loaders(parts: Parts, tmp_path: Path) -> None:
     for loader, part in ((data.val_dataloader(), parts[1]), (data.test_dataloader(), parts[2])):
         (batch,) = loader
         assert torch.equal(batch, part[INTERACTS].edge_label_index)
+
+
+def test_lightning_asks_for_no_workers(parts: Parts, tmp_path: Path) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        attached(tmp_path, InteractionDataModule(*parts, batch_size=50))
+    assert not [one for one in caught if 'num_workers' in str(one.message)]
 
 
 def test_negatives_of_random_link_split_are_no_positives(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""The commands, one a file; the work is in the modules beside this folder.
+"""The commands, one per file; the modules beside this folder do the work.
 
-They import it when they run, so that ``--help`` doesn't wait for torch.
+The commands import these when they run, so that ``--help`` doesn't wait for torch.
 """
 
 from pyg_mmgef.cli.commands.evaluate import evaluate

@@ -16,7 +16,7 @@ def evaluate(
     cutoff: Annotated[
         list[int] | None,
         typer.Option(
-            help='Length of the ranked list that is judged; repeat it for several.',
+            help='Length of the ranked list that is evaluated; repeat it for several.',
             min=1,
             show_default='10, 20',
         ),

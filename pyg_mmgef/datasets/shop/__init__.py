@@ -1,4 +1,4 @@
-"""The synthetic shop."""
+"""A synthetic shop."""
 
 from pyg_mmgef.datasets.shop.synthetic_shop import SyntheticShop
 

@@ -71,7 +71,7 @@ _WORDS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 ATTRIBUTES: dict[str, tuple[str, ...]] = {name: tuple(words) for name, words in _WORDS.items()}
-"""What users can have a taste in. The first three show in the picture, the rest in the title."""
+"""The values of each attribute. Pictures show the first three attributes, titles the others."""
 
 _BRANDS = ('Alder', 'Birch', 'Calla', 'Dune', 'Ember', 'Fjord', 'Gale', 'Heron', 'Iris', 'Juno')
 _NOISE = (
@@ -89,7 +89,7 @@ _NOISE = (
     'indoor',
 )
 
-# A shop doesn't say what its picture shows anyway: visible attributes are named now and then.
+# Shops seldom say what a picture shows anyway, so titles rarely name visible attributes.
 _NAMED_SHARE = {
     'shape': 0.25,
     'colour': 0.35,
@@ -106,13 +106,13 @@ assert ATTRIBUTES['pattern'] == tuple(PATTERNS)
 
 
 def draw_attributes(num_items: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Draw the value of every attribute of every item. Shape: ``[num_items, len(ATTRIBUTES)]``."""
+    """Sample each item's value of each attribute. Shape: ``[num_items, len(ATTRIBUTES)]``."""
     columns = [rng.integers(len(values), size=num_items) for values in ATTRIBUTES.values()]
     return np.stack(columns, axis=1)
 
 
 def attribute_one_hot(attributes: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return one column per attribute value, the attributes side by side."""
+    """Return the attributes one-hot. Shape: ``[num_items, total number of values]``."""
     columns = zip(attributes.T, ATTRIBUTES.values(), strict=True)
     blocks = [np.eye(len(values), dtype=np.float32)[column] for column, values in columns]
     return np.concatenate(blocks, axis=1)
@@ -123,10 +123,11 @@ def write_title(values: dict[str, str], rng: np.random.Generator) -> str:
 
     Args:
         values: The item's value of every attribute.
-        rng: Where choice and order of words come from.
+        rng: Random generator of the choice and order of words.
 
     Returns:
-        The title: what the item is always, its looks sometimes, brand and sales talk as they come.
+        The title: always the category, mostly material and style, sometimes the looks, the brand
+        and sales talk.
     """
     words: dict[str, str] = {}
     for name, value in values.items():
@@ -135,7 +136,7 @@ def write_title(values: dict[str, str], rng: np.random.Generator) -> str:
             words[name] = synonym if rng.random() < _SYNONYM_SHARE else usual
     category = words.pop('category')
     adjectives = [words[name] for name in rng.permutation(list(words))]
-    # Some shops put an adjective behind: 'wool cushion scandi'.
+    # Some titles end with an adjective: 'wool cushion scandi'.
     behind = [adjectives.pop()] if adjectives and rng.random() < 0.3 else []
     brand = [str(rng.choice(_BRANDS))] if rng.random() < 0.6 else []
     title = ' '.join([*brand, *adjectives, category, *behind])

@@ -16,7 +16,7 @@ FloatArray = NDArray[np.float64]
 
 
 def _turn(corners: int, start: float = -0.25) -> FloatArray:
-    """Return the corners of a regular polygon in the unit circle, the first one on top."""
+    """Return the corners of a regular polygon in the unit circle, by default from the top."""
     angle = 2 * np.pi * (start + np.arange(corners) / corners)
     return np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
@@ -37,7 +37,7 @@ def _heart() -> FloatArray:
 def _crescent() -> FloatArray:
     outer = _turn(48)
     outer = outer[outer[:, 0] < 0.35]
-    # The inner rim is the mirrored outer one, pressed flat: a disc with a bite missing.
+    # The inner rim is the outer one, mirrored and flattened.
     inner = outer[::-1] * [0.35, 1.0] + [0.22, 0.0]
     return np.concatenate([outer[np.argsort(outer[:, 1])], inner[np.argsort(-inner[:, 1])]])
 
@@ -58,7 +58,7 @@ SHAPES: dict[str, FloatArray] = {
     'crescent': _crescent(),
     'cross': _cross(),
 }
-"""Outlines in the square from -1 to 1, ``y`` pointing down."""
+"""Corners of each outline in the square from -1 to 1, ``y`` pointing down."""
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     'red': (0.99, 0.85, 0.80),
@@ -70,7 +70,7 @@ COLOURS: dict[str, tuple[float, float, float]] = {
     'purple': (0.76, 0.65, 0.65),
     'pink': (0.92, 0.50, 0.95),
 }
-"""Hue, saturation and value."""
+"""Hue, saturation and value of each colour."""
 
 PATTERNS: dict[str, Callable[[FloatArray, FloatArray], NDArray[np.bool_]]] = {
     'plain': lambda x, y: np.zeros(x.shape, dtype=bool),
@@ -80,7 +80,7 @@ PATTERNS: dict[str, Callable[[FloatArray, FloatArray], NDArray[np.bool_]]] = {
     'zigzag': lambda x, y: (y + np.abs(x % 2 - 1)) % 1.2 < 0.5,
     'ringed': lambda x, y: np.hypot(x, y) % 1 < 0.4,
 }
-"""Which points of the product, in units of the pattern, take its second colour."""
+"""Functions that say which points, in units of the pattern, have its second colour."""
 
 _OVERSAMPLING = 2
 
@@ -88,14 +88,14 @@ _OVERSAMPLING = 2
 def draw_product(
     shape: str, colour: str, pattern: str, size: int, rng: np.random.Generator
 ) -> 'Image':
-    """Draw one product; position, size, rotation, shade and background vary by :obj:`rng`.
+    """Draw a product at a random position, size, rotation and shade, on a random background.
 
     Args:
         shape: One of :data:`SHAPES`.
         colour: One of :data:`COLOURS`.
         pattern: One of :data:`PATTERNS`.
         size: Height and width of the picture.
-        rng: Where the variation comes from.
+        rng: Random generator of the variation.
 
     Returns:
         An RGB picture.

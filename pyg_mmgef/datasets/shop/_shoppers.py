@@ -1,4 +1,4 @@
-"""The users of the synthetic shop: what they like, and what they take."""
+"""The users of the synthetic shop: their tastes and their interactions."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ __all__ = ['Interactions', 'draw_interactions', 'draw_taste']
 
 _BLOCK_SIZE = 1024
 _TWO_YEARS = 2 * 365 * 24 * 3600
-_OPENING = 1_600_000_000  # the shop's first second, in Unix time
+_OPENING = 1_600_000_000  # the time of the first interaction, in Unix seconds
 
 
 class Interactions(NamedTuple):
@@ -23,17 +23,17 @@ class Interactions(NamedTuple):
 
 
 def draw_taste(num_users: int, strength: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Draw what each user likes: a few favourite values in the attributes they care about.
+    """Sample the tastes of users: a few favourite values of the attributes they care about.
 
     Args:
         num_users: Number of users.
         strength: Mean utility of a favourite value in an attribute of average importance.
-        rng: Where tastes come from.
+        rng: Random generator.
 
     Returns:
         One weight per attribute value. Shape: ``[num_users, total number of values]``.
     """
-    # Most people look at two or three things and hardly at the others.
+    # Most people care about two or three attributes and little about the others.
     importance = rng.dirichlet(np.full(len(ATTRIBUTES), 0.4), size=num_users) * len(ATTRIBUTES)
     blocks = []
     for column, values in enumerate(ATTRIBUTES.values()):
@@ -53,21 +53,21 @@ def draw_interactions(
     mean_interactions: float,
     rng: np.random.Generator,
 ) -> Interactions:
-    """Let each user take some items, each the most attractive one of those they don't own yet.
+    """Sample the interactions: each user has those with the items of the highest attraction.
 
-    Attraction is utility plus Gumbel noise, so that the choices of a user follow a
-    Plackett-Luce model: a softmax over the utilities, without replacement.
+    Attraction is utility plus Gumbel noise, so the choices of a user follow a Plackett-Luce model:
+    a softmax over the utilities, without replacement.
 
     Args:
         taste: Taste of the users. Shape: ``[num_users, values]``.
         attributes: One-hot attributes of the items. Shape: ``[num_items, values]``.
-        popularity: Utility that an item has for everybody. Shape: ``[num_items]``.
+        popularity: Utility of each item for all users. Shape: ``[num_items]``.
         on_sale: Items that can have interactions. Shape: ``[num_items]``.
-        mean_interactions: Rough mean number of items a user takes.
-        rng: Where numbers, noise and times come from.
+        mean_interactions: Rough mean number of interactions of a user.
+        rng: Random generator of numbers, noise and times.
 
     Returns:
-        The interactions.
+        The interactions, ordered by user and time.
     """
     items = on_sale.nonzero()[0]
     users, chosen_items, times = [], [], []
@@ -93,7 +93,7 @@ def draw_interactions(
 def _draw_counts(
     num_users: int, mean: float, num_items: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Draw long-tailed counts between about a third and three times the mean."""
+    """Sample long-tailed counts between about a third and three times the mean."""
     sigma = 0.6
     raw = rng.lognormal(np.log(mean) - sigma**2 / 2, sigma, size=num_users)
     counts = np.clip(raw.round(), max(1, round(mean * 0.36)), round(mean * 2.86))

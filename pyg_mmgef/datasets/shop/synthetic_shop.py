@@ -36,30 +36,28 @@ class SyntheticShop(InMemoryDataset):
     r"""A synthetic shop: generated product pictures and titles, and users with known tastes.
 
     Nothing is downloaded. Every item has a shape, a colour and a pattern, which its *picture*
-    shows, and a category, a material and a style, which its *title* states; titles name what the
-    picture shows only now and then. Every user likes a few values of the attributes they care
-    about. The utility of item :math:`i` for user :math:`u` is
+    shows, and a category, a material and a style, which its *title* states; titles seldom name what
+    the picture shows. Every user likes a few values of the attributes they care about. The utility
+    of item :math:`i` for user :math:`u` is
 
     .. math::
         v_{ui} = \sum_{a} t_{u, a(i)} + p_i,
 
-    with taste :math:`t_u` and popularity :math:`p_i`, and a user interacts with the items of the
-    largest :math:`v_{ui} + \epsilon_{ui}`, where :math:`\epsilon` is standard Gumbel noise. So
-    both modalities matter, also for items without interactions, and :meth:`true_utility` gives the
-    best possible ranking.
+    with taste :math:`t_u` and popularity :math:`p_i`, and a user interacts with the items with the
+    largest :math:`v_{ui} + \epsilon_{ui}`, where :math:`\epsilon` is standard Gumbel noise. So both
+    modalities matter, also for items without interactions, and :meth:`true_utility` gives the best
+    possible ranking.
 
     The single graph has the library's schema: ``x_image``, ``has_image``, ``x_text`` and
     ``has_text`` of the items, and ``edge_index`` and ``time`` (Unix seconds) of the interactions.
     In addition ``data['user'].taste``, ``data['item'].attributes`` (one-hot) and
-    ``data['item'].popularity`` hold the *ground truth*. They explain the data; a model that reads
-    them cheats.
+    ``data['item'].popularity`` hold the *ground truth*, which no model may use.
 
     Folders: ``raw/`` holds ``images/00042.png``, ``items.csv``, ``attributes.csv``,
     ``interactions.csv``, ``ground_truth.npz`` and a ``manifest.json`` of the arguments;
-    ``processed/`` holds one file per pair of encoders, ``pre_transform`` and ``pre_filter``, so
-    that another one processes the same shop without generating it again. Every aspect has its own
-    random stream: another
-    ``num_users`` leaves pictures and titles as they are.
+    ``processed/`` holds one file per choice of encoders, ``pre_transform`` and ``pre_filter``, so
+    that another choice doesn't generate the shop again. Each aspect has its own random stream:
+    another ``num_users`` doesn't change pictures and titles.
 
     Needs Pillow and, for the default encoders, scikit-learn (``pip install "pyg-mmgef[demo]"``).
 
@@ -67,22 +65,22 @@ class SyntheticShop(InMemoryDataset):
         root: Folder of the shop.
         num_users: Number of users. (default: ``3000``)
         num_items: Number of items. (default: ``1000``)
-        image_encoder: Turns pictures into vectors, :obj:`None` for
+        image_encoder: Turns pictures into vectors; :obj:`None` means
             :class:`~pyg_mmgef.encoders.PixelEncoder`. (default: :obj:`None`)
-        text_encoder: Turns titles into vectors, :obj:`None` for
+        text_encoder: Turns titles into vectors; :obj:`None` means
             :class:`~pyg_mmgef.encoders.TitleEncoder`. (default: :obj:`None`)
         seed: Seed of all random numbers. (default: ``0``)
         image_size: Height and width of the pictures. (default: ``64``)
         mean_interactions: Rough mean number of interactions of a user; the numbers are long-tailed
             between about a third and three times that. (default: ``14.0``)
-        taste_strength: How strongly users prefer what they like to the rest. (default: ``1.2``)
+        taste_strength: How strongly users prefer their favourite values. (default: ``1.2``)
         popularity_strength: Standard deviation of the items' popularity. (default: ``0.5``)
         missing_image_share: Share of items without a picture. (default: ``0.05``)
         missing_title_share: Share of items without a title. (default: ``0.05``)
-        new_item_share: Share of new arrivals, which have no interaction. (default: ``0.04``)
+        new_item_share: Share of new items, which have no interaction. (default: ``0.04``)
         transform: Applied to the graph at every access. (default: :obj:`None`)
-        pre_transform: Applied to the graph once, before it is written. Its ``repr`` is part of the
-            file's name, so the graph of another one is never read. (default: :obj:`None`)
+        pre_transform: Applied to the graph once, before it is written. The name of the file depends
+            on its ``repr``, so another transform has another file. (default: :obj:`None`)
         pre_filter: Whether to keep the graph; since there is only one, it serves as a check.
             (default: :obj:`None`)
         force_reload: Whether to generate and encode an existing shop again.
@@ -158,13 +156,13 @@ class SyntheticShop(InMemoryDataset):
 
     @property
     def raw_file_names(self) -> list[str]:
-        """The files of a shop, without its pictures; the manifest is written last."""
+        """The raw files, without the pictures; the manifest is written last."""
         names = ['items.csv', 'attributes.csv', 'interactions.csv', 'ground_truth.npz']
         return [*names, 'manifest.json']
 
     @property
     def processed_file_names(self) -> list[str]:
-        """The processed graph, named after the arguments, the encoders and the transform."""
+        """The processed graph, whose name depends on all arguments that change it."""
         key = [self._manifest, self.image_encoder.fingerprint, self.text_encoder.fingerprint]
         key += [repr(f) for f in (self.pre_transform, self.pre_filter) if f is not None]
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
@@ -183,8 +181,8 @@ class SyntheticShop(InMemoryDataset):
     def true_utility(self) -> Tensor:
         """Return the true utility of every item for every user, without the noise.
 
-        It is the ground truth behind the interactions, for the row of the best possible ranking in
-        a table of results; never an input of a model.
+        It gives the best possible ranking, for comparison in a table of results; it must never be
+        an input of a model.
 
         Returns:
             Utilities of shape ``[num_users, num_items]``.
@@ -193,7 +191,7 @@ class SyntheticShop(InMemoryDataset):
         return user.taste @ item.attributes.t() + item.popularity
 
     def download(self) -> None:
-        """Generate the raw files; the name is PyG's, nothing is downloaded."""
+        """Generate the raw files. PyG calls this method; nothing is downloaded."""
         arguments = self._manifest
         seed, num_users, num_items = (arguments[n] for n in ('seed', 'num_users', 'num_items'))
         streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(7)]

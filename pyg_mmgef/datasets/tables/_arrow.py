@@ -1,4 +1,4 @@
-"""Where the readers of tables get pyarrow from, which is optional."""
+"""Import of pyarrow, an optional dependency."""
 
 import importlib
 from types import ModuleType

@@ -1,4 +1,4 @@
-"""Reading the cells of a column as ids, numbers, times or texts, and finding those that aren't."""
+"""Conversion of columns to ids, numbers, times or texts, with a mask of the valid cells."""
 
 import math
 from collections.abc import Callable
@@ -14,11 +14,11 @@ from pyg_mmgef.datasets.tables._arrow import arrow
 __all__ = ['MISSING', 'read_ids', 'read_numbers', 'read_texts', 'read_times']
 
 MISSING = ('', 'nan', 'NaN', 'NAN', 'None', 'null', 'NULL', '<NA>', 'NaT')
-"""Ways in which programs write a missing value, besides an empty cell."""
+"""Strings that programs write for a missing value."""
 
 _SECONDS_PER_UNIT = {'s': 1, 'ms': 10**3, 'us': 10**6, 'ns': 10**9}
-_EXACT = 2**53  # beyond, floating point skips integers
-_LATEST = 2**62  # of times: far beyond nanoseconds, well inside of int64
+_EXACT = 2**53  # above this, floating point skips integers
+_LATEST = 2**62  # the largest time: nanoseconds fit, and so does int64
 
 
 Cells = TypeVar('Cells')
@@ -43,12 +43,12 @@ def _names_column(read: Callable[[Any, str], Cells]) -> Callable[[Any, str], Cel
 
 @_names_column
 def read_ids(array: Any, where: str) -> tuple[NDArray[np.int32], Any]:
-    """Return the ids of a column as indices into distinct strings, ``-1`` where there is none.
+    """Return the ids of a column as indices into distinct strings, ``-1`` for missing ones.
 
     Blanks around an id are removed. Bytes that aren't UTF-8 count as missing.
 
     Raises:
-        ValueError: If the column holds what can't be an id.
+        ValueError: If the type of the column can't be an id.
     """
     pa, pc = arrow(), arrow('compute')
     if pa.types.is_nested(array.type) or pa.types.is_boolean(array.type):
@@ -68,10 +68,10 @@ def read_ids(array: Any, where: str) -> tuple[NDArray[np.int32], Any]:
 
 @_names_column
 def read_numbers(array: Any, where: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the numbers of a column, and which cells hold a finite one.
+    """Return the numbers of a column, and a mask of the cells with a finite number.
 
     Raises:
-        ValueError: If the column holds what can't be a number, such as dates.
+        ValueError: If the type of the column can't be a number, such as dates.
     """
     pa = arrow()
     array = _decoded(array)
@@ -92,13 +92,13 @@ def read_numbers(array: Any, where: str) -> tuple[NDArray[np.float64], NDArray[n
 
 @_names_column
 def read_times(array: Any, where: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the times of a column, and which cells hold one.
+    """Return the times of a column, and a mask of the cells with a time.
 
-    Numbers stay as they are (a fraction is cut off), dates and ISO 8601 strings become seconds
-    since 1970, in UTC where they name no zone.
+    Numbers are kept (rounded down), dates and ISO 8601 strings become seconds since 1970, in UTC
+    unless they name a time zone.
 
     Raises:
-        ValueError: If the column holds what can't be a time.
+        ValueError: If the type of the column can't be a time.
     """
     pa = arrow()
     array = _decoded(array)
@@ -127,9 +127,9 @@ def read_times(array: Any, where: str) -> tuple[NDArray[np.int64], NDArray[np.bo
 
 @_names_column
 def read_texts(array: Any, where: str) -> tuple[list[str | None], int]:
-    """Return the texts of a column without needless blanks, and how many weren't UTF-8.
+    """Return the texts of a column with single blanks, and how many weren't UTF-8.
 
-    A cell with ``nan``, ``None`` or the like has no text.
+    Cells such as ``nan`` or ``None`` (:data:`MISSING`) have no text.
     """
     pa = arrow()
     array = _decoded(array)
@@ -158,21 +158,21 @@ def _flatten(value: Any) -> str | None:
 
 
 def _whole_numbers(values: Any, where: str) -> Any:
-    """Turn the floating point numbers that pandas makes of ids in a column with gaps back."""
+    """Return integers for the floating point ids that pandas makes in a column with gaps."""
     pa = arrow()
     numbers = _to_numpy(values.cast(pa.float64()), np.nan)
     odd = numbers[np.isinf(numbers) | (np.abs(numbers) >= _EXACT) | (numbers % 1 > 0)]
     if len(odd) > 0:
         raise ValueError(
-            f'{where} holds the id {odd[0]!r} as a floating point number; that is no integer, or '
-            'its digits are lost already: read the column as integers or strings'
+            f'{where} holds the id {odd[0]!r} as a floating point number, which is not an integer '
+            'or has lost digits; read the column as integers or strings'
         )
     is_missing = np.isnan(numbers)
     return pa.array(np.where(is_missing, 0, numbers).astype(np.int64), mask=is_missing)
 
 
 def _strings(array: Any, errors: str | None) -> tuple[Any, int]:
-    """Return Arrow strings, all of them UTF-8: the others are repaired or (``None``) missing."""
+    """Return UTF-8 strings; invalid ones are repaired, or missing if ``errors`` is ``None``."""
     pa = arrow()
     strings = array.cast(pa.string(), safe=False) if array.type != pa.string() else array
     try:
@@ -181,7 +181,7 @@ def _strings(array: Any, errors: str | None) -> tuple[Any, int]:
     except ValueError:
         cells = strings.cast(pa.binary()).to_pylist()
     whole = [None if cell is None else cell.decode('utf-8', 'replace') for cell in cells]
-    # What comes back as other bytes held something that is no UTF-8.
+    # Strings whose bytes have changed weren't UTF-8.
     broken = [t is not None and t.encode() != c for t, c in zip(whole, cells, strict=True)]
     if errors is None:
         whole = [None if b else t for t, b in zip(whole, broken, strict=True)]
@@ -189,7 +189,7 @@ def _strings(array: Any, errors: str | None) -> tuple[Any, int]:
 
 
 def _decoded(array: Any) -> Any:
-    """Undo a dictionary encoding, and read bytes and every kind of string as plain strings."""
+    """Decode a dictionary, and convert bytes and all kinds of strings to plain strings."""
     pa = arrow()
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
@@ -220,7 +220,7 @@ def _try_cast(array: Any, target: Any) -> Any:
 def _parse_each(
     array: Any, parse: Callable[[str], float], dtype: type[np.generic]
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Parse the distinct cells one by one: the way when one of them stops Arrow's cast."""
+    """Parse the distinct cells one by one, for columns that Arrow can't cast as a whole."""
     encoded = array.dictionary_encode()
     cells = _strings(encoded.dictionary, None)[0].to_pylist()
     values = np.zeros(len(cells) + 1, dtype)

@@ -1,4 +1,4 @@
-"""Which interactions stay: one for each user-item pair, and those of a k-core."""
+"""Filters of interactions: one per user-item pair, and the k-core."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +14,15 @@ def is_kept_of_pair(
     *,
     first: bool = False,
 ) -> NDArray[np.bool_]:
-    """Mark one row for each user-item pair: the last by the preference, or the first row.
+    """Return a mask of one row per user-item pair: the most preferred, or the first row.
 
     Args:
         user: User of each row.
         item: Item of each row.
         num_items: Number of items.
-        preference: What decides, the most important first; then the later row wins.
-        first: Whether the earliest row wins instead, whatever the preference.
+        preference: Columns of which the row with the largest values is kept, the most important
+            first; of equal rows the last is kept. (default: ``()``)
+        first: Keep the first row instead, whatever the preference. (default: :obj:`False`)
 
     Returns:
         A mask over the rows.
@@ -49,7 +50,7 @@ def is_kept_of_pair(
 def in_k_core(
     user: NDArray[np.int32], item: NDArray[np.int32], num_users: int, num_items: int, k: int
 ) -> NDArray[np.bool_]:
-    """Mark the largest set of rows in which every user and every item has at least ``k``."""
+    """Return a mask of the k-core: every user and item in it has at least ``k`` of its rows."""
     rows = np.arange(len(user))
     while len(rows) > 0:
         of_user = np.bincount(user[rows], minlength=num_users)

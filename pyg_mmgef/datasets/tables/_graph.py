@@ -1,4 +1,4 @@
-"""The graph of the interactions that are left, and the ids of its nodes."""
+"""The graph of the interactions that were kept, and the ids of its nodes."""
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ __all__ = ['build_graph', 'kept_ids']
 
 
 def kept_ids(ids: DistinctIds, stays: NDArray[np.bool_]) -> tuple[NDArray[np.int32], IdMap]:
-    """Return the new row of each id, ``-1`` for those that don't stay, and the ids that do."""
+    """Return the new row of each id, ``-1`` for dropped ones, and the ids that are kept."""
     row = np.where(stays, np.cumsum(stays) - 1, -1).astype(np.int32)
     kept = take_ids(ids, np.flatnonzero(stays))
     return row, IdMap(kept if isinstance(kept, np.ndarray) else kept.to_pylist())
@@ -26,7 +26,7 @@ def build_graph(
     user_ids: IdMap,
     item_ids: IdMap,
 ) -> HeteroData:
-    """Return the graph with ids, and the times and ratings that the rows have."""
+    """Return the graph, with ids, and with times and ratings if the rows have them."""
     data = HeteroData()
     for node_type, ids in (('user', user_ids), ('item', item_ids)):
         data[node_type].num_nodes = len(ids)

@@ -1,4 +1,4 @@
-"""Ids that arrive in batches, numbered by their rank among all of them."""
+"""Numbering of ids that are read in batches, by their rank among all."""
 
 from typing import Any, NamedTuple, TypeAlias
 
@@ -17,17 +17,17 @@ _MIN_PENDING = 2**18
 
 
 class EncodedIds(NamedTuple):
-    """The rank of every id that was added, in this order, and the sorted distinct ids."""
+    """The rank of each id, in the order they were added, and the sorted distinct ids."""
 
     ranks: NDArray[np.int32]
     ids: DistinctIds
 
 
 class IdEncoder:
-    """Numbers ids in bounded memory: what is kept are the distinct ids and one int32 per id.
+    """Numbers ids in bounded memory: it keeps the distinct ids and one int32 per id.
 
-    Batches come with their own distinct ids, which are united as soon as those of the waiting
-    batches outnumber the known ones, so the whole takes time linear in what was added.
+    Each batch has its own distinct ids. They are merged when those of the pending batches outnumber
+    the known ones, so the total time is linear in the number of ids.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class IdEncoder:
             self._unite()
 
     def finish(self) -> EncodedIds:
-        """Return all ids by rank; integers by value if all of them are, else strings."""
+        """Return the ranks: by value if all ids are integers, else by the order of strings."""
         self._unite()
         codes = np.concatenate([np.zeros(0, np.int32), *self._codes])
         self._codes.clear()
@@ -70,7 +70,7 @@ class IdEncoder:
 
 
 def take_ids(ids: DistinctIds, kept: NDArray[np.int64]) -> DistinctIds:
-    """Return some of the ids."""
+    """Return the ids at some positions."""
     return ids[kept] if isinstance(ids, np.ndarray) else ids.take(arrow().array(kept))
 
 

@@ -1,4 +1,4 @@
-"""Reading the interaction files (``*.inter``) of MMRec and RecBole."""
+"""Reader of the interaction files (``*.inter``) of MMRec and RecBole."""
 
 import re
 import warnings
@@ -24,7 +24,7 @@ _WHOLE_NUMBER = re.compile(r'(\d{1,15})\.0*')  # what pandas makes of ids in a c
 
 
 class InteractionTable(NamedTuple):
-    """The columns of an interaction file; :obj:`None` where the file lacks one."""
+    """The columns of an interaction file; :obj:`None` if the file lacks one."""
 
     user: Ids
     item: Ids
@@ -39,7 +39,7 @@ def read_interaction_table(path: Path) -> InteractionTable:
     Ids are integers if all of them are, else strings.
 
     Raises:
-        ValueError: If a column is missing, or holds something else than it should.
+        ValueError: If a column is missing or has invalid values.
     """
     columns = _find_columns(path)
     numbers = {

@@ -1,4 +1,4 @@
-"""The table of the items: their texts, and where their pictures are."""
+"""Reader of the item table: texts, and paths of pictures."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.gif', '.bmp')
 
 
 class ItemRows(NamedTuple):
-    """The texts of each row that has an id, by field, and what was counted."""
+    """The texts of the rows that have an id, by field, and counts for the report."""
 
     fields: dict[str, list[str | None]]
     report: dict[str, int]
@@ -34,7 +34,7 @@ class ItemRows(NamedTuple):
 def read_item_rows(
     source: TableSource, id_column: str, fields: Mapping[str, Sequence[str]], encoder: IdEncoder
 ) -> ItemRows:
-    """Read fields of the items; each field joins the texts of some columns by a blank.
+    """Read fields of the items; a field joins the texts of some columns with blanks.
 
     Args:
         source: The table.
@@ -75,11 +75,11 @@ def read_item_rows(
 def align(
     values: list[str | None], item_of_row: NDArray[np.int32], num_items: int
 ) -> tuple[list[str | None], int]:
-    """Return one value per item, that of its first row, and how many rows were repeated.
+    """Return the value of each item's first row, and the number of repeated rows.
 
     Args:
         values: One value per row of the table.
-        item_of_row: The item of each row, ``-1`` for items that didn't stay.
+        item_of_row: The item of each row, ``-1`` for items that were dropped.
         num_items: Number of items.
     """
     stays = item_of_row >= 0
@@ -94,7 +94,7 @@ def align(
 def find_named_pictures(
     names: Sequence[str | None], folder: Path
 ) -> tuple[list[Path | None], dict[str, int]]:
-    """Return the file of each name, if it is below the folder, and count those that aren't."""
+    """Return the path of each name if the file exists below the folder, and count the others."""
     paths: list[Path | None] = []
     num_outside = num_absent = 0
     for name in names:
@@ -111,7 +111,7 @@ def find_named_pictures(
 
 
 def find_pictures_of_ids(ids: Sequence[str | int], folder: Path) -> list[Path | None]:
-    """Return the file ``<id>.jpg``, or of another suffix of pictures, of each id."""
+    """Return the path of each id's picture: ``<id>.jpg`` or another common suffix."""
     best: dict[str, tuple[int, str]] = {}
     for path in folder.iterdir():
         suffix = path.suffix.lower()
@@ -128,7 +128,7 @@ def _join(texts: list[str | None]) -> str | None:
 
 
 def _leads_outside(name: str) -> bool:
-    # A name may come from either system: what is absolute or climbs in one of them is refused.
+    # A name may come from either system: absolute paths and '..' are refused in both forms.
     for path in (PurePosixPath(name), PureWindowsPath(name)):
         if path.root or path.drive or '..' in path.parts:
             return True
@@ -145,7 +145,7 @@ def _is_file(path: Path) -> bool:
 def picture_folder(
     image_folder: str | os.PathLike[str] | None, image: str | None, items: TableSource | None
 ) -> Path | None:
-    """Return the folder in which the pictures are, :obj:`None` if there are none.
+    """Return the folder of the pictures, :obj:`None` if no pictures are asked for.
 
     Raises:
         FileNotFoundError: If it doesn't exist.
@@ -156,8 +156,8 @@ def picture_folder(
             return None
         if items is None or items.folder is None:
             raise ValueError(
-                "'image' names files, but 'items' is no file in whose folder they could be; pass "
-                "their folder as 'image_folder'"
+                "'image' names picture files, but 'items' is no file, so their folder is unknown; "
+                "pass 'image_folder'"
             )
         return items.folder
     folder = Path(image_folder).expanduser()

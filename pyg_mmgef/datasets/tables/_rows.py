@@ -1,4 +1,4 @@
-"""Reading a table of interactions in batches, and accounting for every row."""
+"""Reader of the interaction table, in batches, with a count of every row."""
 
 from collections import Counter
 from itertools import pairwise
@@ -16,7 +16,7 @@ __all__ = ['InteractionRows', 'filter_rows', 'read_values']
 
 
 class InteractionRows(NamedTuple):
-    """The interactions that are left: one entry per row."""
+    """The interactions that are kept; each array has one entry per row."""
 
     user: NDArray[np.int32]
     item: NDArray[np.int32]
@@ -24,14 +24,14 @@ class InteractionRows(NamedTuple):
     time: NDArray[np.int64] | None
 
     def select(self, mask: NDArray[np.bool_]) -> 'InteractionRows':
-        """Return the rows where the mask is set."""
+        """Return the rows where the mask is true."""
         if mask.all():
             return self
         return InteractionRows(*(None if v is None else v[mask] for v in self))  # type: ignore[arg-type]
 
 
 class Values(NamedTuple):
-    """What the rows hold besides their ids, and what was counted."""
+    """Ratings and times of the rows, and counts for the report."""
 
     rating: NDArray[np.float32] | None
     time: NDArray[np.int64] | None
@@ -44,11 +44,11 @@ def read_values(
     users: IdEncoder,
     items: IdEncoder,
 ) -> Values:
-    """Read the rows that are complete; their ids go to the encoders.
+    """Read the complete rows, and add their ids to the encoders.
 
     Args:
         source: The table.
-        columns: The columns to read: ``user``, ``item`` and maybe ``rating`` and ``time``.
+        columns: The columns to read: ``user``, ``item`` and optionally ``rating`` and ``time``.
         users: Numbers the users.
         items: Numbers the items.
     """
@@ -95,11 +95,20 @@ def filter_rows(
     min_rating: float | None,
     k_core: int,
 ) -> tuple[InteractionRows, NDArray[np.bool_], dict[str, int]]:
-    """Keep one row per pair, then those rated well, then those of the k-core.
+    """Keep one row per user-item pair, then rows with a sufficient rating, then the k-core.
+
+    Args:
+        rows: The rows to filter.
+        num_users: Number of users.
+        num_items: Number of items.
+        duplicates: ``'last'``, ``'first'`` or ``'max'``, see
+            :class:`~pyg_mmgef.datasets.InteractionTables`.
+        min_rating: Drop rows rated below this; :obj:`None` drops none.
+        k_core: Minimum number of interactions of each user and item; zero drops none.
 
     Returns:
-        The rows that stay, which items the k-core removed, and the number of rows that each of the
-        three steps removed.
+        The rows that are kept, a mask of the items that the k-core removed, and the number of rows
+        that each step removed.
     """
     sizes = [len(rows.user)]
     preference = [rows.rating, rows.time] if duplicates == 'max' else [rows.time]

@@ -1,4 +1,4 @@
-"""Tables of every kind (files, Arrow, pandas) as streams of batches of Arrow columns."""
+"""Tables (files, Arrow, pandas) as streams of batches of Arrow columns."""
 
 import gzip
 import json
@@ -12,10 +12,8 @@ from pyg_mmgef.datasets.tables._arrow import arrow
 __all__ = ['Batch', 'TableSource', 'find_column', 'open_lines', 'open_table', 'records_to_batches']
 
 _DELIMITERS = {'.csv': ',', '.tsv': '\t', '.tab': '\t', '.inter': '\t', '.item': '\t'}
-_NAME_DELIMITER = (
-    "name what separates its columns with 'delimiter', or for 'items' with 'item_delimiter'"
-)
-_WITHOUT_QUOTES = ('.inter', '.item')  # RecBole's files, where a quote is a letter like another
+_NAME_DELIMITER = "give the column separator with 'delimiter', or for 'items' with 'item_delimiter'"
+_WITHOUT_QUOTES = ('.inter', '.item')  # RecBole's files, in which quotes have no meaning
 _JSON = ('.jsonl', '.ndjson', '.json')
 _PARQUET = ('.parquet', '.pq')
 _BLOCK = 2**24  # bytes of a CSV file in memory at a time; also the longest row
@@ -24,7 +22,7 @@ _NUM_PEEKED = 10_000
 
 
 class Batch(NamedTuple):
-    """Some rows of a table: one Arrow array per column, and how many rows were unreadable."""
+    """Some rows of a table: an Arrow array per column, and the number of unreadable rows."""
 
     columns: dict[str, Any]
     num_rows: int
@@ -32,13 +30,13 @@ class Batch(NamedTuple):
 
 
 class TableSource(NamedTuple):
-    """A table that can be read, once or more often, in batches.
+    """A table that is read in batches.
 
     Args:
-        name: What messages call it.
-        columns: The names of its columns.
-        read: Reads the given columns.
-        folder: Where the file lies, to which names of pictures are relative.
+        name: Name of the table in error messages.
+        columns: Names of its columns.
+        read: Function that yields batches of the given columns.
+        folder: Folder of the file, to which names of pictures are relative. (default: :obj:`None`)
     """
 
     name: str
@@ -53,18 +51,19 @@ Record: TypeAlias = dict[str, Any]
 def open_table(
     argument: str, source: Any, delimiter: str | None = None, encoding: str = 'utf-8'
 ) -> TableSource:
-    """Return a table to read from a path, an Arrow table, a pandas data frame, or the like.
+    """Open a path, an Arrow table, a pandas data frame or similar as a table.
 
     Args:
-        argument: The argument's name, for messages.
-        source: Path of a file, whose kind follows from its suffix, or of a folder of Parquet files;
-            or a data frame; or anything with Arrow's ``__arrow_c_stream__``.
-        delimiter: What separates the columns of a text file; :obj:`None` to go by its suffix.
-        encoding: Of a text file.
+        argument: The argument's name, for error messages.
+        source: Path of a file, whose suffix gives its kind, or of a folder of Parquet files; or a
+            data frame; or an object with Arrow's ``__arrow_c_stream__``.
+        delimiter: Column separator of a text file; :obj:`None` guesses it from the suffix.
+            (default: :obj:`None`)
+        encoding: Encoding of a text file. (default: ``'utf-8'``)
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the source is of no known kind, or can't be read.
+        FileNotFoundError: If the file doesn't exist.
+        ValueError: If the kind of the source is unknown, or it can't be read.
     """
     if isinstance(source, TableSource):
         return source
@@ -80,7 +79,12 @@ def open_table(
 
 
 def find_column(source: TableSource, argument: str, name: str) -> str:
-    """Return the column of that name; RecBole's ``user_id:token`` answers to ``user_id``.
+    """Return the column with a name; ``user_id`` also finds RecBole's ``user_id:token``.
+
+    Args:
+        source: The table.
+        argument: The name of the argument that names the column, for error messages.
+        name: The name of the column.
 
     Raises:
         ValueError: If there is none, or more than one.
@@ -110,7 +114,7 @@ def open_lines(path: Path) -> BinaryIO:
 def records_to_batches(
     records: Iterable[Record | None], columns: Sequence[str], size: int = 2**16
 ) -> Iterator[Batch]:
-    """Collect records into batches of strings; :obj:`None` is a row that could not be read."""
+    """Collect records into batches of strings; :obj:`None` counts as an unreadable row."""
     values: dict[str, list[str | None]] = {column: [] for column in columns}
     num_rows = num_malformed = 0
     for record in records:
@@ -146,8 +150,8 @@ def _open_path(argument: str, path: Path, delimiter: str | None, encoding: str) 
         return _open_csv(argument, path, delimiter or _DELIMITERS[kind], quote, encoding)
     known = ', '.join([*_PARQUET, *_DELIMITERS, *_JSON])
     raise ValueError(
-        f"'{argument}' is {path.name!r}, of no known kind ({known}; '.gz' may follow); of another "
-        f'text file, {_NAME_DELIMITER}'
+        f"'{argument}' is {path.name!r}, whose kind is unknown ({known}; '.gz' may follow); for "
+        f'another text file {_NAME_DELIMITER}'
     )
 
 
@@ -197,7 +201,7 @@ def _open_csv(
     skipped: list[int] = []
 
     def skip(row: Any) -> str:
-        # A stray quote makes one row of several lines.
+        # A stray quote joins several lines to one row.
         skipped.append(1 + row.text.count('\n'))
         return 'skip'
 
@@ -213,7 +217,7 @@ def _open_csv(
                 newlines_in_values=bool(quote),
                 invalid_row_handler=skip,
             ),
-            # Everything is read as text, so that no value decides about the type of the others.
+            # All columns are read as text, so that no value changes the type of the others.
             csv.ConvertOptions(
                 column_types=dict.fromkeys(columns or (), pa.string()), check_utf8=False, **convert
             ),

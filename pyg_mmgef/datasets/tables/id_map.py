@@ -1,4 +1,4 @@
-"""The ids of a graph's nodes, as the data names them."""
+"""The map between rows of nodes and ids of the data."""
 
 import json
 import os
@@ -18,11 +18,11 @@ __all__ = ['IdMap', 'Ids']
 
 Id: TypeAlias = int | str
 Ids: TypeAlias = Sequence[int] | Sequence[str] | Tensor | NDArray[Any]
-"""Ids as callers pass them."""
+"""The types in which callers pass ids."""
 
 
 class IdMap:
-    r"""Translates between the rows of nodes and their ids in your data.
+    r"""Maps rows of nodes to the ids in your data, and back.
 
     .. code-block:: python
 
@@ -30,11 +30,11 @@ class IdMap:
         dataset.item_ids.to_ids(items)  # [['B000F', 'B00A7', ...]]
 
     Args:
-        ids: The distinct ids in the order of the rows, all of them integers or all of them strings;
-            a sequence, a tensor or a NumPy array.
+        ids: The distinct ids in the order of the rows, all integers or all strings; a sequence, a
+            tensor or a NumPy array.
 
     Raises:
-        ValueError: If an id repeats, or is neither an integer nor a string as the others are.
+        ValueError: If an id repeats, or ids are neither all integers nor all strings.
 
     Example:
         >>> ids = IdMap(['anna', 'bert', 'cleo'])
@@ -50,17 +50,17 @@ class IdMap:
 
     @property
     def are_rows(self) -> bool:
-        """Whether every id is its own row, ``0 ... n-1``."""
+        """Whether the ids are ``0 ... n-1``, equal to the rows."""
         return isinstance(self.ids, Tensor) and torch.equal(self.ids, torch.arange(len(self)))
 
     def to_rows(self, ids: Ids) -> Tensor:
         """Return the row of each id.
 
         Args:
-            ids: Ids as the data has them.
+            ids: Ids of the data.
 
         Returns:
-            Rows of shape ``[len(ids)]``.
+            The rows. Shape: ``[len(ids)]``.
 
         Raises:
             ValueError: If an id is unknown.
@@ -79,11 +79,11 @@ class IdMap:
         """Return the id of each row, in nested lists of the shape of the rows.
 
         Args:
-            rows: Rows of any shape; ``-1``, with which :func:`~pyg_mmgef.ranking.recommend` pads,
+            rows: Rows, of any shape. The padding ``-1`` of :func:`~pyg_mmgef.ranking.recommend`
                 becomes :obj:`None`.
 
         Raises:
-            ValueError: If there is no such row.
+            ValueError: If a row is out of range.
         """
         if rows.numel() > 0 and not -1 <= int(rows.min()) <= int(rows.max()) < len(self):
             raise ValueError(
@@ -93,13 +93,20 @@ class IdMap:
         return self._named(rows.tolist())
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the ids as JSON Lines: the first line is the id of row 0."""
+        """Write the ids as JSON Lines, one per row, atomically.
+
+        Args:
+            path: The file.
+        """
         lines = ''.join(json.dumps(i, ensure_ascii=False) + '\n' for i in self)
         write_atomically(Path(path).expanduser(), lines.encode())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> 'IdMap':
         """Read the ids that :meth:`save` wrote.
+
+        Args:
+            path: The file.
 
         Raises:
             ValueError: If the file isn't such a list of ids.
@@ -157,7 +164,7 @@ def _checked(ids: Ids) -> Tensor | list[str]:
             kinds = {type(i) for i in ids}
         if not kinds <= {int} and not kinds <= {str}:
             found = ', '.join(sorted(kind.__name__ for kind in kinds))
-            raise ValueError(f"'ids' must hold integers alone, or strings alone (got {found})")
+            raise ValueError(f"'ids' must be all integers or all strings (got {found})")
         num_distinct = len(set(ids))
     if num_distinct != len(ids):
         raise ValueError(f"'ids' holds {len(ids)} ids, but only {num_distinct} distinct ones")

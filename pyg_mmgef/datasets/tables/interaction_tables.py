@@ -20,6 +20,7 @@ from pyg_mmgef.datasets.tables._item_table import (
     picture_folder,
     read_item_rows,
 )
+from pyg_mmgef.datasets.tables._processed import PreFilter, PreTransform, processed_graph
 from pyg_mmgef.datasets.tables._rows import InteractionRows, filter_rows, read_values
 from pyg_mmgef.datasets.tables._source import find_column, open_table
 from pyg_mmgef.datasets.tables.id_map import IdMap, Ids
@@ -41,41 +42,41 @@ class InteractionTables(Dataset):
         dataset.add_features('text', *encoder.encode_texts(dataset.item_texts))
         train, val, test = SplitInteractions()(dataset[0])
 
-    A table is a path, an Arrow table, a pandas data frame, or anything else that speaks Arrow's
-    ``__arrow_c_stream__`` (Polars, DuckDB). A file's kind follows from its suffix: Parquet (also
-    a folder of such files), CSV (``.csv``), tab-separated (``.tsv``, and RecBole's ``.inter`` and
-    ``.item``, in which ``user_id:token`` answers to ``user_id``) and JSON Lines (``.jsonl``,
-    ``.ndjson``, ``.json``); text files may be compressed (``.gz``). Files are read in batches, so
-    memory is needed for the ids and numbers of the interactions, not for the file.
+    A table is a path, an Arrow table, a pandas data frame, or another object with Arrow's
+    ``__arrow_c_stream__`` (Polars, DuckDB). A file's suffix gives its kind: Parquet (also a folder
+    of such files), CSV (``.csv``), tab-separated (``.tsv``, and RecBole's ``.inter`` and ``.item``,
+    in which ``user_id`` finds the column ``user_id:token``) or JSON Lines (``.jsonl``, ``.ndjson``,
+    ``.json``); text files may be compressed (``.gz``). Files are read in batches, so memory is
+    needed for the ids and numbers of the interactions, not for the file.
 
-    The only graph has ``edge_index`` of the interactions in the order of the table, with ``time``
-    (int64) and ``rating`` (float32) if asked for.
+    The data set has one graph. Its ``edge_index`` holds the interactions in the order of the table,
+    with ``time`` (int64) and ``rating`` (float32) if these columns are named.
 
-    **Ids** may be strings or integers. A user's or an item's row is the rank of its id among all of
-    them, whatever the order of the table: by value if all are integers of up to 18 digits (as
-    numbers or as text), else by code points. :attr:`user_ids` and :attr:`item_ids` translate;
+    **Ids** may be strings or integers. The row of a user or an item is the rank of its id, whatever
+    the order of the table: by value if all ids are integers of up to 18 digits (as numbers or as
+    text), else by code points. :attr:`user_ids` and :attr:`item_ids` map between ids and rows;
     ``data['user'].id`` and ``data['item'].id`` hold the ids unless they are ``0 ... n-1``. Blanks
-    around an id don't count.
+    around an id are removed.
 
-    **Items** of the table ``items`` without interactions stay, as cold items. Items that it
-    doesn't know have no text and no picture. Of several rows with one id the first counts.
+    **Items** of the table ``items`` without interactions are kept as cold items. Items that only
+    the interactions have get no text and no picture. Of several rows with one id the first is used.
 
-    **Rows that can't be used** are left out, and :attr:`report` says how many for which reason;
-    every row read is counted once:
+    **Rows that can't be used** are skipped, and :attr:`report` counts them by reason, each once:
 
     * the row has more or fewer fields than the header, or isn't JSON;
-    * an id is empty, blank, no UTF-8, or a word for nothing (``nan``, ``None``, ``null``,
+    * an id is empty, blank, not UTF-8, or a word for a missing value (``nan``, ``None``, ``null``,
       ``<NA>``);
-    * the rating is no finite number, the time is neither a number nor an ISO 8601 date, or they are
-      missing: only if these columns are asked for.
+    * the rating isn't a finite number, or the time neither a number nor an ISO 8601 date, if these
+      columns are named.
 
-    A file without the columns asked for, one that can't be decompressed or ends inside of a quoted
-    value, and a table of which no row is left are errors. So is a name of a picture that leads out
-    of the folder: the item has no picture, and the report counts it.
+    A missing column, a file that can't be decompressed or ends inside a quoted value, and a table
+    without a usable row are errors. A picture whose name leads out of the folder isn't read: the
+    item has no picture, and the report counts it.
 
     Filters come in this order: ``duplicates``, ``min_rating``, ``k_core``.
 
-    Needs pyarrow (``pip install "pyg-mmgef[tables]"``). Nothing is written.
+    Needs pyarrow (``pip install "pyg-mmgef[tables]"``). Nothing is written without a
+    :obj:`pre_transform` or :obj:`pre_filter`.
 
     Args:
         interactions: The table of interactions.
@@ -83,32 +84,42 @@ class InteractionTables(Dataset):
         user: Column of the users' ids. (default: ``'user_id'``)
         item: Column of the items' ids. (default: ``'item_id'``)
         rating: Column of ratings. (default: :obj:`None`)
-        time: Column of times. Numbers stay as they are, dates become seconds since 1970.
+        time: Column of times. Numbers are kept, dates become seconds since 1970.
             (default: :obj:`None`)
-        item_id: Column of ids in ``items``, :obj:`None` for the name in ``item``.
+        item_id: Column of the ids in ``items``; :obj:`None` means the name given as ``item``.
             (default: :obj:`None`)
-        text: Column or columns of ``items`` that make up an item's text. (default: ``()``)
+        text: Column or columns of ``items`` that are joined to an item's text. (default: ``()``)
         image: Column of ``items`` with names of picture files. (default: :obj:`None`)
-        image_folder: Folder of the pictures. Without ``image``, those that are called as the item's
+        image_folder: Folder of the pictures. Without ``image``, pictures are named after the item's
             id (``<id>.jpg``, ``.jpeg``, ``.png``, ``.webp``, ``.gif``, ``.bmp``); with it,
-            :obj:`None` for the folder of the file ``items``. (default: :obj:`None`)
-        min_rating: Least rating of an interaction that counts. (default: :obj:`None`)
-        k_core: Least number of interactions of a user and of an item; what has fewer is removed
-            until nothing has. Cold items are not concerned. (default: ``0``)
-        duplicates: Which of the rows of a user-item pair stays: ``'last'`` (the latest, or without
-            times the last row), ``'first'`` (the first row) or ``'max'`` (the best rating, then the
-            latest). (default: ``'last'``)
-        keep_cold: Whether items of ``items`` without interactions stay. (default: :obj:`True`)
-        delimiter: What separates the columns of the interactions in a text file; :obj:`None` goes
-            by its suffix. (default: :obj:`None`)
-        item_delimiter: Likewise for the items. (default: :obj:`None`)
+            :obj:`None` means the folder of the file ``items``. (default: :obj:`None`)
+        min_rating: Ignore interactions rated below this. (default: :obj:`None`)
+        k_core: Minimum number of interactions of each user and item; those with fewer are removed
+            repeatedly. Items that had no interactions before are kept. (default: ``0``)
+        duplicates: Which row of a repeated user-item pair is kept: ``'last'`` (the latest, or
+            without times the last row), ``'first'`` (the first row) or ``'max'`` (the best rating,
+            then the latest). (default: ``'last'``)
+        keep_cold: Whether to keep items of ``items`` without interactions. (default: :obj:`True`)
+        delimiter: Column separator of the interactions in a text file; :obj:`None` guesses it from
+            the suffix. (default: :obj:`None`)
+        item_delimiter: Column separator of the items. (default: :obj:`None`)
         encoding: Encoding of text files. (default: ``'utf-8'``)
+        root: Folder in whose subfolder ``processed`` the graph is stored that
+            :obj:`pre_transform` returns; :obj:`None` keeps it in memory only.
+            (default: :obj:`None`)
         transform: Applied to the graph at every access. (default: :obj:`None`)
+        pre_transform: Applied to the graph once, at the first access after features were added, and
+            stored. A stored graph of another transform (another ``repr``) is used with a warning,
+            as in PyG; other tables, options or features are processed again. (default: :obj:`None`)
+        pre_filter: Whether to keep the graph; since there is only one, it serves as a check.
+            (default: :obj:`None`)
+        force_reload: Process the graph again, even if it is stored. (default: :obj:`False`)
 
     Raises:
         FileNotFoundError: If a file is missing.
         ImportError: If pyarrow isn't installed.
-        ValueError: If arguments don't fit each other or the tables, or no interaction is left.
+        ValueError: If arguments contradict each other or the tables, or no interaction is left; at
+            the first access, if :obj:`pre_filter` refuses the graph or a stored one is damaged.
 
     Example:
         >>> import pyarrow as pa
@@ -128,14 +139,14 @@ class InteractionTables(Dataset):
     item_ids: IdMap
     """The items' ids in the order of their rows."""
     item_texts: list[str | None]
-    """The text of each item, :obj:`None` where it has none."""
+    """The text of each item, :obj:`None` if it has none."""
     item_images: list[Path | None]
-    """The picture of each item, :obj:`None` where it has none."""
+    """The path of each item's picture, :obj:`None` if it has none."""
     report: dict[str, int]
-    """How many rows, users and items were read, left out and kept, by reason."""
+    """Counts of the rows, users and items that were read, skipped and kept, by reason."""
 
     _extra_columns: ClassVar[Mapping[str, str]] = {}
-    """More columns of the items that a subclass wants kept, by the name of the field."""
+    """Further columns of the items that a subclass keeps, by the name of the field."""
 
     def __init__(
         self,
@@ -157,9 +168,17 @@ class InteractionTables(Dataset):
         delimiter: str | None = None,
         item_delimiter: str | None = None,
         encoding: str = 'utf-8',
+        root: str | os.PathLike[str] | None = None,
         transform: Callable[[HeteroData], HeteroData] | None = None,
+        pre_transform: PreTransform | None = None,
+        pre_filter: PreFilter | None = None,
+        force_reload: bool = False,
     ) -> None:
-        super().__init__(None, transform=transform)
+        self._folder = None if root is None else Path(root).expanduser()
+        folder_name = None if self._folder is None else str(self._folder)
+        super().__init__(
+            folder_name, transform, pre_transform, pre_filter, force_reload=force_reload
+        )
         text = (text,) if isinstance(text, str) else tuple(text)
         _check_arguments(items, rating, text, image, min_rating, k_core, duplicates)
         table = open_table('interactions', interactions, delimiter, encoding)
@@ -231,14 +250,23 @@ class InteractionTables(Dataset):
             report['items without a picture'] = sum(p is None for p in self.item_images)
         self.report = report
         self._data = build_graph(rows, user_row, item_row, self.user_ids, self.item_ids)
+        self._processed: HeteroData | None = None
 
     def len(self) -> int:
-        """Return the number of graphs, one."""
+        """Return the number of graphs, which is one."""
         return 1
 
     def get(self, idx: int) -> HeteroData:
-        """Return a shallow copy of the graph."""
-        return copy.copy(self._data)
+        """Return a shallow copy of the graph, which the first call transforms or reads."""
+        if self._processed is None:
+            self._processed = processed_graph(
+                copy.copy(self._data),
+                self._folder,
+                self.pre_transform,
+                self.pre_filter,
+                force_reload=self.force_reload,
+            )
+        return copy.copy(self._processed)
 
     def add_features(
         self,
@@ -248,23 +276,23 @@ class InteractionTables(Dataset):
         *,
         ids: Ids | None = None,
     ) -> 'InteractionTables':
-        """Give the items features, ``x_<modality>`` and ``has_<modality>`` of the graph.
+        """Add item features to the graph, as ``x_<modality>`` and ``has_<modality>``.
 
         Args:
-            modality: What the features are of, such as ``'image'``.
-            x: One row per item, as an encoder makes of :attr:`item_texts`, or one row per id.
-                Shape: ``[num_items, channels]``.
-            has: Which rows belong to something, :obj:`None` for those that aren't zero.
+            modality: Name of the modality, such as ``'image'``.
+            x: One row per item, such as an encoder's output for :attr:`item_texts`, or one row per
+                id. Shape: ``[num_items, channels]`` or ``[len(ids), channels]``.
+            has: Mask of the rows that have features; :obj:`None` means all rows that aren't zero.
                 (default: :obj:`None`)
-            ids: The items' own ids of the rows of ``x``. Items that aren't among them have no
-                features of this modality, ids that aren't among the items are ignored.
-                :obj:`None` if the rows are those of the items. (default: :obj:`None`)
+            ids: The ids of the rows of ``x``; :obj:`None` if the rows are those of the items. Items
+                without a row lack the modality, and ids of no item are ignored.
+                (default: :obj:`None`)
 
         Returns:
-            The data set.
+            The data set itself.
 
         Raises:
-            ValueError: If shapes or names don't fit, features aren't finite, or no id is known.
+            ValueError: If shapes or types are wrong, features aren't finite, or no id is known.
         """
         if not modality.isidentifier():
             raise ValueError(
@@ -288,13 +316,14 @@ class InteractionTables(Dataset):
             x, has = self._by_id(x, has, ids)
         self._data['item'][f'x_{modality}'] = x
         self._data['item'][f'has_{modality}'] = has
+        self._processed = None
         return self
 
     def save_ids(self, folder: str | os.PathLike[str]) -> None:
         """Write ``user_ids.jsonl`` and ``item_ids.jsonl``, which :meth:`IdMap.load` reads.
 
         Args:
-            folder: Where to write them; it is made if it doesn't exist.
+            folder: The folder; it is created if it doesn't exist.
         """
         path = Path(folder).expanduser()
         path.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Features on disk: encoded once, kept beside the catalogue."""
+"""A store of features on disk."""
 
 from pyg_mmgef.encoders.store.feature_store import FeatureStore
 

@@ -1,4 +1,4 @@
-"""Vectors on disk, each with a checksum over the vector, its content and the encoder."""
+"""Vectors on disk, each with a checksum of the vector, its content and the encoder."""
 
 import hashlib
 import os
@@ -20,20 +20,20 @@ _CHUNK_BYTES = 1 << 24
 class FeatureArray:
     """Memory-mapped vectors and, beside them, a mark per row.
 
-    A mark says whether the item is present and holds the digest of the row's vector together with
-    its content's key and the encoder. A row counts as done only if that digest is right. So a
-    row that was half written, damaged later, or belongs to something else, is simply not done.
+    A mark says whether the item is present, and has a digest of the vector, the key of its content
+    and the encoder. A row counts as done only if its digest is right, so rows that were half
+    written, damaged later, or made from other content are encoded again.
 
     Args:
-        folder: Where the two files are.
-        name: What their names have in common.
-        keys: The content's key of each row, :obj:`None` for a row that needs no vector.
+        folder: Folder of the two files.
+        name: The common part of their names.
+        keys: The key of each row's content; :obj:`None` for a row that needs no vector.
         channels: The length of a vector.
-        encoder: A string that stands for the encoder.
+        encoder: A string that identifies the encoder.
         mode: ``'r'`` opens the files for reading only. (default: ``'r+'``)
 
     Raises:
-        ValueError: If the files don't hold what they should.
+        ValueError: If the files have another shape or type, or can't be read.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class FeatureArray:
     def create(
         cls, folder: Path, name: str, keys: Sequence[str | None], channels: int, encoder: str
     ) -> 'FeatureArray':
-        """Write zeros, with no row done, and open them; the arguments are those of the class."""
+        """Create files of zeros, with no row done, and open them; for arguments see the class."""
         vectors, marks = cls.files(folder, name)
         _write_zeros(vectors, (len(keys), channels), _VECTOR)
         _write_zeros(marks, (len(keys),), _MARK)
@@ -90,7 +90,7 @@ class FeatureArray:
     def take_over(self, other: 'FeatureArray') -> None:
         """Copy the rows that are done in the other array but not in this one, by content key.
 
-        The other array may be this one, for the rows that have the same content.
+        The other array may be this one; then vectors are copied to rows with the same content.
         """
         done = {key: row for row, key in enumerate(other.keys) if other.states[row] != 0}
         pairs = [

@@ -1,4 +1,4 @@
-"""The identity of items in a feature store: hashes of their pictures and texts."""
+"""Hashes of pictures and texts, by which a feature store identifies items."""
 
 import hashlib
 import os
@@ -31,18 +31,18 @@ class Contents:
     """The items of a run: one entry per row in each list."""
 
     keys: list[str | None]
-    """SHA-256 of the content in hexadecimal; :obj:`None` if there is nothing to encode."""
+    """SHA-256 of each content, in hexadecimal; :obj:`None` if there is nothing to encode."""
     paths: list[str | None]
-    """Absolute path of a picture."""
+    """Absolute path of each picture."""
     signatures: list[Signature | None]
-    """Signature of the picture's file, from before it was hashed."""
+    """Signature of each picture's file, from before it was hashed."""
     settled: list[bool]
-    """Whether the file was old enough when hashed for its signature to be relied upon later."""
+    """Whether each file was old enough when hashed that its signature identifies it later."""
     reasons: dict[int, str]
-    """Why there is nothing to encode."""
+    """Why there is nothing to encode, by row."""
 
     def known(self) -> dict[str, tuple[Signature, str]]:
-        """Return the signature and key of each path that needs no second look."""
+        """Return signature and key of each path that need not be hashed again if unchanged."""
         rows = zip(self.paths, self.signatures, self.keys, self.settled, strict=True)
         return {
             path: (signature, key)
@@ -52,12 +52,12 @@ class Contents:
 
 
 def _signature(status: os.stat_result) -> Signature:
-    """Return what changes with a file's content, at the latest two seconds later."""
+    """Return values that change with a file's content, at the latest after two seconds."""
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def is_unchanged(contents: Contents, row: int) -> bool:
-    """Whether a row's file, if it has one, is still the one that was hashed."""
+    """Return whether a row's file, if it has one, is unchanged since it was hashed."""
     path = contents.paths[row]
     if path is None:
         return True
@@ -72,7 +72,7 @@ def contents_of_pictures(
     known: Mapping[str, tuple[Signature, str]],
     verbose: bool,
 ) -> Contents:
-    """Hash the pictures' files, but for those whose signature is known.
+    """Hash the picture files, except those with a known signature.
 
     Args:
         paths: Picture files, or :obj:`None` for items without a picture.

@@ -1,4 +1,4 @@
-"""Encoding the rows that an array lacks, and checking what the encoder returns."""
+"""Encoding of the rows that an array lacks, and checks of the encoder's output."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -20,22 +20,27 @@ Encode = Callable[[Sequence[Any]], tuple[Tensor, Tensor]]
 
 
 class Run(NamedTuple):
-    """The inputs of a call, how to identify and how to encode them."""
+    """The inputs of a call to the store, and functions to identify and encode them."""
 
     kind: str
+    """``'image'`` or ``'text'``."""
     fingerprint: str
+    """The fingerprint of the encoder."""
     encode: Encode
+    """Encodes a batch of inputs."""
     inputs: Sequence[Any]
+    """The pictures' paths or the texts, one per row."""
     identify: Callable[[Manifest | None], Contents]
+    """Returns the contents of the inputs, given the last manifest."""
 
     @property
     def encoder(self) -> str:
-        """The name of the encoder in the marks; CLIP's two towers share a fingerprint."""
+        """A name for the encoder; it has the kind, as CLIP's towers share a fingerprint."""
         return f'{self.kind} {self.fingerprint}'
 
 
 def quietly(encode: Encode) -> Encode:
-    """Suppress an encoder's warnings of unreadable pictures; the store warns once for all."""
+    """Suppress the encoder's warnings about unreadable pictures; the store warns itself."""
 
     def encode_quietly(inputs: Sequence[Any]) -> tuple[Tensor, Tensor]:
         with warnings.catch_warnings():
@@ -70,7 +75,7 @@ def _check_output(run: Run, x: Tensor, has: Tensor, num_rows: int) -> None:
 def encode_rest(
     run: Run, contents: Contents, array: FeatureArray, batch_size: int, verbose: bool
 ) -> None:
-    """Encode the contents that have no vector yet, each once, batch by batch."""
+    """Encode the contents without a vector, each once, in batches."""
     rows_of: dict[str, list[int]] = {}
     for row in (array.states == 0).nonzero()[0].tolist():
         key = contents.keys[row]
@@ -98,8 +103,8 @@ def _encode_batch(
     if not all(stable):
         changed = contents.paths[firsts[stable.index(False)]]
         raise RuntimeError(
-            f'{changed!r} changed while it was encoded; call again when the files are at rest '
-            '(what is finished is kept)'
+            f'{changed!r} changed while it was encoded; call again when the files no longer change '
+            '(finished vectors are kept)'
         )
 
 
@@ -110,7 +115,7 @@ def _checked(
     if x.size(1) != array.channels:
         raise ValueError(
             f"'encoder' ({run.fingerprint}) returned vectors of length {x.size(1)} after others of "
-            f'length {array.channels}; a fingerprint must stand for one length'
+            f'length {array.channels}; vectors of one fingerprint must have one length'
         )
     present = has.cpu().numpy()
     vectors = np.where(present[:, None], x.detach().cpu().numpy(), np.float32(0))

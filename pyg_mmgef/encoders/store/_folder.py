@@ -1,4 +1,4 @@
-"""The array and the manifest of a subfolder: opening those of the last call, preparing new ones."""
+"""The array and manifest of a subfolder: opening the last ones, and preparing new ones."""
 
 import logging
 import os
@@ -28,7 +28,7 @@ _OURS = re.compile(r'(x|marks)-[0-9a-f]{8}\.npy|\.manifest\.json\.[0-9]+-[0-9a-f
 
 
 def open_previous(folder: Path, run: Run) -> tuple[Manifest | None, FeatureArray | None]:
-    """Return the last call's manifest, and its array if the encoder is the same; if undamaged."""
+    """Return the last manifest, and its array if the encoder is the same and it is undamaged."""
     try:
         old = read_manifest(folder)
     except DamagedManifestError as error:
@@ -65,7 +65,7 @@ def prepare_array(
     old: Manifest | None,
     previous: FeatureArray | None,
 ) -> tuple[FeatureArray, Manifest]:
-    """Return an array for the rows of this run, with the vectors that exist, and its manifest."""
+    """Return an array for the rows of this run, with all known vectors, and its manifest."""
     if old is not None and previous is not None and previous.keys == contents.keys:
         previous.take_over(previous)
         _remove_others(folder, previous.path)
@@ -88,7 +88,7 @@ def prepare_array(
 
 
 def _remove_others(folder: Path, keep: Path | None) -> None:
-    """Remove the files of killed calls, and the array that another one replaces."""
+    """Remove the files of killed calls, and replaced arrays."""
     kept = set() if keep is None else {keep.name, keep.name.replace('x-', 'marks-', 1)}
     for entry in os.listdir(folder):
         if _OURS.fullmatch(entry) and entry not in kept:
@@ -101,14 +101,14 @@ def _remove_others(folder: Path, keep: Path | None) -> None:
 def explain_missing(
     kind: str, contents: Contents, array: FeatureArray, known: dict[str, str]
 ) -> list[MissingItem]:
-    """Return the items without a vector, and the reason of each."""
+    """Return the items without a vector, with reasons."""
     missing = []
     for row in (array.states != PRESENT).nonzero()[0].tolist():
         key, path = contents.keys[row], contents.paths[row]
         if key is None:
             missing.append(MissingItem(row, path, contents.reasons[row]))
         elif array.states[row] == MISSING:
-            # Encoders return no reasons, so the few pictures are read again here.
+            # Encoders return no reasons, so the few unreadable pictures are read again here.
             if key not in known:
                 found = None if path is None else picture_problem(path)
                 known[key] = found or f'the encoder gave no vector for this {kind}'
@@ -117,7 +117,7 @@ def explain_missing(
 
 
 def known_reasons(manifest: Manifest) -> dict[str, str]:
-    """Return why items have no vector, by the key of their content."""
+    """Return the reasons of missing items by the key of their content."""
     keys = manifest.contents.keys
     pairs = ((keys[row], reason) for row, _, reason in manifest.missing)
     return {key: reason for key, reason in pairs if key is not None}

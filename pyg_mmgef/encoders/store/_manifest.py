@@ -1,4 +1,4 @@
-"""The file that says what a folder of a feature store holds."""
+"""The manifest, which describes the contents of a subfolder of a feature store."""
 
 import hashlib
 import json
@@ -18,22 +18,25 @@ _VERSION = 1
 
 
 class DamagedManifestError(Exception):
-    """The manifest was one of ours, but isn't what was written."""
+    """Raised if a manifest has changed since it was written."""
 
 
 @dataclass
 class Manifest:
-    """What a folder holds: by which encoder, in which array, of which items."""
+    """The encoder, the array and the items of a subfolder."""
 
     kind: str
     """``'image'`` or ``'text'``."""
     fingerprint: str
+    """The fingerprint of the encoder."""
     channels: int
+    """The length of a vector."""
     array: str
     """The common part of the names of the array's files."""
     contents: Contents
+    """The contents of the items."""
     missing: list[MissingItem]
-    """What has no vector, as far as it is known."""
+    """The items without a vector, as far as they are known."""
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -43,8 +46,8 @@ def read_manifest(folder: Path) -> Manifest | None:
         The manifest, or :obj:`None` if there is none.
 
     Raises:
-        DamagedManifestError: If it isn't what was written.
-        ValueError: If it is something else's, or of a later version.
+        DamagedManifestError: If it has changed since it was written.
+        ValueError: If another program wrote it, or another version of the format.
     """
     path = folder / _NAME
     try:
@@ -68,13 +71,13 @@ def read_manifest(folder: Path) -> Manifest | None:
         )
     content = stored.get('content')
     if stored.get('checksum') != _checksum(content):
-        raise DamagedManifestError(f'{_NAME} does not fit its own checksum')
+        raise DamagedManifestError(f'{_NAME} has a wrong checksum')
     assert isinstance(content, dict)  # or its checksum would not fit
     return _from_json(content)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest so that a reader, or the next run, finds the old or the new one."""
+    """Write the manifest atomically, so that a reader finds the old or the new one."""
     parts = vars(manifest.contents) | {'reasons': list(manifest.contents.reasons.items())}
     # Through JSON first, so that the checksum is of what will be read.
     content = json.loads(json.dumps(vars(manifest) | {'contents': parts}))

@@ -1,4 +1,4 @@
-"""Features on disk, written while they are computed; a call that was killed can be continued."""
+"""A store of features on disk, which continues after an interruption."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -34,31 +34,31 @@ __all__ = ['FeatureStore']
 
 
 class FeatureStore:
-    r"""Keeps the vectors of pictures and texts in a folder, written while they are computed.
+    r"""Stores the vectors of pictures and texts in a folder, batch by batch.
 
-    Each modality has a subfolder with the vectors of the last call, a NumPy array of float32
-    with one row per item, and a manifest. A later call encodes only what it must:
+    Each modality has a subfolder with the vectors of the last call, a NumPy array of float32 with
+    one row per item, and a manifest. A later call encodes only what is new:
 
-    * **Killed at any moment**, a run loses one batch at most. A row counts as done once its vector
+    * **Killed at any moment**, a call loses at most one batch. A row counts as done once its vector
       and then its mark, a digest of vector, content and encoder, are on disk.
-    * **Nothing changed**: the encoder isn't called. Files whose size and times are as recorded
-      aren't even opened.
-    * **Items changed, moved, added or reordered**: only new content is encoded. Items go by the
-      SHA-256 of the picture's file or of the text, so that a picture may change its path and row,
-      and equal ones are encoded once. Vectors that the call doesn't ask for are dropped.
+    * **Nothing changed**: the encoder isn't called. Files with the recorded size and times aren't
+      even opened.
+    * **Items changed, moved, added or reordered**: only new content is encoded. An item's identity
+      is the SHA-256 of its picture file or text, so a picture may change its path and row, and
+      equal ones are encoded once. Vectors of items that the call lacks are dropped.
     * **Another encoder**, that is another fingerprint: everything is encoded again. Give each
       encoder a ``name`` of its own to keep the vectors of both.
-    * **Damaged files** are noticed: what isn't what was written is encoded again, with a
-      :class:`UserWarning` if that is everything.
+    * **Damaged files**: rows that have changed on disk are encoded again, with a
+      :class:`UserWarning` if all are.
 
-    A call locks its subfolder, so a second process waits for the first and then finds its work.
-    A picture that can't be read is remembered, too, and not tried again while its content is the
-    same. Vectors of an encoder may differ in the last digits by the batch in which they were made.
+    A call locks its subfolder, so a second process waits for the first and then reuses its vectors.
+    Unreadable pictures are recorded, too, and not read again until their content changes. Vectors
+    may differ in the last digits between batches of different composition.
 
     Args:
-        folder: Where to keep the features. It is created by the first call.
-        timeout: Seconds to wait for another process that uses the same subfolder, ``-1`` to wait
-            for ever. (default: ``600``)
+        folder: Folder of the features. The first call creates it.
+        timeout: Seconds to wait for another process that uses the same subfolder, ``-1`` waits for
+            ever. (default: ``600``)
 
     Example:
         .. code-block:: python
@@ -82,30 +82,29 @@ class FeatureStore:
         batch_size: int = 256,
         verbose: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """Return the vectors of pictures, encoding those that are not there yet.
+        """Return the vectors of pictures, and encode those that are not stored yet.
 
         Args:
             encoder: Encodes the pictures.
             paths: Picture files, or :obj:`None` for items without a picture. Files must not change
                 during the call.
             name: Name of the modality and of its subfolder. (default: ``'image'``)
-            batch_size: Pictures per call of the encoder, after which they are on disk. A multiple
-                of the encoder's own batch size wastes nothing. (default: ``256``)
+            batch_size: Pictures per call of the encoder, after which they are written. Use a
+                multiple of the encoder's own batch size. (default: ``256``)
             verbose: Whether to show progress bars. (default: :obj:`False`)
 
         Returns:
-            The vectors, float32 of shape ``[n, channels]`` with zero rows for missing pictures,
-            and what is present, bool of shape ``[n]``. The vectors are memory-mapped: they are
-            read when they are touched, and what is written to them stays in memory. Pictures that
-            can't be read are counted in one :class:`UserWarning`; :meth:`report` names all.
+            The vectors, float32 of shape ``[n, channels]`` with zero rows for missing pictures, and
+            a mask of the present ones, bool of shape ``[n]``. The vectors are memory-mapped: they
+            are read on access, and writing to them changes memory only. One :class:`UserWarning`
+            counts the pictures that can't be read; :meth:`report` lists them.
 
         Raises:
             ImportError: If Pillow is not installed.
             RuntimeError: If a picture changes while it is encoded.
             TimeoutError: If another process uses the subfolder for longer than ``timeout``.
-            ValueError: If an argument isn't as described, the encoder doesn't give what
-                :class:`~pyg_mmgef.encoders.ImageEncoder` promises, or the subfolder holds
-                something else.
+            ValueError: If an argument is invalid, the encoder's output isn't that of an
+                :class:`~pyg_mmgef.encoders.ImageEncoder`, or the subfolder holds other files.
         """
         check_sequence('paths', paths)
 
@@ -127,25 +126,24 @@ class FeatureStore:
         batch_size: int = 1024,
         verbose: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """Return the vectors of texts, encoding those that are not there yet.
+        """Return the vectors of texts, and encode those that are not stored yet.
 
         Args:
-            encoder: Encodes the texts. It must give a text the same vector whatever other texts
-                are encoded with it: a :class:`~pyg_mmgef.encoders.TitleEncoder` must be fitted.
+            encoder: Encodes the texts. The vector of a text must not depend on other texts, so a
+                :class:`~pyg_mmgef.encoders.TitleEncoder` must be fitted.
             texts: Texts, or :obj:`None` for items without one.
             name: Name of the modality and of its subfolder. (default: ``'text'``)
-            batch_size: Texts per call of the encoder, after which they are on disk.
+            batch_size: Texts per call of the encoder, after which they are written.
                 (default: ``1024``)
             verbose: Whether to show a progress bar. (default: :obj:`False`)
 
         Returns:
-            The vectors and what is present, as :meth:`images` has it.
+            The vectors and the mask of present ones, as from :meth:`images`.
 
         Raises:
             TimeoutError: If another process uses the subfolder for longer than ``timeout``.
-            ValueError: If an argument isn't as described, the encoder isn't fitted or doesn't give
-                what :class:`~pyg_mmgef.encoders.TextEncoder` promises, or the subfolder holds
-                something else.
+            ValueError: If an argument is invalid, the encoder isn't fitted or its output isn't that
+                of a :class:`~pyg_mmgef.encoders.TextEncoder`, or the subfolder holds other files.
         """
         check_sequence('texts', texts)
         if not getattr(encoder, 'is_fitted', True):
@@ -164,33 +162,33 @@ class FeatureStore:
         return x, has
 
     def report(self, name: str = 'image') -> list[MissingItem]:
-        """Return the items that the last call left without a vector, in the order of rows.
+        """Return the items without a vector after the last call, in the order of rows.
 
         Args:
             name: Name of the modality. (default: ``'image'``)
 
         Returns:
             Row, path (:obj:`None` for texts and items without a picture) and reason of each. After
-            a run that was killed, what was known when it began.
+            a killed call, it lists what was known when the call began.
 
         Raises:
             FileNotFoundError: If the store has no such modality.
-            ValueError: If its manifest is damaged or something else's.
+            ValueError: If its manifest is damaged or another program's.
         """
         return self._manifest(self._subfolder(name)).missing
 
     def load(self, name: str) -> tuple[Tensor, Tensor]:
-        """Return the vectors of the last call, as that call did, without their encoder.
+        """Return the vectors of the last call, without an encoder.
 
         Args:
             name: Name of the modality.
 
         Returns:
-            The vectors and what is present, see :meth:`images`.
+            The vectors and the mask of present ones, see :meth:`images`.
 
         Raises:
             FileNotFoundError: If the store has no such modality.
-            ValueError: If its files are damaged or something else's, or the call was killed.
+            ValueError: If its files are damaged or another program's, or the call was killed.
         """
         folder = self._subfolder(name)
         manifest = self._manifest(folder)
@@ -207,7 +205,7 @@ class FeatureStore:
         )
         if num_left > 0:
             raise ValueError(
-                f'{num_left} of {len(keys)} features in {str(folder)!r} are not there: they were '
+                f'{num_left} of {len(keys)} features in {str(folder)!r} are missing: they were '
                 'damaged, or the call that encodes them was interrupted; encode again'
             )
         return self._tensors(array)

@@ -61,7 +61,7 @@ def test_ids_that_are_rows() -> None:
 @pytest.mark.parametrize(
     ('ids', 'match'),
     [
-        (['a', 1], r'strings alone \(got int, str\)'),
+        (['a', 1], r'all strings \(got int, str\)'),
         ([1.0], r'got float'),
         ([True, False], r'got bool'),
         (['a', 'b', 'a'], 'holds 3 ids, but only 2 distinct'),

@@ -309,6 +309,55 @@ class ConvContract:
             again = compiled(x, edge_index, weight).square().sum()
             torch.testing.assert_close(torch.autograd.grad(again, x[0])[0], grad)
 
+    @pytest.mark.parametrize('backend', ['eager', 'aot_eager'])
+    @pytest.mark.parametrize('weighted', [False, True])
+    @pytest.mark.parametrize('num_sets', [None, 2])
+    def test_compiled_with_a_csr_pair(
+        self, num_sets: int | None, weighted: bool, backend: str
+    ) -> None:
+        """Without a graph break, and with the gradients of features and weights."""
+        edge_index, fixed = random_graph(self.size)
+        pair = CSRPair(edge_index, fixed, self.size)
+        shape = (self.size[0], 3) if num_sets is None else (num_sets, self.size[0], 3)
+        x = torch.randn(shape, dtype=torch.double, requires_grad=True)
+        weight = fixed.flip(0).double().requires_grad_() if weighted else None
+        inputs = [x] if weight is None else [x, weight]
+        conv = self.conv(False)
+
+        def run(layer: Any) -> list[Tensor]:
+            x_dst = x.new_zeros(*shape[:-2], self.size[1], 3)
+            out = layer((x, x_dst), pair, weight)
+            return [out, *torch.autograd.grad(out.square().sum(), inputs)]
+
+        torch.compiler.reset()
+        compiled = torch.compile(conv, backend=backend, fullgraph=True)
+        for found, expected in zip(run(compiled), run(conv), strict=True):
+            torch.testing.assert_close(found, expected)
+
+    @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+    def test_compiled_with_a_csr_pair_in_fewer_digits(self, dtype: torch.dtype) -> None:
+        pair = CSRPair(*random_graph(self.size), self.size)
+        x = torch.randn(self.size[0], 3).to(dtype)
+        conv = self.conv(False)
+        torch.compiler.reset()
+        compiled = torch.compile(conv, backend='eager', fullgraph=True)
+        inputs = (x, x.new_zeros(self.size[1], 3)), pair
+        assert compiled(*inputs).dtype == dtype
+        torch.testing.assert_close(compiled(*inputs), conv(*inputs))
+
+    def test_compiled_reads_the_pair_that_it_is_given(self) -> None:
+        edge_index, edge_weight = random_graph(self.size)
+        first = CSRPair(edge_index, edge_weight, self.size)
+        second = CSRPair(edge_index, 2 * edge_weight, self.size)
+        x = torch.randn(self.size[0], 3)
+        conv = self.conv(False)
+        torch.compiler.reset()
+        compiled = torch.compile(conv, backend='eager', fullgraph=True)
+        x_dst = x.new_zeros(self.size[1], 3)
+        torch.testing.assert_close(
+            compiled((x, x_dst), second), 2 * compiled((x, x_dst), first).clone()
+        )
+
     @pytest.mark.parametrize('normalize', [False, True])
     def test_exported_equals_eager(self, normalize: bool) -> None:
         edge_index, edge_weight = random_graph(self.size)
