@@ -2,7 +2,6 @@
 
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -93,19 +92,13 @@ def paired(ours: Runs, theirs: Runs, task: str) -> np.ndarray:
     Raises:
         SystemExit: If they ranked for different users.
     """
-    values = [[per_user(run['path'], task) for run in runs] for runs in (ours, theirs)]
+    values = [[run['per_user'][task].astype(float) for run in runs] for runs in (ours, theirs)]
     ranked = [~np.isnan(value) for value in values[0] + values[1]]
     if not all(np.array_equal(ranked[0], other) for other in ranked):
         raise SystemExit(
             f'the runs beside {ours[0]["path"]} and {theirs[0]["path"]} ranked for different users'
         )
     return np.stack([np.mean(value, axis=0)[ranked[0]] for value in values])
-
-
-def per_user(path: Path, task: str) -> np.ndarray:
-    """Return each user's NDCG@20 in a run, not a number for those without test interactions."""
-    with np.load(path.with_suffix('.npz'), allow_pickle=False) as arrays:
-        return np.asarray(arrays[task], dtype=np.float64)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

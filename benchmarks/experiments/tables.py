@@ -13,7 +13,7 @@ from experiments.claims import claims_page
 from experiments.contestants import CONTESTANTS
 from experiments.published import PUBLISHED, WHY_NOT_THE_SAME
 from experiments.rst import MADE, heading, list_table, wrapped
-from experiments.runs import read_runs, read_search
+from experiments.runs import ANEW, read_runs, read_search
 from experiments.shops import LACKING
 from experiments.stats import Runs, is_cut, mean, mean_of, p_value, spread
 
@@ -113,7 +113,7 @@ def check_alike(runs: Runs) -> None:
         if old:
             raise SystemExit(
                 f'{run["path"]} was run with {", ".join(sorted(old))}, which {run["contestant"]} '
-                'no longer takes; delete it to run it anew'
+                f'no longer takes; {ANEW}'
             )
         row = (run['data'], run['condition'], run['contestant'])
         first = rows.setdefault((*row, run['variant']), run)
@@ -125,7 +125,7 @@ def check_alike(runs: Runs) -> None:
             raise SystemExit(
                 f'{run["path"]} was run with options {run["options"]} and {run["epochs"]} epochs, '
                 f'and not with {expected} and {(plain or first)["epochs"]} as the row that it '
-                'belongs to; delete it to run it anew'
+                f'belongs to; {ANEW}'
             )
 
 
