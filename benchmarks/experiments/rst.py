@@ -1,23 +1,43 @@
-"""What the pages are written with."""
+"""What the pages are written with: GitHub and Sphinx show it alike."""
 
+import re
 import textwrap
 from collections.abc import Sequence
 
-__all__ = ['MADE', 'heading', 'list_table', 'wrapped']
+__all__ = ['MADE', 'escaped', 'heading', 'link', 'list_table', 'note', 'wrapped']
 
 MADE = '.. Made by benchmarks/experiments from the files of all runs; do not edit.'
 
 
+def escaped(text: str) -> str:
+    r"""Return text where ``Recall@20`` is no mail address but ``Recall\@20``, except in literals."""
+    return re.sub(r'(``.*?``)|@', lambda found: found[1] or r'\@', text)
+
+
+def link(text: str, page: str) -> str:
+    """Return a link to another page by its file, which GitHub follows; in Sphinx, conf.py does."""
+    return f'`{text} <{page}>`__'
+
+
 def heading(text: str, line: str) -> list[str]:
-    return [text, line * len(text), '']
+    return [escaped(text), line * len(escaped(text)), '']
 
 
-def wrapped(text: str) -> list[str]:
-    return [*textwrap.wrap(text, 120), '']
+def wrapped(text: str, width: int = 120) -> list[str]:
+    """Return a paragraph; no word is broken at its hyphen, which would show as a space."""
+    lines = textwrap.wrap(escaped(text), width, break_on_hyphens=False, break_long_words=False)
+    return [*lines, '']
+
+
+def note(text: str) -> list[str]:
+    return ['.. note::', '', *(f'   {line}'.rstrip() for line in wrapped(text, 117))]
 
 
 def list_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     lines = ['.. list-table::', '   :header-rows: 1', '']
     for row in (header, *rows):
-        lines += [f'   {"* -" if n == 0 else "  -"} {cell}'.rstrip() for n, cell in enumerate(row)]
+        cells = [escaped(cell) for cell in row]
+        lines += [
+            f'   {"* -" if n == 0 else "  -"} {cell}'.rstrip() for n, cell in enumerate(cells)
+        ]
     return [*lines, '']

@@ -13,9 +13,12 @@ sys.path.insert(0, str(Path(__file__).parents[2] / 'benchmarks'))
 
 pytest.importorskip('matplotlib')
 
-from experiments.claims import claims_page
+from experiments.answers import about_best, about_variants, difference
+from experiments.claims import claims_page, judged
+from experiments.figures import decimal, gain, p_text, plus_minus
+from experiments.rst import list_table, wrapped
 from experiments.shops import parse_condition
-from experiments.stats import Runs, holm, p_of, p_text, p_with_seeds
+from experiments.stats import Runs, holm, p_of, p_with_seeds
 from experiments.tables import check_alike, page
 
 NUM_USERS = 400
@@ -51,6 +54,10 @@ def made_up(contestant: str, variant: str, gain: float, spread: float, seeds: in
         }
         runs.append(run)
     return runs
+
+
+def claims(runs: Runs) -> str:
+    return claims_page(judged(runs, {'shop': 'A shop'}))
 
 
 def test_holm_is_that_of_the_textbook() -> None:
@@ -97,14 +104,14 @@ def test_only_the_same_users_are_compared() -> None:
 
 def test_a_claim_needs_seeds_that_agree() -> None:
     theirs = made_up('LightGCN', '', 0.0, 0.001)
-    page = claims_page(made_up('MM-GEF', '', 0.02, 0.001) + theirs, {'shop': 'A shop'})
+    page = claims(made_up('MM-GEF', '', 0.02, 0.001) + theirs)
     assert 'confirmed' in page
-    page = claims_page(made_up('MM-GEF', '', -0.02, 0.001) + theirs, {'shop': 'A shop'})
+    page = claims(made_up('MM-GEF', '', -0.02, 0.001) + theirs)
     assert 'refuted' in page
-    page = claims_page(made_up('MM-GEF', '', 0.02, 0.03) + theirs, {'shop': 'A shop'})
+    page = claims(made_up('MM-GEF', '', 0.02, 0.03) + theirs)
     assert 'undecided' in page
     assert '< .001' in page  # Users alone would have decided.
-    page = claims_page(made_up('MM-GEF', '', 0.02, 0.001, 2) + theirs, {'shop': 'A shop'})
+    page = claims(made_up('MM-GEF', '', 0.02, 0.001, 2) + theirs)
     assert 'undecided' in page
 
 
@@ -112,8 +119,8 @@ def test_nothing_is_decided_where_the_loser_was_cut() -> None:
     ours = made_up('MM-GEF', '', 0.02, 0.001)
     theirs = made_up('LightGCN', '', 0.0, 0.001)
     cut = [[{**run, 'epoch': 100} for run in runs] for runs in (ours, theirs)]
-    assert 'undecided: cut' in claims_page(ours + cut[1], {'shop': 'A shop'})
-    page = claims_page(cut[0] + theirs, {'shop': 'A shop'})  # More epochs would help the winner.
+    assert 'undecided: cut' in claims(ours + cut[1])
+    page = claims(cut[0] + theirs)  # More epochs would help the winner.
     assert 'confirmed' in page
     assert 'It beats LightGCN*' in page
 
@@ -141,15 +148,70 @@ def test_a_page_says_what_was_cut_and_on_how_many_threads(tmp_path: Path) -> Non
 
 def test_a_page_without_the_baseline_compares_nothing_with_it(tmp_path: Path) -> None:
     runs = made_up('MF', '', 0.0, 0.0)
-    assert '     - p\n' not in page('gowalla', runs, tmp_path, tmp_path)
     assert 'MM-GEF' not in page('gowalla', runs, tmp_path, tmp_path)
     runs += made_up('MM-GEF', '', 0.0, 0.0)
-    assert '     - p\n' in page('gowalla', runs, tmp_path, tmp_path)
+    assert '     - over MM-GEF\n' in page('gowalla', runs, tmp_path, tmp_path)
 
 
-def test_p_text() -> None:
-    assert [p_text(p) for p in (0.0, 0.0456, 1.0)] == ['< .001', '0.046', '1.000']
-    assert p_text(float('nan')) == 'nan'
+def test_the_answer_says_whether_a_lead_is_more_than_the_spread() -> None:
+    theirs = made_up('LightGCN', '', 0.0, 0.001)
+    text = about_best({'LightGCN': theirs, 'MM-GEF': made_up('MM-GEF', '', 0.02, 0.001)}, 'warm')
+    assert text.startswith('**MM-GEF ranks best**')
+    assert 'LightGCN is next' in text
+    assert 'more than the spread over users and seeds (p < .001)' in text
+    text = about_best({'LightGCN': theirs, 'MM-GEF': made_up('MM-GEF', '', 0.02, 0.03)}, 'warm')
+    assert 'within the spread' in text
+    text = about_best({'LightGCN': theirs, 'MM-GEF': made_up('MM-GEF', '', 0.02, 0.0, 1)}, 'warm')
+    assert 'of one seed, so chance is not excluded' in text
+
+
+def test_the_answer_names_the_place_of_the_paper_and_another_best_by_recall() -> None:
+    rows = {
+        name: made_up(name, '', shift, 0.001)
+        for name, shift in (('MM-GEF', 0.0), ('VBPR', 0.02), ('MF', 0.01))
+    }
+    for run in rows['MF']:
+        run['metrics']['warm']['recall@20'] = 0.9
+    text = about_best(rows, 'warm')
+    assert 'VBPR ranks best' in text
+    assert 'By Recall@20, MF is first with .9000' in text
+    assert 'MM-GEF, the model of the paper, is number 3 of 3' in text
+
+
+def test_a_difference_has_a_sign() -> None:
+    theirs = made_up('LightGCN', '', 0.0, 0.001)
+    assert difference(made_up('MM-GEF', '', 0.02, 0.001), theirs, 'warm').startswith('+.0')
+    assert difference(made_up('MM-GEF', '', -0.02, 0.001), theirs, 'warm').startswith('−.0')
+    assert 'p' not in difference(made_up('MM-GEF', '', 0.02, 0.0, 1), theirs, 'warm')
+
+
+def test_changes_that_make_a_difference_are_named() -> None:
+    rows = {
+        '': made_up('MM-GEF', '', 0.0, 0.001),
+        'k-5': made_up('MM-GEF', 'k-5', -0.02, 0.001),
+        'k-20': made_up('MM-GEF', 'k-20', 0.0, 0.002),
+        'depth-2': made_up('MM-GEF', 'depth-2', 0.02, 0.0, 1),
+    }
+    text = about_variants('MM-GEF', rows, 'warm')
+    assert 'Of 2 changes' in text
+    assert '``k-5`` (−.0' in text
+    assert 'k-20' not in text
+    assert 'The other 1 have one seed' in text
+    del rows['k-5']
+    assert '**none makes a difference**' in about_variants('MM-GEF', rows, 'warm')
+
+
+def test_figures() -> None:
+    assert [p_text(p) for p in (0.0, 0.0456, 1.0)] == ['p < .001', 'p = .046', 'p = 1.000']
+    assert [decimal(value) for value in (0.08404, 1.0, 0.0)] == ['.0840', '1.0000', '.0000']
+    assert [gain(value) for value in (0.0123, -0.0123, -1e-6)] == ['+.0123', '−.0123', '.0000']
+    assert plus_minus([0.1, 0.2, 0.3]) == '.2000 ± .1000'
+    assert plus_minus([0.1]) == '.1000'
+
+
+def test_no_metric_becomes_a_mail_address() -> None:
+    assert wrapped('Recall@20 of ``recall@20``') == [r'Recall\@20 of ``recall@20``', '']
+    assert r'   * - NDCG\@20' in list_table(['NDCG@20'], [])
 
 
 @pytest.mark.parametrize('text', ['warm', 'cold', 'only:image', 'noise:0.5', 'fewer:0.25'])
