@@ -9,16 +9,22 @@ leaves all that it had finished.
 import functools
 import json
 import lzma
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pyg_mmgef.files import write_atomically
 
-__all__ = ['pack', 'read', 'read_all', 'restore', 'save', 'unpack']
+__all__ = ['name_of', 'pack', 'read', 'read_all', 'restore', 'save', 'unpack']
 
 PACKED = '.jsonl.xz'
 KINDS = ('.json', '.log')  # The content of a log is its text.
+
+
+def name_of(*parts: str) -> str:
+    """Return a name of parts, with no character that a file's name can't have."""
+    return '/'.join(re.sub(r'[^\w.-]+', '_', part) for part in parts)
 
 
 def save(root: Path, name: str, content: Any) -> None:

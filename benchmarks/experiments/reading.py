@@ -13,7 +13,7 @@ from experiments.runs import read_search
 from experiments.stats import LEVEL, Runs, mean, of, p_with_seeds, values
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-__all__ = ['MADE_MD', 'reading_page']
+__all__ = ['reading_page']
 
 MADE_MD = '<!-- Made by benchmarks/experiments from reading.md.j2 and all runs; do not edit. -->'
 

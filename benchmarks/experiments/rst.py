@@ -3,14 +3,17 @@
 import re
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
-__all__ = ['MADE', 'escaped', 'heading', 'link', 'list_table', 'note', 'wrapped']
+from pyg_mmgef.files import write_atomically
+
+__all__ = ['MADE', 'escaped', 'heading', 'link', 'list_table', 'note', 'wrapped', 'write_page']
 
 MADE = '.. Made by benchmarks/experiments from the files of all runs; do not edit.'
 
 
 def escaped(text: str) -> str:
-    r"""Return text where ``Recall@20`` is no mail address but ``Recall\@20``, except in literals."""
+    r"""Return text whose ``Recall@20`` is no mail address: ``Recall\@20``, except in literals."""
     return re.sub(r'(``.*?``)|@', lambda found: found[1] or r'\@', text)
 
 
@@ -41,3 +44,16 @@ def list_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str
             f'   {"* -" if n == 0 else "  -"} {cell}'.rstrip() for n, cell in enumerate(cells)
         ]
     return [*lines, '']
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write a page, but not over one that doesn't begin with the same line: it was made otherwise.
+
+    Raises:
+        SystemExit: If there is such a page.
+    """
+    if path.exists() and path.read_text().partition('\n')[0] != text.partition('\n')[0]:
+        raise SystemExit(f'{path} is no page of results; give another folder with --docs')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, text.encode())
+    print(f'Wrote {path}')

@@ -1,7 +1,6 @@
 """One training run, kept as JSON: nothing is trained twice, and nothing is typed by hand."""
 
 import json
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -50,8 +49,8 @@ class Run:
     @property
     def name(self) -> str:
         """Under what the run is kept."""
-        parts = (self.data, self.condition, self.contestant, self.variant or 'plain')
-        return '/'.join((*map(_file_name, parts), f'seed{self.seed}.json'))
+        row = (self.data, self.condition, self.contestant, self.variant or 'plain')
+        return kept.name_of(*row, f'seed{self.seed}.json')
 
 
 def train(run: Run, shop: Shop) -> Fit:
@@ -171,7 +170,7 @@ def search_name(data: str, condition: str, contestant: str) -> str:
     what is trained on, and keep the options of ``'warm'``.
     """
     split = 'cold' if condition == 'cold' else 'warm'
-    return f'{data}/{split}/search/{_file_name(contestant)}.json'
+    return kept.name_of(data, split, 'search', f'{contestant}.json')
 
 
 def read_search(root: Path, data: str, condition: str, contestant: str) -> dict[str, Any]:
@@ -203,10 +202,6 @@ def best_options(
             'it with "search", or run with --untuned'
         )
     return {**CONTESTANTS[contestant].options, **found['chosen']}
-
-
-def _file_name(name: str) -> str:
-    return re.sub(r'[^\w.-]+', '_', name)
 
 
 def _reset_peak() -> None:

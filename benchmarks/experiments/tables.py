@@ -14,13 +14,11 @@ from experiments.contestants import CONTESTANTS
 from experiments.figures import decimal, plus_minus, share
 from experiments.plots import plot_models, plot_shares
 from experiments.published import PUBLISHED, WHY_NOT_THE_SAME
-from experiments.reading import MADE_MD, reading_page
-from experiments.rst import MADE, heading, link, list_table, note, wrapped
+from experiments.reading import reading_page
+from experiments.rst import MADE, heading, link, list_table, note, wrapped, write_page
 from experiments.runs import ANEW, read_runs, read_search
 from experiments.shops import LACKING
 from experiments.stats import Runs, is_cut, mean, values
-
-from pyg_mmgef.files import write_atomically
 
 __all__ = ['write_tables']
 
@@ -42,11 +40,11 @@ TASKS = {
 }
 OLDER_RULE = (
     '**Figures of cold items on this page follow an older rule.** Each model ranks a cold item by '
-    'the embedding that the model itself has for it (``content_map=None``), equal scores rank by the '
-    'number of the item, and all seeds share one split. A model that knows nothing of cold items '
-    'shows what chance and numbering give. Today, cold items of every model have the embedding '
-    'that a ridge regression makes of their features, equal scores are in random order, and each '
-    'seed has its own split: {best} has those figures, and the present default.'
+    'the embedding that the model itself has for it (``content_map=None``), equal scores rank by '
+    'the number of the item, and all seeds share one split. A model that knows nothing of cold '
+    'items shows what chance and numbering give. Today, cold items of every model have the '
+    'embedding that a ridge regression makes of their features, equal scores are in random order, '
+    'and each seed has its own split: {best} has those figures, and the present default.'
 ).format(best=link('Who ranks best', '../best.rst'))
 CHANGES = {
     'only': (
@@ -112,15 +110,6 @@ def write_tables(root: Path, docs: Path) -> None:
     write_page(docs / 'index.rst', index_page(there))
     if there.keys() == TITLES.keys():  # It speaks of all of them.
         write_page(docs / 'reading.md', reading_page(runs, verdicts, TITLES, root))
-
-
-def write_page(path: Path, text: str) -> None:
-    """Write a page, but not over one that was made otherwise."""
-    made = MADE_MD if path.suffix == '.md' else MADE
-    if path.exists() and not path.read_text().startswith(made):
-        raise SystemExit(f'{path} is no page of results; give another folder with --docs')
-    write_atomically(path, text.encode())
-    print(f'Wrote {path}')
 
 
 def check_alike(runs: Runs) -> None:
