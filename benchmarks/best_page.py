@@ -150,11 +150,15 @@ def answer(groups: Mapping[tuple[str, bool], dict[str, Rows]]) -> list[str]:
         ('cold', COLD, [key for key in groups if key[1]]),
     ):
         firsts = [key for key in keys if ranked(groups[key], figure(task))[0] == DEFAULT]
-        text = (
-            f'**Among {kind} items, {DEFAULT}, is first in {len(firsts)} of {len(keys)} tables.**'
-        )
+        of = figure(task)
+        text = f'**Among {kind} items, {DEFAULT}, is first in {len(firsts)} of {len(keys)} tables**'
+        if firsts:
+            leads = sorted(relative_lead(groups[key], of) for key in firsts)
+            least_and_most = dict.fromkeys((share(leads[0]), share(leads[-1])))
+            text += f', with {" to ".join(least_and_most)} more NDCG@20 than the next'
+        text += '.'
         for key in [key for key in keys if key not in firsts]:
-            text += f' On {named(key)}, {not_first(groups[key], figure(task))}.'
+            text += f' On {named(key)}, {not_first(groups[key], of)}.'
         lines += wrapped(text)
     header = ['', 'items', 'first, NDCG@20', 'next', 'lead']
     cells = [
@@ -177,7 +181,13 @@ def not_first(own: dict[str, Rows], of: Figure) -> str:
     first = ranked(own, of)[0]
     if DEFAULT not in own:
         return f'{first} is first, as the default was not run'
-    return f'{first} is ahead by {lead(own[first], own[DEFAULT], of)}'
+    return f'{first} is first; its lead over the default is {lead(own[first], own[DEFAULT], of)}'
+
+
+def relative_lead(own: dict[str, Rows], of: Figure) -> float:
+    """Return how much more the first has than the next; 0 where there is no other."""
+    first, *others = ranked(own, of)
+    return mean(own[first], of) / mean(own[others[0]], of) - 1 if others else 0.0
 
 
 def first_and_next(own: dict[str, Rows], of: Figure) -> list[str]:
@@ -231,8 +241,9 @@ def cold_tables(own: dict[str, Rows]) -> list[str]:
         ]
         for name in ranked(together, harmonic)
     ]
-    header = ['together, Recall@20', 'harmonic mean', 'warm', 'cold', 'overall', 'CPU seconds']
-    return [*lines, *list_table(header, cells)]
+    header = ['', 'harmonic mean', 'warm', 'cold', 'overall', 'CPU seconds']
+    together_now = wrapped('All items ranked together, Recall@20:')
+    return [*lines, *together_now, *list_table(header, cells)]
 
 
 def seconds(rows: Rows) -> str:

@@ -37,7 +37,7 @@ def note(text: str) -> list[str]:
 
 
 def list_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = ['.. list-table::', '   :header-rows: 1', '']
+    lines = ['.. list-table::', '   :header-rows: 1', '   :widths: auto', '']
     for row in (header, *rows):
         cells = [escaped(cell) for cell in row]
         lines += [

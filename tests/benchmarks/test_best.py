@@ -44,9 +44,10 @@ def page(tmp_path: Path, *rows: list[dict[str, Any]]) -> str:
 def test_the_answer_says_who_is_first_and_by_how_much(tmp_path: Path) -> None:
     ours, theirs = made_up('default', 0.3, 0.2), made_up('IALS', 0.2, 0.25)
     text = page(tmp_path, ours, theirs)
-    assert 'Among warm items, ContentIALS, the default, is first in 1 of 1 tables' in text
+    assert 'Among warm items, ContentIALS, the default, is first in 1 of 1 tables**' in text
+    assert 'tables**, with 50 % more NDCG\\@20 than the next' in text
     assert 'Among cold items, ContentIALS, the default, is first in 0 of 1 tables' in text
-    assert 'On the synthetic shop, IALS is ahead by +.0550' in text
+    assert 'On the synthetic shop, IALS is first; its lead over the default is +.0550' in text
     assert text.index('is first in') < text.index('list-table')
     assert '.3300 ± .0300' in text
 
