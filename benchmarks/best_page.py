@@ -3,6 +3,7 @@
 import json
 import math
 import statistics
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -156,6 +157,8 @@ def answer(groups: Mapping[tuple[str, bool], dict[str, Rows]]) -> list[str]:
             leads = sorted(relative_lead(groups[key], of) for key in firsts)
             least_and_most = dict.fromkeys((share(leads[0]), share(leads[-1])))
             text += f', with {" to ".join(least_and_most)} more NDCG@20 than the next'
+            clear = sum(is_clear(groups[key], of) for key in firsts)
+            text += f'; {clear} of these leads exceed{"s" * (clear == 1)} the spread over seeds'
         text += '.'
         for key in [key for key in keys if key not in firsts]:
             text += f' On {named(key)}, {not_first(groups[key], of)}.'
@@ -198,20 +201,34 @@ def first_and_next(own: dict[str, Rows], of: Figure) -> list[str]:
     return [*(f'{name}: {cell(own[name], of)}' for name in (first, others[0])), ahead]
 
 
+def differences(ours: Rows, theirs: Rows, of: Figure) -> list[float]:
+    """Return the difference of two rows on each split that both were run on."""
+    sides = [{row['seed']: of(row) for row in rows} for rows in (ours, theirs)]
+    return [sides[0][seed] - sides[1][seed] for seed in sorted(sides[0].keys() & sides[1].keys())]
+
+
+def p_of(changes: list[float]) -> float:
+    """Return the p-value of a t-test over the seeds; of too few, or all alike, not a number."""
+    return float(ttest_1samp(changes, 0.0).pvalue) if len(changes) >= SEEDS else math.nan
+
+
 def lead(ours: Rows, theirs: Rows, of: Figure) -> str:
     """Return the mean difference over the seeds that both have, with its p-value."""
-    sides = [{row['seed']: of(row) for row in rows} for rows in (ours, theirs)]
-    seeds = sorted(sides[0].keys() & sides[1].keys())
-    if not seeds:
+    changes = differences(ours, theirs, of)
+    if not changes:
         return gain(mean(ours, of) - mean(theirs, of))
-    differences = [sides[0][seed] - sides[1][seed] for seed in seeds]
-    text = gain(statistics.mean(differences))
-    if len(seeds) < SEEDS:
-        return f'{text} ({len(seeds)} seed{"s" * (len(seeds) > 1)})'
-    p = float(ttest_1samp(differences, 0.0).pvalue)
+    text, p = gain(statistics.mean(changes)), p_of(changes)
+    if len(changes) < SEEDS:
+        return f'{text} ({len(changes)} seed{"s" * (len(changes) > 1)})'
     if math.isnan(p):
         return text
     return f'{text} ({p_text(p)}{"" if p < LEVEL else ", within the spread"})'
+
+
+def is_clear(own: dict[str, Rows], of: Figure) -> bool:
+    """Return whether the lead over the next is more than the spread over the seeds."""
+    first, *others = ranked(own, of)
+    return bool(others) and p_of(differences(own[first], own[others[0]], of)) < LEVEL
 
 
 def cold_tables(own: dict[str, Rows]) -> list[str]:
@@ -276,12 +293,12 @@ def missing(data: str, own: dict[str, Rows], cold: bool) -> list[str]:
 
 
 def earlier_table(rows: Rows, earlier: Rows) -> list[str]:
-    """Return the earlier figures of what has no rows."""
+    """Return the earlier figures of what has no rows, or of fewer seeds."""
 
     def place(row: dict[str, Any]) -> tuple[Any, ...]:
         return row['data'], row['cold'], row['contestant']
 
-    there = set(map(place, rows))
+    there = Counter(map(place, rows))
     cells = [
         [
             named((row['data'], row['cold'])),
@@ -290,7 +307,7 @@ def earlier_table(rows: Rows, earlier: Rows) -> list[str]:
             *row.get('cold among cold', ['', '']),
         ]
         for row in earlier
-        if place(row) not in there
+        if there[place(row)] < row['seeds']
     ]
     if not cells:
         return []

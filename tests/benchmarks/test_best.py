@@ -45,7 +45,7 @@ def test_the_answer_says_who_is_first_and_by_how_much(tmp_path: Path) -> None:
     ours, theirs = made_up('default', 0.3, 0.2), made_up('IALS', 0.2, 0.25)
     text = page(tmp_path, ours, theirs)
     assert 'Among warm items, ContentIALS, the default, is first in 1 of 1 tables**' in text
-    assert 'tables**, with 50 % more NDCG\\@20 than the next' in text
+    assert 'tables**, with 50 % more NDCG\\@20 than the next; 1 of these leads exceeds' in text
     assert 'Among cold items, ContentIALS, the default, is first in 0 of 1 tables' in text
     assert 'On the synthetic shop, IALS is first; its lead over the default is +.0550' in text
     assert text.index('is first in') < text.index('list-table')
@@ -68,7 +68,7 @@ def test_rows_of_fewer_seeds_are_not_first(tmp_path: Path) -> None:
     assert 'No rows: Popularity; ItemKNN; EASE; CEASE; IALS; MM-GEF, paper;' in text
 
 
-def test_earlier_figures_go_where_there_are_rows(tmp_path: Path) -> None:
+def test_earlier_figures_go_where_there_are_as_many_rows(tmp_path: Path) -> None:
     earlier = [
         {'data': 'shop', 'cold': True, 'contestant': name, 'seeds': 3}
         | {'warm': ['.1234', '.2345'], 'cold among cold': ['.3456', '.4567']}
@@ -78,6 +78,8 @@ def test_earlier_figures_go_where_there_are_rows(tmp_path: Path) -> None:
     assert lines.count('.1234') == 1
     assert 'EASE, 3 seeds' in lines.partition('Earlier figures')[2]
     assert 'Earlier figures' not in best_page.page(made_up('default', 0.3), earlier[:1], tmp_path)
+    fewer = made_up('default', 0.3, seeds=2)
+    assert 'Earlier figures' in best_page.page(fewer, earlier[:1], tmp_path)
 
 
 def test_the_page_is_what_the_kept_rows_say(tmp_path: Path) -> None:
