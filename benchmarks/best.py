@@ -5,26 +5,34 @@ test), the warm interactions are split 8:1:1, both anew with each seed; Amazon B
 have their given split, without cold items. Options of every contestant are chosen on warm
 validation, from the grids below; test is read once. In every model but the content-blind rows,
 cold items have the embedding that a ridge regression makes of their features.
+
+    python benchmarks/best.py run --data shop --contestants LightGCN default --seeds 0 1 2
+    python benchmarks/best.py page
+    python benchmarks/best.py pack
+
+A run makes the rows that are missing, one by one, and keeps each at once. The page lies beside the
+folder of the rows, which is results/best if none is given. The rows behind docs/best.rst are packed
+in docs/best: with "--root docs/best", new ones join them, "pack" puts them where git keeps them,
+and "page" makes the page anew.
 """
 
+import argparse
 import copy
-import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from statistics import mean, pstdev
 from typing import Any
 
+import best_page
+import kept
 import ml100k
 import torch
-from common import INTERACTS, parser, pyplot, save_plot
+from common import INTERACTS
 from experiments.shops import SHOPS
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.files import write_atomically
 from pyg_mmgef.nn import Recommender
 from pyg_mmgef.presets import ITEM_DROPOUT, MERGED, PAPER, Preset
 from pyg_mmgef.ranking import choose_cold_scale, evaluate_cold_start, evaluate_ranking
@@ -160,26 +168,26 @@ def measured(model: Recommender, train: HeteroData, parts: Parts) -> dict[str, A
     }
 
 
-def runs(args: Any) -> Iterator[tuple[Path, Callable[[], dict[str, Any]]]]:
-    """Yield what is missing, and what makes it."""
+def run(args: argparse.Namespace) -> None:
+    """Make what is missing of the rows that are asked for."""
     for name in args.data:
-        for cold in (True, False):
-            if cold if name == 'baby' else not cold and name != 'tiktok':
-                continue
-            parts_of_data: list[HeteroData] | None = None
+        for cold in splits_of(name):
+            data: list[HeteroData] | None = None
             for seed in args.seeds:
                 for contestant in args.contestants:
-                    path = (
-                        args.output
-                        / 'best'
-                        / (f'{name}-{"cold" if cold else "warm"}-{contestant}-{seed}.json').replace(
-                            ' ', '_'
-                        )
+                    row = kept.name_of(
+                        name, 'cold' if cold else 'given', contestant, f'seed{seed}.json'
                     )
-                    if path.exists():
-                        continue
-                    parts_of_data = DATA[name]() if parts_of_data is None else parts_of_data
-                    yield path, partial(one, parts_of_data, name, contestant, seed, cold)
+                    if kept.read(args.root, row) is None:
+                        data = DATA[name]() if data is None else data
+                        found = one(data, name, contestant, seed, cold)
+                        kept.save(args.root, row, found)
+                        print(row, found.get('chosen', 'n/a'), flush=True)
+
+
+def splits_of(name: str) -> tuple[bool, ...]:
+    """Return whether a data set is split with cold items, as given, or both."""
+    return {'baby': (False,), 'tiktok': (True, False)}.get(name, (True,))
 
 
 def one(data: list[HeteroData], name: str, contestant: str, seed: int, cold: bool) -> dict:
@@ -189,98 +197,42 @@ def one(data: list[HeteroData], name: str, contestant: str, seed: int, cold: boo
     out = {'data': name, 'cold': cold, 'contestant': contestant, 'seed': seed}
     if grid is None:
         return {**out, 'rankings': None}
-    start = time.perf_counter()
+    start = time.process_time()
     choice = choose(parts.train, parts.val, grid, epochs=EPOCHS, seed=seed)
     out |= {'chosen': choice.name, 'tried': choice.recalls}
-    out['seconds of all trials'] = time.perf_counter() - start
+    out['CPU seconds of all trials'] = time.process_time() - start
     return {**out, **measured(choice.model, choice.train, parts)}
 
 
-CONTESTANTS = (
-    *('Popularity', 'ContentCentroid', 'ItemKNN', 'EASE', 'CEASE', 'IALS', 'LightGCN'),
-    *('MM-GEF, paper', 'MM-GEF, item dropout', 'MM-GEF, merged', 'default'),
-)
-
-
 def main() -> None:
-    arguments = parser(__doc__)
-    arguments.add_argument('--data', nargs='+', choices=list(DATA), default=list(DATA))
-    arguments.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
-    arguments.add_argument('--contestants', nargs='+', choices=CONTESTANTS, default=CONTESTANTS)
-    args = arguments.parse_args()
-    torch.set_num_threads(args.threads)
-    (args.output / 'best').mkdir(parents=True, exist_ok=True)
-    for path, make in runs(args):
-        found = make()
-        write_atomically(path, json.dumps(found, indent=1).encode())
-        print(path.stem, found.get('chosen', 'n/a'), flush=True)
-    tables(args.output)
+    args = parse_args()
+    if args.command == 'pack':
+        for path in kept.pack(args.root):
+            print(f'Wrote {path}')
+    elif args.command == 'unpack':
+        kept.unpack(args.root)
+    elif args.command == 'page':
+        best_page.write(args.root, args.docs or args.root.parent)
+    else:
+        torch.set_num_threads(args.threads)
+        run(args)
 
 
-def tables(output: Path) -> None:
-    """Print the means and standard deviations over the seeds, and plot the curves."""
-    found = [json.loads(path.read_text()) for path in sorted((output / 'best').glob('*.json'))]
-    groups = sorted({(row['data'], row['cold']) for row in found})
-    for data, cold in groups:
-        head = ['warm', 'cold among cold', 'warm / cold among all, harmonic mean', 'seconds']
-        print(f'\n{data}, ' + ('a fifth of the items cold' if cold else 'given split'))
-        print(f'{"":<22}' + ''.join(f'{name:<38}' for name in head))
-        for contestant in CONTESTANTS:
-            rows = [
-                row for row in found
-                if (row['data'], row['cold'], row['contestant']) == (data, cold, contestant)
-                and (row.get('rankings') or row.get('warm'))
-            ]  # fmt: skip
-            if rows:
-                print(f'{contestant:<22}' + ''.join(f'{cell:<38}' for cell in cells(rows)))
-        if cold:
-            plot(output / f'best_{data}.png', [r for r in found if r['data'] == data and r['cold']])
-
-
-def cells(rows: list[dict[str, Any]]) -> list[str]:
-    """Return the cells of a line of the table."""
-
-    def stat(*keys: str) -> str:
-        values = []
-        for row in rows:
-            value: Any = row
-            for key in keys:
-                value = value[key]
-            values.append(value)
-        return f'{mean(values):.4f} ± {pstdev(values):.4f}'
-
-    seconds = f'{mean(row["seconds of all trials"] for row in rows):.0f}'
-    if 'warm' in rows[0]:
-        return [f'{stat("warm", "recall@20")} / {stat("warm", "ndcg@20")}', '', '', seconds]
-    ranked = [
-        f'{stat("rankings", task, "recall@20")} / {stat("rankings", task, "ndcg@20")}'
-        for task in ('warm among all', 'cold among cold')
-    ]
-    if 'at the scale' not in rows[0]:
-        return [*ranked, '', seconds]
-    both = [
-        f'{mean(row["at the scale"][task]["recall@20"] for row in rows):.3f}'
-        for task in ('warm among all', 'cold among all')
-    ]
-    return [*ranked, f'{" / ".join(both)}, {stat("at the scale", "harmonic mean", "recall@20")}',
-            seconds]  # fmt: skip
-
-
-def plot(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Plot warm against cold recall among all items, over the scale of cold embeddings."""
-    figure, axis = pyplot().subplots(figsize=(6, 4.2), layout='constrained')
-    for contestant in CONTESTANTS:
-        curves = [r['curve'] for r in rows if r['contestant'] == contestant and 'curve' in r]
-        if curves:
-            points = [
-                [mean(values) for values in zip(*each, strict=True)]
-                for each in zip(*curves, strict=True)
-            ]
-            style = {'linewidth': 2.5, 'color': 'black'} if contestant == 'default' else {}
-            axis.plot([p[2] for p in points], [p[1] for p in points], label=contestant, **style)
-    axis.set(xlabel='Recall@20 of cold items among all', ylabel='Recall@20 of warm items among all')
-    axis.legend(frameon=False, fontsize=8)
-    save_plot(figure, path)
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--root', type=Path, default=Path('results/best'), help='folder of rows')
+    commands = parser.add_subparsers(dest='command', required=True)
+    parsed = commands.add_parser('run', help='choose options, and read test once')
+    parsed.add_argument('--data', nargs='+', choices=list(DATA), default=list(DATA))
+    parsed.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
+    names = best_page.CONTESTANTS
+    parsed.add_argument('--contestants', nargs='+', choices=names, default=names)
+    parsed.add_argument('--threads', type=int, default=torch.get_num_threads())
+    parsed = commands.add_parser('page', help='make the page of all rows')
+    parsed.add_argument('--docs', type=Path, help='folder for it; default: beside --root')
+    commands.add_parser('pack', help='move the files of all rows into one for each data set')
+    commands.add_parser('unpack', help='make files of the packed rows, to delete some')
+    return parser.parse_args()
 
 
 if __name__ == '__main__':

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from docutils import nodes
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -61,6 +62,18 @@ class Recommenders(SphinxDirective):
         return self.parse_text_to_nodes('\n'.join(rows))
 
 
+def link_pages(app: Sphinx, doctree: nodes.document) -> None:
+    """Let links to the files of other pages, which GitHub follows, lead to the pages here too."""
+    for node in list(doctree.findall(nodes.reference)):
+        target, _, suffix = node.get('refuri', '').rpartition('.')
+        if suffix in ('rst', 'md') and '://' not in target:
+            page = {'refdomain': 'std', 'reftype': 'doc', 'refdoc': app.env.docname}
+            text = nodes.inline('', '', *node.children)
+            link = pending_xref('', text, reftarget=target, refexplicit=True, refwarn=True, **page)
+            node.replace_self(link)
+
+
 def setup(app: Sphinx) -> None:
-    """Register the table."""
+    """Register the table, and what links pages."""
     app.add_directive('recommenders', Recommenders)
+    app.connect('doctree-read', link_pages)

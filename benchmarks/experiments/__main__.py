@@ -5,12 +5,16 @@
     python benchmarks/experiments run --data shop --models MM-GEF --variants all
     python benchmarks/experiments run --data shop --conditions cold only:image noise:0.5 fewer:0.5
     python benchmarks/experiments tables
+    python benchmarks/experiments pack
 
 A search tries options with one seed, as many trials for every model, and looks at validation alone.
 A run trains with the chosen options and reads test once. Both go on where they were interrupted.
 The tables lie beside the folder of the runs, which is results/experiments if none is given.
-The runs behind the pages in docs/results are kept in docs/results/runs: with "--root
-docs/results/runs", new ones join them, and "tables" makes the pages anew.
+
+A run is a JSON file. "pack" moves all files into one for each data set, "unpack" makes files of
+them again, to delete some. The runs behind the pages in docs/results are packed in
+docs/results/runs: with "--root docs/results/runs", new ones join them, "pack" puts them where git
+keeps them, and "tables" makes the pages anew.
 The real data sets are read from the folder that PYG_MMGEF_DATA names.
 """
 
@@ -20,6 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # The other benchmarks lie beside this folder.
 
+import kept
 import torch
 from experiments.contestants import CONTESTANTS, NotForThisDataError
 from experiments.runs import Run, best_options, write_run
@@ -32,6 +37,13 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     if args.command == 'tables':
         write_tables(args.root, args.docs or args.root.parent)
+        return
+    if args.command == 'pack':
+        for path in kept.pack(args.root):
+            print(f'Wrote {path}')
+        return
+    if args.command == 'unpack':
+        kept.unpack(args.root)
         return
     for condition in args.conditions:
         shop = load(args.data, condition)
@@ -111,6 +123,8 @@ def parse_args() -> argparse.Namespace:
     parsed.add_argument(
         '--untuned', action='store_true', help='without a search, take usual settings'
     )
+    commands.add_parser('pack', help='move the files of all runs into one for each data set')
+    commands.add_parser('unpack', help='make files of the packed runs, to change or delete some')
     parsed = commands.add_parser('tables', help='make tables and plots from all runs')
     parsed.add_argument('--docs', type=Path, help='folder for the pages; default: beside --root')
     return parser.parse_args()

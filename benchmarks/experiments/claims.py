@@ -1,30 +1,34 @@
 """Each claim of the paper as a comparison of two rows."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
-from experiments.rst import MADE, heading, list_table, wrapped
+from experiments.figures import decimal, gain, p_text
+from experiments.rst import MADE, heading, link, list_table, wrapped
 from experiments.shops import LACKING
-from experiments.stats import Runs, holm, is_cut, mean, of, p_of, p_text, p_with_seeds
+from experiments.stats import LEVEL, Runs, holm, is_cut, mean, of, p_of, p_with_seeds
 
-__all__ = ['claims_page']
+__all__ = ['Verdict', 'claims_page', 'judged', 'matrix', 'summary']
 
-LEVEL = 0.05
 ABOUT_CLAIMS = (
-    'Each claim of MM-GEF (arXiv 2308.07222) as a comparison of two rows of the tables, test '
-    'NDCG@20, mean over all seeds. *p, users*: paired t-test over users, which takes the trained '
-    'models as given. *p, seeds too*: the spread over seeds of both models is part of the error as '
-    'well (Welch). Both are corrected for the number of rows on this page (Holm), and a row is '
-    f'decided where the second is below {LEVEL}, with at least three seeds of each. An asterisk: '
-    'some run of the two was stopped by the limit of epochs while it might still have improved; '
-    'where that is a run of the loser, nothing is decided. Ablations change the one option and '
-    'keep the learning rate and penalty that were chosen for the whole model, which favours it. '
-    'Late fusion has a graph for each modality and fuses no graph early; the features that the '
-    'nodes have stay fused. It and co-interactions alone have no graph of learned features, so the '
-    'other side of these rows has none either (lambda-1).'
+    'Each claim of MM-GEF (arXiv 2308.07222) is a comparison of two rows of the tables, test '
+    'figures, mean over all seeds. *Users* is the p-value of a paired t-test over users on '
+    'NDCG@20, which takes the trained models as given. *Users and seeds* has the spread over the '
+    'seeds of both models in its error as well (Welch). Both are corrected for the number of '
+    'comparisons on this page (Holm). A claim is decided where the second p-value is below '
+    f'{decimal(LEVEL, 2)}, with at least three seeds of each. An asterisk: the limit of epochs '
+    'stopped some run of the two while it might still have improved; where that is a run of the '
+    'loser, nothing is decided. Ablations change one option and keep the learning rate and penalty '
+    'that were chosen for the whole model, which favours it. Late fusion has a graph for each '
+    'modality and fuses no graph early; the features that the nodes have stay fused. It and '
+    'co-interactions alone have no graph of learned features, so the other side of these rows has '
+    'none either (``lambda-1``). Cold items are ranked by an older rule than the present one, see '
+    f'{link("Results", "index.rst")}.'
 )
 COLD = ('cold', 'cold among cold')
-SHOWN = ('recall@20', 'ndcg@20')
+METRICS = ('ndcg@20', 'recall@20')
 Row: TypeAlias = tuple[str, str]
 FULL: Row = ('MM-GEF', '')
 NOT_LEARNED: Row = ('MM-GEF', 'lambda-1')  # Without features, the whole model is that.
@@ -49,8 +53,35 @@ CLAIMS: list[tuple[str, Row, Row, str, str]] = [
 ]
 
 
-def claims_page(runs: Runs, titles: Mapping[str, str]) -> str:
-    """Return what the runs say of each claim of the paper."""
+@dataclass(frozen=True)
+class Verdict:
+    """What the runs on a data set say of a claim.
+
+    Args:
+        claim: The claim.
+        title: The name of the data set.
+        ndcg: The gain of NDCG@20.
+        recall: The gain of Recall@20.
+        seeds: How many runs each side has.
+        p_users: The p-value over users.
+        p: The p-value over users and seeds; both are corrected for the number of comparisons.
+        is_cut: Whether the limit of epochs stopped some run that might still have improved.
+        text: ``'confirmed'``, ``'refuted'``, ``'undecided'`` or ``'undecided: cut'``.
+    """
+
+    claim: str
+    title: str
+    ndcg: float
+    recall: float
+    seeds: tuple[int, int]
+    p_users: float
+    p: float
+    is_cut: bool
+    text: str
+
+
+def judged(runs: Runs, titles: Mapping[str, str]) -> list[Verdict]:
+    """Return what the runs say of each claim on each data set that has both rows."""
     named, pairs = [], []
     for claim, ours, theirs, condition, task in CLAIMS:
         for data, title in titles.items():
@@ -61,21 +92,66 @@ def claims_page(runs: Runs, titles: Mapping[str, str]) -> str:
                 pairs.append((*pair, task))
     over_users = holm([p_of(*pair) for pair in pairs])
     with_seeds = holm([p_with_seeds(*pair) for pair in pairs])
-    cells = []
-    for (claim, title), (left, right, task), p_users, p in zip(
+    out = []
+    for names, (left, right, task), p_users, p in zip(
         named, pairs, over_users, with_seeds, strict=True
     ):
-        gains = [mean(left, task, key) - mean(right, task, key) for key in SHOWN]
-        mark = '*' * any(map(is_cut, left + right))
-        seeds = f'{len(left)} / {len(right)}'
-        shown = [f'{gain:+.4f}' for gain in gains]
-        verdict = verdict_of(gains[-1], p, left, right)
-        cells.append([claim + mark, title, *shown, seeds, p_text(p_users), p_text(p), verdict])
-    header = ['claim', 'data', *SHOWN, 'seeds', 'p, users', 'p, seeds too', f'at p < {LEVEL}']
-    table = list_table(header, cells) if cells else []
-    return '\n'.join(
-        [MADE, '', *heading("The paper's claims", '='), *wrapped(ABOUT_CLAIMS), *table]
-    )
+        ndcg, recall = (mean(left, task, key) - mean(right, task, key) for key in METRICS)
+        cut = any(map(is_cut, left + right))
+        text = verdict_of(ndcg, p, left, right)
+        seeds = (len(left), len(right))
+        out.append(Verdict(*names, ndcg, recall, seeds, p_users, p, cut, text))
+    return out
+
+
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """Return how many claims hold, and which."""
+    count = Counter(verdict.text.partition(':')[0] for verdict in verdicts)
+    text = f'Of {len(verdicts)} comparisons, **{count["confirmed"]} confirm a claim, '
+    return text + f'{count["refuted"]} refute one, and {count["undecided"]} decide nothing**.'
+
+
+def matrix(verdicts: Sequence[Verdict]) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the rows of a table of claims by data sets."""
+    titles = list(dict.fromkeys(verdict.title for verdict in verdicts))
+    found = {(verdict.claim, verdict.title): verdict for verdict in verdicts}
+    cells = []
+    for claim in dict.fromkeys(verdict.claim for verdict in verdicts):
+        own = [found.get((claim, title)) for title in titles]
+        cells.append([claim, *(_in_matrix(verdict) for verdict in own)])
+    return ['', *titles], cells
+
+
+def _in_matrix(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return ''
+    decided = not verdict.text.startswith('undecided')
+    return f'{f"**{verdict.text}**" if decided else verdict.text} {gain(verdict.ndcg)}'
+
+
+def claims_page(verdicts: Sequence[Verdict]) -> str:
+    """Return what the runs say of each claim of the paper."""
+    lines = [MADE, '', *heading("The paper's claims", '=')]
+    if verdicts:
+        lines += [*wrapped(f'{summary(verdicts)} Gains are of NDCG@20.')]
+        lines += list_table(*matrix(verdicts))
+    cells = [
+        [
+            verdict.claim + '*' * verdict.is_cut,
+            verdict.title,
+            gain(verdict.ndcg),
+            gain(verdict.recall),
+            ' / '.join(map(str, verdict.seeds)),
+            p_text(verdict.p_users),
+            p_text(verdict.p),
+        ]
+        for verdict in verdicts
+    ]
+    lines += [*heading('How it was measured', '-'), *wrapped(ABOUT_CLAIMS)]
+    if cells:
+        header = ['claim', 'data', 'NDCG@20', 'Recall@20', 'seeds', 'users', 'users and seeds']
+        lines += list_table(header, cells)
+    return '\n'.join(lines)
 
 
 def verdict_of(gain: float, p: float, ours: Runs, theirs: Runs) -> str:

@@ -1,23 +1,59 @@
-"""What the pages are written with."""
+"""What the pages are written with: GitHub and Sphinx show it alike."""
 
+import re
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
-__all__ = ['MADE', 'heading', 'list_table', 'wrapped']
+from pyg_mmgef.files import write_atomically
+
+__all__ = ['MADE', 'escaped', 'heading', 'link', 'list_table', 'note', 'wrapped', 'write_page']
 
 MADE = '.. Made by benchmarks/experiments from the files of all runs; do not edit.'
 
 
+def escaped(text: str) -> str:
+    r"""Return text whose ``Recall@20`` is no mail address: ``Recall\@20``, except in literals."""
+    return re.sub(r'(``.*?``)|@', lambda found: found[1] or r'\@', text)
+
+
+def link(text: str, page: str) -> str:
+    """Return a link to another page by its file, which GitHub follows; in Sphinx, conf.py does."""
+    return f'`{text} <{page}>`__'
+
+
 def heading(text: str, line: str) -> list[str]:
-    return [text, line * len(text), '']
+    return [escaped(text), line * len(escaped(text)), '']
 
 
-def wrapped(text: str) -> list[str]:
-    return [*textwrap.wrap(text, 120), '']
+def wrapped(text: str, width: int = 120) -> list[str]:
+    """Return a paragraph; no word is broken at its hyphen, which would show as a space."""
+    lines = textwrap.wrap(escaped(text), width, break_on_hyphens=False, break_long_words=False)
+    return [*lines, '']
+
+
+def note(text: str) -> list[str]:
+    return ['.. note::', '', *(f'   {line}'.rstrip() for line in wrapped(text, 117))]
 
 
 def list_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = ['.. list-table::', '   :header-rows: 1', '']
+    lines = ['.. list-table::', '   :header-rows: 1', '   :widths: auto', '']
     for row in (header, *rows):
-        lines += [f'   {"* -" if n == 0 else "  -"} {cell}'.rstrip() for n, cell in enumerate(row)]
+        cells = [escaped(cell) for cell in row]
+        lines += [
+            f'   {"* -" if n == 0 else "  -"} {cell}'.rstrip() for n, cell in enumerate(cells)
+        ]
     return [*lines, '']
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write a page, but not over one that doesn't begin with the same line: it was made otherwise.
+
+    Raises:
+        SystemExit: If there is such a page.
+    """
+    if path.exists() and path.read_text().partition('\n')[0] != text.partition('\n')[0]:
+        raise SystemExit(f'{path} is no page of results; give another folder with --docs')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, text.encode())
+    print(f'Wrote {path}')

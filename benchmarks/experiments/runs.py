@@ -1,13 +1,13 @@
-"""One training run, as one JSON file: nothing is trained twice, and nothing is typed by hand."""
+"""One training run, kept as JSON: nothing is trained twice, and nothing is typed by hand."""
 
 import json
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import kept
 import numpy as np
 import torch
 from common import EVAL_EVERY, PATIENCE, Fit, fit
@@ -16,20 +16,22 @@ from experiments.shops import Shop
 from process import memory
 from torch_geometric import seed_everything
 
-from pyg_mmgef.files import write_atomically
 from pyg_mmgef.ranking import per_user_metrics
 
 __all__ = [
+    'ANEW',
     'Run',
     'best_options',
     'ends_alike',
     'read_runs',
     'read_search',
-    'save_json',
-    'search_path',
+    'search_name',
     'train',
     'write_run',
 ]
+
+
+ANEW = 'to run it anew, delete it ("unpack" makes files of what is packed)'
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,11 @@ class Run:
     epochs: int
     options: Mapping[str, Any]
 
-    def path(self, root: Path) -> Path:
-        """Return where the run is kept."""
-        parts = (self.data, self.condition, self.contestant, self.variant or 'plain')
-        return root.joinpath(*map(_file_name, parts)) / f'seed{self.seed}.json'
+    @property
+    def name(self) -> str:
+        """Under what the run is kept."""
+        row = (self.data, self.condition, self.contestant, self.variant or 'plain')
+        return kept.name_of(*row, f'seed{self.seed}.json')
 
 
 def train(run: Run, shop: Shop) -> Fit:
@@ -81,21 +84,20 @@ def write_run(run: Run, shop: Shop, root: Path) -> dict[str, Any]:
     Raises:
         SystemExit: If what was there is of other options.
     """
-    path = run.path(root)
     asked = json.loads(json.dumps(asdict(run)))
-    if path.exists():
-        kept: dict[str, Any] = json.loads(path.read_text())
-        found = kept
-        if ends_alike(kept['epoch'], kept['epochs'], run.epochs):
-            found = {**kept, 'epochs': run.epochs}
+    before: dict[str, Any] | None = kept.read(root, run.name)
+    if before is not None:
+        found = before
+        if ends_alike(before['epoch'], before['epochs'], run.epochs):
+            found = {**before, 'epochs': run.epochs}
         for key in ('options', 'epochs'):
             if found[key] != asked[key]:
                 raise SystemExit(
-                    f'{path} was run with {key} {found[key]}, now asked for is {asked[key]}; '
-                    'delete it to run it anew'
+                    f'{root / run.name} was run with {key} {found[key]}, now asked for is '
+                    f'{asked[key]}; {ANEW}'
                 )
-        if found != kept:
-            save_json(path, found)
+        if found != before:
+            kept.save(root, run.name, found)
         return found
     shop.with_graphs(**run.options.get('graphs', {}))  # Building them isn't training.
     _reset_peak()
@@ -115,12 +117,13 @@ def write_run(run: Run, shop: Shop, root: Path) -> dict[str, Any]:
         }
         tasks['cold among all'] = {'target': shop.cold_test, 'exclude': known}
     metrics: dict[str, dict[str, float]] = {}
-    per_user: dict[str, Any] = {}
+    per_user: dict[str, list[float | None]] = {}
     for task, kwargs in tasks.items():
         users, values = per_user_metrics(best.z_user, best.z_item, k=(10, 20), **kwargs)
         metrics[task] = {name: float(value.double().mean()) for name, value in values.items()}
-        per_user[task] = np.full(best.z_user.size(0), np.nan, np.float32)
-        per_user[task][users.numpy()] = values['ndcg@20'].numpy()
+        per_user[task] = [None] * best.z_user.size(0)
+        for user, value in zip(users.tolist(), values['ndcg@20'].numpy(), strict=True):
+            per_user[task][user] = float(str(value))  # As short as float32 can be written.
     result = {
         **asked,
         'metrics': metrics,
@@ -133,10 +136,9 @@ def write_run(run: Run, shop: Shop, root: Path) -> dict[str, Any]:
         'curve': best.curve,
         'threads': torch.get_num_threads(),
         'torch': torch.__version__,
+        'per_user': per_user,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path.with_suffix('.npz'), **per_user)
-    save_json(path, result)
+    kept.save(root, run.name, result)
     return result
 
 
@@ -146,28 +148,35 @@ def ends_alike(best_epoch: int, *limits: int) -> bool:
 
 
 def read_runs(root: Path) -> list[dict[str, Any]]:
-    """Return all runs there are, each with where it lies."""
-    paths = sorted(root.glob('*/*/*/*/seed*.json'))
-    return [{**json.loads(path.read_text()), 'path': path} for path in paths]
+    """Return all runs there are, each with its path and with NDCG@20 of each user as arrays."""
+    found = [(name, content) for name, content in kept.read_all(root) if '/seed' in name]
+    return [
+        {
+            **content,
+            'path': root / name,
+            # Without test interactions, a user has None, which becomes not a number.
+            'per_user': {
+                task: np.array(values, np.float32) for task, values in content['per_user'].items()
+            },
+        }
+        for name, content in found
+    ]
 
 
-def search_path(root: Path, data: str, condition: str, contestant: str) -> Path:
-    """Return where the outcome of a search is kept: beside the runs that use it.
+def search_name(data: str, condition: str, contestant: str) -> str:
+    """Return under what the outcome of a search is kept: beside the runs that use it.
 
     Cold items make another split, so that condition has its own searches. The others change only
     what is trained on, and keep the options of ``'warm'``.
     """
     split = 'cold' if condition == 'cold' else 'warm'
-    return root / data / split / 'search' / f'{_file_name(contestant)}.json'
+    return kept.name_of(data, split, 'search', f'{contestant}.json')
 
 
 def read_search(root: Path, data: str, condition: str, contestant: str) -> dict[str, Any]:
     """Return the outcome of a search; without one, the first settings and no trials."""
-    path = search_path(root, data, condition, contestant)
-    if path.exists():
-        found: dict[str, Any] = json.loads(path.read_text())
-        return found
-    return {'chosen': dict(CONTESTANTS[contestant].first), 'trials': 0, 'epochs': None}
+    found: dict[str, Any] | None = kept.read(root, search_name(data, condition, contestant))
+    return found or {'chosen': dict(CONTESTANTS[contestant].first), 'trials': 0, 'epochs': None}
 
 
 def best_options(
@@ -193,16 +202,6 @@ def best_options(
             'it with "search", or run with --untuned'
         )
     return {**CONTESTANTS[contestant].options, **found['chosen']}
-
-
-def save_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a file as a whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(content, indent=2).encode())
-
-
-def _file_name(name: str) -> str:
-    return re.sub(r'[^\w.-]+', '_', name)
 
 
 def _reset_peak() -> None:

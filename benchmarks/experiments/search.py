@@ -7,9 +7,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import kept
 import optuna
 from experiments.contestants import CONTESTANTS
-from experiments.runs import Run, ends_alike, save_json, search_path, train
+from experiments.runs import Run, ends_alike, search_name, train
 from experiments.shops import Shop
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -39,11 +40,11 @@ def search(
     space, first = CONTESTANTS[contestant].space, CONTESTANTS[contestant].first
     settings = json.dumps([CONTESTANTS[contestant].options, space, first], default=list)
     digest = hashlib.sha256(settings.encode()).hexdigest()[:8]  # Of other settings, other trials.
-    path = search_path(root, data, condition, contestant)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    name = search_name(data, condition, contestant)
+    journal = kept.restore(root, f'{name.rpartition("/")[0]}/journal.log')
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(path.with_name('journal.log')))),
+        storage=JournalStorage(JournalFileBackend(str(journal))),
         study_name=f'{contestant}, {digest}',
         direction='maximize',
         load_if_exists=True,
@@ -73,7 +74,7 @@ def search(
         best = max(finished(study, epochs), key=lambda trial: trial.value or 0.0)
         found |= {'chosen': best.params, 'trials': max(num_done, len(points[:num_trials]))}
         found |= {'val_recall@20': best.value, 'epoch': best.user_attrs['epoch']}
-    save_json(path, found)
+    kept.save(root, name, found)
     return found['chosen']
 
 

@@ -2,7 +2,6 @@
 
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,20 +9,20 @@ from experiments.runs import ends_alike
 from scipy.stats import t, ttest_rel
 
 __all__ = [
+    'LEVEL',
     'Runs',
     'holm',
     'is_cut',
     'mean',
-    'mean_of',
     'of',
     'p_of',
-    'p_text',
-    'p_value',
     'p_with_seeds',
-    'spread',
+    'values',
 ]
 
 Runs = list[dict[str, Any]]
+LEVEL = 0.05
+"""Below which a difference counts as more than chance."""
 
 
 def of(runs: Runs, data: str, condition: str, contestant: str, variant: str) -> Runs:
@@ -38,25 +37,12 @@ def is_cut(run: dict[str, Any]) -> bool:
     return bool(run['curve']) and not ends_alike(run['epoch'], run['epochs'], run['epochs'] + 1)
 
 
+def values(runs: Runs, task: str, metric: str) -> list[float]:
+    return [run['metrics'][task][metric] for run in runs]
+
+
 def mean(runs: Runs, task: str, metric: str) -> float:
-    return statistics.mean(run['metrics'][task][metric] for run in runs)
-
-
-def mean_of(runs: Runs, key: str) -> float:
-    return statistics.mean(run[key] for run in runs)
-
-
-def spread(runs: Runs, task: str, metric: str) -> str:
-    values = [run['metrics'][task][metric] for run in runs]
-    return f'{statistics.stdev(values):.4f}'.lstrip('0') if len(values) > 1 else '?'
-
-
-def p_value(runs: Runs, baseline: Runs, task: str) -> str:
-    """Return how likely the two are equally good, and which is better."""
-    if not baseline or runs is baseline:
-        return ''
-    better = mean(runs, task, 'ndcg@20') > mean(baseline, task, 'ndcg@20')
-    return f'{"+" if better else "-"} {p_text(p_of(runs, baseline, task))}'
+    return statistics.mean(values(runs, task, metric))
 
 
 def p_of(runs: Runs, baseline: Runs, task: str) -> float:
@@ -69,12 +55,14 @@ def p_with_seeds(ours: Runs, theirs: Runs, task: str) -> float:
     """Return the p-value of a difference with the spread over users and over seeds in its error.
 
     Welch's test with a third variance: that of the users' paired differences, beside those of the
-    two models' means over seeds.
+    two models' means over seeds. Not a number where a row has one run, which has no spread.
     """
+    if min(len(ours), len(theirs)) < 2:
+        return float('nan')
     gains = np.subtract(*paired(ours, theirs, task))
     parts = [(gains.var(ddof=1) / gains.size, gains.size)]
     for runs in (ours, theirs):
-        means = [run['metrics'][task]['ndcg@20'] for run in runs]
+        means = values(runs, task, 'ndcg@20')
         parts.append((np.var(means, ddof=1) / len(means), len(means)))
     square = sum(part for part, _ in parts)
     if square == 0:
@@ -83,29 +71,19 @@ def p_with_seeds(ours: Runs, theirs: Runs, task: str) -> float:
     return float(2 * t.sf(abs(gains.mean()) / np.sqrt(square), freedom))
 
 
-def p_text(p: float) -> str:
-    return '< .001' if p < 0.001 else f'{p:.3f}'
-
-
 def paired(ours: Runs, theirs: Runs, task: str) -> np.ndarray:
     """Return NDCG@20 of each user with test interactions in two rows, each the mean over its runs.
 
     Raises:
         SystemExit: If they ranked for different users.
     """
-    values = [[per_user(run['path'], task) for run in runs] for runs in (ours, theirs)]
-    ranked = [~np.isnan(value) for value in values[0] + values[1]]
+    found = [[run['per_user'][task].astype(float) for run in runs] for runs in (ours, theirs)]
+    ranked = [~np.isnan(value) for value in found[0] + found[1]]
     if not all(np.array_equal(ranked[0], other) for other in ranked):
         raise SystemExit(
             f'the runs beside {ours[0]["path"]} and {theirs[0]["path"]} ranked for different users'
         )
-    return np.stack([np.mean(value, axis=0)[ranked[0]] for value in values])
-
-
-def per_user(path: Path, task: str) -> np.ndarray:
-    """Return each user's NDCG@20 in a run, not a number for those without test interactions."""
-    with np.load(path.with_suffix('.npz'), allow_pickle=False) as arrays:
-        return np.asarray(arrays[task], dtype=np.float64)
+    return np.stack([np.mean(value, axis=0)[ranked[0]] for value in found])
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -117,6 +117,7 @@ def test_tables_hold_what_the_runs_say(folder: Path) -> None:
     runs = [result(folder / 'warm' / 'MM-GEF' / 'plain' / f'seed{n}.json')['warm'] for n in (0, 1)]
     mean = sum(run['recall@20'] for run in runs) / 2
     assert f'{mean:.4f}'.lstrip('0') in page
+    assert page.index('ranks best') < page.index('list-table')  # The answer comes first.
     titles = (
         'All items',
         'cold among cold',
