@@ -24,6 +24,7 @@ OTHERS: dict[str, Any] = {
     'cache_bytes': 0,
     'combination': 'add',
     'content_weight': 0.25,
+    'content_count': 2.0,
     'contrast_weight': 0.75,
     'dropout': 0.125,
     'edge_dropout': 0.25,

@@ -26,7 +26,8 @@ class ContentIALS(IALS):
     features to embeddings that warm items teach (:class:`~pyg_mmgef.nn.parts.ContentMap`), learned
     anew in each sweep, and :math:`a^g` are the item graphs of the data. An item with few
     interactions is near :math:`\mathbf{h}_i`, one with many goes where they lead. A cold item has
-    :math:`f(\mathbf{x}_i)`.
+    :math:`f(\mathbf{x}_i)`, and leaves it slowly as its first interactions come
+    (:attr:`Recommender.content_count`).
 
     It is not the model of one paper: the prior is that of `"Collaborative topic modeling for
     recommending scientific articles" <https://doi.org/10.1145/2020408.2020480>`_ (KDD 2011, Eq. 7),
@@ -40,6 +41,8 @@ class ContentIALS(IALS):
         l2: The penalty :math:`\lambda`. (default: ``0.03``)
         unobserved_weight: The weight :math:`\alpha`, see :class:`IALS`. (default: :obj:`None`)
         content_weight: The weight :math:`w_c`. (default: ``0.5``)
+        content_count: How many interactions an item's content counts as, once all embeddings are
+            solved, see :attr:`Recommender.content_count`. (default: ``10``)
         item_graphs: The weight :math:`w_g` of each item graph ``data['item', relation, 'item']``,
             by its relation; none for :obj:`None`. (default: :obj:`None`)
         l2_exponent: See :class:`IALS`. (default: ``0.5``)
@@ -65,6 +68,7 @@ class ContentIALS(IALS):
         l2: float = 0.03,
         unobserved_weight: float | None = None,
         content_weight: float = 0.5,
+        content_count: float = 10.0,
         item_graphs: Mapping[str, float] | None = None,
         l2_exponent: float = 0.5,
         num_sweeps: int = 16,
@@ -83,7 +87,9 @@ class ContentIALS(IALS):
             seed=seed,
         )
         check_fraction('content_weight', content_weight)
+        check_not_negative('content_count', content_count)
         self.content_weight = content_weight
+        self.content_count = content_count
         self.item_graphs = dict(item_graphs) if item_graphs else None
         for name, weight in (item_graphs or {}).items():
             check_not_negative(f'item_graphs[{name!r}]', weight)

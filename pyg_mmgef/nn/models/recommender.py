@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 from torch_geometric.data import HeteroData
+from torch_geometric.utils import coalesce
 
 from pyg_mmgef._describe import describe
 from pyg_mmgef.nn.parts._id_rows import distinct, restore, select
@@ -31,6 +32,7 @@ __all__ = ['Recommender']
 
 Model = TypeVar('Model', bound='Recommender')
 OF_MODALITY = 'similar_<modality>'
+TINY = 1e-9
 
 
 class Recommender(Module, ABC):
@@ -41,16 +43,16 @@ class Recommender(Module, ABC):
 
     A model is its constructor, :meth:`reset_parameters` and :meth:`embed`. The constructor takes
     all but the sizes by name, and keeps each argument as the attribute of that name. Where the
-    paper adds
-    terms to the loss, it implements :meth:`extra_loss`; where it changes from epoch to epoch,
-    :meth:`start_epoch` and :attr:`changes_with_epoch`. All else is here, once: repeated ids,
+    paper adds terms to the loss, it implements :meth:`extra_loss`; where it changes from epoch to
+    epoch, :meth:`start_epoch` and :attr:`changes_with_epoch`. All else is here, once: repeated ids,
     which items are warm, what becomes of a cold one, and how a loss is put together.
 
     **Cold items** have no train interactions. In evaluation mode, where items have features
     ``data['item'].x_<modality>``, a cold item's embedding is what :attr:`content_map` makes of its
     features: the embedding that warm items with such content have in this model. It is multiplied
     by :attr:`cold_scale`. Without any features it is zero. :meth:`embed_items` does the same for
-    items that aren't in the data. Training is as the model's paper has it.
+    items that aren't in the data. An item that has few interactions may keep some of it, see
+    :attr:`content_count`. Training is as the model's paper has it.
 
     Args:
         num_users: Number of users.
@@ -70,6 +72,19 @@ class Recommender(Module, ABC):
     cold_scale: float
     """The factor of a cold item's embedding. The order among cold items stays; above 1, more of
     them rank above warm items, see :func:`pyg_mmgef.ranking.choose_cold_scale`."""
+    content_count: float
+    r"""How many interactions the content of an item counts as; 0 leaves warm items alone.
+
+    In evaluation mode, an item :math:`i` with :math:`d_i > 0` interactions has
+
+    .. math::
+        \frac{c \, f(\mathbf{x}_i) + d_i \, \mathbf{z}_i}{c + d_i}, \qquad
+        c = \kappa \, \frac{R^2}{1 - R^2}
+
+    with :math:`\kappa` this number, the model's own :math:`\mathbf{z}_i`, and the share
+    :math:`R^2` of the embeddings' variance that content tells of an item left out
+    (:attr:`ContentMap.explained <pyg_mmgef.nn.parts.ContentMap.explained>`). So the first
+    interactions of an item change its embedding little where content says much."""
     is_trained: ClassVar[bool] = True
     """Whether there is a loss to minimise; other models are computed when they are first asked."""
     reads_graphs: ClassVar[tuple[str, ...]] = ()
@@ -86,8 +101,10 @@ class Recommender(Module, ABC):
         self.register_buffer('_empty', torch.empty(0), persistent=False)
         self.content_map = ContentMap()
         self.cold_scale = 1.0
+        self.content_count = 0.0
         self._content_of = ContentFeatures()
         self._warm_cache = TensorCache()
+        self._count_cache = TensorCache()
         self._positives_since_start = 0
 
     @classmethod
@@ -167,9 +184,9 @@ class Recommender(Module, ABC):
         self.check_sizes(data)
         users, user_position = distinct('users', users, self.num_users, USER)
         items, item_position = distinct('items', items, self.num_items, ITEM)
-        if self._changes_cold(data, items):
+        if self._reads_content(data, items):
             z_user, z_item, *_ = self.embed(data, users, None)
-            z_item = select(self._with_cold(data, z_item), items)
+            z_item = select(self._with_content(data, z_item), items)
         else:
             z_user, z_item, *_ = self.embed(data, users, items)
         return restore(z_user, user_position), restore(z_item, item_position)
@@ -219,16 +236,18 @@ class Recommender(Module, ABC):
         fitted = content_map.fit(content.warm, z_item[is_warm[:, 0]])
         return self._predicted(fitted, content.of(x, has)).to(z_item.dtype)
 
-    def _changes_cold(self, data: HeteroData, items: Tensor | None) -> bool:
+    def _reads_content(self, data: HeteroData, items: Tensor | None) -> bool:
         """Return whether some of the items don't have the embedding that :meth:`embed` gives."""
         if self.training or (self.content_map is None and self.cold_scale == 1):
             return False
         is_warm = self.is_warm(data)
+        if self.content_map is not None and self.content_count > 0:
+            return bool(is_warm.any())
         return bool((~select(is_warm, items)).any() and is_warm.any())
 
     @torch.no_grad()
-    def _with_cold(self, data: HeteroData, z_item: Tensor) -> Tensor:
-        """Return the embeddings of all items, with those of cold items as evaluation has them."""
+    def _with_content(self, data: HeteroData, z_item: Tensor) -> Tensor:
+        """Return the embeddings of all items as evaluation has them, see the class."""
         if z_item.layout != torch.strided:  # A channel for each item; those of cold ones are empty.
             return z_item
         is_warm = self.is_warm(data)
@@ -236,15 +255,35 @@ class Recommender(Module, ABC):
         is_warm = is_warm[:, 0]
         if content is None or self.content_map is None:
             cold = self.cold_scale * z_item[~is_warm]
-        else:
-            cold = self._predicted(
-                self.content_map.fit(content.warm, z_item[is_warm]), content.cold
-            )
-        return z_item.index_put((~is_warm,), cold.to(z_item.dtype))
+            return z_item.index_put((~is_warm,), cold)
+        own = z_item[is_warm]
+        fitted = self.content_map.fit(content.warm, own)
+        cold = self._predicted(fitted, content.cold)
+        z_item = z_item.index_put((~is_warm,), cold.to(z_item.dtype))
+        if self.content_count > 0:
+            count = self._num_interactions(data)[is_warm, None]
+            share = self._share_of_content(fitted, content.warm, count).to(own.dtype)
+            mixed = own + share * (fitted(content.warm).to(own.dtype) - own)
+            z_item = z_item.index_put((is_warm,), mixed)
+        return z_item
+
+    def _share_of_content(self, content_map: ContentMap, x: Tensor, count: Tensor) -> Tensor:
+        """Return how much of a warm item's embedding is what its content says."""
+        explained = content_map.explained
+        content_count = self.content_count * explained / max(1 - explained, TINY)
+        return torch.where(_has_content(x), content_count / (content_count + count), 0.0)
+
+    def _num_interactions(self, data: HeteroData) -> Tensor:
+        """Return the interactions of each item, a repeated one once. Shape: ``[num_items]``."""
+
+        def build() -> Tensor:
+            return coalesce(interactions(data))[1].bincount(minlength=self.num_items)
+
+        return self._count_cache.get([interaction_edges(data)], build)
 
     def _predicted(self, content_map: ContentMap, x: Tensor) -> Tensor:
         """Return the embeddings of cold items; of those without content nothing is known."""
-        return self.cold_scale * torch.where(x.ne(0).any(dim=1, keepdim=True), content_map(x), 0.0)
+        return self.cold_scale * torch.where(_has_content(x), content_map(x), 0.0)
 
     @property
     def changes_with_epoch(self) -> bool:
@@ -388,3 +427,8 @@ class Recommender(Module, ABC):
                 'are',
                 stacklevel=4,
             )
+
+
+def _has_content(x: Tensor) -> Tensor:
+    """Return which rows aren't all zero, as they are where every modality is missing."""
+    return x.ne(0).any(dim=1, keepdim=True)

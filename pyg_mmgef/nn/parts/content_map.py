@@ -56,6 +56,15 @@ class ContentMap:
         """The error of each strength, as a share of the variance of the embeddings."""
         self._cache = TensorCache()
 
+    @property
+    def explained(self) -> float:
+        r"""The share :math:`R^2` of the embeddings' variance that is predicted of an item left out.
+
+        It is that of the strength that was chosen, at least 0; and 0 where embeddings don't differ.
+        """
+        error = min(self.errors, default=math.nan)
+        return 1 - error if error < 1 else 0.0
+
     @torch.no_grad()
     def fit(self, x: Tensor, z: Tensor) -> 'ContentMap':
         """Learn the map from warm items, and return it.

@@ -28,8 +28,8 @@ KIND_OF = {
     ),
     'count': 'num_layers num_modality_layers num_routings cache_bytes',
     'weight': (
-        'alignment_weight contrast_weight embedding_l2 fake_weight feature_loss_weight '
-        'feature_weight global_weight l2_exponent map_weight norm_weight target_weight'
+        'alignment_weight content_count contrast_weight embedding_l2 fake_weight feature_weight '
+        'feature_loss_weight global_weight l2_exponent map_weight norm_weight target_weight'
     ),
     'positive': 'l2 temperature unobserved_weight',
     'share': 'content_weight similarity_weight skip_weight item_dropout',

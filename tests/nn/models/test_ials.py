@@ -100,7 +100,8 @@ def test_a_repeated_interaction_counts_once() -> None:
 def test_items_are_drawn_to_their_content_and_neighbours() -> None:
     data = small_shop()
     weights = {'similar': 0.2, 'co_interacts': 0.1}
-    options = {'content_weight': 0.4, 'item_graphs': weights, 'num_steps': 9, **OPTIONS}
+    options = {'content_weight': 0.4, 'content_count': 0.0, 'item_graphs': weights}
+    options |= {'num_steps': 9, **OPTIONS}
     # What the last sweep gave the items comes from the users and the items of the one before.
     z_user, before = solved(ContentIALS.from_data(data, num_sweeps=7, **options), data)
     model = ContentIALS.from_data(data, num_sweeps=8, **options)
@@ -136,7 +137,8 @@ def test_what_it_is_drawn_to_is_read_anew() -> None:
 def test_without_weights_it_is_ials() -> None:
     data = small_shop()
     plain = IALS.from_data(data, **OPTIONS)
-    model = ContentIALS.from_data(data, content_weight=0.0, item_graphs={}, **OPTIONS)
+    none = {'content_weight': 0.0, 'content_count': 0.0, 'item_graphs': {}}
+    model = ContentIALS.from_data(data, **none, **OPTIONS)
     torch.testing.assert_close(solved(model, data), solved(plain, data))
     data = HeteroData()
     data[USER].num_nodes, data[ITEM].num_nodes = 6, 9

@@ -255,7 +255,7 @@ def test_content_is_read(build: Build) -> None:
 def test_cold_items_are_predicted_from_their_features(name: str) -> None:
     data = small_shop()
     model = built(MODELS[name], data).eval()
-    model.cold_scale = 2.0
+    model.cold_scale, model.content_count = 2.0, 0.0
     warm = [item for item in range(NUM_ITEMS) if item not in COLD]
     z_user, z_item = dense(model(data))
     z = model.embed(data, None, None)
@@ -289,6 +289,51 @@ def test_cold_items_are_predicted_from_their_features(name: str) -> None:
     torch.testing.assert_close(dense(model(data)), own)
     with pytest.raises(ValueError, match="'content_map' is None"):
         model.embed_items(data, features)
+
+
+@pytest.mark.parametrize('name', ['IALS', 'ContentIALS'])
+def test_content_counts_as_some_interactions(name: str) -> None:
+    data = small_shop()
+    edges = data[INTERACTS].edge_index
+    data[INTERACTS].edge_index = torch.cat([edges, edges[:, :3]], dim=1)  # Repeated ones.
+    model = built(MODELS[name], data).eval()
+    data[ITEM].x_text = model.embed(data, None, None)[1][
+        :, :4
+    ].clone()  # Features that say something.
+    for key in ('x_image', 'x_text'):
+        data[ITEM][key][0] = 0.0  # A warm item that nothing is known of.
+    model.content_count = 0.0
+    own = model(data)[1]
+    model.content_count = 3.0
+    mixed = model(data)[1]
+    warm = model.is_warm(data)[:, 0]
+    content, content_map = model._content_of(data, model.is_warm(data)), model.content_map
+    assert content is not None
+    assert content_map is not None
+    assert own[warm].allclose(model.embed(data, None, None)[1][warm])
+    explained = max(0.0, 1 - min(content_map.errors))
+    assert content_map.explained == pytest.approx(explained)
+    assert 0 < explained < 1
+    count = torch.zeros(NUM_ITEMS).index_add(0, edges[1], torch.ones(edges.size(1)))[warm, None]
+    c = 3 * explained / (1 - explained)
+    expected = (c * content_map(content.warm) + count * own[warm]) / (c + count)
+    expected[0] = own[0]
+    assert warm[0]
+    torch.testing.assert_close(mixed[warm], expected.to(mixed.dtype))
+    torch.testing.assert_close(mixed[~warm], own[~warm])
+    ids = torch.tensor([3, 1, 3])
+    torch.testing.assert_close(model(data, None, ids)[1], mixed[ids])
+    assert torch.equal(model.train()(data)[1], model.embed(data, None, None)[1])
+
+
+def test_content_that_tells_nothing_counts_nothing() -> None:
+    data = small_shop()
+    model = built(MODELS['LightGCN'], data).eval()
+    before = model(data)
+    model.content_count = 3.0
+    torch.testing.assert_close(model(data), before)
+    assert model.content_map is not None
+    assert model.content_map.explained == 0
 
 
 @pytest.mark.parametrize('name', ['LightGCN', 'EASE'])
