@@ -10,7 +10,7 @@ demo: $(VENV)/.installed
 	$(BIN)/python examples/mmgef.py
 
 test: $(VENV)/.installed lint
-	$(BIN)/python -m pytest -m "not sparse" -q
+	$(BIN)/python -m pytest -m "not sparse" -q -n auto --maxprocesses 4 --dist worksteal
 
 # torch-scatter and torch-sparse are compiled, about ten minutes the first time; pip keeps the wheels.
 test-sparse: $(VENV)/.installed-sparse
