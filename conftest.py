@@ -1,10 +1,19 @@
-"""What the doctests of the package may use without an import."""
+"""What all tests need, and what the doctests of the package may use without an import."""
 
+import contextlib
 from typing import Any
 
 import pytest
 import torch
 from torch_geometric.data import HeteroData
+
+from pyg_mmgef.encoders.torchvision_compat import import_torchvision
+
+
+def pytest_configure() -> None:
+    """Let the process that reports the tests of others import the modules of their warnings."""
+    with contextlib.suppress(ImportError):
+        import_torchvision()
 
 
 @pytest.fixture(autouse=True)
