@@ -25,6 +25,7 @@ OTHERS: dict[str, Any] = {
     'combination': 'add',
     'content_weight': 0.25,
     'content_count': 2.0,
+    'history_content': 0.5,
     'contrast_weight': 0.75,
     'dropout': 0.125,
     'edge_dropout': 0.25,

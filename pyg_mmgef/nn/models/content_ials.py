@@ -7,11 +7,17 @@ from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn.models.ials import IALS
 from pyg_mmgef.nn.parts.content_map import ContentMap
+from pyg_mmgef.nn.parts.histories import histories
 from pyg_mmgef.nn.parts.item_graphs import ItemGraphs
+from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.schema import item_modalities, item_relations, num_users_items
 from pyg_mmgef.validate import check_fraction, check_not_negative
 
 __all__ = ['ContentIALS']
+
+SOLVES = 3  # Of the users with known items, each from the last.
+RIDGE = 1e-2  # Of the fit between two embeddings of the users, as a share of their mean square.
+TINY = 1e-30
 
 
 class ContentIALS(IALS):
@@ -25,9 +31,19 @@ class ContentIALS(IALS):
     takes the place of the items' penalty in :class:`IALS`. :math:`f` is the linear map from
     features to embeddings that warm items teach (:class:`~pyg_mmgef.nn.parts.ContentMap`), learned
     anew in each sweep, and :math:`a^g` are the item graphs of the data. An item with few
-    interactions is near :math:`\mathbf{h}_i`, one with many goes where they lead. A cold item has
-    :math:`f(\mathbf{x}_i)`, and leaves it slowly as its first interactions come
-    (:attr:`Recommender.content_count`).
+    interactions is near :math:`\mathbf{h}_i`, one with many goes where they lead; how far, the
+    content delays (:attr:`Recommender.content_count`).
+
+    A user's embedding is fitted to all that items are, while a cold item is known by its content
+    alone. So users are solved once more, from a history of the items :math:`\beta f(\mathbf{x}_j) +
+    (1 - \beta) \, \mathbf{z}_j`, which gives :math:`\mathbf{y}_u`. A cold item has
+
+    .. math::
+        \mathbf{M} f(\mathbf{x}_i), \qquad \mathbf{M} = \arg\min_{\mathbf{M}} \sum_u \lVert
+        \mathbf{y}_u - \mathbf{M}^{\top} \mathbf{z}_u \rVert^2,
+
+    so that :math:`\mathbf{z}_u^{\top} \mathbf{M} f(\mathbf{x}_i)` is close to
+    :math:`\mathbf{y}_u^{\top} f(\mathbf{x}_i)`.
 
     It is not the model of one paper: the prior is that of `"Collaborative topic modeling for
     recommending scientific articles" <https://doi.org/10.1145/2020408.2020480>`_ (KDD 2011, Eq. 7),
@@ -69,6 +85,7 @@ class ContentIALS(IALS):
         unobserved_weight: float | None = None,
         content_weight: float = 0.5,
         content_count: float = 10.0,
+        history_content: float = 0.6,
         item_graphs: Mapping[str, float] | None = None,
         l2_exponent: float = 0.5,
         num_sweeps: int = 16,
@@ -89,13 +106,16 @@ class ContentIALS(IALS):
         check_fraction('content_weight', content_weight)
         check_not_negative('content_count', content_count)
         self.content_weight = content_weight
+        check_fraction('history_content', history_content)
         self.content_count = content_count
+        self.history_content = history_content
         self.item_graphs = dict(item_graphs) if item_graphs else None
         for name, weight in (item_graphs or {}).items():
             check_not_negative(f'item_graphs[{name!r}]', weight)
         self.graphs = ItemGraphs(num_items, item_graphs) if item_graphs else None
         # Both learn from the same features, whose decomposition is kept once.
         self.content_map = self._prior_map = ContentMap()
+        self._adapted = TensorCache()
 
     @classmethod
     def from_data(cls, data: HeteroData, **kwargs: Any) -> 'ContentIALS':
@@ -115,6 +135,11 @@ class ContentIALS(IALS):
         kwargs.setdefault('item_graphs', weights)
         return cls(*num_users_items(data), **kwargs)
 
+    def reset_parameters(self) -> None:
+        """Clear what was computed; there are no parameters."""
+        super().reset_parameters()
+        self._adapted.clear()
+
     def prior(self, data: HeteroData, z_item: Tensor) -> Tensor | None:
         """Return what content and neighbours say of the items, see the class."""
         is_warm = self.is_warm(data)
@@ -130,6 +155,31 @@ class ContentIALS(IALS):
             (graph,) = self.graphs(data)
             out = out + graph.matmul(torch.where(is_warm, z_item, 0.0))
         return out
+
+    def adapt_cold(self, data: HeteroData, z_item: Tensor) -> Tensor:
+        r"""Return the product with :math:`\mathbf{M}`, see the class."""
+        if self.history_content == 0:
+            return z_item
+        matrix = self._adapted.get(self._sources(data), lambda: self._adapting_matrix(data))
+        return z_item @ matrix.t().to(z_item.dtype)
+
+    @torch.no_grad()
+    def _adapting_matrix(self, data: HeteroData) -> Tensor:
+        z_user, z_item = self._solution(data)
+        is_warm = self.is_warm(data)
+        content = self._content_of(data, is_warm)
+        assert content is not None
+        own, share = z_item[is_warm[:, 0]], self.history_content
+        fitted = self._prior_map.fit(content.warm, own)(content.warm).to(own.dtype)
+        known = torch.zeros_like(z_item)
+        known[is_warm[:, 0]] = own + share * (fitted - own)
+        to_user, of_content = histories(data), z_user
+        for _ in range(SOLVES):
+            of_content = self._side(to_user, known, of_content)
+        z_user, of_content = z_user.double(), of_content.double()
+        gram, right = z_user.t() @ z_user, z_user.t() @ of_content
+        gram.diagonal().add_(RIDGE * gram.diagonal().mean() + TINY)
+        return torch.linalg.solve(gram, right)
 
     def _sources(self, data: HeteroData) -> list[Tensor]:
         x, has = item_modalities(data)

@@ -234,7 +234,18 @@ class Recommender(Module, ABC):
                 f'{self.__class__.__name__} has sparse embeddings, which features do not give'
             )
         fitted = content_map.fit(content.warm, z_item[is_warm[:, 0]])
-        return self._predicted(fitted, content.of(x, has)).to(z_item.dtype)
+        return self._predicted(data, fitted, content.of(x, has)).to(z_item.dtype)
+
+    def adapt_cold(self, data: HeteroData, z_item: Tensor) -> Tensor:
+        """Return the embeddings of cold items, given those that :attr:`content_map` predicts.
+
+        They are the same, unless a model changes them.
+
+        Args:
+            data: The train graph.
+            z_item: The predicted embeddings. Shape: ``[N, channels]``.
+        """
+        return z_item
 
     def _reads_content(self, data: HeteroData, items: Tensor | None) -> bool:
         """Return whether some of the items don't have the embedding that :meth:`embed` gives."""
@@ -258,7 +269,7 @@ class Recommender(Module, ABC):
             return z_item.index_put((~is_warm,), cold)
         own = z_item[is_warm]
         fitted = self.content_map.fit(content.warm, own)
-        cold = self._predicted(fitted, content.cold)
+        cold = self._predicted(data, fitted, content.cold)
         z_item = z_item.index_put((~is_warm,), cold.to(z_item.dtype))
         if self.content_count > 0:
             count = self._num_interactions(data)[is_warm, None]
@@ -281,9 +292,10 @@ class Recommender(Module, ABC):
 
         return self._count_cache.get([interaction_edges(data)], build)
 
-    def _predicted(self, content_map: ContentMap, x: Tensor) -> Tensor:
+    def _predicted(self, data: HeteroData, content_map: ContentMap, x: Tensor) -> Tensor:
         """Return the embeddings of cold items; of those without content nothing is known."""
-        return self.cold_scale * torch.where(_has_content(x), content_map(x), 0.0)
+        z_item = torch.where(_has_content(x), self.adapt_cold(data, content_map(x)), 0.0)
+        return self.cold_scale * z_item
 
     @property
     def changes_with_epoch(self) -> bool:

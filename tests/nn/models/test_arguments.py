@@ -32,7 +32,7 @@ KIND_OF = {
         'feature_loss_weight global_weight l2_exponent map_weight norm_weight target_weight'
     ),
     'positive': 'l2 temperature unobserved_weight',
-    'share': 'content_weight similarity_weight skip_weight item_dropout',
+    'share': 'content_weight history_content similarity_weight skip_weight item_dropout',
     'share below 1': 'dropout edge_dropout',
     'choice': 'combination item_input item_readout subgraph weighting',
     'channels': 'in_channels',

@@ -123,6 +123,40 @@ def test_items_are_drawn_to_their_content_and_neighbours() -> None:
     torch.testing.assert_close(grad[WARM], torch.zeros_like(grad[WARM]), rtol=0, atol=1e-7)
 
 
+def test_cold_items_are_ranked_by_what_the_history_contains() -> None:
+    data = small_shop()
+    options = {'content_count': 0.0, 'item_graphs': {}, 'num_steps': 30, **OPTIONS}
+    model = ContentIALS.from_data(data, history_content=0.4, **options)
+    z_user, z_item = solved(model, data)
+    plain = ContentIALS.from_data(data, history_content=0.0, **options).double().eval()(data)[1]
+    found = model.eval()(data)[1]
+    content = model._content_of(data, model.is_warm(data))
+    assert content is not None
+    assert model.content_map is not None
+    known = torch.zeros_like(z_item)
+    known[WARM] = 0.6 * z_item[WARM] + 0.4 * model.content_map(content.warm)
+    edges = data[INTERACTS].edge_index
+    counts = edges[0].bincount(minlength=6).double() + model.unobserved_weight * 9
+    of_content = torch.zeros_like(z_user)
+    for user in range(6):
+        own = known[edges[1, edges[0] == user]]
+        penalty = model.l2 * counts.mean() ** 0.5 * counts[user] ** 0.5
+        gram = own.t() @ own + model.unobserved_weight * known.t() @ known
+        gram += penalty * torch.eye(gram.size(0))
+        of_content[user] = torch.linalg.solve(gram, own.sum(dim=0))
+    gram = z_user.t() @ z_user
+    gram += 0.01 * gram.diagonal().mean() * torch.eye(gram.size(0))
+    matrix = torch.linalg.solve(gram, z_user.t() @ of_content)
+    cold = [item for item in range(9) if item not in WARM]
+    torch.testing.assert_close(found[cold], plain[cold] @ matrix.t())
+    torch.testing.assert_close(found[WARM], plain[WARM])
+    features = {name: data[ITEM][f'x_{name}'][cold] for name in ('image', 'text')}
+    torch.testing.assert_close(model.embed_items(data, features), found[cold])
+    before = found[cold]
+    data[INTERACTS].edge_index = edges[:, :-1]
+    assert not torch.allclose(model(data)[1][cold], before)
+
+
 def test_what_it_is_drawn_to_is_read_anew() -> None:
     data = small_shop()
     model = ContentIALS.from_data(data, item_graphs={'similar': 0.3}, **OPTIONS)
