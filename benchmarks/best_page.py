@@ -53,10 +53,12 @@ ABOUT = (
     "met among nine pairs, ItemKNN's among four, and the learning rate of what is trained among "
     "two. The ranges of the default's grid, its weights of content and co-interactions, and the "
     'exponent of its penalty were settled in sight of one seed of these data sets, the first two '
-    'of test results too. So its lead is an upper bound of what to expect on other data.',
+    'of test results too. How many interactions its content counts as, and the share of content in '
+    'the histories that cold items are ranked by, were chosen on validation, cold items included. '
+    'So its lead is an upper bound of what to expect on other data.',
     '**Cold items** have the embedding that a ridge regression makes of their features, in every '
-    "model. ItemKNN's embeddings are sparse, so it ranks cold items by chance. Equal scores are in "
-    'random order.',
+    "model; the default adapts it to its users. ItemKNN's embeddings are sparse, so it ranks cold "
+    'items by chance. Equal scores are in random order.',
     '**Rankings.** *Warm* items are ranked among all, where cold ones score zero. *Cold* items are '
     'ranked among each other. *Together*, all items are ranked among all. There the embeddings of '
     'cold items have a factor, chosen for the harmonic mean of the recall of warm and of cold '
