@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.encoders.torchvision_compat import import_torchvision
 
-
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Let the process that reports the tests of others import the modules of their warnings."""
-    with contextlib.suppress(ImportError):
-        import_torchvision()
+    if config.getoption('numprocesses', default=None):
+        from pyg_mmgef.encoders.torchvision_compat import import_torchvision
+
+        with contextlib.suppress(ImportError):
+            import_torchvision()
 
 
 @pytest.fixture(autouse=True)
