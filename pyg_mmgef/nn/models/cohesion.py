@@ -13,7 +13,7 @@ from pyg_mmgef.nn._unit_length import unit_length
 from pyg_mmgef.nn.loss._checks import checked_negatives
 from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.nn.parts._id_rows import select
-from pyg_mmgef.nn.parts.interaction_graph import normalized_interactions
+from pyg_mmgef.nn.parts.interaction_graph import InteractionGraph
 from pyg_mmgef.nn.parts.item_graph_encoder import convolve
 from pyg_mmgef.nn.parts.item_graphs import SIMILAR, ItemGraphs
 from pyg_mmgef.nn.parts.modality_features import ModalityFeatures
@@ -145,7 +145,8 @@ class COHESION(Recommender):
             for channels in (embedding_dim, *in_channels.values())
         )
         self.graphs = ItemGraphs(num_items, item_graphs)
-        self._interactions, self._user_graph = TensorCache(), TensorCache()
+        self._graph = InteractionGraph(num_users, num_items)
+        self._user_graph = TensorCache()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -154,7 +155,7 @@ class COHESION(Recommender):
         reset(self.views)
         self._features.clear()
         self.graphs.reset_parameters()
-        self._interactions.clear()
+        self._graph.clear()
         self._user_graph.clear()
 
     def embed(
@@ -191,12 +192,7 @@ class COHESION(Recommender):
 
     def interaction_graph(self, data: HeteroData) -> CSRPair:
         """Return the normalised graph user → item."""
-        size = self.num_users, self.num_items
-        return self._interactions.get(
-            [interaction_edges(data)],
-            lambda: normalized_interactions(interactions(data), size, self.dtype),
-            self.dtype,
-        )
+        return self._graph.whole(data, self.dtype)
 
     def user_graph(self, data: HeteroData) -> CSRPair:
         """Return the graph of users who share items, weighed by a softmax for each that receives.
