@@ -59,6 +59,8 @@ class ContentIALS(IALS):
         content_weight: The weight :math:`w_c`. (default: ``0.5``)
         content_count: How many interactions an item's content counts as, once all embeddings are
             solved, see :attr:`Recommender.content_count`. (default: ``10``)
+        history_content: The share :math:`\beta` of content in the histories that cold items are
+            ranked by; 0 gives them :math:`f(\mathbf{x}_i)`. (default: ``0.6``)
         item_graphs: The weight :math:`w_g` of each item graph ``data['item', relation, 'item']``,
             by its relation; none for :obj:`None`. (default: :obj:`None`)
         l2_exponent: See :class:`IALS`. (default: ``0.5``)
@@ -105,8 +107,8 @@ class ContentIALS(IALS):
         )
         check_fraction('content_weight', content_weight)
         check_not_negative('content_count', content_count)
-        self.content_weight = content_weight
         check_fraction('history_content', history_content)
+        self.content_weight = content_weight
         self.content_count = content_count
         self.history_content = history_content
         self.item_graphs = dict(item_graphs) if item_graphs else None
@@ -169,10 +171,10 @@ class ContentIALS(IALS):
         is_warm = self.is_warm(data)
         content = self._content_of(data, is_warm)
         assert content is not None
-        own, share = z_item[is_warm[:, 0]], self.history_content
+        own = z_item[is_warm[:, 0]]
         fitted = self._prior_map.fit(content.warm, own)(content.warm).to(own.dtype)
-        known = torch.zeros_like(z_item)
-        known[is_warm[:, 0]] = own + share * (fitted - own)
+        # The rows of cold items are zero.
+        known = z_item.index_put((is_warm[:, 0],), own.lerp(fitted, self.history_content))
         to_user, of_content = histories(data), z_user
         for _ in range(SOLVES):
             of_content = self._side(to_user, known, of_content)

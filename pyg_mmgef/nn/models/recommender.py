@@ -274,7 +274,7 @@ class Recommender(Module, ABC):
         if self.content_count > 0:
             count = self._num_interactions(data)[is_warm, None]
             share = self._share_of_content(fitted, content.warm, count).to(own.dtype)
-            mixed = own + share * (fitted(content.warm).to(own.dtype) - own)
+            mixed = own.lerp(fitted(content.warm).to(own.dtype), share)
             z_item = z_item.index_put((is_warm,), mixed)
         return z_item
 
