@@ -43,7 +43,9 @@ class ContentIALS(IALS):
         \mathbf{y}_u - \mathbf{M}^{\top} \mathbf{z}_u \rVert^2,
 
     so that :math:`\mathbf{z}_u^{\top} \mathbf{M} f(\mathbf{x}_i)` is close to
-    :math:`\mathbf{y}_u^{\top} f(\mathbf{x}_i)`.
+    :math:`\mathbf{y}_u^{\top} f(\mathbf{x}_i)`. A factor keeps :math:`\mathbf{M} f(\mathbf{x}_i)`
+    as long as :math:`f(\mathbf{x}_i)` over all warm items, as cold items rank above more warm ones
+    the longer they are.
 
     It is not the model of one paper: the prior is that of `"Collaborative topic modeling for
     recommending scientific articles" <https://doi.org/10.1145/2020408.2020480>`_ (KDD 2011, Eq. 7),
@@ -181,7 +183,9 @@ class ContentIALS(IALS):
         z_user, of_content = z_user.double(), of_content.double()
         gram, right = z_user.t() @ z_user, z_user.t() @ of_content
         gram.diagonal().add_(RIDGE * gram.diagonal().mean() + TINY)
-        return torch.linalg.solve(gram, right)
+        matrix = torch.linalg.solve(gram, right)
+        fitted = fitted.double()
+        return matrix * (fitted.norm() / (fitted @ matrix.t()).norm().clamp(min=TINY))
 
     def _sources(self, data: HeteroData) -> list[Tensor]:
         x, has = item_modalities(data)
