@@ -4,12 +4,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-sparse lint docs clean
+.PHONY: demo test test-sparse pytest lint docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/mmgef.py
 
-test: $(VENV)/.installed lint
+# mypy and the tests share the cores; both end, whichever fails.
+test: $(VENV)/.installed
+	$(MAKE) --jobs=2 --keep-going lint pytest
+
+pytest: $(VENV)/.installed
 	$(BIN)/python -m pytest -m "not sparse" -q -n auto --maxprocesses 4 --dist worksteal
 
 # torch-scatter and torch-sparse are compiled, about ten minutes the first time; pip keeps the wheels.

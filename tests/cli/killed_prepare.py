@@ -10,6 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import sklearn.decomposition
+import sklearn.feature_extraction.text  # noqa: F401
+
+# What the command and its encoders import when they are called.
+import pyg_mmgef.cli.encoders
+import pyg_mmgef.cli.prepare_dataset  # noqa: F401
 from pyg_mmgef.cli.app import main
 
 

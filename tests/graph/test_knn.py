@@ -1,7 +1,8 @@
 import math
-import subprocess
+import multiprocessing
 import sys
-from pathlib import Path
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from pyg_mmgef.graph import knn, knn_graph
 from pyg_mmgef.search import ItemIndex
 from pyg_mmgef.search import _faiss as faiss
 from pyg_mmgef.search._rows import SearchRows
+from tests.graph.low_precision import check
 from tests.references import similarity
 from tests.search.knn_checks import assert_is_knn, features
 
@@ -514,62 +516,19 @@ LOW_PRECISION = {
 }
 
 
+@pytest.fixture(scope='module')
+def fresh_process() -> Iterator[ProcessPoolExecutor]:
+    """Runs each function in a process of its own, which doesn't import what it needs anew."""
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload([check.__module__])
+    with ProcessPoolExecutor(1, context, max_tasks_per_child=1) as executor:
+        yield executor
+
+
 @pytest.mark.skipif(not hasattr(torch.backends.mkldnn, 'matmul'), reason='torch before 2.9')
 @pytest.mark.parametrize('setting', LOW_PRECISION)
-def test_every_way_to_allow_low_precision(setting: str) -> None:
+def test_every_way_to_allow_low_precision(setting: str, fresh_process: ProcessPoolExecutor) -> None:
     """In a process of its own, as torch doesn't let all of these settings be undone."""
     rounding = {'ieee': 2.0**-24, 'tf32': 2.0**-11, 'bf16': 2.0**-8}
     cpu, cuda = (rounding[name] for name in LOW_PRECISION[setting])
-    script = (
-        'import torch\n'
-        'from pyg_mmgef.graph import knn_graph\n'
-        'from pyg_mmgef.ranking import recommend\n'
-        'from pyg_mmgef.search import _proven, similar_items\n'
-        'x = torch.randn(2500, 40, generator=torch.Generator().manual_seed(0))\n'
-        'def results():\n'
-        '    for options in ({}, {"metric": "l2"}, {"backend": "cluster", "recall": 0.9}):\n'
-        '        yield knn_graph(x, 10, **options)[1]\n'
-        '    yield knn_graph(x[:500], 10)[1]\n'
-        '    yield recommend(x[:500], x, k=10).scores\n'
-        '    yield recommend(x[:100], x, k=10).scores\n'
-        '    yield similar_items(x, torch.arange(5), 10).scores\n'
-        'expected = list(results())\n'
-        f'{setting}\n'
-        f'assert _proven.float32_rounding(torch.device("cpu")) == {cpu}\n'
-        f'assert _proven.float32_rounding(torch.device("cuda")) == {cuda}\n'
-        'for out, wanted in zip(results(), expected):\n'
-        '    assert torch.allclose(out, wanted, rtol=0, atol=2e-5), (out - wanted).abs().max()\n'
-    )
-    done = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-c', script], capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def test_read_only_memory_map(tmp_path: Path) -> None:
-    x = features(40, 6)
-    np.save(tmp_path / 'x.npy', x.numpy())
-    mapped = np.load(tmp_path / 'x.npy', mmap_mode='r', allow_pickle=False)
-    for backend in (*BACKENDS, 'cluster'):
-        edge_index, edge_weight = knn_graph(mapped, 3, backend=backend)
-        expected = knn_graph(x, 3, backend=backend)
-        assert torch.equal(edge_index, expected[0])
-        assert torch.equal(edge_weight, expected[1])
-
-
-def test_num_threads_is_restored() -> None:
-    before = torch.get_num_threads()
-    knn_graph(features(5, 3), 1, num_threads=1)
-    assert torch.get_num_threads() == before
-    with pytest.raises(ValueError, match="'num_threads' must be a positive integer"):
-        knn_graph(features(5, 3), 1, num_threads=0)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
-@pytest.mark.parametrize('metric', METRICS)
-@pytest.mark.parametrize('num_items', [50, 3000])
-def test_on_a_gpu(metric: str, num_items: int) -> None:
-    x = features(num_items, 16)
-    edge_index, edge_weight = knn_graph(x.cuda(), 5, metric=metric)
-    assert edge_index.device.type == edge_weight.device.type == 'cuda'
-    assert torch.allclose(edge_weight.cpu(), knn_graph(x, 5, metric=metric)[1], atol=1e-4)
+    fresh_process.submit(check, setting, {'cpu': cpu, 'cuda': cuda}).result(timeout=120)
