@@ -43,6 +43,7 @@ from pyg_mmgef.transforms import SplitColdItems, SplitInteractions
 SCALES = (0.5, 0.7, 1.0, 1.3, 1.6, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0)
 L2_OF_EASE = (30.0, 100.0, 300.0, 1000.0)
 EPOCHS = 400
+TRAINED = ('LightGCN', 'MM-GEF, paper', 'MM-GEF, item dropout', 'MM-GEF, merged')
 
 
 NAMES = ('shop', 'ml100k', 'lfm2k', 'tiktok', 'baby')
@@ -175,6 +176,8 @@ def run(args: argparse.Namespace) -> None:
             data: list[HeteroData] | None = None
             for seed in args.seeds:
                 for contestant in args.contestants:
+                    if not (cold or contestant in TRAINED or seed == args.seeds[0]):
+                        continue  # The split is given, and nothing is drawn.
                     row = kept.name_of(
                         name, 'cold' if cold else 'given', contestant, f'seed{seed}.json'
                     )

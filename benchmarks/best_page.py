@@ -44,8 +44,8 @@ ABOUT = (
     'over the seeds.',
     '**Splits.** A fifth of the items is cold: half of their interactions are for validation, half '
     'for test. The warm interactions are split 8:1:1. Each seed makes both anew. TikTok and Amazon '
-    "Baby also have their given split, where the closed forms don't depend on the seed. Amazon "
-    'Baby has no other, as its raw features are not published with its graphs.',
+    "Baby also have their given split, where the closed forms don't depend on the seed and are run "
+    'once. Amazon Baby has no other, as its raw features are not published with its graphs.',
     '**Features** are those of the small encoders that need no download for the shop and '
     'MovieLens, MiniLM and VGGish vectors for LFM-2k, and the published ones for TikTok.',
     "**Options.** EASE's penalty is chosen among four values, CEASE's penalty and weight of the "
@@ -140,9 +140,14 @@ def mean(rows: Rows, of: Figure) -> float:
 
 
 def ranked(own: Mapping[str, Rows], of: Figure) -> list[str]:
-    """Return the names, the best first; those with fewer seeds come last, as splits differ."""
+    """Return the names, the best first; those with fewer seeds come last where splits differ."""
     most = max(map(len, own.values()))
-    return sorted(own, key=lambda name: (len(own[name]) < most, -mean(own[name], of)))
+
+    def key(name: str) -> tuple[bool, float]:
+        rows = own[name]
+        return rows[0]['cold'] and len(rows) < most, -mean(rows, of)
+
+    return sorted(own, key=key)
 
 
 def answer(groups: Mapping[tuple[str, bool], dict[str, Rows]]) -> list[str]:

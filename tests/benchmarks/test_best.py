@@ -68,6 +68,29 @@ def test_rows_of_fewer_seeds_are_not_first(tmp_path: Path) -> None:
     assert 'No rows: Popularity; ContentCentroid; ItemKNN; EASE; CEASE; IALS; MM-GEF,' in text
 
 
+def test_a_closed_form_is_run_once_on_a_given_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[str, int]] = []
+
+    def one(data: list, name: str, contestant: str, seed: int, cold: bool) -> dict[str, Any]:
+        made.append((contestant, seed))
+        row = {'data': name, 'cold': cold, 'contestant': contestant, 'seed': seed}
+        warm = {'default': 0.25, 'LightGCN': 0.1 + seed / 100}[contestant]
+        return {**row, 'warm': {'ndcg@20': warm, 'recall@20': 2 * warm}}
+
+    monkeypatch.setattr(best, 'one', one)
+    monkeypatch.setitem(best.DATA, 'baby', list)
+    options = ['--data', 'baby', '--contestants', 'LightGCN', 'default', '--seeds', '0', '1', '2']
+    monkeypatch.setattr(sys, 'argv', ['best.py', '--root', str(tmp_path), 'run', *options])
+    best.main()
+    assert made == [('LightGCN', 0), ('default', 0), ('LightGCN', 1), ('LightGCN', 2)]
+    text = page(tmp_path, [row for _, row in kept.read_all(tmp_path)])
+    assert 'the default, is first in 1 of 1 tables' in text
+    assert '- ContentIALS, the default: .2500 - LightGCN: .1100 ± .0100 - +.1500 (1 seed)' in text
+    assert '0 of these leads exceed the spread' in text
+
+
 def test_earlier_figures_go_where_there_are_as_many_rows(tmp_path: Path) -> None:
     earlier = [
         {'data': 'shop', 'cold': True, 'contestant': name, 'seeds': 3}
