@@ -55,22 +55,43 @@ def write_report(
     users = loaded.test[INTERACTS].edge_label_index[0].unique()
     users = users[torch.randperm(users.numel(), generator=generator)[:num_users]]
     items = torch.randperm(loaded.z_item.size(0), generator=generator)[:num_items]
+    results = {part: loaded.evaluate(part, cutoffs) for part in ('val', 'test')}
+    baselines = (run.metrics or {}).get('baselines', {})
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     template = files('pyg_mmgef.cli').joinpath('report.html.j2').read_text(encoding='utf-8')
     page = environment.from_string(template).render(
         run=run,
         dataset=loaded.dataset,
         metrics=run.metrics or {},
-        results={part: loaded.evaluate(part, cutoffs) for part in ('val', 'test')},
+        results=results,
+        baselines=baselines,
+        headline=_headline(results['test'], baselines),
         curves=_data_url(curves(history), 'image/png') if history else None,
         attention=_attention(loaded),
         statistics=graph_statistics(loaded.train, run.settings.neighbors or NEIGHBORS),
         has_reasons=explains is not None,
+        has_rest=isinstance(explains, LightGCN),
         users=[_user(loaded, cards, int(user), explains) for user in users],
         items=[_item(loaded, cards, int(item)) for item in items],
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, page.encode())
+
+
+def _headline(test: dict[str, float], baselines: dict[str, dict[str, float]]) -> str:
+    """Return how much is found, in words, and how much the best of the baselines finds."""
+    name = next(name for name in reversed(test) if name.startswith('recall@'))
+    found, (_, cutoff) = test[name], name.split('@')
+    text = (
+        f'On average, {cutoff} recommendations contain {found:.1%} of the items held out for a user'
+    )
+    if not baselines:
+        return f'{text}.'
+    best = max(baselines, key=lambda other: baselines[other][name])
+    return (
+        f'{text}; those of {best}, the best of the baselines {", ".join(baselines)}, contain '
+        f'{baselines[best][name]:.1%}.'
+    )
 
 
 class _Cards:

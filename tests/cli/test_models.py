@@ -56,6 +56,10 @@ def test_the_default(dataset: Path, tmp_path: Path) -> None:
     text = (tmp_path / 'default' / 'report.html').read_text()
     assert 'their reasons' in text
     assert 'co_interacts' in text
+    assert 'recommendations contain ' in text
+    assert 'EASE, test</th>' in text
+    assert 'own parameters' not in text
+    assert 'None' not in text
     options = ('--l2', 0.2, '--unobserved-weight', 0.3, '--content-weight', 0.1)
     pyg_mmgef('train', dataset, '-o', tmp_path / 'own', *options, '--embedding-dim', 8)
     settings = json.loads((tmp_path / 'own' / 'config.json').read_text())['settings']

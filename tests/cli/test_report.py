@@ -2,6 +2,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+from pyg_mmgef.cli.report import _headline
 from tests.cli.command import pyg_mmgef
 
 
@@ -69,3 +70,20 @@ def test_a_model_without_item_graphs(dataset: Path, tmp_path: Path) -> None:
     text = (tmp_path / 'report.html').read_text()
     assert 'Attention' not in text
     assert 'User' in text
+
+
+TEST_METRICS = {'recall@10': 0.1, 'recall@20': 0.2, 'ndcg@20': 0.5}
+
+
+def test_the_headline_compares_with_the_best_of_the_others() -> None:
+    others = {'Popularity': {'recall@20': 0.05}, 'EASE': {'recall@20': 0.168}}
+    assert _headline(TEST_METRICS, others) == (
+        'On average, 20 recommendations contain 20.0% of the items held out for a user; those of '
+        'EASE, the best of the baselines Popularity, EASE, contain 16.8%.'
+    )
+
+
+def test_the_headline_of_a_run_without_baselines() -> None:
+    assert _headline(TEST_METRICS, {}) == (
+        'On average, 20 recommendations contain 20.0% of the items held out for a user.'
+    )
