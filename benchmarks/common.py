@@ -6,6 +6,8 @@ import os
 import platform
 import time
 from dataclasses import dataclass, field
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ EVAL_EVERY = 5
 """Epochs between two looks at validation."""
 PATIENCE = 6
 """Looks without an improvement before training stops."""
+VERSIONS = ('torch', 'torch-geometric', 'scipy', 'pynndescent', 'hnswlib', 'usearch')
+"""Packages that are measured, or measured against, beside FAISS, whose module has another name."""
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -53,14 +57,24 @@ def write_json(path: Path, results: Any) -> None:
     """Write results with the machine and versions they were measured on."""
     path.parent.mkdir(parents=True, exist_ok=True)
     machine = {
-        'torch': torch.__version__,
-        'python': platform.python_version(),
-        'processor': platform.machine(),
+        'date': time.strftime('%Y-%m-%d'),
+        'processor': _processor(),
         'threads': torch.get_num_threads(),
+        'python': platform.python_version(),
+        'faiss-cpu': version('faiss-cpu'),
+        **{name: version(name) for name in VERSIONS if find_spec(name.replace('-', '_'))},
     }
     content = json.dumps({'machine': machine, 'results': results}, indent=2)
     write_atomically(path, content.encode())
     print(f'Wrote {path}')
+
+
+def _processor() -> str:
+    """Return what the processor calls itself, where the system tells."""
+    path = Path('/proc/cpuinfo')
+    lines = path.read_text().splitlines() if path.exists() else []
+    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def pyplot() -> Any:

@@ -1,0 +1,116 @@
+"""Put the figures and the table of models into README.md.
+
+    python benchmarks/readme.py
+
+A part of the README between two comments, ``<!-- NAME: made by ... -->`` and ``<!-- end -->``, is
+made here, from the rows in docs/best and docs/performance and from the registry of models.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import best_page
+import kept
+import performance
+
+from pyg_mmgef.files import write_atomically
+from pyg_mmgef.nn import recommenders
+
+ROOT = Path(__file__).parents[1]
+PLACES = {'shop': 'a synthetic shop', 'ml100k': 'MovieLens-100K', 'lfm2k': 'LFM-2k'}
+COLUMNS = 4  # Of the table of models.
+
+
+def headlines(root: Path = ROOT) -> str:
+    """Return three claims with their figures, and where the evidence is."""
+    rows = [row for _, row in kept.read_all(root / 'docs' / 'best')]
+    rows = [row for row in rows if row.get('rankings') or row.get('warm')]
+    step = _row(root, 'train_step', 'LightGCN')
+    graph = _row(root, 'knn_build', 'exact', 'FAISS flat')
+    return '\n'.join(
+        [
+            f'- **Known items.** {_first(rows)} ([who ranks best](docs/best.rst)).',
+            f'- **New items.** Of the new items that a user goes on to choose, {_new(rows)} are '
+            'among the first 20 of all new ones ([cold items](docs/best.rst)).',
+            f'- **Speed.** A training step of LightGCN takes {performance.spoken(step.seconds)}, '
+            f"PyG's {performance.spoken(step.peer_seconds)}; {graph.job}, exact, "
+            f'{performance.spoken(graph.seconds)}, by FAISS '
+            f'{performance.spoken(graph.peer_seconds)} ([on two CPU cores]'
+            '(docs/performance.rst)).',
+        ]
+    )
+
+
+def _row(root: Path, script: str, ours: str, peer: str = '') -> performance.Row:
+    """Return the last row of a script's results, which is that of the largest size."""
+    found = performance.read(root / 'docs' / 'performance', script)
+    assert found is not None, script
+    fits = [row for row in found[1] if row.ours.startswith(ours) and row.peer.startswith(peer)]
+    return fits[-1]
+
+
+def _first(rows: list[dict[str, Any]]) -> str:
+    """Return on how many data sets the default is first, and by how much."""
+    groups = {
+        (data, cold): own
+        for data in best_page.TITLES
+        for cold in (True, False)
+        if (own := best_page.by_contestant(rows, data, cold))
+    }
+    of = best_page.figure(best_page.WARM)
+    leads = sorted(
+        best_page.relative_lead(own, of)
+        for own in groups.values()
+        if best_page.ranked(own, of)[0] == best_page.DEFAULT
+    )
+    names = {name for own in groups.values() for name in own}
+    least, most = best_page.share(leads[0]), best_page.share(leads[-1])
+    clear = sum(best_page.is_clear(own, of) for own in groups.values())
+    return (
+        f'The default ranks best in {len(leads)} of {len(groups)} comparisons with up to '
+        f'{len(names) - 1} other models, by {least} to {most} of NDCG@20; {clear} of these leads '
+        f'exceed{"s" * (clear == 1)} the spread over seeds'
+    )
+
+
+def _new(rows: list[dict[str, Any]]) -> str:
+    """Return the recall of the default among cold items."""
+    of = best_page.figure(best_page.COLD, 'recall@20')
+    texts = []
+    for data, name in PLACES.items():
+        own = best_page.by_contestant(rows, data, cold=True)
+        ours = best_page.mean(own[best_page.DEFAULT], of)
+        texts.append(f'{best_page.share(ours)} in {name}')
+    return f'{", ".join(texts[:-1])} and {texts[-1]}'
+
+
+def models(root: Path = ROOT) -> str:
+    """Return the table of models with the year of their papers, the newest first."""
+    found = recommenders()
+    cells = [
+        f'`{name}` [{found[name].year}]({found[name].paper})' if found[name].paper else f'`{name}`'
+        for name in sorted(found, key=lambda name: (-(found[name].year or 0), name))
+    ]
+    rows = [cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS)]
+    rows[-1] += [''] * (COLUMNS - len(rows[-1]))
+    lines = [f'|{" |" * COLUMNS}', f'|{"---|" * COLUMNS}']
+    return '\n'.join([*lines, *(f'| {" | ".join(row)} |' for row in rows)])
+
+
+PARTS: Mapping[str, Callable[[Path], str]] = {'headlines': headlines, 'models': models}
+
+
+def filled(text: str, root: Path = ROOT) -> str:
+    """Return the text of a README with its parts made anew."""
+    for name, make in PARTS.items():
+        mark, end = f'<!-- {name}: made by benchmarks/readme.py -->', '<!-- end -->'
+        before, found, rest = text.partition(mark)
+        assert found, name
+        text = f'{before}{mark}\n{make(root)}\n{end}{rest.partition(end)[2]}'
+    return text
+
+
+if __name__ == '__main__':
+    path = ROOT / 'README.md'
+    write_atomically(path, filled(path.read_text(encoding='utf-8')).encode())
