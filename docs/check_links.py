@@ -39,14 +39,16 @@ def problem(page: Path, link: str) -> str | None:
 
 def problems(folder: Path) -> list[str]:
     """Return a line for every bad link in the pages of a folder."""
-    lines = []
-    for page in sorted(folder.resolve().rglob('*.html')):
-        links = {tag['href'] for tag in soup(page).find_all(href=True)}
-        links |= {tag['src'] for tag in soup(page).find_all(src=True)}
-        for link in sorted(links):
-            if found := problem(page, link):
-                lines.append(f'{page.relative_to(folder.resolve())}: {link}: {found}')
-    return lines
+    root = folder.resolve()
+    found = {
+        (page, link): problem(page, link)
+        for page in sorted(root.rglob('*.html'))
+        for attribute in ('href', 'src')
+        for link in sorted({tag[attribute] for tag in soup(page).find_all(**{attribute: True})})
+    }
+    return [
+        f'{page.relative_to(root)}: {link}: {what}' for (page, link), what in found.items() if what
+    ]
 
 
 def main() -> None:

@@ -100,22 +100,28 @@ class Recommenders(SphinxDirective):
 class Members(SphinxDirective):
     """What a package exports: a table, then every member with its docstring.
 
-    The option ``of`` limits it to what other packages export, such as the models.
+    With the option ``of`` only those that other packages export, too, such as the models; with
+    ``except`` only those that another package doesn't export.
     """
 
     required_arguments = 1
-    option_spec: ClassVar[dict] = {'of': directives.unchanged}
+    option_spec: ClassVar[dict] = {'of': directives.unchanged, 'except': directives.unchanged}
 
     def run(self) -> list[nodes.Node]:
         """Return the table and the members."""
         (package,) = self.arguments
-        sources = self.options.get('of', package).split()
-        names = [name for source in sources for name in import_module(source).__all__]
+        wanted = _exported(self.options.get('of', package))
+        unwanted = _exported(self.options.get('except', ''))
+        names = [name for name in _exported(package) if name in wanted and name not in unwanted]
         lines = ['.. autosummary::', '   :nosignatures:', '']
         lines += [f'   ~{package}.{name}' for name in names]
         for name in names:
             lines += ['', *_documented(package, name)]
         return self.parse_text_to_nodes('\n'.join(lines))
+
+
+def _exported(packages: str) -> list[str]:
+    return [name for package in packages.split() for name in import_module(package).__all__]
 
 
 def _documented(package: str, name: str) -> list[str]:

@@ -207,7 +207,7 @@ show(items[0].tolist(), ['recommended'] * 6)
 
 # %%
 # The same on the command line, with a report to look at (:doc:`the command line
-# </command_line>`):
+# </guides/command_line>`):
 #
 # .. code-block:: bash
 #
