@@ -66,6 +66,7 @@ sphinx_gallery_conf = {
     'image_srcset': ['2x'],
     'show_memory': False,
     'show_signature': False,
+    'write_computation_times': False,
 }
 
 
@@ -113,11 +114,15 @@ class Members(SphinxDirective):
         wanted = _exported(self.options.get('of', package))
         unwanted = _exported(self.options.get('except', ''))
         names = [name for name in _exported(package) if name in wanted and name not in unwanted]
-        lines = ['.. autosummary::', '   :nosignatures:', '']
-        lines += [f'   ~{package}.{name}' for name in names]
+        lines = [f'.. currentmodule:: {package}', '', '.. autosummary::', '   :nosignatures:', '']
+        lines += [f'   {name}' for name in names]
         for name in names:
             lines += ['', *_documented(package, name)]
-        return self.parse_text_to_nodes('\n'.join(lines))
+        # viewcode links back from a module to all of its names as members of one package.
+        others = self.options.get('except', '').split()
+        anchors = [f'{other}.{name}' for other in others for name in names]
+        found = self.parse_text_to_nodes('\n'.join(lines))
+        return [nodes.container('', *found, ids=anchors)] if anchors else found
 
 
 def _exported(packages: str) -> list[str]:

@@ -51,8 +51,8 @@ print(tuple(z_user.shape), tuple(z_item.shape))
 # Is the order of the new items right?
 # ------------------------------------
 #
-# Each user's new items are ranked among the new items alone. Popularity knows nothing about them, so
-# its order is chance.
+# Each user's new items are ranked among the new items alone. Popularity knows nothing about them,
+# so its order is chance.
 
 cold = cold_test[INTERACTS].edge_label_index
 popular = Popularity.from_data(train).eval()
