@@ -35,6 +35,7 @@ extensions = [
 exclude_patterns = ['_build', 'tutorials']
 
 html_theme = 'furo'
+pygments_dark_style = 'monokai'
 html_title = f'{project} {release}'
 html_static_path = ['_static']
 html_css_files = ['site.css']
@@ -46,6 +47,7 @@ autodoc_typehints = 'signature'
 autodoc_typehints_format = 'short'
 autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 80
+napoleon_custom_sections = ['Shapes']
 
 # The inventories are files of this folder, so that a build needs no network.
 intersphinx_mapping = {
