@@ -9,6 +9,7 @@ shows each step from there to recommendations. In place of your files it uses th
 
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -101,7 +102,9 @@ show(list(range(6)), [f'item {item}' for item in range(6)])
 # ``OpenCLIPEncoder('ViT-B-32', 'laion2b_s34b_b79k')`` for both.
 
 store = FeatureStore(folder / 'features')
-x_image, has_image = store.images(PixelEncoder(), dataset.item_images)
+with warnings.catch_warnings():
+    warnings.simplefilter('ignore')  # The reasons are listed below.
+    x_image, has_image = store.images(PixelEncoder(), dataset.item_images)
 x_text, has_text = store.texts(TitleEncoder().fit(dataset.item_texts), dataset.item_texts)
 for missing in store.report('image'):
     if missing.path is not None:
