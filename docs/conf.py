@@ -69,6 +69,7 @@ sphinx_gallery_conf = {
     'show_memory': False,
     'show_signature': False,
     'write_computation_times': False,
+    'download_all_examples': False,
 }
 
 
@@ -82,6 +83,7 @@ class Recommenders(SphinxDirective):
         rows = [
             '.. list-table::',
             '   :header-rows: 1',
+            '   :widths: 25 10 65',
             '',
             '   * - model',
             '     - year',

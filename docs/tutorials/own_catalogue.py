@@ -67,7 +67,8 @@ for words, count in dataset.report.items():
 
 def show(items, titles):
     """Draw items in a row, in grey if there is no picture."""
-    _, axes = plt.subplots(1, len(items), figsize=(1.9 * len(items), 2.4), layout='constrained')
+    figure, axes = plt.subplots(1, len(items), figsize=(1.9 * len(items), 2.7))
+    figure.subplots_adjust(top=0.7, wspace=0.05, left=0.01, right=0.99, bottom=0.01)
     for axis, item, title in zip(axes, items, titles, strict=True):
         path = dataset.item_images[item]
         readable = path is not None and has_image[item]

@@ -65,8 +65,8 @@ for name, z in {'ContentIALS': (z_user, z_item), 'chance': popular(train)}.items
 # Whom would you show a new item?
 # -------------------------------
 #
-# For one new item, these are the users with the highest scores, and the last things that they
-# bought. Users who really bought it are marked.
+# To the users with the highest scores for it. Here is one new item, the first three users, and the
+# last things that they bought.
 
 
 def show(items, titles):
@@ -80,14 +80,22 @@ def show(items, titles):
         axis.axis('off')
 
 
-item = int(cold[1].bincount().argmax())
-buyers = set(cold[0, cold[1] == item].tolist())
-print(shop.titles[item], '- bought by', len(buyers), 'users')
+has_picture = shop[0]['item'].has_image
+count = cold[1].bincount(minlength=len(has_picture))
+item = int((count * has_picture).argmax())
+ranked = (z_user @ z_item[item]).argsort(descending=True)
 bought = train[INTERACTS].edge_index
-for user in (z_user @ z_item[item]).topk(3).indices.tolist():
+for user in ranked[:3].tolist():
     own = bought[1, bought[0] == user][-5:].tolist()
-    mark = 'bought it' if user in buyers else 'did not'
-    show([item, *own], ['new', f'user {user}:\n{mark}', *[''] * (len(own) - 1)])
+    show([item, *own], ['new', f'user {user} has', *[''] * (len(own) - 1)])
+
+# %%
+# Did the right users come first? These are the shares of users who really bought it.
+
+is_buyer = torch.zeros(z_user.size(0))
+is_buyer[cold[0, cold[1] == item]] = 1
+print(f'of the first 50 users: {is_buyer[ranked[:50]].mean():.0%}')
+print(f'of all users: {is_buyer.mean():.0%}')
 
 # %%
 # Room among the others
