@@ -101,9 +101,9 @@ print(f'of all users: {is_buyer.mean():.0%}')
 # Room among the others
 # ---------------------
 #
-# Among *all* items, new ones come last by default, since their embeddings are short.
-# :func:`~pyg_mmgef.ranking.choose_cold_scale` finds the factor that costs the others 3 % of their
-# recall on validation. The curve shows other factors.
+# Among *all* items, what new ones gain the others lose. A factor of their embeddings,
+# ``model.cold_scale``, balances the two: :func:`~pyg_mmgef.ranking.choose_cold_scale` finds the
+# largest that costs the others 3 % of their recall on validation. The curve shows other factors.
 
 seen = torch.cat([bought, val[INTERACTS].edge_label_index], dim=1)
 target = test[INTERACTS].edge_label_index

@@ -21,7 +21,7 @@ def templates() -> list[re.Pattern[str]]:
         for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
             if isinstance(node, ast.JoinedStr):
                 parts = [
-                    re.escape(part.value) if isinstance(part, ast.Constant) else '.+'
+                    re.escape(str(part.value)) if isinstance(part, ast.Constant) else '.+'
                     for part in node.values
                 ]
                 found.append(''.join(parts))
