@@ -28,6 +28,7 @@ lint: $(VENV)/.installed
 docs: $(VENV)/.installed
 	$(BIN)/pip install -q -c constraints.txt -e '.[docs]'
 	$(BIN)/sphinx-build -W -b html docs docs/_build/html
+	$(BIN)/python docs/check_links.py docs/_build/html
 
 $(VENV)/.installed: pyproject.toml setup.py setup.cfg constraints.txt $(wildcard pyg_mmgef/*.h pyg_mmgef/*/*.cpp)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

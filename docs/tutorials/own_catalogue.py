@@ -9,6 +9,7 @@ shows each step from there to recommendations. In place of your files it uses th
 
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -66,7 +67,8 @@ for words, count in dataset.report.items():
 
 def show(items, titles):
     """Draw items in a row, in grey if there is no picture."""
-    _, axes = plt.subplots(1, len(items), figsize=(1.9 * len(items), 2.4), layout='constrained')
+    figure, axes = plt.subplots(1, len(items), figsize=(1.9 * len(items), 2.7))
+    figure.subplots_adjust(top=0.7, wspace=0.05, left=0.01, right=0.99, bottom=0.01)
     for axis, item, title in zip(axes, items, titles, strict=True):
         path = dataset.item_images[item]
         readable = path is not None and has_image[item]
@@ -101,7 +103,9 @@ show(list(range(6)), [f'item {item}' for item in range(6)])
 # ``OpenCLIPEncoder('ViT-B-32', 'laion2b_s34b_b79k')`` for both.
 
 store = FeatureStore(folder / 'features')
-x_image, has_image = store.images(PixelEncoder(), dataset.item_images)
+with warnings.catch_warnings():
+    warnings.simplefilter('ignore')  # The reasons are listed below.
+    x_image, has_image = store.images(PixelEncoder(), dataset.item_images)
 x_text, has_text = store.texts(TitleEncoder().fit(dataset.item_texts), dataset.item_texts)
 for missing in store.report('image'):
     if missing.path is not None:
@@ -207,7 +211,7 @@ show(items[0].tolist(), ['recommended'] * 6)
 
 # %%
 # The same on the command line, with a report to look at (:doc:`the command line
-# </command_line>`):
+# </guides/command_line>`):
 #
 # .. code-block:: bash
 #

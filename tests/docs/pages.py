@@ -1,0 +1,15 @@
+"""The code and the messages in the pages of the documentation."""
+
+import re
+import textwrap
+from pathlib import Path
+
+DOCS = Path(__file__).parents[2] / 'docs'
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """Return the code blocks of a page in a language, in order."""
+    text = (DOCS / page).read_text(encoding='utf-8')
+    pattern = rf'^( *)\.\. code-block:: {language}\n((?:\n|\1 +.*\n)+)'
+    found = re.findall(pattern, text + '\n', re.MULTILINE)
+    return [textwrap.dedent(body).strip() + '\n' for _, body in found]
