@@ -4,10 +4,11 @@ import json
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / 'benchmarks'))
+sys.path.insert(0, str(Path(__file__).parents[2] / 'benchmarks'))
 
 import performance
+
+ROOT = Path(__file__).parents[2]
 
 
 def graph(method: str, recall: float, again: float | None, fresh: float = 9.0) -> dict:

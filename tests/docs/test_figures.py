@@ -15,6 +15,39 @@ def test_figures_of_the_choice_of_models_are_in_the_results() -> None:
     assert [figure for figure in figures if figure not in results] == []
 
 
+UNIT = r'(?= ?(?:%|ms\b|seconds|minutes|GB\b|MB\b|times (?:faster|as)\b))'
+FIGURE = re.compile(rf'(?<![\w.`/])(\.\d\d+|\d[\d.,]*{UNIT})')
+"""What was measured: a metric, a share, a time, a size, a ratio; its number."""
+SETTINGS = {
+    'choose_model.rst': {'3'},  # Per cent that warm items may lose, a setting.
+    'command_line.rst': {'3', '60'},  # The same, and seconds.
+    'cold_start.rst': {'3'},
+    'item_graphs.rst': {'90', '95'},  # The variance that is kept; a recall that is asked for.
+    'large_catalogues.rst': {'95', '2.0'},
+    'troubleshooting.rst': {'3', '0.8'},  # 8 bytes, 10,000 times 10,000.
+    'faq.rst': {'100', '3'},  # Of a question.
+}
+"""Numbers that aren't measured."""
+
+
+def test_figures_of_all_pages_are_in_a_page_of_measurements() -> None:
+    measured = [DOCS / 'best.rst', DOCS / 'performance.rst', *DOCS.glob('measured/*.*')]
+    measured += DOCS.glob('results/*.*s*')
+    texts = ' '.join(path.read_text('utf-8') for path in measured if path.suffix in ('.rst', '.md'))
+    known = set(re.findall(r'\d*\.?\d+', texts))
+    unknown = []
+    for path in DOCS.glob('**/*.rst'):
+        if path in measured or path.parts[len(DOCS.parts)] in ('_build', 'gallery', 'results'):
+            continue
+        allowed = known | SETTINGS.get(path.name, set())
+        unknown += [
+            (path.name, figure)
+            for figure in FIGURE.findall(path.read_text('utf-8'))
+            if figure not in allowed
+        ]
+    assert unknown == []
+
+
 def test_drawings_are_those_of_their_script(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(DOCS / 'images')
     draw = import_module('draw')
