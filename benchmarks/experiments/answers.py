@@ -55,10 +55,12 @@ def about_variants(name: str, rows: Mapping[str, Runs], task: str) -> str:
         for variant, p in zip(tested, holm([p_of[v] for v in tested]), strict=True)
         if p < LEVEL
     ]
-    what = ', '.join(decided) if decided else 'none'
-    text = f'Of {len(tested)} changes of {name} that were run with several seeds, '
-    text += f'**{what} makes a difference** of NDCG@20 beyond the spread over users and seeds '
-    text += f'(p < {decimal(LEVEL, 2)}, corrected for their number).'
+    text = (
+        f'**{len(decided)} of {len(tested)} changes** of {name} that were run with several seeds '
+    )
+    text += f'make{"s" * (len(decided) == 1)} a difference of NDCG@20 beyond the spread over users '
+    text += f'and seeds (p < {decimal(LEVEL, 2)}, corrected for their number)'
+    text += f': {", ".join(decided)}.' if decided else '.'
     if len(tested) < len(changed):
         text += f' The other {len(changed) - len(tested)} have one seed, which has no spread.'
     return text
