@@ -637,7 +637,7 @@ def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     (tmp_path / 'orders.csv').write_text('user_id,item_id\n1,2\n')
     monkeypatch.setitem(sys.modules, 'pyarrow', None)
     monkeypatch.setitem(sys.modules, 'pyarrow.csv', None)
-    with pytest.raises(ImportError, match=r'needs pyarrow; .* pip install "pyg-mmgef\[tables\]"'):
+    with pytest.raises(ImportError, match=r'needs pyarrow; .* pip install "pyg-mmgef\[cli\]"'):
         InteractionTables(tmp_path / 'orders.csv')
 
 
