@@ -2,9 +2,9 @@
 # second time: the environment is rebuilt only when its description changes.
 PYTHON ?= python3
 VENV := .venv
-BIN := $(VENV)/bin
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
-.PHONY: demo test test-sparse pytest lint docs clean
+.PHONY: demo test test-sparse test-matrix pytest lint docs sdist wheel wheels clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/mmgef.py
@@ -29,6 +29,31 @@ docs: $(VENV)/.installed
 	$(BIN)/pip install -q -c constraints.txt -e '.[docs]'
 	$(BIN)/sphinx-build -W -b html docs docs/_build/html
 
+# Each Python that is here, base and with all extras; then the oldest and newest packages. MATRIX names some.
+test-matrix: $(VENV)/.installed
+	$(BIN)/python tools/matrix.py $(MATRIX)
+
+# Both are installed and checked where no compiler works.
+sdist: $(VENV)/.installed
+	rm -f dist/*.tar.gz
+	$(BIN)/python -m build --sdist
+	$(BIN)/python tools/check_distributions.py dist/*.tar.gz
+
+wheel: $(VENV)/.installed
+	rm -rf dist/*.whl build/wheel
+	$(BIN)/python -m build --wheel --outdir build/wheel
+	$(BIN)/auditwheel repair --strip --exclude libgomp.so.1 --wheel-dir dist build/wheel/*.whl
+	$(BIN)/python tools/check_distributions.py dist/*.whl
+
+# The wheels of this platform as they are published; on Linux, in containers of an old system.
+wheels: $(VENV)/.installed-wheels
+	$(BIN)/python -m cibuildwheel --output-dir dist
+
+$(VENV)/.installed-wheels: constraints.txt
+	test -d $(BIN) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt cibuildwheel
+	touch $@
+
 $(VENV)/.installed: pyproject.toml setup.py setup.cfg constraints.txt $(wildcard pyg_mmgef/*.h pyg_mmgef/*/*.cpp)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
@@ -44,4 +69,4 @@ $(VENV)/.installed-sparse: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache docs/_build docs/gallery
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache docs/_build docs/gallery build dist

@@ -1,4 +1,4 @@
-"""The compiled extensions and the long description; all else about the package is in pyproject.toml."""
+"""The compiled extensions and the long description; all else is in pyproject.toml."""
 
 import re
 from pathlib import Path
@@ -86,7 +86,7 @@ class BuildWithWhatThereIs(build_ext):
         """Build an extension, the second time without OpenMP."""
         kind = self.compiler.compiler_type
         openmp = OPENMP.get(kind, ['-fopenmp'])
-        for threads in ([openmp, []] if ext.name.endswith(THREADED) else [[]]):
+        for threads in [openmp, []] if ext.name.endswith(THREADED) else [[]]:
             ext.extra_compile_args = [*FLAGS.get(kind, ['-O3', '-std=c++17']), *threads]
             ext.extra_link_args = [] if kind == 'msvc' else threads
             try:
