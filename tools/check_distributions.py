@@ -49,7 +49,7 @@ def check(path: Path) -> None:
             [uv, 'pip', 'install', '-q', '--python', python, '-c', constraints, path],
             [python, ROOT / 'tools' / 'check_installed.py', '--extensions', expected],
         ):
-            subprocess.run(command, env=environment, cwd=home, check=True)
+            subprocess.run(list(map(str, command)), env=environment, cwd=home, check=True)
 
 
 if __name__ == '__main__':

@@ -105,10 +105,23 @@ def run(case: Case) -> Outcome:
         listed = uv('pip', 'list', '--python', environment, '--format', 'json').stdout
         versions = {package['name']: package['version'] for package in json.loads(listed)}
         python = environment / 'bin' / 'python'
-        tests = [python, '-m', 'pytest', '-q', '-n', '2', '-m', 'not sparse', *case.tests]
+        tests = [
+            str(python),
+            '-m',
+            'pytest',
+            '-q',
+            '--tb=short',
+            '--disable-warnings',
+            '-n',
+            '2',
+            '-m',
+            'not sparse',
+            *case.tests,
+        ]
         done = subprocess.run(tests, cwd=copy, capture_output=True, text=True)
         if done.returncode:
-            print(done.stdout[-20000:], done.stderr[-5000:], file=sys.stderr)
+            _, sign, report = done.stdout.partition('\n====')  # Without the dots before it.
+            print(f'{sign}{report}{done.stderr}', file=sys.stderr)
         said = last_line(done.stdout) or last_line(done.stderr)
         return Outcome(versions, time.perf_counter() - start, said, done.returncode == 0)
 

@@ -2,7 +2,7 @@ import math
 import multiprocessing
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.pool import Pool
 
 import numpy as np
 import pytest
@@ -517,18 +517,18 @@ LOW_PRECISION = {
 
 
 @pytest.fixture(scope='module')
-def fresh_process() -> Iterator[ProcessPoolExecutor]:
+def fresh_process() -> Iterator[Pool]:
     """Runs each function in a process of its own, which doesn't import what it needs anew."""
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload([check.__module__])
-    with ProcessPoolExecutor(1, context, max_tasks_per_child=1) as executor:
-        yield executor
+    with context.Pool(1, maxtasksperchild=1) as pool:
+        yield pool
 
 
 @pytest.mark.skipif(not hasattr(torch.backends.mkldnn, 'matmul'), reason='torch before 2.9')
 @pytest.mark.parametrize('setting', LOW_PRECISION)
-def test_every_way_to_allow_low_precision(setting: str, fresh_process: ProcessPoolExecutor) -> None:
+def test_every_way_to_allow_low_precision(setting: str, fresh_process: Pool) -> None:
     """In a process of its own, as torch doesn't let all of these settings be undone."""
     rounding = {'ieee': 2.0**-24, 'tf32': 2.0**-11, 'bf16': 2.0**-8}
     cpu, cuda = (rounding[name] for name in LOW_PRECISION[setting])
-    fresh_process.submit(check, setting, {'cpu': cpu, 'cuda': cuda}).result(timeout=120)
+    fresh_process.apply_async(check, (setting, {'cpu': cpu, 'cuda': cuda})).get(timeout=120)
