@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from textwrap import shorten
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -72,14 +73,17 @@ class BuildWithWhatThereIs(build_ext):
     no extension, and one line says so.
     """
 
+    command_name = 'build_ext'
+
     def build_extensions(self) -> None:
         """Build the extensions, and say which of them failed."""
         self.failed: dict[str, Exception] = {}
         super().build_extensions()
         if self.failed:
+            why = shorten(str(next(iter(self.failed.values()))), 120, placeholder=' ...')
             self.warn(
-                f'{", ".join(self.failed)}: not compiled, torch does their work several times '
-                f'slower ({next(iter(self.failed.values()))})'
+                f'{", ".join(self.failed)} not compiled, torch does their work several times '
+                f'slower: {why}'
             )
 
     def build_extension(self, ext: Extension) -> None:

@@ -231,7 +231,7 @@ def test_the_build_says_in_one_line_what_was_not_compiled() -> None:
     assert line.count('\n') == 0
     for name in setup.NAMES:
         assert f'pyg_mmgef.{name}' in line
-    assert line.endswith('not compiled, torch does their work several times slower (no compiler)')
+    assert line.endswith('not compiled, torch does their work several times slower: no compiler')
 
 
 def broken(*arguments: Any) -> str:
