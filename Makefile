@@ -42,7 +42,7 @@ sdist: $(VENV)/.installed
 wheel: $(VENV)/.installed
 	rm -rf dist/*.whl build/wheel
 	$(BIN)/python -m build --wheel --outdir build/wheel
-	PATH="$(BIN):$$PATH" auditwheel repair --strip --exclude libgomp.so.1 --wheel-dir dist build/wheel/*.whl
+	PATH="$(BIN):$$PATH" auditwheel repair --strip --wheel-dir dist build/wheel/*.whl
 	$(BIN)/python tools/check_distributions.py dist/*.whl
 
 # The wheels of this platform as they are published; on Linux, in containers of an old system.

@@ -68,9 +68,9 @@ def extension(name: str) -> Extension:
 class BuildWithWhatThereIs(build_ext):
     """Build with the compiler's own flags, and with OpenMP where it has that.
 
-    The threads are those of torch, whose OpenMP runtime is already there when the extension is
-    imported. Apple's compiler has none; one thread then does the work. Without a compiler there is
-    no extension, and one line says so.
+    No OpenMP runtime is linked, since torch has loaded its own when an extension is imported, under
+    a name that depends on its release. Apple's compiler has no OpenMP; one thread then does the
+    work. Without a compiler there is no extension, and one line says so.
     """
 
     command_name = 'build_ext'
@@ -92,7 +92,6 @@ class BuildWithWhatThereIs(build_ext):
         openmp = OPENMP.get(kind, ['-fopenmp'])
         for threads in [openmp, []] if ext.name.endswith(THREADED) else [[]]:
             ext.extra_compile_args = [*FLAGS.get(kind, ['-O3', '-std=c++17']), *threads]
-            ext.extra_link_args = [] if kind == 'msvc' else threads
             try:
                 super().build_extension(ext)
             except Exception as error:
