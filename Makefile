@@ -40,7 +40,7 @@ sdist: $(VENV)/.installed
 	$(BIN)/python tools/check_distributions.py dist/*.tar.gz
 
 wheel: $(VENV)/.installed
-	rm -rf dist/*.whl build/wheel
+	rm -rf dist/*.whl build
 	$(BIN)/python -m build --wheel --outdir build/wheel
 	PATH="$(BIN):$$PATH" auditwheel repair --strip --wheel-dir dist build/wheel/*.whl
 	$(BIN)/python tools/check_distributions.py dist/*.whl
