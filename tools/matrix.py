@@ -2,6 +2,7 @@
 
     python tools/matrix.py                      # all that this machine has Pythons for
     python tools/matrix.py 3.10-base oldest     # some
+    python tools/matrix.py newest --tests tests/graph tests/sparse
 
 A case is a Python with the versions of constraints.txt: `3.10-base` has no extra and runs the tests
 that need none, `3.10-all` has all extras and runs the others. `oldest` and `newest` have, on Python
@@ -66,7 +67,9 @@ def main() -> None:
     """Run the cases that were asked for, and print a table of them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('cases', nargs='*', metavar='CASE', help=', '.join(cases()))
-    asked = parser.parse_args().cases
+    parser.add_argument('--tests', nargs='+', help='what runs instead of the tests that fit')
+    arguments = parser.parse_args()
+    asked = arguments.cases
     unknown = set(asked) - set(cases())
     if unknown:
         parser.error(f'no such case: {", ".join(sorted(unknown))}; there are {", ".join(cases())}')
@@ -79,7 +82,7 @@ def main() -> None:
             failed |= bool(asked)
             continue
         print(f'{name} ...', file=sys.stderr, flush=True)
-        outcome = run(case)
+        outcome = run(case._replace(tests=arguments.tests or case.tests))
         failed |= not outcome.passed
         versions = [outcome.versions.get(package, '') for package in SHOWN]
         rows.append([name, *versions, f'{outcome.seconds:.0f}', outcome.said])
