@@ -525,7 +525,6 @@ def fresh_process() -> Iterator[Pool]:
         yield pool
 
 
-@pytest.mark.skipif(not hasattr(torch.backends.mkldnn, 'matmul'), reason='torch before 2.9')
 @pytest.mark.parametrize('setting', LOW_PRECISION)
 def test_every_way_to_allow_low_precision(setting: str, fresh_process: Pool) -> None:
     """In a process of its own, as torch doesn't let all of these settings be undone."""
