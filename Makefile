@@ -2,9 +2,9 @@
 # second time: the environment is rebuilt only when its description changes.
 PYTHON ?= python3
 VENV := .venv
-BIN := $(VENV)/bin
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
-.PHONY: demo test test-sparse pytest lint docs clean
+.PHONY: demo test test-sparse test-matrix pytest lint docs bench sdist wheel wheels clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/mmgef.py
@@ -30,6 +30,35 @@ docs: $(VENV)/.installed
 	$(BIN)/sphinx-build -W -b html docs docs/_build/html
 	$(BIN)/python docs/check_links.py docs/_build/html
 
+# A minute beside peers, on a machine that does nothing else; benchmarks/performance.py says more.
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/performance.py run
+
+# Each Python that is here, base and with all extras; then the oldest and newest packages. MATRIX names some.
+test-matrix: $(VENV)/.installed
+	$(BIN)/python tools/matrix.py $(MATRIX)
+
+# Both are installed and checked where no compiler works.
+sdist: $(VENV)/.installed
+	rm -f dist/*.tar.gz
+	$(BIN)/python -m build --sdist
+	$(BIN)/python tools/check_distributions.py dist/*.tar.gz
+
+wheel: $(VENV)/.installed
+	rm -rf dist/*.whl build
+	$(BIN)/python -m build --wheel --outdir build/wheel
+	PATH="$(BIN):$$PATH" auditwheel repair --strip --wheel-dir dist build/wheel/*.whl
+	$(BIN)/python tools/check_distributions.py dist/*.whl
+
+# The wheels of this platform as they are published; on Linux, in containers of an old system.
+wheels: $(VENV)/.installed-wheels
+	$(BIN)/python -m cibuildwheel --output-dir dist
+
+$(VENV)/.installed-wheels: constraints.txt
+	test -d $(BIN) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt cibuildwheel
+	touch $@
+
 $(VENV)/.installed: pyproject.toml setup.py setup.cfg constraints.txt $(wildcard pyg_mmgef/*.h pyg_mmgef/*/*.cpp)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
@@ -45,4 +74,4 @@ $(VENV)/.installed-sparse: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache docs/_build docs/gallery
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache docs/_build docs/gallery build dist

@@ -1,5 +1,7 @@
 """Loading of the compiled extensions, and checks of the tensors whose addresses they get."""
 
+import contextlib
+import ctypes
 import logging
 from functools import cache
 from importlib import import_module
@@ -30,7 +32,7 @@ def load_extension(name: str) -> ModuleType | None:
         name: Full name of the module, such as ``'pyg_mmgef.search._tiles'``.
     """
     try:
-        return import_module(name)
+        return _import_with_openmp(name)
     except ImportError as error:
         if not (isinstance(error, ModuleNotFoundError) and error.name == name):
             log.warning(
@@ -41,6 +43,22 @@ def load_extension(name: str) -> ModuleType | None:
                 error,
             )
         return None
+
+
+def _import_with_openmp(name: str) -> ModuleType:
+    """Import an extension whose OpenMP runtime is the one that torch has loaded.
+
+    Most builds of torch let everyone use its symbols. For one that does not, the runtime of the
+    system's name, which is then torch's own, is opened for everyone.
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        if 'GOMP_' not in str(error):
+            raise
+    with contextlib.suppress(OSError):
+        ctypes.CDLL('libgomp.so.1', ctypes.RTLD_GLOBAL)
+    return import_module(name)
 
 
 def loaded_extensions() -> dict[str, bool]:

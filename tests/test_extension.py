@@ -61,6 +61,34 @@ def test_a_broken_file_is_named_once_and_torch_takes_over(tmp_path: Path) -> Non
         assert done.stderr.count(f"{name}.abi3.so can't be loaded") == 1
 
 
+@pytest.mark.skipif(not sys.platform.startswith('linux'), reason="how Linux finds torch's OpenMP")
+@pytest.mark.parametrize('mode', ['ctypes.RTLD_GLOBAL', 'ctypes.RTLD_LOCAL'])
+def test_the_openmp_runtime_is_that_of_torch(mode: str) -> None:
+    """Also of a torch that keeps the runtime's symbols to itself, as some of its builds do."""
+    script = (
+        'import ctypes\n'
+        'load = ctypes.CDLL\n'
+        'class CDLL(load):\n'
+        '    def __init__(self, name, mode=ctypes.DEFAULT_MODE, *others, **named):\n'
+        f"        mode = {mode} if 'torch' in str(name) else mode\n"
+        '        super().__init__(name, mode, *others, **named)\n'
+        'ctypes.CDLL = CDLL\n'
+        'import torch\n'
+        'ctypes.CDLL = load\n'
+        'def runtimes():\n'
+        "    with open('/proc/self/maps') as maps:\n"
+        "        return {line.split()[-1] for line in maps if 'gomp' in line or 'omp5' in line}\n"
+        'of_torch = runtimes()\n'
+        'from pyg_mmgef._extension import load_extension\n'
+        "assert load_extension('pyg_mmgef.sparse._products') is not None\n"
+        'assert runtimes() == of_torch, runtimes()\n'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', script], cwd=PACKAGE.parent, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_an_address_is_that_of_what_was_expected() -> None:
     x = torch.zeros(3, 4)
     assert address('x', x, torch.float32, 3, 4) == x.data_ptr()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pyg_mmgef.cli.run_folder import LoadedRun
 from pyg_mmgef.datasets import IdMap
+from pyg_mmgef.datasets.tables._arrow import arrow
 from pyg_mmgef.files import write_atomically
 from pyg_mmgef.ranking import recommend
 from pyg_mmgef.search import similar_items
@@ -122,15 +123,11 @@ def write_table(path: Path, columns: dict[str, list[Any]]) -> None:
         lines = (json.dumps(dict(zip(columns, row, strict=True))) for row in rows)
         content = ''.join(f'{line}\n' for line in lines).encode()
     else:
-        import pyarrow as pa
-        import pyarrow.csv
-        import pyarrow.parquet
-
-        buffer, table = io.BytesIO(), pa.table(columns)
+        buffer, table = io.BytesIO(), arrow().table(columns)
         if path.suffix == '.csv':
-            pyarrow.csv.write_csv(table, buffer)
+            arrow('csv').write_csv(table, buffer)
         else:
-            pyarrow.parquet.write_table(table, buffer)
+            arrow('parquet').write_table(table, buffer)
         content = buffer.getvalue()
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, content)

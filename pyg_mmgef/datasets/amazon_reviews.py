@@ -52,7 +52,7 @@ class AmazonReviews(InteractionTables):
     that of :class:`~pyg_mmgef.datasets.InteractionTables`, with ``rating`` and ``time`` (in
     seconds; in milliseconds for 2023).
 
-    Needs pyarrow (``pip install "pyg-mmgef[tables]"``). Amazon's data are for research; see
+    Needs pyarrow (``pip install "pyg-mmgef[cli]"``). Amazon's data are for research; see
     https://jmcauley.ucsd.edu/data/amazon and https://amazon-reviews-2023.github.io.
 
     Args:

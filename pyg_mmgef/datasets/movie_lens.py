@@ -45,7 +45,7 @@ class MovieLens(InteractionTables):
     A movie's text is its title and its genres. The graph is that of
     :class:`~pyg_mmgef.datasets.InteractionTables`, with ``rating`` and ``time``. Nothing is
     downloaded, and nothing is written without a :obj:`pre_transform` or :obj:`pre_filter`. Needs
-    pyarrow (``pip install "pyg-mmgef[tables]"``).
+    pyarrow (``pip install "pyg-mmgef[cli]"``).
 
     Args:
         root: The folder with the files.

@@ -46,7 +46,7 @@ def require_pillow() -> None:
         import PIL.Image  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            'reading pictures needs Pillow; install it with: pip install "pyg-mmgef[demo]"'
+            'reading pictures needs Pillow; install it with: pip install "pyg-mmgef[cli]"'
         ) from error
 
 

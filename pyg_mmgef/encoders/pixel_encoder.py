@@ -43,7 +43,7 @@ class PixelEncoder:
     The same file always gives the same vector. Reading a picture follows
     :class:`~pyg_mmgef.encoders.ImageEncoder`: EXIF rotation applied, transparency on white,
     pictures above ``PIL.Image.MAX_IMAGE_PIXELS`` unreadable. Needs Pillow
-    (``pip install "pyg-mmgef[demo]"``).
+    (``pip install "pyg-mmgef[cli]"``).
 
     Args:
         size: Height and width to which pictures are resized. (default: ``64``)

@@ -33,7 +33,7 @@ class TitleEncoder:
     titles later, call :meth:`fit` with the catalogue first.
 
     A catalogue with fewer words or titles than ``channels`` gives fewer dimensions; vectors are
-    padded with zeros. It needs scikit-learn (``pip install "pyg-mmgef[demo]"``).
+    padded with zeros. It needs scikit-learn (``pip install "pyg-mmgef[cli]"``).
 
     Args:
         channels: Length of a title's vector. (default: ``128``)
@@ -123,7 +123,7 @@ class TitleEncoder:
             from sklearn.feature_extraction.text import TfidfVectorizer
         except ImportError as error:
             raise ImportError(
-                'TitleEncoder needs scikit-learn; install it with: pip install "pyg-mmgef[demo]"'
+                'TitleEncoder needs scikit-learn; install it with: pip install "pyg-mmgef[cli]"'
             ) from error
 
         check_sequence('texts', texts)

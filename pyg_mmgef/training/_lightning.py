@@ -11,5 +11,5 @@ try:
     import lightning.pytorch  # noqa: F401
 except ImportError as error:
     raise ImportError(
-        'pyg_mmgef.training needs Lightning; install it with: pip install "pyg-mmgef[train]"'
+        'pyg_mmgef.training needs Lightning; install it with: pip install "pyg-mmgef[cli]"'
     ) from error

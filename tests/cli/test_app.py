@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
+from pyg_mmgef import __version__
 from pyg_mmgef import cli as pyg_mmgef_cli
 from tests.cli.command import COLUMNS, command, environment, pyg_mmgef
 
@@ -255,10 +256,37 @@ def test_info_without_a_folder() -> None:
 
 
 def test_without_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, 'typer', None)
-    monkeypatch.delitem(sys.modules, 'pyg_mmgef.cli.app')
-    with pytest.raises(SystemExit, match=r'needs the package typer.*pip install'):
+    for name in ('typer', 'PIL'):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(SystemExit) as end:
         pyg_mmgef_cli.main([])
+    assert end.value.code == (
+        'Error: the command needs typer, PIL; install what it needs with: '
+        'pip install "pyg-mmgef[cli]"'
+    )
+
+
+def test_as_a_module() -> None:
+    """``python -m pyg_mmgef``, from another folder, and without its packages."""
+    shown = subprocess.run(
+        [sys.executable, '-m', 'pyg_mmgef', '--version'],
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.strip() == f'pyg-mmgef {__version__}'
+    without = (
+        'import sys, runpy\n'
+        "sys.modules['typer'] = None\n"
+        "runpy.run_module('pyg_mmgef', run_name='__main__')\n"
+    )
+    failed = subprocess.run(
+        [sys.executable, '-c', without], env=environment(), capture_output=True, text=True
+    )
+    assert failed.returncode == 1
+    assert failed.stderr.startswith('Error: the command needs typer; install')
+    assert failed.stderr.count('\n') == 1
 
 
 def test_a_moved_dataset(dataset: Path, trained: Path, tmp_path: Path) -> None:

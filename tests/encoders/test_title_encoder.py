@@ -116,5 +116,5 @@ def test_a_single_string_is_refused() -> None:
 
 def test_missing_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, 'sklearn.decomposition', None)
-    with pytest.raises(ImportError, match=r'pip install "pyg-mmgef\[demo\]"'):
+    with pytest.raises(ImportError, match=r'pip install "pyg-mmgef\[cli\]"'):
         TitleEncoder().encode_texts(['red'])

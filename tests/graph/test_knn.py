@@ -525,11 +525,9 @@ def fresh_process() -> Iterator[Pool]:
         yield pool
 
 
-@pytest.mark.skipif(not hasattr(torch.backends.mkldnn, 'matmul'), reason='torch before 2.9')
 @pytest.mark.parametrize('setting', LOW_PRECISION)
 def test_every_way_to_allow_low_precision(setting: str, fresh_process: Pool) -> None:
     """In a process of its own, as torch doesn't let all of these settings be undone."""
     rounding = {'ieee': 2.0**-24, 'tf32': 2.0**-11, 'bf16': 2.0**-8}
     cpu, cuda = (rounding[name] for name in LOW_PRECISION[setting])
-    arguments = setting, {'cpu': cpu, 'cuda': cuda}
-    fresh_process.apply_async(check, arguments).get(timeout=120)
+    fresh_process.apply_async(check, (setting, {'cpu': cpu, 'cuda': cuda})).get(timeout=120)

@@ -161,4 +161,4 @@ def test_lightning_is_named_where_it_is_missing() -> None:
     script = 'import sys; sys.modules["lightning"] = None; import pyg_mmgef.training'
     done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
     assert done.returncode != 0
-    assert 'pip install "pyg-mmgef[train]"' in done.stderr
+    assert 'pip install "pyg-mmgef[cli]"' in done.stderr

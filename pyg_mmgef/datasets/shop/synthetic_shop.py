@@ -24,6 +24,7 @@ from pyg_mmgef.datasets.shop._catalogue import (
 from pyg_mmgef.datasets.shop._drawing import draw_product
 from pyg_mmgef.datasets.shop._shoppers import Interactions, draw_interactions, draw_taste
 from pyg_mmgef.encoders import ImageEncoder, PixelEncoder, TextEncoder, TitleEncoder
+from pyg_mmgef.encoders._pictures import require_pillow
 from pyg_mmgef.files import write_atomically
 from pyg_mmgef.validate import check_fraction, check_not_negative, check_positive
 
@@ -59,7 +60,7 @@ class SyntheticShop(InMemoryDataset):
     that another choice doesn't generate the shop again. Each aspect has its own random stream:
     another ``num_users`` doesn't change pictures and titles.
 
-    Needs Pillow and, for the default encoders, scikit-learn (``pip install "pyg-mmgef[demo]"``).
+    Needs Pillow and, for the default encoders, scikit-learn (``pip install "pyg-mmgef[cli]"``).
 
     Args:
         root: Folder of the shop.
@@ -192,6 +193,7 @@ class SyntheticShop(InMemoryDataset):
 
     def download(self) -> None:
         """Generate the raw files. PyG calls this method; nothing is downloaded."""
+        require_pillow()
         arguments = self._manifest
         seed, num_users, num_items = (arguments[n] for n in ('seed', 'num_users', 'num_items'))
         streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(7)]

@@ -16,5 +16,5 @@ def arrow(part: str = '') -> ModuleType:
         return importlib.import_module(f'pyarrow.{part}' if part else 'pyarrow')
     except ImportError as error:
         raise ImportError(
-            'reading tables needs pyarrow; install it with: pip install "pyg-mmgef[tables]"'
+            'reading tables needs pyarrow; install it with: pip install "pyg-mmgef[cli]"'
         ) from error

@@ -1,6 +1,7 @@
 """Conversion of columns to ids, numbers, times or texts, with a mask of the valid cells."""
 
 import math
+import re
 from collections.abc import Callable
 from datetime import datetime, timezone
 from functools import wraps
@@ -243,7 +244,9 @@ def _parse_time(text: str) -> int:
         try:
             time = math.floor(float(text))
         except ValueError:
-            date = datetime.fromisoformat(text.replace('Z', '+00:00'))
+            # Python 3.10 reads fractions of three or six digits only.
+            whole = re.sub(r'\.(\d{1,6})\d*', lambda part: f'.{part[1]:0<6}', text)
+            date = datetime.fromisoformat(whole.replace('Z', '+00:00'))
             zoned = date if date.tzinfo is not None else date.replace(tzinfo=timezone.utc)
             return math.floor(zoned.timestamp())
     if abs(time) > _LATEST:

@@ -75,7 +75,7 @@ class InteractionTables(Dataset):
 
     Filters come in this order: ``duplicates``, ``min_rating``, ``k_core``.
 
-    Needs pyarrow (``pip install "pyg-mmgef[tables]"``). Nothing is written without a
+    Needs pyarrow (``pip install "pyg-mmgef[cli]"``). Nothing is written without a
     :obj:`pre_transform` or :obj:`pre_filter`.
 
     Args:

@@ -637,7 +637,7 @@ def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     (tmp_path / 'orders.csv').write_text('user_id,item_id\n1,2\n')
     monkeypatch.setitem(sys.modules, 'pyarrow', None)
     monkeypatch.setitem(sys.modules, 'pyarrow.csv', None)
-    with pytest.raises(ImportError, match=r'needs pyarrow; .* pip install "pyg-mmgef\[tables\]"'):
+    with pytest.raises(ImportError, match=r'needs pyarrow; .* pip install "pyg-mmgef\[cli\]"'):
         InteractionTables(tmp_path / 'orders.csv')
 
 
@@ -647,6 +647,10 @@ def data_frame(**columns: Any) -> Any:
 
 @pytest.mark.parametrize('role', ['user', 'time', 'rating'])
 def test_a_column_of_objects_is_named(role: str) -> None:
+    try:
+        pa.array([uuid.UUID(int=1)])
+    except pa.ArrowInvalid:
+        pytest.skip('this pyarrow has no type for UUIDs, which are then read as text')
     frame = data_frame(user_id=[1, 2], item_id=[1, 2])
     frame['odd'] = [uuid.UUID(int=1), uuid.UUID(int=2)]
     with pytest.raises(ValueError, match=r"column 'odd' of .*uuid.*convert it to"):
