@@ -3,7 +3,9 @@ from dataclasses import fields
 from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
+import typer
 
+from pyg_mmgef.cli.app import app
 from pyg_mmgef.cli.commands import train
 from pyg_mmgef.cli.settings import Settings, flag, model_options
 from pyg_mmgef.nn.fusion import early_fusion, soft_edge_fusion
@@ -21,6 +23,17 @@ def test_every_setting_is_an_option_with_help() -> None:
     assert set(inspect.signature(train).parameters) == own | {
         field.name for field in fields(Settings)
     }
+
+
+def test_every_option_says_what_it_does_and_its_default() -> None:
+    commands = typer.main.get_command(app).commands
+    assert len(commands) == 8
+    for name, command in commands.items():
+        assert command.help, name
+        for option in command.params:
+            assert len(option.help) > 10, (name, option.name)
+            known = isinstance(option.show_default, str) or option.default is not None
+            assert option.required or known, (name, option.name)
 
 
 def choices(name: str) -> set[str]:
