@@ -3,7 +3,8 @@ from dataclasses import fields
 from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
-import typer
+import typer.core
+import typer.main
 
 from pyg_mmgef.cli.app import app
 from pyg_mmgef.cli.commands import train
@@ -26,9 +27,10 @@ def test_every_setting_is_an_option_with_help() -> None:
 
 
 def test_every_option_says_what_it_does_and_its_default() -> None:
-    commands = typer.main.get_command(app).commands
-    assert len(commands) == 8
-    for name, command in commands.items():
+    group = typer.main.get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)
+    assert len(group.commands) == 8
+    for name, command in group.commands.items():
         assert command.help, name
         for option in command.params:
             assert len(option.help) > 10, (name, option.name)
