@@ -327,7 +327,7 @@ def test_an_item_without_an_embedding(tmp_path: Path) -> None:
     error = pyg_mmgef('similar', tmp_path / 'run', 'new', fails=1)
     assert "knows nothing about the item 'new'" in error
     shown = pyg_mmgef('similar', tmp_path / 'run', 'i1', '--k', 40)
-    assert 'other' not in shown.replace('no other items', '')
+    assert 'other' not in shown.replace('no other item has', '')
 
 
 def test_a_dataset_that_is_half_prepared(catalogue: Path, dataset: Path, tmp_path: Path) -> None:
