@@ -37,13 +37,14 @@ def show_dataset(dataset: 'DatasetFolder') -> None:
 def show_run(run: 'RunFolder') -> None:
     """Print the metrics of a run, or the number of epochs if it isn't finished."""
     out.print(plain(run.path, 'bold'))
+    out.print(f'model {run.settings.preset or run.settings.model}, seed {run.settings.seed}')
     metrics = run.metrics
     if metrics is None:
         epochs = len(run.history())
         out.print(f'not finished: {epochs} epochs; give the same "train" command to continue')
         return
     if metrics['epochs']:
-        out.print(f'best epoch {metrics["best_epoch"]} of {metrics["epochs"]}')
+        out.print(f'best epoch {metrics["best_epoch"] + 1} of {metrics["epochs"]}')
     else:
         out.print('nothing to train: the model is computed from the data')
     baselines = metrics.get('baselines', {})

@@ -222,6 +222,7 @@ def test_a_stopped_run_goes_on(dataset: Path, tmp_path: Path, how: signal.Signal
     _, error = process.communicate(timeout=120)
     assert last.exists()
     assert not (stopped / 'metrics.json').exists(), 'it was over before it could be stopped'
+    assert 'GPU available' not in error, 'Lightning prints what is for developers'
     if how is signal.SIGINT:
         assert process.returncode == 130
         assert 'Give the same command again' in error

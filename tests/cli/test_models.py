@@ -26,6 +26,8 @@ def test_every_model_from_train_to_report(dataset: Path, tmp_path: Path, name: s
     metrics = json.loads((run / 'metrics.json').read_text())
     assert metrics['epochs'] == (0 if name in NOT_TRAINED else 2)
     assert ('nothing to train' in shown) == (name in NOT_TRAINED)
+    best = f'best epoch {metrics["best_epoch"] + 1} of 2'
+    assert (best in shown) == (name not in NOT_TRAINED)
     assert 'EASE, test' in shown
     assert set(metrics['baselines']) == {'Popularity', 'ItemKNN', 'EASE'}
     assert f'{metrics["test_recall@20"]:.4f}' in pyg_mmgef('evaluate', run)
