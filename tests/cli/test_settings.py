@@ -8,6 +8,7 @@ import typer.main
 
 from pyg_mmgef.cli.app import app
 from pyg_mmgef.cli.commands import train
+from pyg_mmgef.cli.losses import OPTIONS, TRAINING
 from pyg_mmgef.cli.settings import Settings, flag, model_options
 from pyg_mmgef.nn.fusion import early_fusion, soft_edge_fusion
 from pyg_mmgef.transforms import split_interactions
@@ -33,9 +34,21 @@ def test_every_option_says_what_it_does_and_its_default() -> None:
     for name, command in group.commands.items():
         assert command.help, name
         for option in command.params:
-            assert len(option.help) > 10, (name, option.name)
+            assert isinstance(option, typer.core.TyperArgument | typer.core.TyperOption)
+            assert len(option.help or '') > 10, (name, option.name)
             known = isinstance(option.show_default, str) or option.default is not None
             assert option.required or known, (name, option.name)
+
+
+def test_defaults_in_the_help_are_those_of_training() -> None:
+    defaults = {
+        **TRAINING,
+        **{name: value for each in OPTIONS.values() for name, value in each.items()},
+    }
+    for name, default in defaults.items():
+        (option,) = get_type_hints(Settings, include_extras=True)[name].__metadata__
+        shown = 'no-uniform-users' if name == 'uniform_users' else str(default)
+        assert option.show_default.split(' ')[0] == shown, name
 
 
 def choices(name: str) -> set[str]:
