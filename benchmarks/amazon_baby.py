@@ -49,7 +49,7 @@ def configurations() -> dict[str, Callable[[HeteroData], Any]]:
         '  attention per node': mmgef(attention='node'),
         '  attention per edge': mmgef(attention='edge'),
         '  simple average': mmgef(attention='mean'),
-        '  similar graph only': mmgef(item_graphs=('similar',)),
+        '  multimodal graph only': mmgef(item_graphs=('similar',)),
         '  co-interaction graph only': mmgef(item_graphs=('co_interacts',)),
         '  no item graph': mmgef(item_graphs=()),
         '  no edge dropout': mmgef(edge_dropout=0.0),

@@ -196,7 +196,7 @@ for name, value in evaluate_ranking(
 # Recommend
 # ---------
 #
-# :class:`~pyg_mmgef.datasets.IdMap` maps rows to your own ids. These are items that a customer has:
+# :class:`~pyg_mmgef.datasets.IdMap` maps rows to your own ids. These are items of a customer:
 
 user = dataset.user_ids.to_rows([7])
 owned = data[INTERACTS].edge_index

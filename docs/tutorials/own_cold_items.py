@@ -38,8 +38,8 @@ print(f'{len(new)} new items for the test, such as {[shop.titles[i] for i in new
 # Fit a model
 # -----------
 #
-# It is solved in closed form, which takes a second. It has an embedding for every item, also for
-# the new ones: that one is predicted from the features.
+# It is solved in closed form, which takes a second. It has an embedding for every item; those of
+# the new ones are predicted from their features.
 
 train = BEST.transform()(train)
 model = BEST.model(train).eval()
@@ -51,8 +51,8 @@ print(tuple(z_user.shape), tuple(z_item.shape))
 # Is the order of the new items right?
 # ------------------------------------
 #
-# Each user's new items are ranked among the new items alone. Popularity knows nothing about them,
-# so its order is chance.
+# For each user the new items are ranked among themselves. Popularity knows nothing about them, so
+# its order is chance.
 
 cold = cold_test[INTERACTS].edge_label_index
 popular = Popularity.from_data(train).eval()
@@ -98,12 +98,13 @@ print(f'of the first 50 users: {is_buyer[ranked[:50]].mean():.0%}')
 print(f'of all users: {is_buyer.mean():.0%}')
 
 # %%
-# Room among the others
-# ---------------------
+# New items among the others
+# --------------------------
 #
-# Among *all* items, what new ones gain the others lose. A factor of their embeddings,
+# Among *all* items, new ones gain what the others lose. A factor of their embeddings,
 # ``model.cold_scale``, balances the two: :func:`~pyg_mmgef.ranking.choose_cold_scale` finds the
-# largest that costs the others 3 % of their recall on validation. The curve shows other factors.
+# largest that costs the others at most 3 % of their recall on validation. The curve shows other
+# factors.
 
 seen = torch.cat([bought, val[INTERACTS].edge_label_index], dim=1)
 target = test[INTERACTS].edge_label_index

@@ -73,7 +73,7 @@ class Composed(torch.nn.Module):
 # ------------
 #
 # A :class:`~pyg_mmgef.loader.TripletLoader` samples for each interaction an item that the user
-# doesn't have. The loss wants the user's own item to have the higher score.
+# hasn't interacted with. The loss is small where the user's own item has the higher score.
 
 
 def train_model(model, epochs=15):
@@ -118,7 +118,7 @@ axis.legend(frameon=False)
 # The test
 # --------
 #
-# It is read once, at the end. One seed on one small shop decides nothing; the page
+# It is used once, at the end. One seed on one small shop decides nothing; the page
 # :doc:`/guides/reproduce` shows how to compare with several seeds.
 
 seen = torch.cat([train[TO_ITEM].edge_index, val[TO_ITEM].edge_label_index], dim=1)

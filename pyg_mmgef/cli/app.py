@@ -81,8 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _quiet() -> None:
     """Silence what Lightning and torch print for developers; our own warnings stay."""
-    for name in ('lightning.pytorch', 'lightning.fabric'):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ('pytorch', 'fabric'):  # Lightning sets the levels of their parents when imported.
+        logging.getLogger(f'lightning.{name}.utilities.rank_zero').setLevel(logging.WARNING)
     for module in (r'lightning\.', r'torch\.'):
         warnings.filterwarnings('ignore', module=module)
     warnings.showwarning = _show_warning

@@ -39,7 +39,11 @@ def graph_statistics(train: HeteroData, k: int) -> list[tuple[str, str, str]]:
         for other in names[position + 1 :]:
             common = torch.isin(graphs[name], graphs[other]).float().mean()
             rows.append(
-                (f'{name}, {other}', f'of {k} neighbours in one also in the other', f'{common:.1%}')
+                (
+                    f'{name}, {other}',
+                    f'of the {k} nearest by {name}, also among the {k} nearest by {other}',
+                    f'{common:.1%}',
+                )
             )
     return rows
 

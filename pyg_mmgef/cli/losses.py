@@ -15,7 +15,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     'au': {'gamma': 1.0},
 }
 """The options of each loss, with their defaults."""
-TRAINING = {'lr': 5e-3, 'batch_size': 2048, 'epochs': 200, 'patience': 20, 'precision': '32-true'}
+TRAINING = {
+    'lr': 5e-3,
+    'uniform_users': False,
+    'batch_size': 2048,
+    'epochs': 200,
+    'patience': 20,
+    'precision': '32-true',
+}
 """The options of training, with their defaults."""
 
 

@@ -37,9 +37,17 @@ def _own_options(model: type[Recommender]) -> dict[str, Any]:
     }
 
 
-def listed_options(model: type[Recommender]) -> list[str]:
-    """Return the options of ``train`` that are specific to models and that this model has."""
-    return ['modalities', *_own_options(model)]
+def listed_options(model: type[Recommender]) -> dict[str, Any]:
+    """Return the options of ``train`` that are specific to models and that this model has.
+
+    The values are the defaults; :obj:`None` stands for one that ``train --help`` gives.
+    """
+    graphs = {'neighbors': NEIGHBORS} if model.reads_graphs else {}
+    own = {
+        name: None if name == 'fusion' else default for name, default in _own_options(model).items()
+    }
+    tuned = {'tune': None} if model is models()[DEFAULT_MODEL] else {}
+    return {'modalities': None, **graphs, **own, **tuned}
 
 
 def complete(settings: Settings, known: Sequence[str], encoders: Sequence[str]) -> Settings:

@@ -17,7 +17,7 @@ def curves(history: list[dict[str, float]], image_format: str = 'png') -> bytes:
 
     figure = Figure(figsize=(9, 3.2), layout='constrained')
     left, right = figure.subplots(1, 2)
-    epochs = [row['epoch'] for row in history]
+    epochs = [row['epoch'] + 1 for row in history]
     left.plot(epochs, [row['train_loss'] for row in history], color='tab:grey')
     left.set(xlabel='epoch', ylabel='train loss')
     cutoff = max(int(name.partition('@')[2]) for name in history[0] if '@' in name)

@@ -91,7 +91,7 @@ def neighbours(run: LoadedRun, item: int, k: int) -> dict[str, list[Any]]:
     if not run.z_item[item].any():
         raise ValueError(
             f'the model knows nothing about the item {run.dataset.item_ids[item]!r}: its embedding '
-            'is zero, as it has neither interactions in train nor features that the model reads'
+            'is zero, as it has neither interactions in train nor features that the model uses'
         )
     cosine, items = similar_items(run.z_item, torch.tensor([item]), k)
     found = items[0] >= 0

@@ -10,6 +10,7 @@ __all__ = ['Settings', 'flag', 'model_options', 'takes_settings']
 
 MODEL, TRAINING = 'Model', 'Training'
 DEFAULT_MODEL = 'contentials'
+OF_MODEL = 'of the model, see "pyg-mmgef models"'
 
 
 def _model(text: str, *names: str, **kwargs: Any) -> Any:
@@ -22,7 +23,7 @@ def _training(text: str, *names: str, **kwargs: Any) -> Any:
 
 def _of_model(text: str, **kwargs: Any) -> Any:
     """Return an option of some models, with the default of the model's constructor."""
-    return _model(text, show_default="the model's own", **kwargs)
+    return _model(text, **{'show_default': OF_MODEL, **kwargs})
 
 
 @dataclass(frozen=True)
@@ -36,79 +37,100 @@ class Settings:
 
     model: Annotated[
         str | None,
-        _model('Model to train; "pyg-mmgef models" lists them.', show_default=DEFAULT_MODEL),
+        _model('Model to train; "pyg-mmgef models" lists all.', show_default=DEFAULT_MODEL),
     ] = None
     preset: Annotated[
         str | None,
         _model(
-            'Settings chosen together, instead of --model and its options: best, paper, '
-            'item_dropout or merged.',
+            'Model with item graphs and options that go together, instead of --model and its '
+            'options: best, paper, item_dropout or merged.',
             show_default='none',
         ),
     ] = None
     modalities: Annotated[
         tuple[str, ...],
         _model(
-            'Item features to use, such as image; repeat it for several.',
+            'Modality to use, such as image or text; repeat it for several.',
             '--modality',
-            show_default='all that the dataset has',
+            show_default='all of the dataset',
         ),
     ] = ()
     fusion: Annotated[
         Literal['auto', 'mean', 'weighted', 'gated', 'concat'] | None,
         _model(
-            'How features are fused; auto: mean if one encoder made all of them, else concat.',
+            'How the features of the modalities are fused (mmgef only): mean, a learned mean '
+            '(weighted or gated), or side by side (concat). auto: mean if one encoder made all of '
+            'them, else concat.',
             show_default='auto',
         ),
     ] = None
     attention: Annotated[
         Literal['graph', 'node', 'edge', 'mean'] | None,
-        _of_model('Weights of the item graphs: one per graph, per item, per edge, or all equal.'),
+        _of_model(
+            'Learned weights of the item graphs: one for each graph, for each item (node) or for '
+            'each edge; mean: all graphs count the same.'
+        ),
     ] = None
     neighbors: Annotated[
-        int | None, _of_model('Neighbours of an item in the item graphs.', min=1)
+        int | None, _of_model('Number of neighbours of an item in the item graphs.', min=1)
     ] = None
     embedding_dim: Annotated[
-        int | None, _of_model('Length of the embeddings, in channels.', min=1)
+        int | None, _of_model('Number of channels of the embeddings.', min=1)
     ] = None
     num_layers: Annotated[
-        int | None, _of_model('Layers of the user-item graph convolution.', min=0)
+        int | None, _of_model('Number of graph convolutions over the interactions.', min=0)
     ] = None
     embedding_l2: Annotated[
         float | None,
-        _of_model('Weight of the L2 penalty on the parameters that a batch uses.', min=0),
+        _of_model(
+            'Weight of the L2 penalty on the embeddings before the first graph convolution; give '
+            '--l2 0 with it.',
+            min=0,
+        ),
     ] = None
     item_dropout: Annotated[
         float | None,
-        _of_model('Share of the items that a training step treats as new.', min=0, max=1),
+        _of_model('Share of the items that a training step treats as cold.', min=0, max=1),
     ] = None
     content_weight: Annotated[
         float | None,
-        _of_model("How strongly an item's features determine its embedding.", min=0, max=1),
+        _of_model(
+            'How strongly the embedding of an item is pulled towards the prediction from its '
+            'features.',
+            min=0,
+            max=1,
+        ),
     ] = None
     unobserved_weight: Annotated[
-        float | None, _of_model('Weight of user-item pairs without an interaction.', min=0)
+        float | None,
+        _of_model(
+            'Weight of the user-item pairs without an interaction.',
+            show_default='100 divided by the number of users',
+            min=0,
+        ),
     ] = None
     tune: Annotated[
         float | None,
         _model(
-            'Seconds in which to try values of --l2 and --unobserved-weight on validation, for '
-            'contentials; 0 keeps its defaults.',
-            show_default='60, unless one of the two is given',
+            'Seconds for trying values of --l2 and --unobserved-weight on validation '
+            '(contentials only); 0 keeps their defaults.',
+            show_default='60, or 0 if one of the two is given',
             min=0,
         ),
     ] = None
     split: Annotated[
         Literal['random', 'time', 'leave_last_out'],
         _training(
-            'How to hold out interactions of each user: 10 % for validation and 10 % for test, at '
-            'random or the latest, or the last two.'
+            'Which interactions of each user are held out. random: 10 % for validation and 10 % '
+            'for test; time: the same shares, the latest ones; leave_last_out: the last one for '
+            'test, the one before for validation.'
         ),
     ] = 'random'
     loss: Annotated[
         Literal['bpr', 'softmax', 'au'] | None,
         _training(
-            'Bayesian personalised ranking, sampled softmax, or alignment and uniformity.',
+            'Loss of a model that is trained: Bayesian personalised ranking (bpr), sampled softmax '
+            '(softmax), or alignment and uniformity (au).',
             show_default='bpr',
         ),
     ] = None
@@ -116,30 +138,34 @@ class Settings:
     l2: Annotated[
         float | None,
         _training(
-            'L2 penalty: of bpr, on the embeddings of a batch; of closed-form models, their own.',
-            show_default='0.001',
+            'Weight of the L2 penalty: with --loss bpr on the embeddings of a batch; also of '
+            'contentials, ials, ease and cease.',
+            show_default=f'0.001 for bpr, else {OF_MODEL}',
         ),
     ] = None
     temperature: Annotated[
         float | None,
-        _training('Divisor of the scores (softmax only).', show_default='0.2'),
+        _training('Temperature, by which scores are divided (softmax only).', show_default='0.2'),
     ] = None
     gamma: Annotated[
-        float | None, _training('Weight of uniformity (au only).', show_default='1.0')
+        float | None, _training('Weight of the uniformity (au only).', show_default='1.0')
     ] = None
     num_negatives: Annotated[
         int | None,
         _training(
-            'Negative items, sampled once per batch (softmax only).', show_default='512', min=1
+            'Number of negatives, shared by a whole batch (softmax only).',
+            show_default='512',
+            min=1,
         ),
     ] = None
     uniform_users: Annotated[
-        bool,
+        bool | None,
         _training(
-            'Sample the users of a batch uniformly, instead of visiting each interaction once per '
-            'epoch.'
+            'Sample the users of a batch uniformly, instead of visiting each interaction once in '
+            'an epoch.',
+            show_default='no-uniform-users',
         ),
-    ] = False
+    ] = None
     batch_size: Annotated[
         int | None, _training('Interactions per batch.', min=1, show_default='2048')
     ] = None
@@ -149,7 +175,7 @@ class Settings:
     patience: Annotated[
         int | None,
         _training(
-            'Stop after this many epochs without improvement on validation.',
+            'Number of epochs without improvement on validation after which training stops.',
             min=1,
             show_default='20',
         ),
@@ -157,11 +183,14 @@ class Settings:
     precision: Annotated[
         str | None,
         _training(
-            "Number format of Lightning, such as '32-true' or 'bf16-mixed'.", show_default='32-true'
+            'Precision of the computations, as named by Lightning: 32-true, or bf16-mixed for '
+            'mixed precision.',
+            show_default='32-true',
         ),
     ] = None
     seed: Annotated[
-        int, _training('Seed of the split, the parameters and the order of the batches.')
+        int,
+        _training('Seed of the split, the initial parameters, the batches and the negatives.'),
     ] = 0
 
     @classmethod

@@ -37,15 +37,16 @@ def show_dataset(dataset: 'DatasetFolder') -> None:
 def show_run(run: 'RunFolder') -> None:
     """Print the metrics of a run, or the number of epochs if it isn't finished."""
     out.print(plain(run.path, 'bold'))
+    out.print(f'model {run.settings.preset or run.settings.model}, seed {run.settings.seed}')
     metrics = run.metrics
     if metrics is None:
         epochs = len(run.history())
-        out.print(f'not finished: {epochs} epochs; give the same "train" command to go on')
+        out.print(f'not finished: {epochs} epochs; give the same "train" command to continue')
         return
     if metrics['epochs']:
-        out.print(f'best epoch {metrics["best_epoch"]} of {metrics["epochs"]}')
+        out.print(f'best epoch {metrics["best_epoch"] + 1} of {metrics["epochs"]}')
     else:
-        out.print('nothing to train: the model is computed')
+        out.print('nothing to train: the model is computed from the data')
     baselines = metrics.get('baselines', {})
     table = _table('', 'validation', 'test', *(f'{name}, test' for name in baselines))
     for key, value in metrics.items():
@@ -77,7 +78,7 @@ def show_columns(columns: dict[str, list[Any]], loaded: 'LoadedRun') -> None:
 
 def show_models(models: dict[str, tuple[str, list[str]]]) -> None:
     """Print a description of each model and its options."""
-    table = _table('', 'what it is', 'options')
+    table = _table('model', 'what it is', 'options of "train", and defaults')
     for name, (what, options) in models.items():
         table.add_row(name, plain(what), ' '.join(options))
     out.print(table)

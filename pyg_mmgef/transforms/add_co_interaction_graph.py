@@ -14,7 +14,7 @@ __all__ = ['AddCoInteractionGraph']
 
 @functional_transform('add_co_interaction_graph')
 class AddCoInteractionGraph(BaseTransform):
-    r"""Add the collaborative item graph: items that share users (item-user-item).
+    r"""Add the co-interaction graph: items that share users (item-user-item).
 
     It is built from ``data['user', 'interacts', 'item'].edge_index`` alone, so apply it to the
     *train* part of a split; see :func:`~pyg_mmgef.graph.co_interaction_graph`. It is normalised to

@@ -14,7 +14,7 @@ __all__ = ['AddItemKNNGraph']
 
 @functional_transform('add_item_knn_graph')
 class AddItemKNNGraph(BaseTransform):
-    r"""Add the multimodal item graph: every item receives from its most similar items.
+    r"""Add the multimodal graph: every item receives from its most similar items.
 
     It has the :math:`k` largest similarities per item, without itself, normalised to
     :math:`\mathbf{D}^{-1/2} \mathbf{S} \mathbf{D}^{-1/2}`; see :func:`~pyg_mmgef.graph.knn_graph`

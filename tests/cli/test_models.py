@@ -26,6 +26,8 @@ def test_every_model_from_train_to_report(dataset: Path, tmp_path: Path, name: s
     metrics = json.loads((run / 'metrics.json').read_text())
     assert metrics['epochs'] == (0 if name in NOT_TRAINED else 2)
     assert ('nothing to train' in shown) == (name in NOT_TRAINED)
+    best = f'best epoch {metrics["best_epoch"] + 1} of 2'
+    assert (best in shown) == (name not in NOT_TRAINED)
     assert 'EASE, test' in shown
     assert set(metrics['baselines']) == {'Popularity', 'ItemKNN', 'EASE'}
     assert f'{metrics["test_recall@20"]:.4f}' in pyg_mmgef('evaluate', run)
@@ -113,6 +115,7 @@ def test_options_of_other_models_are_refused(dataset: Path, tmp_path: Path) -> N
         (('--model', 'itemknn', '--epochs', 3), '--epochs is not an option'),
         (('--epochs', 3), "--epochs is not an option of the model 'contentials'"),
         (('--model', 'ease', '--loss', 'bpr'), '--loss is not an option'),
+        (('--uniform-users',), '--uniform-users is not an option'),
         (('--model', 'lightgcn', '--neighbors', 5), '--neighbors is not an option'),
         (('--model', 'mmgef', '--embedding-l2', 0.1), '--embedding-l2 is not an option'),
         (('--model', 'popularity', '--embedding-dim', 8), '--embedding-dim is not an option'),
@@ -152,6 +155,11 @@ def test_listed_options() -> None:
     listed = list(map(flag, listed_options(recommenders()['MMGEF'])))
     assert listed[0] == '--modality'
     assert '--neighbors' in listed
-    assert listed_options(recommenders()['Popularity']) == ['modalities']
+    assert list(listed_options(recommenders()['Popularity'])) == ['modalities']
     assert 'l2' in listed_options(recommenders()['EASE'])
     assert 'l2' not in listed_options(recommenders()['MF'])
+    assert listed_options(recommenders()['FREEDOM'])['neighbors'] == 10
+    assert listed_options(recommenders()['COHESION'])['neighbors'] == 40
+    assert [name for name in models() if 'tune' in listed_options(models()[name])] == [
+        'contentials'
+    ]

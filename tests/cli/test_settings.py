@@ -3,8 +3,12 @@ from dataclasses import fields
 from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
+import typer.core
+import typer.main
 
+from pyg_mmgef.cli.app import app
 from pyg_mmgef.cli.commands import train
+from pyg_mmgef.cli.losses import OPTIONS, TRAINING
 from pyg_mmgef.cli.settings import Settings, flag, model_options
 from pyg_mmgef.nn.fusion import early_fusion, soft_edge_fusion
 from pyg_mmgef.transforms import split_interactions
@@ -21,6 +25,30 @@ def test_every_setting_is_an_option_with_help() -> None:
     assert set(inspect.signature(train).parameters) == own | {
         field.name for field in fields(Settings)
     }
+
+
+def test_every_option_says_what_it_does_and_its_default() -> None:
+    group = typer.main.get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)
+    assert len(group.commands) == 8
+    for name, command in group.commands.items():
+        assert command.help, name
+        for option in command.params:
+            assert isinstance(option, typer.core.TyperArgument | typer.core.TyperOption)
+            assert len(option.help or '') > 10, (name, option.name)
+            known = isinstance(option.show_default, str) or option.default is not None
+            assert option.required or known, (name, option.name)
+
+
+def test_defaults_in_the_help_are_those_of_training() -> None:
+    defaults = {
+        **TRAINING,
+        **{name: value for each in OPTIONS.values() for name, value in each.items()},
+    }
+    for name, default in defaults.items():
+        (option,) = get_type_hints(Settings, include_extras=True)[name].__metadata__
+        shown = 'no-uniform-users' if name == 'uniform_users' else str(default)
+        assert option.show_default.split(' ')[0] == shown, name
 
 
 def choices(name: str) -> set[str]:

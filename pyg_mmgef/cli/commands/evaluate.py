@@ -11,19 +11,20 @@ __all__ = ['evaluate']
 def evaluate(
     run: Run,
     part: Annotated[
-        Literal['val', 'test'], typer.Option('--split', help='The held-out part to rank.')
+        Literal['val', 'test'],
+        typer.Option('--split', help='Held-out part to rank: validation or test.'),
     ] = 'test',
     cutoff: Annotated[
         list[int] | None,
         typer.Option(
-            help='Length of the ranked list that is evaluated; repeat it for several.',
+            help='Cut-off of the metrics, the k in Recall@k; repeat it for several.',
             min=1,
             show_default='10, 20',
         ),
     ] = None,
     dataset: MovedDataset = None,
 ) -> None:
-    """Compute the metrics of a run again, at cut-offs of your choice."""
+    """Compute the metrics of a run for cut-offs of your choice."""
     from pyg_mmgef.cli.run_folder import RunFolder, fitting_cutoffs
 
     loaded = RunFolder(run).load(dataset)

@@ -14,9 +14,10 @@ def info(
         typer.Argument(help='Folder of a dataset or a run.', show_default='the installation'),
     ] = None,
 ) -> None:
-    """Show what the folder of a dataset or a run holds.
+    """Show the counts of a dataset, or the metrics of a run.
 
-    Without a folder: the versions, the number of threads and the compiled extensions in use.
+    Without a folder, show the installation: versions, number of threads, compiled extensions in
+    use.
     """
     if path is None:
         from pyg_mmgef import show_versions

@@ -9,10 +9,11 @@ from pyg_mmgef.cli.show import show_dataset
 __all__ = ['prepare']
 
 READ, ENCODE = 'What to read', 'Encoders'
+BY_SUFFIX = "by the file's suffix: comma in .csv, tab in .tsv"
 
 
 def _read(text: str, **kwargs: Any) -> Any:
-    return typer.Option(help=text, rich_help_panel=READ, **{'show_default': False, **kwargs})
+    return typer.Option(help=text, rich_help_panel=READ, **{'show_default': 'none', **kwargs})
 
 
 def _encode(text: str, **kwargs: Any) -> Any:
@@ -29,53 +30,72 @@ def prepare(
         ),
     ],
     output: OutputFolder,
-    items: Annotated[Path | None, _read('Table of the items.')] = None,
+    items: Annotated[Path | None, _read('Table of items, one row per item.')] = None,
     user: Annotated[str, _read('Column of the user ids.', show_default=True)] = 'user_id',
     item: Annotated[str, _read('Column of the item ids.', show_default=True)] = 'item_id',
     item_id: Annotated[
-        str | None, _read('Column of the ids in --items, if it has another name than --item.')
+        str | None,
+        _read('Column of the item ids in --items.', show_default='the name that --item gives'),
     ] = None,
     rating: Annotated[str | None, _read('Column of the ratings.')] = None,
-    time: Annotated[str | None, _read('Column of the times.')] = None,
+    time: Annotated[
+        str | None, _read('Column of the times: numbers, or dates as in ISO 8601.')
+    ] = None,
     text: Annotated[
         list[str] | None,
-        _read('Column of --items with words; repeat it to join several into the text of an item.'),
+        _read('Column of --items with words; repeat it to join several columns.'),
     ] = None,
     image: Annotated[
-        str | None, _read('Column of --items with the names of the picture files.')
+        str | None, _read('Column of --items with the file names of the pictures.')
     ] = None,
     image_folder: Annotated[
         Path | None,
-        _read('Folder of the pictures; without --image, the files are named after the item ids.'),
+        _read(
+            'Folder of the pictures; without --image, their files are named after the item ids.',
+            show_default='the folder of --items if --image is given, else none',
+        ),
     ] = None,
-    min_rating: Annotated[float | None, _read('Ignore ratings below this.')] = None,
+    min_rating: Annotated[
+        float | None,
+        _read('Lowest rating that counts as an interaction.', show_default='all count'),
+    ] = None,
     k_core: Annotated[
         int,
         _read(
-            'Keep users and items with at least this many interactions.', min=0, show_default=True
+            'Keep only users and items with at least this many interactions.',
+            min=0,
+            show_default=True,
         ),
     ] = 0,
     delimiter: Annotated[
-        str | None, _read('Column separator; default: guessed from the suffix of the file.')
+        str | None,
+        _read('Column separator of the interactions.', show_default=BY_SUFFIX),
     ] = None,
-    item_delimiter: Annotated[str | None, _read('Column separator in --items.')] = None,
+    item_delimiter: Annotated[
+        str | None, _read('Column separator of --items.', show_default=BY_SUFFIX)
+    ] = None,
     image_encoder: Annotated[
-        str, _encode("'small' (colours and shapes), 'open_clip:MODEL/PRETRAINED' or 'none'.")
+        str,
+        _encode(
+            "Encoder of the pictures: 'small' (colours and shapes), 'open_clip:MODEL/PRETRAINED' "
+            "or 'none'."
+        ),
     ] = 'small',
     text_encoder: Annotated[
         str,
         _encode(
-            "'small' (words), 'sentence:MODEL or folder', 'open_clip:MODEL/PRETRAINED' or 'none'."
+            "Encoder of the texts: 'small' (words), 'sentence:MODEL', where MODEL is a name or a "
+            "folder, 'open_clip:MODEL/PRETRAINED' or 'none'."
         ),
     ] = 'small',
-    batch_size: Annotated[int, _encode('Pictures or texts per batch.', min=1)] = 64,
-    device: Annotated[str, _encode("Where the encoders run, 'cpu' or 'cuda'.")] = 'cpu',
+    batch_size: Annotated[int, _encode('Number of pictures or texts in a batch.', min=1)] = 64,
+    device: Annotated[str, _encode("Where the encoders run: 'cpu' or 'cuda'.")] = 'cpu',
     num_workers: Annotated[int, _encode('Number of threads that read pictures.', min=0)] = 2,
 ) -> None:
     """Read tables and pictures, encode them, and write a dataset folder.
 
-    Rows and pictures that can't be used are skipped and counted. The small encoders need no
-    download.
+    Rows and pictures that can't be used are skipped and counted. The encoders called small need
+    no download.
 
     Example: pyg-mmgef prepare orders.csv -o shop --items products.csv --text title --image photo
     --image-folder photos

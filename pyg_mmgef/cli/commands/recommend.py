@@ -24,13 +24,16 @@ def recommend(
         typer.Option(
             '--output',
             '-o',
-            help='Table to write: .parquet, .csv or .jsonl.',
-            show_default='the screen',
+            help='File to write: .parquet, .csv or .jsonl.',
+            show_default='print them',
         ),
     ] = None,
     dataset: MovedDataset = None,
 ) -> None:
-    """Recommend items to users that they have not interacted with yet."""
+    """Recommend to users items that they haven't interacted with.
+
+    Without --user, those of all users are written to the file that --output names.
+    """
     from pyg_mmgef.cli import recommend as work
     from pyg_mmgef.cli.run_folder import RunFolder
 

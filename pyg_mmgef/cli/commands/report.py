@@ -17,11 +17,21 @@ def report(
             '--output', '-o', help='HTML file to write.', show_default='report.html in the run'
         ),
     ] = None,
-    num_users: Annotated[int, typer.Option(help='Number of users to show.', min=0)] = 5,
-    num_items: Annotated[int, typer.Option(help='Number of items to show.', min=0)] = 5,
+    num_users: Annotated[
+        int,
+        typer.Option(
+            help='Number of users to show, sampled from those with a test interaction.', min=0
+        ),
+    ] = 5,
+    num_items: Annotated[
+        int,
+        typer.Option(
+            help='Number of items to show with their neighbours, sampled from all.', min=0
+        ),
+    ] = 5,
     dataset: MovedDataset = None,
 ) -> None:
-    """Write one HTML page about a run: metrics, curves, item graphs and recommendations."""
+    """Write one HTML page about a run: recommendations with reasons, metrics, item graphs."""
     from pyg_mmgef.cli.report import write_report
     from pyg_mmgef.cli.run_folder import RunFolder
 

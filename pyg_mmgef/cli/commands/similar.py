@@ -26,4 +26,4 @@ def similar(
     columns = work.neighbours(loaded, row, k)
     show_columns(columns, loaded)
     if len(columns['item']) < k:
-        out.print(f'{len(columns["item"])} of {k}: the model knows no other items', style='dim')
+        out.print(f'{len(columns["item"])} of {k}: no other item has an embedding', style='dim')

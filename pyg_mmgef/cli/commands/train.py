@@ -17,14 +17,15 @@ def train(
     ],
     output: OutputFolder,
     device: Annotated[
-        str, typer.Option(help="Where to train, 'cpu' or 'cuda'.", rich_help_panel=TRAINING)
+        str, typer.Option(help="Where to train: 'cpu' or 'cuda'.", rich_help_panel=TRAINING)
     ] = 'cpu',
     *,
     settings: Settings,
 ) -> None:
-    """Train a model and rank the held-out interactions.
+    """Train a model, and measure how well it ranks the held-out interactions.
 
-    The epoch that is best on validation is kept; the test part is read once, at the end.
+    The default model is solved in closed form. Of a model that is trained in epochs, the epoch
+    that is best on validation is kept. The test part is used once, at the end.
 
     Example: pyg-mmgef train shop -o runs/first
     """

@@ -15,7 +15,7 @@ __all__ = ['BM3']
 
 
 class BM3(Recommender):
-    r"""LightGCN and item features, aligned with perturbed copies of themselves; no negatives.
+    r"""LightGCN and item features, trained to match perturbed copies; needs no negatives.
 
     .. math::
         \mathbf{h}_u = \mathbf{z}^{\mathrm{LightGCN}}_u, \qquad

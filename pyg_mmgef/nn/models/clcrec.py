@@ -18,7 +18,7 @@ __all__ = ['CLCRec']
 
 
 class CLCRec(Recommender):
-    r"""Matrix factorisation beside an encoder of features, which learns to say the same.
+    r"""Matrix factorisation, and an encoder of features trained to give the same embeddings.
 
     .. math::
         \mathbf{f}_i = \mathbf{W}_2 \, \mathrm{LeakyReLU}(\mathbf{W}_1 \mathbf{x}_i + \mathbf{b}_1)

@@ -31,7 +31,7 @@ Ends = tuple[Tensor, Tensor]
 
 
 class COHESION(Recommender):
-    r"""Features fused with ids early, propagated over three graphs, and concatenated late.
+    r"""Features fused with id embeddings, propagated over three graphs, and concatenated.
 
     From `"COHESION: Composite Graph Convolutional Network with Dual-Stage Fusion for Multimodal
     Recommendation" <https://arxiv.org/abs/2504.04452>`_, as in the authors' code. There is a view

@@ -16,7 +16,7 @@ __all__ = ['ContentCentroid']
 
 
 class ContentCentroid(SolvedRecommender[tuple[Tensor, Tensor]]):
-    r"""Items that look like what the user interacted with on average, from features alone.
+    r"""Ranks items by the cosine of their features with the mean of the user's items.
 
     .. math::
         \mathbf{z}_i = \frac{\mathbf{x}_i}{\lVert \mathbf{x}_i \rVert}, \qquad

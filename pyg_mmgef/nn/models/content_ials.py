@@ -21,7 +21,7 @@ TINY = 1e-30
 
 
 class ContentIALS(IALS):
-    r"""IALS whose items are drawn to what their content and their neighbours say, not to zero.
+    r"""IALS that pulls items towards a prediction from content and neighbours, not to zero.
 
     .. math::
         \lambda \sum_i (d_i + \alpha |\mathcal{U}|)^{\nu} \lVert \mathbf{z}_i -

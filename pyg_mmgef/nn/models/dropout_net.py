@@ -15,7 +15,7 @@ __all__ = ['DropoutNet']
 
 
 class DropoutNet(NetworksOnIALS):
-    r"""Two networks on top of IALS; that of items learns to do without an item's interactions.
+    r"""Two networks on top of IALS; that of items is trained to work without interactions.
 
     .. math::
         \mathbf{z}_u = f(\mathbf{p}_u), \qquad \mathbf{z}_i = g(m_i \mathbf{q}_i \,\Vert\,

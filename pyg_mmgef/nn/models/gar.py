@@ -15,7 +15,7 @@ __all__ = ['GAR']
 
 
 class GAR(NetworksOnIALS):
-    r"""Two networks on top of IALS, and a generator of its embeddings that tries to fool them.
+    r"""Two networks on top of IALS, trained against a generator of item embeddings.
 
     .. math::
         \mathbf{t}_i = h(\mathbf{x}_i), \qquad \mathbf{z}_u = f(\mathbf{p}_u), \qquad \mathbf{z}_i =

@@ -27,7 +27,7 @@ Ends = tuple[Tensor, Tensor]
 
 
 class GRCN(Recommender):
-    r"""Graph convolution over interactions whose weights are refined by the items' content.
+    r"""Graph convolution over interactions whose weights are learned from the items' content.
 
     From `"Graph-Refined Convolutional Network for Multimedia Recommendation with Implicit
     Feedback" <https://arxiv.org/abs/2111.02036>`_. In each modality :math:`m`, items have features

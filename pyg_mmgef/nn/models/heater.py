@@ -15,7 +15,7 @@ __all__ = ['Heater']
 
 
 class Heater(NetworksOnIALS):
-    r"""Two networks on top of IALS, and experts that make its embedding of an item from features.
+    r"""Two networks on top of IALS, and a mixture of experts that embeds cold items.
 
     .. math::
         \mathbf{t}_i = \sum_{k} \tanh(\mathbf{a}_k^{\top} \mathbf{x}_i + b_k)

@@ -15,7 +15,7 @@ TINY = 1e-30  # A system that is solved has a residual of zero.
 
 
 class IALS(SolvedRecommender[tuple[Tensor, Tensor]]):
-    r"""Matrix factorisation of all user-item pairs, solved side by side in closed form.
+    r"""Matrix factorisation of all user-item pairs, by alternating least squares.
 
     .. math::
         \sum_{(u, i) \in \mathcal{R}} (\mathbf{z}_u^{\top} \mathbf{z}_i - 1)^2 +

@@ -12,7 +12,7 @@ __all__ = ['LATTICE']
 
 
 class LATTICE(LatentStructureModel):
-    r"""Item graphs mined from every modality and merged, beside LightGCN.
+    r"""Item graphs learned from every modality and merged, beside LightGCN.
 
     .. math::
         \mathbf{A}^m &= \lambda \, \mathbf{A}^m_{\mathrm{frozen}} +

@@ -21,7 +21,7 @@ __all__ = ['LGMRec']
 
 
 class LGMRec(Recommender):
-    r"""Ids and features propagated apart, and joined by hyperedges that features span.
+    r"""Ids and features propagated separately, and joined by hyperedges made from features.
 
     From `"LGMRec: Local and Global Graph Learning for Multimodal Recommendation"
     <https://arxiv.org/abs/2312.16400>`_, in three parts. The **collaborative** embeddings

@@ -11,7 +11,7 @@ __all__ = ['MGCN']
 
 
 class MGCN(GatedViewsModel):
-    r"""Features gated by behaviour, propagated over a graph per modality, fused by behaviour.
+    r"""Id embeddings gated by features, propagated over a graph per modality, and fused.
 
     From `"Multi-View Graph Convolutional Network for Multimedia Recommendation"
     <https://arxiv.org/abs/2308.03588>`_, in three steps. The **purifier** gates the id embedding

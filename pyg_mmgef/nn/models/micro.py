@@ -17,7 +17,7 @@ __all__ = ['MICRO']
 
 
 class MICRO(LatentStructureModel):
-    r"""LATTICE's item graphs, one at a time: their results attend to each other and agree.
+    r"""LATTICE's item graphs one by one, fused by attention and aligned by a contrastive loss.
 
     .. math::
         \mathbf{h}^{m,(l+1)} &= \mathbf{A}^m \mathbf{h}^{m,(l)}, \qquad

@@ -23,7 +23,7 @@ COMBINATIONS = ('concat', 'add')
 
 
 class MMGCN(Recommender):
-    r"""A graph convolution per modality over the interactions, tied together by id embeddings.
+    r"""A graph convolution per modality over the interactions, with shared id embeddings.
 
     From `"MMGCN: Multi-modal Graph Convolution Network for Personalized Recommendation of
     Micro-video" <https://doi.org/10.1145/3343031.3351034>`_. In modality :math:`m` an item starts

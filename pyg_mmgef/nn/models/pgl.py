@@ -37,7 +37,7 @@ SUBGRAPHS = ('local', 'global')
 
 
 class PGL(Recommender):
-    r"""Users and features propagated over the principal part of the interactions.
+    r"""Users and features propagated, in training over a principal part of the interactions.
 
     .. math::
         \mathbf{z}^{(0)}_u &= \big\Vert_m \; \mathbf{e}^m_u, \qquad

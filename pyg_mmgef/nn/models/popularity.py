@@ -10,7 +10,7 @@ __all__ = ['Popularity']
 
 
 class Popularity(SolvedRecommender[Tensor]):
-    r"""Recommends the items with the most users to everybody: the least a model must beat.
+    r"""Recommends the items with the most users to everybody; a baseline.
 
     .. math::
         \mathbf{z}_u = [1], \qquad \mathbf{z}_i = [\, |\{u : (u, i) \in \mathcal{R}\}| \,]

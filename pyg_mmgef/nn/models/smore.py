@@ -17,7 +17,7 @@ __all__ = ['SMORE']
 
 
 class SMORE(GatedViewsModel):
-    r"""Features filtered and fused in their spectrum, as gates of what item graphs propagate.
+    r"""Features filtered and fused by a Fourier transform; they gate what item graphs propagate.
 
     From `"Spectrum-based Modality Representation Fusion Graph Convolutional Network for Multimodal
     Recommendation" <https://arxiv.org/abs/2412.14978>`_, in three steps. The **spectrum** of the

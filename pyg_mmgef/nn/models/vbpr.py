@@ -16,7 +16,7 @@ __all__ = ['VBPR']
 
 
 class VBPR(Recommender):
-    r"""Matrix factorisation with a second factor that is projected from the items' content.
+    r"""Matrix factorisation with a second part that is projected from the items' features.
 
     .. math::
         \hat{x}_{ui} = \boldsymbol{\gamma}_u^{\top} \boldsymbol{\gamma}_i +
