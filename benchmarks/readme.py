@@ -18,7 +18,7 @@ from pyg_mmgef.files import write_atomically
 from pyg_mmgef.nn import recommenders
 
 ROOT = Path(__file__).parents[1]
-PLACES = {'shop': 'a synthetic shop', 'ml100k': 'MovieLens-100K', 'lfm2k': 'LFM-2k'}
+PLACES = {'shop': 'a synthetic shop', 'ml100k': 'MovieLens 100K', 'lfm2k': 'LFM-2k'}
 COLUMNS = 4  # Of the table of models.
 
 
