@@ -1,13 +1,13 @@
 """What the benchmarks share: a training loop with early stopping, and how results are written."""
 
 import argparse
+import contextlib
 import json
 import os
 import platform
 import time
 from dataclasses import dataclass, field
-from importlib.metadata import version
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,8 @@ EVAL_EVERY = 5
 """Epochs between two looks at validation."""
 PATIENCE = 6
 """Looks without an improvement before training stops."""
-VERSIONS = ('torch', 'torch-geometric', 'scipy', 'pynndescent', 'hnswlib', 'usearch')
-"""Packages that are measured, or measured against, beside FAISS, whose module has another name."""
+PACKAGES = ('torch', 'torch-geometric', 'faiss-cpu', 'scipy', 'pynndescent', 'hnswlib', 'usearch')
+"""What is measured, or measured against."""
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -61,12 +61,20 @@ def write_json(path: Path, results: Any) -> None:
         'processor': _processor(),
         'threads': torch.get_num_threads(),
         'python': platform.python_version(),
-        'faiss-cpu': version('faiss-cpu'),
-        **{name: version(name) for name in VERSIONS if find_spec(name.replace('-', '_'))},
+        **_versions(),
     }
     content = json.dumps({'machine': machine, 'results': results}, indent=2)
     write_atomically(path, content.encode())
     print(f'Wrote {path}')
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of the packages that are installed."""
+    out = {}
+    for name in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            out[name] = version(name)
+    return out
 
 
 def _processor() -> str:

@@ -5,8 +5,16 @@ of the items is cold, the warm interactions are split 8:1:1, both anew with each
 item, 0 to 10 interactions join the train graph, and the model is fitted anew; those beyond ten are
 ranked. No options are chosen, so the cold interactions of both halves are used; the scale of items
 that are still cold is the usual one, chosen on warm validation.
+
+    python benchmarks/warm_up.py                            # measure
+    python benchmarks/warm_up.py --output docs/measured --page docs/measured/warm_up.rst
+
+With ``--page``, nothing is measured: the tables at the end of the page are made of the results that
+lie in the folder of the output.
 """
 
+import argparse
+import json
 import statistics
 from collections.abc import Iterator
 from functools import partial
@@ -15,7 +23,10 @@ from typing import Any
 
 import torch
 from best import DATA, split
+from best_page import TITLES
 from common import INTERACTS, parser, pyplot, save_plot, write_json
+from experiments.figures import plus_minus
+from experiments.rst import heading, list_table, write_page
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
@@ -27,6 +38,7 @@ from pyg_mmgef.schema import num_users_items
 NUMBERS = (0, 1, 3, 5, 10)
 RANKINGS = ('cold among cold', 'cold among all')
 METRICS = ('recall@20', 'ndcg@20')
+MARK = '.. The tables below are made by benchmarks/warm_up.py from warm_up.json; do not edit them.'
 
 
 def contestants(train: HeteroData) -> dict[str, Preset]:
@@ -82,7 +94,17 @@ def main() -> None:
     with_features = ['shop', 'ml100k', 'lfm2k', 'tiktok']
     arguments.add_argument('--data', nargs='+', choices=with_features, default=with_features[:2])
     arguments.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
+    arguments.add_argument('--page', type=Path, help='make its tables, and measure nothing')
     args = arguments.parse_args()
+    if args.page:
+        text = args.page.read_text(encoding='utf-8')
+        write_page(args.page, with_tables(text, args.output))
+        return
+    measure_all(args)
+
+
+def measure_all(args: argparse.Namespace) -> None:
+    """Measure, and write the results after each contestant."""
     torch.set_num_threads(args.threads)
     results: list[dict[str, Any]] = []
     for data_name in args.data:
@@ -106,21 +128,40 @@ def names_in(rows: list[dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(row['contestant'] for row in rows))
 
 
+def cells(rows: list[dict[str, Any]], name: str, ranking: str) -> list[str]:
+    """Return a contestant's means and standard deviations over the seeds, by number."""
+    return [
+        ' / '.join(plus_minus(of(rows, name, number, ranking, metric)) for metric in METRICS)
+        for number in NUMBERS
+    ]
+
+
 def print_tables(rows: list[dict[str, Any]]) -> None:
-    """Print mean and standard deviation over the seeds, a table for each ranking."""
+    """Print a table for each ranking."""
     for ranking in RANKINGS:
         print(f'\n{rows[0]["data"]}, {ranking}, Recall@20 / NDCG@20')
-        print(f'{"":<26}' + ''.join(f'{number:<38}' for number in NUMBERS))
+        print(f'{"":<26}' + ''.join(f'{number:<34}' for number in NUMBERS))
         for name in names_in(rows):
-            cells = []
-            for number in NUMBERS:
-                values = [of(rows, name, number, ranking, metric) for metric in METRICS]
-                cells.append(
-                    ' / '.join(
-                        f'{statistics.mean(v):.4f} ± {statistics.pstdev(v):.4f}' for v in values
-                    )
-                )
-            print(f'{name:<26}' + ''.join(f'{cell:<38}' for cell in cells), flush=True)
+            row = ''.join(f'{cell:<34}' for cell in cells(rows, name, ranking))
+            print(f'{name:<26}{row}', flush=True)
+
+
+def with_tables(text: str, folder: Path) -> str:
+    """Return the text of the page with its tables made anew."""
+    content = json.loads((folder / 'warm_up.json').read_text(encoding='utf-8'))
+    # JSON has texts for the numbers of interactions.
+    results = [
+        {**row, 'curve': {int(number): found for number, found in row['curve'].items()}}
+        for row in content['results']
+    ]
+    lines = [MARK, '']
+    for data in dict.fromkeys(row['data'] for row in results):
+        rows = [row for row in results if row['data'] == data]
+        for ranking in RANKINGS:
+            lines += heading(f'{TITLES[data]}, {ranking}', '-')
+            header = ['interactions revealed', *map(str, NUMBERS)]
+            lines += list_table(header, [[n, *cells(rows, n, ranking)] for n in names_in(rows)])
+    return text.partition(MARK)[0] + '\n'.join(lines)
 
 
 def plot(path: Path, results: list[dict[str, Any]]) -> None:
@@ -135,7 +176,7 @@ def plot(path: Path, results: list[dict[str, Any]]) -> None:
             for name in names_in(rows):
                 values = [of(rows, name, number, ranking, 'recall@20') for number in NUMBERS]
                 means = [statistics.mean(each) for each in values]
-                spread = [statistics.pstdev(each) for each in values]
+                spread = [statistics.stdev(each) if len(each) > 1 else 0.0 for each in values]
                 axis.errorbar(NUMBERS, means, spread, marker='o', capsize=2, label=name)
             axis.set(title=f'{data}, {ranking}', xlabel='interactions revealed', ylabel='Recall@20')
             axis.set_ylim(bottom=0)

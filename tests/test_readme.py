@@ -88,3 +88,10 @@ def test_links_lead_somewhere() -> None:
 def test_it_is_short() -> None:
     assert len(TEXT.splitlines()) <= 150
     assert len(TEXT.split()) <= 1300
+
+
+@pytest.mark.parametrize('folder', ['benchmarks', 'examples'])
+def test_folders_say_what_their_scripts_are(folder: str) -> None:
+    text = (ROOT / folder / 'README.md').read_text(encoding='utf-8')
+    named = set(re.findall(r'`(\w+\.py)`', text))
+    assert named == {path.name for path in (ROOT / folder).glob('*.py')}
