@@ -27,7 +27,10 @@ EVAL_EVERY = 5
 """Epochs between two looks at validation."""
 PATIENCE = 6
 """Looks without an improvement before training stops."""
-PACKAGES = ('torch', 'torch-geometric', 'faiss-cpu', 'scipy', 'pynndescent', 'hnswlib', 'usearch')
+PACKAGES = (
+    *('torch', 'torch-geometric', 'faiss-cpu', 'scipy', 'scikit-learn', 'pandas', 'pyarrow'),
+    *('pynndescent', 'hnswlib', 'usearch'),
+)
 """What is measured, or measured against."""
 
 

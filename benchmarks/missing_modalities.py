@@ -5,16 +5,27 @@ PYG_MMGEF_DATA, encoded as in `ml100k.py`. A share of the items that have a moda
 train as in the ranking; what a larger share takes includes what a smaller one took. A fifth of the
 items is cold. The model is the default, `presets.BEST`, as it is: nothing is chosen, so validation
 only counts as seen.
+
+    python benchmarks/missing_modalities.py --data shop ml100k      # measure
+    python benchmarks/missing_modalities.py --output docs/measured --page docs/measured
+
+With ``--page``, nothing is measured: ``missing_modalities.rst`` in that folder is made of the
+results that lie in the folder of the output.
 """
 
+import argparse
 import copy
+import json
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from best_page import TITLES
 from common import INTERACTS, parser, pyplot, save_plot, write_json
+from experiments.figures import plus_minus
+from experiments.rst import heading, list_table, wrapped, write_page
 from ml100k import load as load_ml100k
 from torch_geometric.data import HeteroData
 
@@ -27,6 +38,14 @@ from pyg_mmgef.transforms import SplitColdItems, SplitInteractions
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 KINDS = {'pictures': ['image'], 'texts': ['text'], 'both': ['image', 'text']}
 TASKS = ('warm', 'cold among cold')
+MADE = '.. Made by benchmarks/missing_modalities.py from missing_modalities.json; do not edit.'
+ABOUT = (
+    'A share of the items loses its pictures, its texts or both, in training as in the ranking. '
+    'A fifth of the items is cold, the others are split 8:1:1, both anew with each of three seeds. '
+    'The model is the default as it is, :data:`pyg_mmgef.presets.BEST`. Figures are Recall@20 on '
+    'test, mean ± standard deviation over the seeds. A cold item without any content scores zero '
+    'for everybody. Posters say little about a film, so cold films are ranked by their texts.'
+)
 
 
 def remove(data: HeteroData, modalities: list[str], share: float, seed: int) -> HeteroData:
@@ -75,7 +94,16 @@ def main() -> None:
     arguments.add_argument('--data', nargs='+', choices=['shop', 'ml100k'], default=['shop'])
     arguments.add_argument('--root', type=Path, default=Path('runs/shop'), help='of the shop')
     arguments.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
+    arguments.add_argument('--page', type=Path, help='folder to make the page in')
     args = arguments.parse_args()
+    if args.page:
+        write_page(args.page / 'missing_modalities.rst', page(args.output))
+        return
+    measure_all(args)
+
+
+def measure_all(args: argparse.Namespace) -> None:
+    """Measure, and write the results after each condition."""
     torch.set_num_threads(args.threads)
     results: list[dict[str, Any]] = []
     for name in args.data:
@@ -96,8 +124,34 @@ def main() -> None:
 
 
 def mean_std(rows: list[dict[str, float]], key: str) -> str:
-    values = [row[key] for row in rows]
-    return f'{statistics.mean(values):.4f} ± {statistics.pstdev(values):.4f}'
+    return plus_minus([row[key] for row in rows])
+
+
+def page(folder: Path) -> str:
+    """Return the page of the results in a folder."""
+    content = json.loads((folder / 'missing_modalities.json').read_text(encoding='utf-8'))
+    results = content['results']
+    lines = [MADE, '', *heading('Missing modalities', '='), *wrapped(ABOUT)]
+    for data in dict.fromkeys(row['data'] for row in results):
+        for task in TASKS:
+            lines += heading(f'{TITLES[data]}, {task}', '-')
+            header = ['items without', *(f'{share:.0%}'.replace('%', ' %') for share in SHARES)]
+            rows = []
+            for kind in KINDS:
+                cells = []
+                for share in SHARES:
+                    found = [
+                        row[task]
+                        for row in results
+                        if row['data'] == data
+                        and row['share'] == share
+                        and row['removed'] in (kind, 'nothing')
+                    ]
+                    cells.append(plus_minus(found) if found else '')
+                rows.append([kind, *cells])
+            lines += list_table(header, rows)
+    versions = ', '.join(f'{name} {value}' for name, value in content['machine'].items())
+    return '\n'.join([*lines, *wrapped(f'``benchmarks/missing_modalities.py``; {versions}.')])
 
 
 def plot(path: Path, results: list[dict[str, Any]]) -> None:
@@ -114,7 +168,7 @@ def plot(path: Path, results: list[dict[str, Any]]) -> None:
                     if row['data'] == name and row['removed'] in (kind, 'nothing'):
                         found.setdefault(100 * row['share'], []).append(row[task])
                 means = [statistics.mean(values) for values in found.values()]
-                spread = [statistics.pstdev(values) for values in found.values()]
+                spread = [statistics.stdev(v) if len(v) > 1 else 0.0 for v in found.values()]
                 axis.errorbar(list(found), means, spread, marker='o', capsize=2, label=kind)
             axis.set(title=f'{name}, {task}', xlabel='% of items without', ylabel='Recall@20')
             axis.set_ylim(bottom=0)

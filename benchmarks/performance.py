@@ -23,7 +23,7 @@ from experiments.rst import heading, list_table, wrapped, write_page
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / 'docs'
-SCRIPTS = ('train_step', 'propagation', 'evaluate', 'knn_build', 'co_interaction')
+SCRIPTS = ('train_step', 'propagation', 'evaluate', 'knn_build', 'co_interaction', 'tables')
 FULL: dict[str, list[str]] = {'knn_build': ['--sizes', '50000', '200000']}
 """Arguments of a full run, where they aren't the script's defaults."""
 LEAST_RECALL = 0.9
@@ -133,12 +133,29 @@ def of_co_interactions(results: Results) -> list[Row]:
     ]
 
 
+def of_tables(results: Results) -> list[Row]:
+    """Return the files that were read, beside pandas, which checks nothing."""
+    return [
+        Row(
+            f'reading {rows[ours]["interactions"]:,} interactions, {name}',
+            ours,
+            'pandas',
+            rows[ours]['seconds'],
+            rows['pandas']['seconds'],
+        )
+        for name, rows in results.items()
+        for ours in rows
+        if ours != 'pandas' and 'failed' not in rows[ours] and 'seconds' in rows.get('pandas', {})
+    ]
+
+
 READERS: dict[str, Callable[[Results], list[Row]]] = {
     'train_step': of_steps,
     'propagation': of_propagation,
     'evaluate': of_evaluation,
     'knn_build': of_item_graphs,
     'co_interaction': of_co_interactions,
+    'tables': of_tables,
 }
 TITLES = {
     'train_step': ('Training', 'Amazon Baby in size, 512-d features, batches of 2,048.'),
@@ -150,6 +167,11 @@ TITLES = {
         'a new process, its second call.',
     ),
     'co_interaction': ('Item graphs of shared users', 'Ten neighbours of each item.'),
+    'tables': (
+        'Reading tables',
+        'Interactions with string ids of a million users, from a file to a graph of rows; pandas '
+        'checks and counts nothing. Each in a new process, imports not counted.',
+    ),
 }
 
 
