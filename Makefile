@@ -30,7 +30,7 @@ docs: $(VENV)/.installed
 	$(BIN)/sphinx-build -W -b html docs docs/_build/html
 	$(BIN)/python docs/check_links.py docs/_build/html
 
-# A minute and a half beside peers, on a machine that does nothing else; benchmarks/performance.py says more.
+# Two minutes beside peers, on a machine that does nothing else; benchmarks/performance.py says more.
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/performance.py run
 

@@ -1,6 +1,6 @@
 """How fast is it? Benchmarks beside peers, and the page of what was measured.
 
-    python benchmarks/performance.py run           # a minute and a half; "make bench"
+    python benchmarks/performance.py run           # two minutes; "make bench"
     python benchmarks/performance.py run --full    # larger sizes and all peers, half an hour
     python benchmarks/performance.py page          # docs/performance.rst from docs/performance
 
@@ -217,7 +217,7 @@ def page(folder: Path) -> str:
     lines += wrapped(
         'How long this library and others take for the same, measured side by side in one run. '
         '"Times faster" is the ratio of the two times, so below 1 the other is faster. '
-        '``make bench`` repeats a part in a minute and a half on your machine, '
+        '``make bench`` repeats a part in two minutes on your machine, '
         '``python benchmarks/performance.py run --full`` all of it.'
     )
     for script in SCRIPTS:
