@@ -16,7 +16,7 @@ from experiments.rst import heading, list_table, wrapped, write_page
 from experiments.stats import LEVEL
 from scipy.stats import ttest_1samp
 
-__all__ = ['CONTESTANTS', 'page', 'write']
+__all__ = ['CONTESTANTS', 'grouped', 'page', 'read', 'write']
 
 Rows: TypeAlias = list[dict[str, Any]]
 Figure: TypeAlias = Callable[[dict[str, Any]], float]
@@ -78,7 +78,7 @@ CAUTION = (
 
 def write(root: Path, docs: Path) -> None:
     """Write the page and its plots."""
-    rows = [row for _, row in kept.read_all(root) if row.get('rankings') or row.get('warm')]
+    rows = read(root)
     if not rows:
         raise SystemExit(f'there are no rows in {root}; make some with "run"')
     path = root / 'earlier.json'
@@ -86,14 +86,14 @@ def write(root: Path, docs: Path) -> None:
     write_page(docs / 'best.rst', page(rows, earlier, docs))
 
 
+def read(root: Path) -> Rows:
+    """Return the rows that a folder keeps, but for models that don't fit the data."""
+    return [row for _, row in kept.read_all(root) if row.get('rankings') or row.get('warm')]
+
+
 def page(rows: Rows, earlier: Rows, docs: Path) -> str:
     """Return the page: who ranks best, the tables, and how it was measured."""
-    groups = {
-        (data, cold): of
-        for data in TITLES
-        for cold in (True, False)
-        if (of := by_contestant(rows, data, cold))
-    }
+    groups = grouped(rows)
     lines = [MADE, '', *heading('Who ranks best', '='), *answer(groups)]
     for (data, cold), own in groups.items():
         kind = 'a fifth of the items cold' if cold else 'the given split'
@@ -104,6 +104,16 @@ def page(rows: Rows, earlier: Rows, docs: Path) -> str:
     for text in ABOUT:
         lines += wrapped(text)
     return '\n'.join(lines)
+
+
+def grouped(rows: Rows) -> dict[tuple[str, bool], dict[str, Rows]]:
+    """Return the rows by their split, a data set and whether it has cold items, and shown name."""
+    return {
+        (data, cold): of
+        for data in TITLES
+        for cold in (True, False)
+        if (of := by_contestant(rows, data, cold))
+    }
 
 
 def by_contestant(rows: Rows, data: str, cold: bool) -> dict[str, Rows]:

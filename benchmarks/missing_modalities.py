@@ -24,8 +24,8 @@ from typing import Any
 import torch
 from best_page import TITLES
 from common import INTERACTS, parser, pyplot, save_plot, write_json
-from experiments.figures import plus_minus
-from experiments.rst import heading, list_table, wrapped, write_page
+from experiments.figures import deviation, plus_minus
+from experiments.rst import heading, list_table, measured_by, wrapped, write_page
 from ml100k import load as load_ml100k
 from torch_geometric.data import HeteroData
 
@@ -130,28 +130,27 @@ def mean_std(rows: list[dict[str, float]], key: str) -> str:
 def page(folder: Path) -> str:
     """Return the page of the results in a folder."""
     content = json.loads((folder / 'missing_modalities.json').read_text(encoding='utf-8'))
-    results = content['results']
+    header = ['items without', *(f'{100 * share:.0f} %' for share in SHARES)]
     lines = [MADE, '', *heading('Missing modalities', '='), *wrapped(ABOUT)]
-    for data in dict.fromkeys(row['data'] for row in results):
+    for data in dict.fromkeys(row['data'] for row in content['results']):
+        rows = [row for row in content['results'] if row['data'] == data]
         for task in TASKS:
-            lines += heading(f'{TITLES[data]}, {task}', '-')
-            header = ['items without', *(f'{share:.0%}'.replace('%', ' %') for share in SHARES)]
-            rows = []
-            for kind in KINDS:
-                cells = []
-                for share in SHARES:
-                    found = [
-                        row[task]
-                        for row in results
-                        if row['data'] == data
-                        and row['share'] == share
-                        and row['removed'] in (kind, 'nothing')
-                    ]
-                    cells.append(plus_minus(found) if found else '')
-                rows.append([kind, *cells])
-            lines += list_table(header, rows)
-    versions = ', '.join(f'{name} {value}' for name, value in content['machine'].items())
-    return '\n'.join([*lines, *wrapped(f'``benchmarks/missing_modalities.py``; {versions}.')])
+            curves = {kind: curve(rows, kind, task) for kind in KINDS}
+            cells = [
+                [kind, *(plus_minus(found[share]) if share in found else '' for share in SHARES)]
+                for kind, found in curves.items()
+            ]
+            lines += [*heading(f'{TITLES[data]}, {task}', '-'), *list_table(header, cells)]
+    return '\n'.join([*lines, *measured_by('missing_modalities', content['machine'])])
+
+
+def curve(rows: list[dict[str, Any]], kind: str, task: str) -> dict[float, list[float]]:
+    """Return the values over the seeds, by the share of items that lost this kind of content."""
+    found: dict[float, list[float]] = {}
+    for row in rows:
+        if row['removed'] in (kind, 'nothing'):
+            found.setdefault(row['share'], []).append(row[task])
+    return found
 
 
 def plot(path: Path, results: list[dict[str, Any]]) -> None:
@@ -161,15 +160,14 @@ def plot(path: Path, results: list[dict[str, Any]]) -> None:
         len(names), len(TASKS), figsize=size, squeeze=False, layout='constrained'
     )
     for name, axes in zip(names, grid, strict=True):
+        rows = [row for row in results if row['data'] == name]
         for task, axis in zip(TASKS, axes, strict=True):
             for kind in KINDS:
-                found: dict[float, list[float]] = {}
-                for row in results:
-                    if row['data'] == name and row['removed'] in (kind, 'nothing'):
-                        found.setdefault(100 * row['share'], []).append(row[task])
+                found = curve(rows, kind, task)
+                shares = [100 * share for share in found]
                 means = [statistics.mean(values) for values in found.values()]
-                spread = [statistics.stdev(v) if len(v) > 1 else 0.0 for v in found.values()]
-                axis.errorbar(list(found), means, spread, marker='o', capsize=2, label=kind)
+                spread = [deviation(values) for values in found.values()]
+                axis.errorbar(shares, means, spread, marker='o', capsize=2, label=kind)
             axis.set(title=f'{name}, {task}', xlabel='% of items without', ylabel='Recall@20')
             axis.set_ylim(bottom=0)
             axis.grid(alpha=0.3)

@@ -1,7 +1,7 @@
 """How fast is it? Benchmarks beside peers, and the page of what was measured.
 
     python benchmarks/performance.py run           # two minutes; "make bench"
-    python benchmarks/performance.py run --full    # larger sizes and all peers, half an hour
+    python benchmarks/performance.py run --full    # larger sizes, all peers: 15 minutes
     python benchmarks/performance.py page          # docs/performance.rst from docs/performance
 
 ``run`` calls the scripts named in ``SCRIPTS`` one after the other, each of which can also be called
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from experiments.figures import decimal
-from experiments.rst import heading, list_table, wrapped, write_page
+from experiments.rst import heading, list_table, measured_by, wrapped, write_page
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / 'docs'
@@ -239,8 +239,7 @@ def page(folder: Path) -> str:
             for row in rows
         ]
         lines += list_table(header, cells)
-        versions = ', '.join(f'{name} {value}' for name, value in machine.items())
-        lines += wrapped(f'``benchmarks/{script}.py``; {versions}.')
+        lines += measured_by(script, machine)
     return '\n'.join(lines)
 
 

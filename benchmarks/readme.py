@@ -8,10 +8,9 @@ made here, from the rows in docs/best and docs/performance and from the registry
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import best_page
-import kept
 import performance
 
 from pyg_mmgef.files import write_atomically
@@ -20,18 +19,18 @@ from pyg_mmgef.nn import recommenders
 ROOT = Path(__file__).parents[1]
 PLACES = {'shop': 'a synthetic shop', 'ml100k': 'MovieLens 100K', 'lfm2k': 'LFM-2k'}
 COLUMNS = 4  # Of the table of models.
+Groups: TypeAlias = Mapping[tuple[str, bool], dict[str, best_page.Rows]]
 
 
-def headlines(root: Path = ROOT) -> str:
+def headlines() -> str:
     """Return three claims with their figures, and where the evidence is."""
-    rows = [row for _, row in kept.read_all(root / 'docs' / 'best')]
-    rows = [row for row in rows if row.get('rankings') or row.get('warm')]
-    step = _row(root, 'train_step', 'LightGCN')
-    graph = _row(root, 'knn_build', 'exact', 'FAISS flat')
+    groups = best_page.grouped(best_page.read(ROOT / 'docs' / 'best'))
+    step = _row('train_step', 'LightGCN')
+    graph = _row('knn_build', 'exact', 'FAISS flat')
     return '\n'.join(
         [
-            f'- **Known items.** {_first(rows)} ([who ranks best](docs/best.rst)).',
-            f'- **New items.** Of the new items that a user goes on to choose, {_new(rows)} are '
+            f'- **Known items.** {_first(groups)} ([who ranks best](docs/best.rst)).',
+            f'- **New items.** Of the new items that a user goes on to choose, {_new(groups)} are '
             'among the first 20 of all new ones ([cold items](docs/best.rst)).',
             f'- **Speed.** A training step of LightGCN takes {performance.spoken(step.seconds)}, '
             f"PyG's {performance.spoken(step.peer_seconds)}; {graph.job}, exact, "
@@ -42,50 +41,40 @@ def headlines(root: Path = ROOT) -> str:
     )
 
 
-def _row(root: Path, script: str, ours: str, peer: str = '') -> performance.Row:
+def _row(script: str, ours: str, peer: str = '') -> performance.Row:
     """Return the last row of a script's results, which is that of the largest size."""
-    found = performance.read(root / 'docs' / 'performance', script)
+    found = performance.read(ROOT / 'docs' / 'performance', script)
     assert found is not None, script
     fits = [row for row in found[1] if row.ours.startswith(ours) and row.peer.startswith(peer)]
     return fits[-1]
 
 
-def _first(rows: list[dict[str, Any]]) -> str:
-    """Return on how many data sets the default is first, and by how much."""
-    groups = {
-        (data, cold): own
-        for data in best_page.TITLES
-        for cold in (True, False)
-        if (own := best_page.by_contestant(rows, data, cold))
-    }
+def _first(groups: Groups) -> str:
+    """Return in how many comparisons the default is first, and by how much."""
     of = best_page.figure(best_page.WARM)
-    leads = sorted(
-        best_page.relative_lead(own, of)
-        for own in groups.values()
-        if best_page.ranked(own, of)[0] == best_page.DEFAULT
-    )
+    firsts = [own for own in groups.values() if best_page.ranked(own, of)[0] == best_page.DEFAULT]
+    leads = sorted(best_page.relative_lead(own, of) for own in firsts)
     names = {name for own in groups.values() for name in own}
     least, most = best_page.share(leads[0]), best_page.share(leads[-1])
-    clear = sum(best_page.is_clear(own, of) for own in groups.values())
+    clear = sum(best_page.is_clear(own, of) for own in firsts)
     return (
-        f'The default ranks best in {len(leads)} of {len(groups)} comparisons with up to '
+        f'The default ranks best in {len(firsts)} of {len(groups)} comparisons with up to '
         f'{len(names) - 1} other models, by {least} to {most} of NDCG@20; {clear} of these leads '
         f'exceed{"s" * (clear == 1)} the spread over seeds'
     )
 
 
-def _new(rows: list[dict[str, Any]]) -> str:
+def _new(groups: Groups) -> str:
     """Return the recall of the default among cold items."""
     of = best_page.figure(best_page.COLD, 'recall@20')
-    texts = []
-    for data, name in PLACES.items():
-        own = best_page.by_contestant(rows, data, cold=True)
-        ours = best_page.mean(own[best_page.DEFAULT], of)
-        texts.append(f'{best_page.share(ours)} in {name}')
+    texts = [
+        f'{best_page.share(best_page.mean(groups[data, True][best_page.DEFAULT], of))} in {name}'
+        for data, name in PLACES.items()
+    ]
     return f'{", ".join(texts[:-1])} and {texts[-1]}'
 
 
-def models(root: Path = ROOT) -> str:
+def models() -> str:
     """Return the table of models with the year of their papers, the newest first."""
     found = recommenders()
     cells = [
@@ -98,16 +87,16 @@ def models(root: Path = ROOT) -> str:
     return '\n'.join([*lines, *(f'| {" | ".join(row)} |' for row in rows)])
 
 
-PARTS: Mapping[str, Callable[[Path], str]] = {'headlines': headlines, 'models': models}
+PARTS: Mapping[str, Callable[[], str]] = {'headlines': headlines, 'models': models}
 
 
-def filled(text: str, root: Path = ROOT) -> str:
+def filled(text: str) -> str:
     """Return the text of a README with its parts made anew."""
     for name, make in PARTS.items():
         mark, end = f'<!-- {name}: made by benchmarks/readme.py -->', '<!-- end -->'
         before, found, rest = text.partition(mark)
         assert found, name
-        text = f'{before}{mark}\n{make(root)}\n{end}{rest.partition(end)[2]}'
+        text = f'{before}{mark}\n{make()}\n{end}{rest.partition(end)[2]}'
     return text
 
 

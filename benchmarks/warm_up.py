@@ -25,7 +25,7 @@ import torch
 from best import DATA, split
 from best_page import TITLES
 from common import INTERACTS, parser, pyplot, save_plot, write_json
-from experiments.figures import plus_minus
+from experiments.figures import deviation, plus_minus
 from experiments.rst import heading, list_table, write_page
 from torch import Tensor
 from torch_geometric.data import HeteroData
@@ -176,7 +176,7 @@ def plot(path: Path, results: list[dict[str, Any]]) -> None:
             for name in names_in(rows):
                 values = [of(rows, name, number, ranking, 'recall@20') for number in NUMBERS]
                 means = [statistics.mean(each) for each in values]
-                spread = [statistics.stdev(each) if len(each) > 1 else 0.0 for each in values]
+                spread = [deviation(each) for each in values]
                 axis.errorbar(NUMBERS, means, spread, marker='o', capsize=2, label=name)
             axis.set(title=f'{data}, {ranking}', xlabel='interactions revealed', ylabel='Recall@20')
             axis.set_ylim(bottom=0)

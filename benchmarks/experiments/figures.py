@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Sequence
 
-__all__ = ['decimal', 'gain', 'p_text', 'plus_minus', 'share']
+__all__ = ['decimal', 'deviation', 'gain', 'p_text', 'plus_minus', 'share']
 
 
 def decimal(value: float, digits: int = 4) -> str:
@@ -16,6 +16,11 @@ def plus_minus(values: Sequence[float]) -> str:
     """Return mean and standard deviation; of one value only that."""
     text = decimal(statistics.mean(values))
     return f'{text} ± {decimal(statistics.stdev(values))}' if len(values) > 1 else text
+
+
+def deviation(values: Sequence[float]) -> float:
+    """Return the standard deviation that a plot shows; of one value 0."""
+    return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def gain(value: float) -> str:

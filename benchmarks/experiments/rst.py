@@ -2,12 +2,22 @@
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pyg_mmgef.files import write_atomically
 
-__all__ = ['MADE', 'escaped', 'heading', 'link', 'list_table', 'note', 'wrapped', 'write_page']
+__all__ = [
+    'MADE',
+    'escaped',
+    'heading',
+    'link',
+    'list_table',
+    'measured_by',
+    'note',
+    'wrapped',
+    'write_page',
+]
 
 MADE = '.. Made by benchmarks/experiments from the files of all runs; do not edit.'
 
@@ -34,6 +44,12 @@ def wrapped(text: str, width: int = 120) -> list[str]:
 
 def note(text: str) -> list[str]:
     return ['.. note::', '', *(f'   {line}'.rstrip() for line in wrapped(text, 117))]
+
+
+def measured_by(script: str, machine: Mapping[str, object]) -> list[str]:
+    """Return a paragraph that names the script of results, the machine and the versions."""
+    versions = ', '.join(f'{name} {value}' for name, value in machine.items())
+    return wrapped(f'``benchmarks/{script}.py``; {versions}.')
 
 
 def list_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
