@@ -11,15 +11,12 @@ import torch
 
 from tests.cli.command import pyg_mmgef
 from tests.cli.conftest import write_catalogue
+from tests.docs.pages import FIGURE
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / 'benchmarks'))
 TEXT = (ROOT / 'README.md').read_text(encoding='utf-8')
 MADE = re.compile(r'<!-- \w+: made by [\w/.]+ -->\n.*?<!-- end -->', re.DOTALL)
-FIGURE = re.compile(
-    r'(?<![\w.])\.\d\d|\d[\d.,]* ?(%|ms\b|s\b|seconds|minutes|GB\b|MB\b|times\b|x\b)'
-)
-"""What was measured: a metric, a share, a time, a size, a ratio."""
 
 
 def blocks(language: str) -> list[str]:

@@ -1,10 +1,13 @@
-"""The code and the messages in the pages of the documentation."""
+"""The code and the figures in the pages of the documentation."""
 
 import re
 import textwrap
 from pathlib import Path
 
 DOCS = Path(__file__).parents[2] / 'docs'
+UNIT = r'(?= ?(?:%|ms\b|s\b|seconds|minutes|GB\b|MB\b|times\b|x\b))'
+FIGURE = re.compile(rf'(?<![\w.])\.\d\d+|\d[\d.,]*{UNIT}')
+"""What was measured: a metric, a share, a time, a size, a ratio; its number."""
 
 
 def blocks(page: str, language: str) -> list[str]:

@@ -5,7 +5,7 @@ from importlib import import_module
 
 import pytest
 
-from tests.docs.pages import DOCS
+from tests.docs.pages import DOCS, FIGURE
 
 
 def test_figures_of_the_choice_of_models_are_in_the_results() -> None:
@@ -15,9 +15,6 @@ def test_figures_of_the_choice_of_models_are_in_the_results() -> None:
     assert [figure for figure in figures if figure not in results] == []
 
 
-UNIT = r'(?= ?(?:%|ms\b|seconds|minutes|GB\b|MB\b|times (?:faster|as)\b))'
-FIGURE = re.compile(rf'(?<![\w.`/])(\.\d\d+|\d[\d.,]*{UNIT})')
-"""What was measured: a metric, a share, a time, a size, a ratio; its number."""
 SETTINGS = {
     'choose_model.rst': {'3'},  # Per cent that warm items may lose, a setting.
     'command_line.rst': {'3', '60'},  # The same, and seconds.
