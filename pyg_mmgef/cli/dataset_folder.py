@@ -1,64 +1,92 @@
 import hashlib
 import io
 import json
-import zipfile
-from collections.abc import Mapping
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef import __version__
 from pyg_mmgef.datasets import IdMap, InteractionTables
 from pyg_mmgef.encoders import FeatureStore
-from pyg_mmgef.files import write_atomically
+from pyg_mmgef.files import (
+    check_sha256,
+    has_sha256,
+    make_folder,
+    open_atomically,
+    read_json,
+    sha256_of,
+    sync_folder,
+    write_atomically,
+    write_json,
+)
 from pyg_mmgef.schema import INTERACTS, ITEM, USER
 
-__all__ = ['ABOUT', 'CONFIG', 'DatasetFolder']
+__all__ = ['ABOUT', 'CONFIG', 'TRAINED_ON', 'VERSIONS', 'DatasetFolder', 'preparing']
 
-FORMAT = 1
+FORMAT = 2
 ABOUT, CONFIG = 'dataset.json', 'config.json'
 """The files that mark a folder as a dataset, and as a run."""
+VERSIONS = 'versions'
+"""The folder within a dataset that holds one folder for each version."""
+TRAINED_ON = 'trained_on'
+"""The folder within a run that holds its dataset."""
+_NEW = '.new'
+_ITEMS = 'items.jsonl'
+PREPARE_AGAIN = 'give its "pyg-mmgef prepare" command again'
 
 
 class DatasetFolder:
     """The folder of a dataset, as written by ``pyg-mmgef prepare``.
 
-    It holds the interactions as rows (``interactions.npz``), the ids of the rows
-    (``user_ids.jsonl``, ``item_ids.jsonl``), the items' texts and pictures (``items.jsonl``), the
-    features (``features/``) and, written last, a description (``dataset.json``).
+    ``dataset.json`` describes the dataset, has the SHA-256 of each of its files, and so names their
+    folder, ``versions/SHA-256 of all these``. There are the interactions as rows
+    (``interactions.npz``), the ids of the rows (``user_ids.jsonl``, ``item_ids.jsonl``), the items'
+    texts and pictures (``items.jsonl``), and of each modality the features and which items have
+    them (``x_image.npy``, ``has_image.npy``). A version never changes. The next ``prepare`` writes
+    another, then replaces ``dataset.json``, and keeps the version before for those who still read
+    it. ``features/`` has the vectors by content, from which it takes what it need not encode again.
 
     Args:
         path: The folder.
+        advice: What to do if a file is damaged, for the message.
+            (default: to give the ``prepare`` command again)
 
     Raises:
         FileNotFoundError: If the folder doesn't exist, or ``prepare`` hasn't finished.
         ValueError: If it was written by another version of this package, or is damaged.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, advice: str = PREPARE_AGAIN) -> None:
+        self.path, self._advice = path, advice
         if not (path / ABOUT).is_file():
             raise FileNotFoundError(
                 f'{str(path)!r} is not a prepared dataset, it has no {ABOUT}; make it with '
                 '"pyg-mmgef prepare", or run that again if it was interrupted'
             )
-        self.about: dict[str, Any] = json.loads((path / ABOUT).read_text(encoding='utf-8'))
+        self.about: dict[str, Any] = read_json(path / ABOUT, advice)
         if self.about.get('format') != FORMAT:
             raise ValueError(
                 f'{str(path / ABOUT)!r} has format {self.about.get("format")!r}, but this version '
                 f'reads {FORMAT}; prepare the dataset again'
             )
-        self.user_ids = IdMap.load(path / 'user_ids.jsonl')
-        self.item_ids = IdMap.load(path / 'item_ids.jsonl')
+        self._files: dict[str, str] = self.about['files']
+        self._folder = path / VERSIONS / _digest(self._files)
+        self.user_ids = IdMap.load(self._checked('user_ids.jsonl'))
+        self.item_ids = IdMap.load(self._checked('item_ids.jsonl'))
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the interactions, ids and features."""
-        return str(self.about['fingerprint'])
+        """A hash of the interactions, ids and features, but not of the items' texts."""
+        return _digest({name: sha256 for name, sha256 in self._files.items() if name != _ITEMS})
 
     @property
     def modalities(self) -> list[str]:
@@ -69,74 +97,89 @@ class DatasetFolder:
         """Return the graph with all interactions and features.
 
         Raises:
-            ValueError: If the files are damaged, or from different calls of ``prepare``.
+            ValueError: If a file is damaged.
         """
-        try:
-            with np.load(self.path / 'interactions.npz', allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-        except (zipfile.BadZipFile, ValueError, OSError, EOFError) as error:
-            raise self._damaged(str(error)) from error
-        features = {name: self.store.load(name) for name in self.modalities}
-        if _fingerprint(arrays, self.user_ids, self.item_ids, features) != self.fingerprint:
-            raise self._damaged(f"the files don't agree with {ABOUT}")
         data = HeteroData()
         data[USER].num_nodes, data[ITEM].num_nodes = len(self.user_ids), len(self.item_ids)
-        for name, array in arrays.items():
-            data[INTERACTS][name] = torch.from_numpy(array)
-        for name, tensors in features.items():
-            data[ITEM][f'x_{name}'], data[ITEM][f'has_{name}'] = tensors
+        with np.load(self._checked('interactions.npz'), allow_pickle=False) as archive:
+            for name in archive.files:
+                data[INTERACTS][name] = torch.from_numpy(archive[name])
+        for modality in self.modalities:
+            for name in _names(modality):
+                array = np.load(self._checked(f'{name}.npy'), mmap_mode='c', allow_pickle=False)
+                data[ITEM][name] = torch.from_numpy(array)
         return data
 
-    def _damaged(self, reason: str) -> ValueError:
-        return ValueError(
-            f'the dataset {str(self.path)!r} is damaged, or was only half prepared again '
-            f'({reason}); give its "pyg-mmgef prepare" command again'
-        )
-
-    @property
-    def store(self) -> FeatureStore:
-        """The store of the features."""
-        return FeatureStore(self.path / 'features')
-
     def items(self) -> list[dict[str, str | None]]:
-        """Return ``'text'`` and ``'image'`` of each item, :obj:`None` where it has none."""
-        with open(self.path / 'items.jsonl', encoding='utf-8') as lines:
+        """Return ``'text'`` and ``'image'`` of each item, :obj:`None` where it has none.
+
+        Raises:
+            ValueError: If the file is damaged.
+        """
+        with open(self._checked(_ITEMS), encoding='utf-8') as lines:
             return [json.loads(line) for line in lines]
+
+    def copy_to(self, path: Path) -> None:
+        """Make another folder of the same dataset, without the vectors by content.
+
+        Its files are hard links, or copies where there can be none. A folder that is whole stays as
+        it is, and one that isn't is mended.
+
+        Args:
+            path: The folder to write.
+
+        Raises:
+            ValueError: If a file is damaged.
+        """
+        if _is_whole(path):
+            return
+        folder = path / VERSIONS / self._folder.name
+        make_folder(folder)
+        for name, sha256 in self._files.items():
+            if not has_sha256(folder / name, sha256):
+                _link(self._checked(name), folder / name)
+        sync_folder(folder)
+        write_json(path / ABOUT, self.about)
+
+    def _checked(self, name: str) -> Path:
+        """Return the path of a file after comparing its checksum."""
+        path = self._folder / name
+        check_sha256(path, self._files[name], self._advice)
+        return path
+
+    @staticmethod
+    def store(path: Path) -> FeatureStore:
+        """Return the store of the features in the folder of a dataset."""
+        return FeatureStore(path / 'features')
 
     @classmethod
     def write(
         cls,
         path: Path,
         tables: InteractionTables,
+        features: Mapping[str, tuple[Tensor, Tensor]],
         encoders: Mapping[str, str],
         options: Mapping[str, Any],
     ) -> 'DatasetFolder':
-        """Write a dataset from tables whose features are stored already.
+        """Write a dataset.
 
         Args:
-            path: The folder.
+            path: The folder, see :func:`preparing`.
             tables: The tables.
+            features: The features of each modality and which items have them, as from its store.
             encoders: The fingerprint of each modality's encoder.
             options: The options of the command.
         """
-        path.mkdir(parents=True, exist_ok=True)
-        data = tables[0]
-        arrays = {
-            name: data[INTERACTS][name].numpy()
-            for name in ('edge_index', 'time', 'rating')
-            if name in data[INTERACTS]
-        }
-        buffer = io.BytesIO()
-        np.savez(buffer, **arrays)
-        write_atomically(path / 'interactions.npz', buffer.getvalue())
-        tables.save_ids(path)
-        lines = (
-            json.dumps({'text': text, 'image': None if image is None else str(image.resolve())})
-            for text, image in zip(tables.item_texts, tables.item_images, strict=True)
-        )
-        write_atomically(path / 'items.jsonl', '\n'.join(lines).encode() + b'\n')
-        store = FeatureStore(path / 'features')
-        features = {name: store.load(name) for name in encoders}
+        new = path / VERSIONS / _NEW
+        make_folder(new)
+        write_atomically(new / 'interactions.npz', _packed(tables[0]))
+        tables.save_ids(new)
+        write_atomically(new / _ITEMS, _item_lines(tables))
+        for modality, tensors in features.items():
+            for name, tensor in zip(_names(modality), tensors, strict=True):
+                _write_array(new / f'{name}.npy', tensor.numpy())
+        files = {file.name: sha256_of(file) for file in sorted(new.iterdir())}
+        _put_in_place(new, files)
         about = {
             'format': FORMAT,
             'version': __version__,
@@ -149,32 +192,116 @@ class DatasetFolder:
                     'items': int(has.sum()),
                     'unusable': [
                         {'item': tables.item_ids[bad.row], 'path': bad.path, 'reason': bad.reason}
-                        for bad in store.report(name)
+                        for bad in cls.store(path).report(name)
                         if bad.path is not None
                     ],
                 }
                 for name, (x, has) in features.items()
             },
-            'fingerprint': _fingerprint(arrays, tables.user_ids, tables.item_ids, features),
+            'files': files,
         }
-        write_atomically(path / ABOUT, json.dumps(about, indent=2, default=str).encode())
+        write_json(path / ABOUT, about)
         return cls(path)
 
 
-def _fingerprint(
-    arrays: Mapping[str, np.ndarray],
-    user_ids: IdMap,
-    item_ids: IdMap,
-    features: Mapping[str, tuple[Tensor, Tensor]],
-) -> str:
-    digest = hashlib.sha256()
-    for name, array in arrays.items():
-        digest.update(f'{name}{array.dtype}{array.shape}'.encode())
-        digest.update(np.ascontiguousarray(array).data)
-    for ids in (user_ids, item_ids):
-        digest.update(json.dumps(list(ids)).encode())
-    for name, tensors in features.items():
-        for tensor in tensors:
-            digest.update(f'{name}{tensor.dtype}{tuple(tensor.shape)}'.encode())
-            digest.update(tensor.contiguous().numpy().data)
-    return digest.hexdigest()[:16]
+@contextmanager
+def preparing(path: Path) -> Iterator[None]:
+    """Make the folder of a dataset, and keep other calls of ``prepare`` out during the block.
+
+    Versions that ``dataset.json`` doesn't name, older ones or such that a killed call left, are
+    removed first.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        TimeoutError: If another process is preparing the folder.
+    """
+    from filelock import FileLock, Timeout
+
+    versions = path / VERSIONS
+    make_folder(versions)
+    try:
+        with FileLock(versions / '.lock', timeout=0):
+            _remove_unused(path)
+            yield
+    except Timeout as error:
+        raise TimeoutError(
+            f'another "pyg-mmgef prepare" is writing to {str(path)!r}; wait until it has ended'
+        ) from error
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        files = read_json(path / ABOUT, PREPARE_AGAIN)['files']
+    except (FileNotFoundError, ValueError):
+        return False
+    folder = path / VERSIONS / _digest(files)
+    return all(has_sha256(folder / name, sha256) for name, sha256 in files.items())
+
+
+def _remove_unused(path: Path) -> None:
+    versions = path / VERSIONS
+    try:
+        used = {_digest(read_json(path / ABOUT, PREPARE_AGAIN)['files'])}
+    except FileNotFoundError:
+        used = set()
+    except (ValueError, KeyError):  # Damaged: what is in use is unknown.
+        used = {entry.name for entry in versions.iterdir()} - {_NEW}
+    for entry in versions.iterdir():
+        if entry.is_dir() and entry.name not in used:
+            shutil.rmtree(entry)
+
+
+def _put_in_place(new: Path, files: Mapping[str, str]) -> None:
+    """Give a folder of files the name of its version, or mend that version if it exists."""
+    folder = new.with_name(_digest(files))
+    if folder.exists():
+        for name, sha256 in files.items():
+            if not has_sha256(folder / name, sha256):
+                os.replace(new / name, folder / name)
+        shutil.rmtree(new)
+        sync_folder(folder)
+    else:
+        os.replace(new, folder)
+    sync_folder(folder.parent)
+
+
+def _link(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    with suppress(OSError):
+        os.link(source, target)
+        return
+    with open(source, 'rb') as old, open_atomically(target) as file:
+        shutil.copyfileobj(old, file)
+
+
+def _packed(data: HeteroData) -> bytes:
+    buffer = io.BytesIO()
+    names = (name for name in ('edge_index', 'time', 'rating') if name in data[INTERACTS])
+    np.savez(buffer, **{name: data[INTERACTS][name].numpy() for name in names})
+    return buffer.getvalue()
+
+
+def _item_lines(tables: InteractionTables) -> bytes:
+    items = (
+        {'text': text, 'image': None if image is None else str(image.resolve())}
+        for text, image in zip(tables.item_texts, tables.item_images, strict=True)
+    )
+    return ''.join(f'{json.dumps(item)}\n' for item in items).encode()
+
+
+def _names(modality: str) -> tuple[str, str]:
+    return f'x_{modality}', f'has_{modality}'
+
+
+def _write_array(path: Path, array: NDArray[Any]) -> None:
+    # Not with `np.save`, which doesn't say that a disk is full.
+    with open_atomically(path) as file:
+        header = np.lib.format.header_data_from_array_1_0(array)
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(np.ascontiguousarray(array).data)
+
+
+def _digest(files: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:16]

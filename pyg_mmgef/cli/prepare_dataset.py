@@ -2,11 +2,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pyg_mmgef.cli.dataset_folder import CONFIG, DatasetFolder
+from torch import Tensor
+
+from pyg_mmgef.cli.dataset_folder import CONFIG, TRAINED_ON, DatasetFolder, preparing
 from pyg_mmgef.cli.devices import checked_device
 from pyg_mmgef.cli.encoders import image_encoder, text_encoder
 from pyg_mmgef.datasets import InteractionTables
-from pyg_mmgef.encoders import FeatureStore
 
 __all__ = ['prepare_dataset']
 
@@ -24,7 +25,8 @@ def prepare_dataset(
 ) -> DatasetFolder:
     """Read the tables, encode texts and pictures, and write a dataset.
 
-    After an interruption, the next call encodes only what is missing or has changed since.
+    After an interruption, the next call encodes only what is missing or has changed since. Until
+    the end, readers of the folder find the dataset of the call before.
 
     Args:
         interactions: The table of interactions.
@@ -38,10 +40,11 @@ def prepare_dataset(
 
     Raises:
         ValueError: If a table or an encoder's name is invalid, pictures are asked for but none is
-            found, the folder holds a run, or the device isn't available.
+            found, the folder is of a run, or the device isn't available.
+        TimeoutError: If another process is preparing the folder.
     """
     checked_device(encoder_options['device'])
-    if (output / CONFIG).exists():
+    if (output / CONFIG).exists() or output.resolve().name == TRAINED_ON:
         raise ValueError(f'{str(output)!r} holds a run; give another folder with --output')
     tables = InteractionTables(interactions, items, **columns)
     has_images = any(path is not None for path in tables.item_images)
@@ -55,14 +58,6 @@ def prepare_dataset(
     # All encoders are built before anything is written, so that a mistake changes nothing.
     of_images = image_encoder(image, encoder_options) if has_images else None
     of_texts = text_encoder(text, encoder_options, tables.item_texts) if has_texts else None
-    store = FeatureStore(output / 'features')
-    encoders: dict[str, str] = {}
-    if of_images is not None:
-        store.images(of_images, tables.item_images, verbose=verbose)
-        encoders['image'] = of_images.fingerprint
-    if of_texts is not None:
-        store.texts(of_texts, tables.item_texts, verbose=verbose)
-        encoders['text'] = of_texts.fingerprint
     options = {
         'interactions': str(interactions),
         'items': None if items is None else str(items),
@@ -70,4 +65,14 @@ def prepare_dataset(
         'image_encoder': image,
         'text_encoder': text,
     }
-    return DatasetFolder.write(output, tables, encoders, options)
+    features: dict[str, tuple[Tensor, Tensor]] = {}
+    encoders: dict[str, str] = {}
+    with preparing(output):
+        store = DatasetFolder.store(output)
+        if of_images is not None:
+            features['image'] = store.images(of_images, tables.item_images, verbose=verbose)
+            encoders['image'] = of_images.fingerprint
+        if of_texts is not None:
+            features['text'] = store.texts(of_texts, tables.item_texts, verbose=verbose)
+            encoders['text'] = of_texts.fingerprint
+        return DatasetFolder.write(output, tables, features, encoders, options)

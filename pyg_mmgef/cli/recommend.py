@@ -10,7 +10,7 @@ from torch import Tensor
 from pyg_mmgef.cli.run_folder import LoadedRun
 from pyg_mmgef.datasets import IdMap
 from pyg_mmgef.datasets.tables._arrow import arrow
-from pyg_mmgef.files import write_atomically
+from pyg_mmgef.files import make_folder, write_atomically
 from pyg_mmgef.ranking import recommend
 from pyg_mmgef.search import similar_items
 
@@ -129,5 +129,5 @@ def write_table(path: Path, columns: dict[str, list[Any]]) -> None:
         else:
             arrow('parquet').write_table(table, buffer)
         content = buffer.getvalue()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_atomically(path, content)

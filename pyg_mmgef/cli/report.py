@@ -16,7 +16,7 @@ from pyg_mmgef.cli.recommend import has_embeddings
 from pyg_mmgef.cli.run_folder import LoadedRun, RunFolder, fitting_cutoffs
 from pyg_mmgef.cli.show import shortened
 from pyg_mmgef.encoders._pictures import UnreadablePictureError, read_picture
-from pyg_mmgef.files import write_atomically
+from pyg_mmgef.files import make_folder, write_atomically
 from pyg_mmgef.nn import IALS, MMGEF, LightGCN
 from pyg_mmgef.ranking import recommend
 from pyg_mmgef.schema import INTERACTS
@@ -42,7 +42,8 @@ def write_report(
         num_users: Users to show, sampled with the run's seed from those with a test interaction.
             (default: ``5``)
         num_items: Items to show, sampled from all with the same seed. (default: ``5``)
-        dataset: The folder of the dataset, if it has been moved. (default: :obj:`None`)
+        dataset: The folder of the dataset; :obj:`None` means the copy in the run.
+            (default: :obj:`None`)
     """
     import jinja2
 
@@ -74,7 +75,7 @@ def write_report(
         users=[_user(loaded, cards, int(user), explains) for user in users],
         items=[_item(loaded, cards, int(item)) for item in items],
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_atomically(path, page.encode())
 
 

@@ -1,8 +1,5 @@
-import csv
 import json
-import pickle
 import platform
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,19 +10,22 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef import __version__
-from pyg_mmgef.cli.dataset_folder import ABOUT, CONFIG, DatasetFolder
+from pyg_mmgef.cli.dataset_folder import ABOUT, CONFIG, TRAINED_ON, VERSIONS, DatasetFolder
 from pyg_mmgef.cli.models import build_model
 from pyg_mmgef.cli.settings import Settings
 from pyg_mmgef.cli.splits import split_data
-from pyg_mmgef.files import write_atomically
+from pyg_mmgef.files import check_sealed, damaged, make_folder, read_json, write_json
 from pyg_mmgef.nn import Recommender
 from pyg_mmgef.ranking import choose_cold_scale, evaluate_ranking
 from pyg_mmgef.schema import INTERACTS
 
-__all__ = ['CONFIG', 'CUTOFFS', 'LoadedRun', 'RunFolder', 'fitting_cutoffs']
+__all__ = ['CONFIG', 'CUTOFFS', 'HISTORY', 'LoadedRun', 'RunFolder', 'fitting_cutoffs']
 
 METRICS = 'metrics.json'
+HISTORY = 'EpochHistory'
+"""The part of a checkpoint with the loss and the metrics of each epoch."""
 CUTOFFS = 10, 20
+TRAIN_AGAIN = 'train again into a new folder'
 
 
 def fitting_cutoffs(num_items: int) -> tuple[int, ...]:
@@ -37,17 +37,18 @@ class RunFolder:
     """The folder of a run, as written by ``pyg-mmgef train``.
 
     ``config.json`` holds the settings, the seed, the path and fingerprint of the dataset and the
-    versions, so that the run can be repeated. ``checkpoints/`` has the best and the last epoch,
-    ``csv/``, ``tensorboard/`` and ``curves.png`` have the loss and the metrics of each epoch, and
-    ``metrics.json``, written last, those of the best epoch. A model without parameters has neither
-    checkpoints nor curves.
+    versions, so that the run can be repeated. ``trained_on/`` is that dataset, by hard links where
+    they are possible, so that the run needs nothing else. ``checkpoints/`` has the best and the
+    last epoch, ``csv/``, ``tensorboard/`` and ``curves.png`` have the loss and the metrics of each
+    epoch, and ``metrics.json``, written last, those of the best epoch. A model without parameters
+    has neither checkpoints nor curves.
 
     Args:
         path: The folder.
 
     Raises:
         FileNotFoundError: If there is no run in the folder.
-        ValueError: If its settings can't be read.
+        ValueError: If its settings are damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,7 +57,7 @@ class RunFolder:
             raise FileNotFoundError(
                 f'{str(path)!r} is not a run, it has no {CONFIG}; make one with "pyg-mmgef train"'
             )
-        self.config: dict[str, Any] = json.loads((path / CONFIG).read_text(encoding='utf-8'))
+        self.config: dict[str, Any] = read_json(path / CONFIG, TRAIN_AGAIN)
         self.settings = Settings.from_dict(self.config['settings'])
 
     @classmethod
@@ -71,7 +72,7 @@ class RunFolder:
         Raises:
             ValueError: If the folder holds another run, or a dataset.
         """
-        if (path / ABOUT).exists():
+        if (path / ABOUT).exists() or (path / VERSIONS).exists():
             raise ValueError(f'{str(path)!r} holds a dataset; give a new folder with --output')
         config = {
             'settings': settings.to_dict(),
@@ -93,10 +94,12 @@ class RunFolder:
                 raise ValueError(
                     f'{str(path)!r} holds another run ({changed}); give a new folder with --output'
                 )
-            return run
-        path.mkdir(parents=True, exist_ok=True)
-        write_atomically(path / CONFIG, json.dumps(config, indent=2).encode())
-        return cls(path)
+        else:
+            make_folder(path)
+            write_json(path / CONFIG, config)
+            run = cls(path)
+        dataset.copy_to(path / TRAINED_ON)
+        return run
 
     def _difference(self, config: dict[str, Any]) -> str:
         old, new = self.config['settings'], json.loads(json.dumps(config['settings']))
@@ -104,7 +107,7 @@ class RunFolder:
             f'{key} {old.get(key)!r}, now {new[key]!r}' for key in new if old.get(key) != new[key]
         ]
         if self.config['dataset']['fingerprint'] != config['dataset']['fingerprint']:
-            changed.append('another dataset')
+            changed.append(f'another dataset, a copy of which is {str(self.path / TRAINED_ON)!r}')
         return '; '.join(changed)
 
     @property
@@ -121,48 +124,46 @@ class RunFolder:
     def metrics(self) -> dict[str, Any] | None:
         """The metrics of the best epoch, :obj:`None` while the run isn't finished."""
         path = self.path / METRICS
-        return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else None
+        return read_json(path, TRAIN_AGAIN) if path.is_file() else None
 
     def finish(self, metrics: dict[str, Any]) -> None:
         """Write the metrics, which marks the run as finished."""
-        write_atomically(self.path / METRICS, json.dumps(metrics, indent=2).encode())
+        write_json(self.path / METRICS, metrics)
 
     def dataset(self, path: Path | None = None) -> DatasetFolder:
         """Return the dataset of the run.
 
         Args:
-            path: The folder of the dataset; :obj:`None` means where it was when the run was
-                trained. (default: :obj:`None`)
+            path: The folder of the dataset; :obj:`None` means the copy within the run.
+                (default: :obj:`None`)
 
         Raises:
             FileNotFoundError: If there is no dataset in that folder.
-            ValueError: If it isn't the dataset of the run, or has changed.
+            ValueError: If it isn't the dataset of the run, or is damaged.
         """
-        trained_on = self.config['dataset']
-        if path is None and not Path(trained_on['path']).is_dir():
-            raise FileNotFoundError(
-                f'the dataset of the run {str(self.path)!r} was in {trained_on["path"]!r}, which '
-                'no longer exists; if it has been moved, say where with --dataset'
+        if path is None:
+            advice = (
+                f'give --dataset, if the run was trained on one that is whole, or {TRAIN_AGAIN}'
             )
-        dataset = DatasetFolder(path or Path(trained_on['path']))
-        if dataset.fingerprint != trained_on['fingerprint']:
+            return DatasetFolder(self.path / TRAINED_ON, advice)
+        dataset = DatasetFolder(path)
+        if dataset.fingerprint != self.config['dataset']['fingerprint']:
             raise ValueError(
                 f'{str(dataset.path)!r} has changed since the run {str(self.path)!r} was trained, '
-                'or is another dataset; train again, or prepare the dataset as it was'
+                'or is another dataset; leave out --dataset, as the run has a copy of its own'
             )
         return dataset
 
     def history(self) -> list[dict[str, float]]:
-        """Return the logged loss and metrics of each epoch, in order and without repetitions."""
-        rows: dict[int, dict[str, float]] = {}
-        versions = (self.path / 'csv').glob('version_*/metrics.csv')
-        for path in sorted(versions, key=lambda path: int(path.parent.name.split('_')[1])):
-            with open(path, encoding='utf-8', newline='') as file:
-                for row in csv.DictReader(file):
-                    epoch = int(float(row['epoch']))
-                    values = {key: float(value) for key, value in row.items() if value}
-                    rows.setdefault(epoch, {}).update(values)
-        return [rows[epoch] for epoch in sorted(rows) if 'train_loss' in rows[epoch]]
+        """Return the loss and the metrics of each epoch.
+
+        Raises:
+            ValueError: If the last checkpoint, which has them, is damaged.
+        """
+        if not self.last_checkpoint.is_file():
+            return []
+        rows = _read_checkpoint(self.last_checkpoint)['callbacks'][HISTORY]['rows']
+        return list(rows)
 
     def load(self, path: Path | None = None) -> 'LoadedRun':
         """Load the model of the best epoch, with its data.
@@ -198,22 +199,19 @@ class RunFolder:
         return LoadedRun(dataset, model.eval(), train, val, test)
 
     def _best_parameters(self) -> dict[str, Tensor]:
-        try:
-            with zipfile.ZipFile(self.best_checkpoint) as archive:
-                if archive.testzip() is not None:  # torch.load doesn't compare the checksums.
-                    raise zipfile.BadZipFile('wrong checksum')
-            state = torch.load(self.best_checkpoint, map_location='cpu', weights_only=True)
-        except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-            raise ValueError(
-                f'{str(self.best_checkpoint)!r} is damaged ({str(error).splitlines()[0]}); train '
-                'again into a new folder'
-            ) from error
-        prefix = 'model.'
+        state, prefix = _read_checkpoint(self.best_checkpoint)['state_dict'], 'model.'
         return {
             key.removeprefix(prefix): value
-            for key, value in state['state_dict'].items()
+            for key, value in state.items()
             if key.startswith(prefix)
         }
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise damaged(path, 'it is missing', TRAIN_AGAIN)
+    check_sealed(path, TRAIN_AGAIN)
+    return torch.load(path, map_location='cpu', weights_only=True)
 
 
 class LoadedRun:

@@ -14,6 +14,7 @@ from pyg_mmgef.cli.plots import save_curves
 from pyg_mmgef.cli.run_folder import CONFIG, RunFolder, fitting_cutoffs
 from pyg_mmgef.cli.settings import DEFAULT_MODEL, Settings, flag
 from pyg_mmgef.cli.splits import split_data
+from pyg_mmgef.files import naming
 from pyg_mmgef.nn import Recommender
 from pyg_mmgef.runs import candidates, choose
 from pyg_mmgef.transforms import AddCoInteractionGraph
@@ -124,6 +125,7 @@ def _fit(
     cutoffs: tuple[int, ...],
 ) -> None:
     """Train the model with Lightning, and continue after the last checkpoint if there is one."""
+    from pyg_mmgef.cli._epoch_history import EpochHistory
     from pyg_mmgef.training import InteractionDataModule, RankingModule, make_trainer
 
     settings, place = run.settings, checked_device(device)
@@ -142,9 +144,11 @@ def _fit(
         accelerator=place.type,
         devices=1 if place.index is None else [place.index],
         enable_model_summary=False,
+        callbacks=EpochHistory(),
     )
     last = run.last_checkpoint
     try:
-        trainer.fit(module, data, ckpt_path=last if last.exists() else None, weights_only=True)
+        with naming(run.path):
+            trainer.fit(module, data, ckpt_path=last if last.exists() else None, weights_only=True)
     except SystemExit as error:  # Lightning turns Ctrl-C into it.
         raise KeyboardInterrupt from error

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pyg_mmgef.files import open_atomically, write_atomically
+from pyg_mmgef.files import make_folder, open_atomically, sha256_of, write_atomically
 
 __all__ = ['check_digest', 'fetch']
 
@@ -24,7 +24,7 @@ def fetch(url: str, path: Path, verbose: bool = False) -> None:
     Raises:
         OSError: If the file can't be downloaded, or only in part.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     digest, size = hashlib.sha256(), 0
     with urllib.request.urlopen(url, timeout=60) as response, open_atomically(path) as file:
         length = response.headers.get('Content-Length')
@@ -46,11 +46,7 @@ def check_digest(path: Path) -> None:
     beside = _digest_path(path)
     if not beside.exists():
         return
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    if digest.hexdigest() != beside.read_text().strip():
+    if beside.read_bytes() != f'{sha256_of(path)}\n'.encode():
         raise ValueError(
             f"'{path.name}' has changed since it was fetched (its SHA-256 isn't that of "
             f"'{beside.name}'); delete both to fetch it again"

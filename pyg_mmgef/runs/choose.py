@@ -1,5 +1,4 @@
 import hashlib
-import json
 import math
 import os
 import time
@@ -11,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.files import write_atomically
+from pyg_mmgef.files import read_json, write_json
 from pyg_mmgef.nn import Recommender
 from pyg_mmgef.presets import BEST, Preset
 from pyg_mmgef.runs.fit import fit
@@ -90,8 +89,8 @@ def choose(
         The name, the preset, the trained model with its train graph, and all recalls.
 
     Raises:
-        ValueError: If there is no preset, a number isn't positive, or the data lacks what a preset
-            needs.
+        ValueError: If there is no preset, a number isn't positive, the data lacks what a preset
+            needs, or the journal is damaged.
     """
     presets = candidates(train) if presets is None else presets
     if not presets:
@@ -101,7 +100,7 @@ def choose(
     path = None if journal is None else Path(journal)
     kept: dict[str, float] = {}
     if path is not None and path.exists():
-        kept = json.loads(path.read_text(encoding='utf-8'))
+        kept = read_json(path, 'delete it to try all presets again')
     start = time.monotonic()
     recalls: dict[str, float] = {}
     best_name, best_recall = '', -math.inf
@@ -115,7 +114,7 @@ def choose(
             model, data, kept[key] = _trained(preset, train, val, k, epochs, seed)
             fresh = model, data
             if path is not None:
-                write_atomically(path, json.dumps(kept, indent=2).encode())
+                write_json(path, kept)
         recalls[name] = kept[key]
         if recalls[name] > best_recall:
             best_name, best_recall = name, recalls[name]

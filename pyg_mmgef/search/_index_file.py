@@ -1,19 +1,21 @@
 """The file of an item index: its clustering, without the features."""
 
+import io
 import os
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pyg_mmgef.files import open_atomically
+from pyg_mmgef.files import read_sealed, write_sealed
 from pyg_mmgef.search._cells import Cells, Projection
 from pyg_mmgef.search._rows import SearchRows
 
 __all__ = ['Clustering', 'read_index', 'write_index']
 
-FORMAT = 1  # A reader refuses files of other formats.
+FORMAT = 2  # A reader refuses files of other formats.
 
 
 class Clustering(NamedTuple):
@@ -40,8 +42,9 @@ def write_index(path: str | os.PathLike, features: SearchRows, cells: Cells | No
         'projection': none if cells is None else cells.projection.matrix.numpy(),
         'centroids': none if cells is None else cells.centroids.numpy(),
     }
-    with open_atomically(path) as file:
-        np.savez(file, **arrays)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    write_sealed(path, buffer.getvalue())
 
 
 def read_index(path: str | os.PathLike, x: Tensor | np.ndarray) -> tuple[SearchRows, Clustering]:
@@ -52,16 +55,14 @@ def read_index(path: str | os.PathLike, x: Tensor | np.ndarray) -> tuple[SearchR
         x: The features that the index was built from.
 
     Raises:
-        ValueError: If the file is not an index, is of another version or of other features.
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is damaged or not an index, is of another version or of other
+            features.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        version = int(arrays['format'])
-    except FileNotFoundError:
-        raise
-    except (KeyError, ValueError, EOFError, OSError) as error:
-        raise ValueError(f"'path' is not an item index: {path}") from error
+    content = read_sealed(Path(path), 'if it is an item index, build it again')
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    version = int(arrays['format'])
     if version != FORMAT:
         raise ValueError(
             f"'path' holds an index of format {version}, this version reads {FORMAT}; build it "

@@ -217,7 +217,7 @@ class ItemIndex:
             self._cells = self._make_cells(projection, cells.means(features, projection))
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write the clustering (not the features) to a file, atomically.
+        """Write the clustering (not the features) to a file, atomically and with a checksum.
 
         Args:
             path: The file, usually named ``*.npz``.
@@ -234,7 +234,9 @@ class ItemIndex:
             x: The features that it was built from.
 
         Raises:
-            ValueError: If the file is not an index, is of another version or of other features.
+            FileNotFoundError: If there is no such file.
+            ValueError: If the file is damaged or not an index, is of another version or of other
+                features.
         """
         out = cls.__new__(cls)
         out.verbose = False

@@ -38,27 +38,6 @@ def test_prepare_again_changes_nothing(catalogue: Path, dataset: Path, tmp_path:
     assert (folder / 'dataset.json').read_bytes() == (dataset / 'dataset.json').read_bytes()
 
 
-def test_a_killed_prepare_goes_on(catalogue: Path, dataset: Path, tmp_path: Path) -> None:
-    folder = tmp_path / 'shop'
-    script = Path(__file__).with_name('killed_prepare.py')
-    arguments = ('prepare', catalogue / 'orders.csv', '-o', folder, *COLUMNS)
-    done = subprocess.run(
-        [sys.executable, script, tmp_path / 'log.txt', *map(str, arguments)],
-        cwd=catalogue,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    # Among the renames are those of two features' manifests and of the five files of a dataset.
-    assert int(done.stdout.split()[-1]) >= 7
-    for path in dataset.iterdir():  # The fingerprint in dataset.json is of the features as well.
-        if path.is_file():
-            assert (folder / path.name).read_bytes() == path.read_bytes(), path
-    assert len(list(folder.glob('features/*/*.npy'))) == 4  # Vectors and masks, nothing stale.
-
-
 def test_a_run_describes_itself(dataset: Path, trained: Path) -> None:
     config = json.loads((trained / 'config.json').read_text())
     assert config['settings']['seed'] == 0
@@ -179,13 +158,6 @@ def test_mistakes_are_one_line(
     assert 'Missing option' in pyg_mmgef('train', dataset, fails=2)
 
 
-def test_a_changed_dataset_is_noticed(dataset: Path, copied: Path) -> None:
-    config = json.loads((copied / 'config.json').read_text())
-    config['dataset']['fingerprint'] = 'another'
-    (copied / 'config.json').write_text(json.dumps(config))
-    assert 'has changed' in pyg_mmgef('evaluate', copied, fails=1)
-
-
 def restore_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -290,27 +262,6 @@ def test_as_a_module() -> None:
     assert failed.stderr.count('\n') == 1
 
 
-def test_a_moved_dataset(dataset: Path, trained: Path, tmp_path: Path) -> None:
-    run = Path(shutil.copytree(trained, tmp_path / 'run'))
-    moved = Path(shutil.copytree(dataset, tmp_path / 'moved'))
-    config = json.loads((run / 'config.json').read_text())
-    config['dataset']['path'] = str(tmp_path / 'gone')
-    (run / 'config.json').write_text(json.dumps(config))
-    error = pyg_mmgef('similar', run, 'i07', fails=1)
-    assert 'gone' in error
-    assert '--dataset' in error
-    for words in (
-        ('similar', run, 'i07', '--k', 3),
-        ('recommend', run, '--user', 'u3'),
-        ('evaluate', run),
-        ('report', run, '--num-users', 1, '--num-items', 1),
-    ):
-        pyg_mmgef(*words, '--dataset', moved)
-    about = json.loads((moved / 'dataset.json').read_text())
-    (moved / 'dataset.json').write_text(json.dumps({**about, 'fingerprint': 'another'}))
-    assert 'another dataset' in pyg_mmgef('similar', run, 'i07', '--dataset', moved, fails=1)
-
-
 def write_orders(folder: Path, num_users: int, num_items: int) -> Path:
     rng = np.random.default_rng(0)
     rows = [
@@ -357,48 +308,6 @@ def test_an_item_without_an_embedding(tmp_path: Path) -> None:
     assert "knows nothing about the item 'new'" in error
     shown = pyg_mmgef('similar', tmp_path / 'run', 'i1', '--k', 40)
     assert 'other' not in shown.replace('no other item has', '')
-
-
-def test_a_dataset_that_is_half_prepared(catalogue: Path, dataset: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(dataset, tmp_path / 'ds'))
-    before = (folder / 'dataset.json').read_bytes()
-    changed = tmp_path / 'items.csv'
-    changed.write_text((catalogue / 'items.csv').read_text().replace('oak', 'silk'))
-    columns = ('--items', changed, *COLUMNS[2:])
-    orders = catalogue / 'orders.csv'
-    mistyped = ('prepare', orders, '-o', folder, *columns, '--text-encoder', 'smal')
-    pyg_mmgef(*mistyped, cwd=catalogue, fails=1)
-    pyg_mmgef(
-        'train', folder, '-o', tmp_path / 'run', '--model', 'mmgef', '--epochs', 1
-    )  # Nothing was touched.
-    pyg_mmgef('prepare', orders, '-o', folder, *columns, cwd=catalogue)
-    (folder / 'dataset.json').write_bytes(before)  # As if it had been killed before the last file.
-    error = pyg_mmgef('train', folder, '-o', tmp_path / 'other', fails=1)
-    assert 'half prepared' in error
-
-
-def test_damaged_files_are_one_line(dataset: Path, copied: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(dataset, tmp_path / 'ds'))
-    content = bytearray((folder / 'interactions.npz').read_bytes())
-    for position in (100, len(content) - 4):
-        damaged = bytearray(content)
-        damaged[position] ^= 255
-        (folder / 'interactions.npz').write_bytes(damaged)
-        assert 'damaged' in pyg_mmgef('train', folder, '-o', tmp_path / 'x', fails=1)
-    best = copied / 'checkpoints' / 'best.ckpt'
-    content = bytearray(best.read_bytes())
-    content[len(content) // 2] ^= 1  # Among the parameters: without checksums other numbers.
-    best.write_bytes(content)
-    assert 'damaged' in pyg_mmgef('evaluate', copied, fails=1)
-
-
-def test_runs_and_datasets_have_folders_of_their_own(
-    catalogue: Path, dataset: Path, trained: Path
-) -> None:
-    assert 'holds a dataset' in pyg_mmgef('train', dataset, '-o', dataset, fails=1)
-    orders = catalogue / 'orders.csv'
-    error = pyg_mmgef('prepare', orders, '-o', trained, *COLUMNS, cwd=catalogue, fails=1)
-    assert 'holds a run' in error
 
 
 def test_no_picture_at_all_is_a_mistake(catalogue: Path, tmp_path: Path) -> None:

@@ -1,11 +1,11 @@
 import importlib
-import json
 from pathlib import Path
 
 import pytest
 import torch
 from torch_geometric.data import HeteroData
 
+from pyg_mmgef.files import read_json
 from pyg_mmgef.nn import ContentIALS
 from pyg_mmgef.presets import BEST, MERGED, PAPER, Preset
 from pyg_mmgef.ranking import evaluate_ranking
@@ -58,7 +58,7 @@ def test_a_journal_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     journal = tmp_path / 'choice.json'
     whole = choose(TRAIN, VAL, PRESETS, k=5)
     first = choose(TRAIN, VAL, dict(list(PRESETS.items())[:2]), k=5, journal=journal)
-    assert len(json.loads(journal.read_text())) == 2
+    assert len(read_json(journal, '')) == 2
     trained: list[str] = []
     train = choose_module._trained
 
@@ -76,6 +76,9 @@ def test_a_journal_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     trained.clear()
     choose(TRAIN, VAL, PRESETS, k=4, journal=journal)  # Of another cut-off, other trials.
     assert trained[:3] == ['ItemKNN', 'Popularity', 'EASE']
+    journal.write_text(journal.read_text().replace('0.', '1.', 1))
+    with pytest.raises(ValueError, match=r'choice.json. is damaged .* delete it to try all'):
+        choose(TRAIN, VAL, PRESETS, k=4, journal=journal)
 
 
 def test_a_budget_stops_new_trials() -> None:

@@ -14,6 +14,7 @@ from pyg_mmgef.search import ItemIndex, _cells, _index_file, item_index
 from pyg_mmgef.search._cells import Cells
 from pyg_mmgef.search._rows import METRICS
 from pyg_mmgef.search._tuning import Setting, tune
+from tests.flips import outcomes
 from tests.references import similarity
 
 
@@ -327,10 +328,16 @@ class TestFiles:
         (tmp_path / 'text.npz').write_text('no index')
         np.savez(tmp_path / 'other.npz', a=np.zeros(3))
         for name in ('text.npz', 'other.npz'):
-            with pytest.raises(ValueError, match="'path' is not an item index"):
+            with pytest.raises(ValueError, match=f"{name}' is damaged .* build it again"):
                 ItemIndex.load(tmp_path / name, x)
         with pytest.raises(FileNotFoundError):
             ItemIndex.load(tmp_path / 'missing.npz', x)
+
+    def test_a_flipped_bit_is_an_error(self, tmp_path: Path) -> None:
+        x, path = topics(300), tmp_path / 'index.npz'
+        ItemIndex(x).save(path)
+        found = outcomes([path], lambda: ItemIndex.load(path, x).graph(3)[0].tolist(), 100)
+        assert found == {'detected': 100, 'equal': 0}
 
     def test_a_failed_write_leaves_the_old_file(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -6,6 +6,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from pyg_mmgef.training import AtomicCheckpointIO
+from tests.flips import outcomes
 
 
 def test_writes_what_it_reads(tmp_path: Path) -> None:
@@ -46,3 +47,15 @@ def test_a_url_is_left_to_lightning(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     AtomicCheckpointIO().save_checkpoint({}, 's3://bucket/last.ckpt')
     assert seen == ['s3://bucket/last.ckpt']
+
+
+def test_a_flipped_bit_is_an_error(tmp_path: Path) -> None:
+    plugin, path = AtomicCheckpointIO(), tmp_path / 'last.ckpt'
+    plugin.save_checkpoint({'x': torch.arange(100.0)}, path)
+    found = outcomes([path], lambda: plugin.load_checkpoint(path)['x'].tolist(), 200)
+    assert found == {'detected': 200, 'equal': 0}
+    torch.save({'x': torch.arange(100.0)}, path)
+    with pytest.raises(ValueError, match=r"last.ckpt' is damaged .* train again"):
+        plugin.load_checkpoint(path)
+    with pytest.raises(FileNotFoundError, match='none'):
+        plugin.load_checkpoint(tmp_path / 'none.ckpt')

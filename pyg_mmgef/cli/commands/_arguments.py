@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ['MovedDataset', 'OutputFolder', 'Run']
+__all__ = ['OtherDataset', 'OutputFolder', 'Run']
 
 OutputFolder = Annotated[
     Path, typer.Option('--output', '-o', help='Folder to write.', show_default=False)
@@ -13,11 +13,11 @@ OutputFolder = Annotated[
 Run = Annotated[
     Path, typer.Argument(help='Folder of a run, written by "train".', show_default=False)
 ]
-MovedDataset = Annotated[
+OtherDataset = Annotated[
     Path | None,
     typer.Option(
         '--dataset',
-        help='Folder of the dataset, if it has been moved since the run was trained.',
-        show_default='where it was',
+        help='Folder of the dataset that the run was trained on, to read it from there.',
+        show_default='the copy in the run',
     ),
 ]

@@ -2,7 +2,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pyg_mmgef.cli.commands._arguments import MovedDataset, Run
+from pyg_mmgef.cli.commands._arguments import OtherDataset, Run
 from pyg_mmgef.cli.show import show_metrics
 
 __all__ = ['evaluate']
@@ -22,7 +22,7 @@ def evaluate(
             show_default='10, 20',
         ),
     ] = None,
-    dataset: MovedDataset = None,
+    dataset: OtherDataset = None,
 ) -> None:
     """Compute the metrics of a run for cut-offs of your choice."""
     from pyg_mmgef.cli.run_folder import RunFolder, fitting_cutoffs

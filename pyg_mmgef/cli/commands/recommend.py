@@ -3,7 +3,7 @@ from typing import Annotated
 
 import typer
 
-from pyg_mmgef.cli.commands._arguments import MovedDataset, Run
+from pyg_mmgef.cli.commands._arguments import OtherDataset, Run
 from pyg_mmgef.cli.console import out, plain
 from pyg_mmgef.cli.show import show_columns
 
@@ -28,7 +28,7 @@ def recommend(
             show_default='print them',
         ),
     ] = None,
-    dataset: MovedDataset = None,
+    dataset: OtherDataset = None,
 ) -> None:
     """Recommend to users items that they haven't interacted with.
 

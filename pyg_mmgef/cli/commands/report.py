@@ -3,7 +3,7 @@ from typing import Annotated
 
 import typer
 
-from pyg_mmgef.cli.commands._arguments import MovedDataset, Run
+from pyg_mmgef.cli.commands._arguments import OtherDataset, Run
 from pyg_mmgef.cli.console import out, plain
 
 __all__ = ['report']
@@ -29,7 +29,7 @@ def report(
             help='Number of items to show with their neighbours, sampled from all.', min=0
         ),
     ] = 5,
-    dataset: MovedDataset = None,
+    dataset: OtherDataset = None,
 ) -> None:
     """Write one HTML page about a run: recommendations with reasons, metrics, item graphs."""
     from pyg_mmgef.cli.report import write_report

@@ -2,7 +2,7 @@ from typing import Annotated
 
 import typer
 
-from pyg_mmgef.cli.commands._arguments import MovedDataset, Run
+from pyg_mmgef.cli.commands._arguments import OtherDataset, Run
 from pyg_mmgef.cli.console import out
 from pyg_mmgef.cli.show import show_columns
 
@@ -15,7 +15,7 @@ def similar(
         str, typer.Argument(help='Id of an item, as in your table.', show_default=False)
     ],
     k: Annotated[int, typer.Option(help='Number of similar items to show.', min=1)] = 10,
-    dataset: MovedDataset = None,
+    dataset: OtherDataset = None,
 ) -> None:
     """Show the items whose embeddings are most similar to that of an item."""
     from pyg_mmgef.cli import recommend as work

@@ -25,12 +25,23 @@ from pyg_mmgef.datasets.shop._drawing import draw_product
 from pyg_mmgef.datasets.shop._shoppers import Interactions, draw_interactions, draw_taste
 from pyg_mmgef.encoders import ImageEncoder, PixelEncoder, TextEncoder, TitleEncoder
 from pyg_mmgef.encoders._pictures import require_pillow
-from pyg_mmgef.files import write_atomically
+from pyg_mmgef.files import (
+    check_sealed,
+    check_sha256,
+    make_folder,
+    open_sealed,
+    read_json,
+    remove_leftovers,
+    sha256_of,
+    write_atomically,
+    write_json,
+)
 from pyg_mmgef.validate import check_fraction, check_not_negative, check_positive
 
 __all__ = ['SyntheticShop']
 
-_FORMAT = 1
+_FORMAT = 2
+_GENERATE_AGAIN = 'pass force_reload=True to generate the shop again'
 
 
 class SyntheticShop(InMemoryDataset):
@@ -55,10 +66,11 @@ class SyntheticShop(InMemoryDataset):
     ``data['item'].popularity`` hold the *ground truth*, which no model may use.
 
     Folders: ``raw/`` holds ``images/00042.png``, ``items.csv``, ``attributes.csv``,
-    ``interactions.csv``, ``ground_truth.npz`` and a ``manifest.json`` of the arguments;
-    ``processed/`` holds one file per choice of encoders, ``pre_transform`` and ``pre_filter``, so
-    that another choice doesn't generate the shop again. Each aspect has its own random stream:
-    another ``num_users`` doesn't change pictures and titles.
+    ``interactions.csv``, ``ground_truth.npz`` and a ``manifest.json`` of the arguments and the
+    SHA-256 of each file, which is compared when the shop is opened; ``processed/`` holds one file
+    per choice of encoders, ``pre_transform`` and ``pre_filter``, so that another choice doesn't
+    generate the shop again. Each aspect has its own random stream: another ``num_users`` doesn't
+    change pictures and titles.
 
     Needs Pillow and, for the default encoders, scikit-learn (``pip install "pyg-mmgef[cli]"``).
 
@@ -89,8 +101,8 @@ class SyntheticShop(InMemoryDataset):
 
     Raises:
         ImportError: If Pillow, or what an encoder needs, is not installed.
-        ValueError: If an argument is out of range, ``root`` holds a shop with other arguments, or
-            ``pre_filter`` refuses the graph.
+        ValueError: If an argument is out of range, ``root`` holds a shop with other arguments or
+            damaged files, or ``pre_filter`` refuses the graph.
     """
 
     def __init__(
@@ -136,7 +148,8 @@ class SyntheticShop(InMemoryDataset):
             str(root), transform, pre_transform, pre_filter, log=False, force_reload=force_reload
         )
         self._items = _read_items(Path(self.raw_dir))
-        path = self.processed_paths[0]
+        path = Path(self.processed_paths[0])
+        check_sealed(path, _GENERATE_AGAIN)
         self._data = HeteroData.from_dict(torch.load(path, weights_only=True))
 
     def _check_manifest(self, force_reload: bool) -> None:
@@ -145,15 +158,16 @@ class SyntheticShop(InMemoryDataset):
         if force_reload:
             self._manifest_path.unlink()  # A raw folder without it is incomplete.
             return
-        found = json.loads(self._manifest_path.read_text(encoding='utf-8'))
-        if found == self._manifest:
-            return
+        found = read_json(self._manifest_path, _GENERATE_AGAIN)
         names = [n for n in self._manifest if found.get(n) != self._manifest[n]]
-        differences = ', '.join(f'{n}={found.get(n)!r} not {self._manifest[n]!r}' for n in names)
-        raise ValueError(
-            f"'root' holds a shop with other arguments ({differences}); use another root, or pass "
-            'force_reload=True to generate it again'
-        )
+        if names:
+            differences = (f'{n}={found.get(n)!r} not {self._manifest[n]!r}' for n in names)
+            raise ValueError(
+                f"'root' holds a shop with other arguments ({', '.join(differences)}); use another "
+                'root, or pass force_reload=True to generate it again'
+            )
+        for name, sha256 in found['files'].items():
+            check_sha256(self._manifest_path.parent / name, sha256, _GENERATE_AGAIN)
 
     @property
     def raw_file_names(self) -> list[str]:
@@ -226,7 +240,9 @@ class SyntheticShop(InMemoryDataset):
         write_atomically(raw / 'ground_truth.npz', buffer.getvalue())
         if hasattr(os, 'sync'):  # Not on Windows.
             os.sync()  # All pictures at once, before the manifest declares the shop complete.
-        write_atomically(self._manifest_path, json.dumps(arguments, indent=2).encode())
+        written = sorted([*raw.glob('images/*.png'), *raw.glob('*.csv'), *raw.glob('*.npz')])
+        files = {path.relative_to(raw).as_posix(): sha256_of(path) for path in written}
+        write_json(self._manifest_path, {**arguments, 'files': files})
 
     def process(self) -> None:
         """Encode pictures and titles, transform the graph and write it.
@@ -252,16 +268,15 @@ class SyntheticShop(InMemoryDataset):
         if self.pre_filter is not None and not self.pre_filter(data):
             raise ValueError("'pre_filter' refuses the only graph of the shop; leave it out")
         data = data if self.pre_transform is None else self.pre_transform(data)
-        buffer = io.BytesIO()
-        torch.save(data.to_dict(), buffer)
-        write_atomically(Path(self.processed_paths[0]), buffer.getvalue())
+        with open_sealed(self.processed_paths[0]) as file:
+            torch.save(data.to_dict(), file)
 
     def _process(self) -> None:
         # PyG's own version writes the `repr` of 'pre_transform' and 'pre_filter' into pickles,
         # unpickles them without restriction and only warns of another. Here the name has it.
         path = Path(self.processed_paths[0])
         if self.force_reload or not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             self.process()
 
     def __repr__(self) -> str:
@@ -313,7 +328,8 @@ def _write_pictures(
     size: int,
     rng: np.random.Generator,
 ) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
+    remove_leftovers(folder)
     for stale in folder.glob('[0-9][0-9][0-9][0-9][0-9]*.png'):
         stale.unlink()
     for item, (of_item, stream) in enumerate(zip(values, rng.spawn(len(values)), strict=True)):

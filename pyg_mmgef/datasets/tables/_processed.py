@@ -1,8 +1,6 @@
 """The processed graph of a data set: transformed once, stored, and read again."""
 
 import hashlib
-import io
-import pickle
 import re
 import warnings
 from collections.abc import Callable
@@ -12,7 +10,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.files import write_atomically
+from pyg_mmgef.files import check_sealed, make_folder, open_sealed
 
 __all__ = ['PreFilter', 'PreTransform', 'processed_graph']
 
@@ -42,7 +40,7 @@ def processed_graph(
         force_reload: Process the graph even if it is stored. (default: :obj:`False`)
 
     Raises:
-        ValueError: If the filter refuses the graph, or the stored one can't be read.
+        ValueError: If the filter refuses the graph, or the stored one is damaged.
     """
     if pre_transform is None and pre_filter is None:
         return data
@@ -54,32 +52,24 @@ def processed_graph(
         raise ValueError("'pre_filter' refuses the only graph of the data set; leave it out")
     out = data if pre_transform is None else pre_transform(data)
     if path is not None:
-        buffer = io.BytesIO()
-        torch.save({**used, 'graph': out.to_dict()}, buffer)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, buffer.getvalue())
+        make_folder(path.parent)
+        with open_sealed(path) as file:
+            torch.save({**used, 'graph': out.to_dict()}, file)
     return out
 
 
 def _read(path: Path, used: dict[str, str]) -> HeteroData:
-    try:
-        stored = torch.load(path, weights_only=True)
-        graph = HeteroData.from_dict(stored['graph'])
-        before = {name: stored[name] for name in used}
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"'{path.name}' in {str(path.parent)!r} can't be read ({error}); pass "
-            'force_reload=True to process the graph again'
-        ) from error
+    check_sealed(path, 'pass force_reload=True to process the graph again')
+    stored = torch.load(path, weights_only=True)
     for name, now in used.items():
-        if before[name] != now:
+        if stored[name] != now:
             warnings.warn(
-                f"'{name}' is {now}, but the stored graph was processed with {before[name]} and "
+                f"'{name}' is {now}, but the stored graph was processed with {stored[name]} and "
                 'is used; pass force_reload=True to process it again',
                 UserWarning,
                 stacklevel=5,
             )
-    return graph
+    return HeteroData.from_dict(stored['graph'])
 
 
 def _described(function: object) -> str:

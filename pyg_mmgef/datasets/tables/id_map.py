@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyg_mmgef.files import write_atomically
+from pyg_mmgef.files import read_sealed, write_sealed
 
 __all__ = ['IdMap', 'Ids']
 
@@ -95,11 +95,13 @@ class IdMap:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the ids as JSON Lines, one per row, atomically.
 
+        The last line, ``{"sha256": "..."}``, is a checksum of all lines before it.
+
         Args:
             path: The file.
         """
         lines = ''.join(json.dumps(i, ensure_ascii=False) + '\n' for i in self)
-        write_atomically(Path(path).expanduser(), lines.encode())
+        write_sealed(Path(path).expanduser(), lines.encode())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> 'IdMap':
@@ -109,11 +111,13 @@ class IdMap:
             path: The file.
 
         Raises:
-            ValueError: If the file isn't such a list of ids.
+            FileNotFoundError: If there is no such file.
+            ValueError: If the file is damaged, or isn't such a list of ids.
         """
         path = Path(path).expanduser()
+        content = read_sealed(path, 'write the ids again')
         try:
-            lines = path.read_bytes().decode().split('\n')  # an id may hold other line ends
+            lines = content.decode().split('\n')  # an id may hold other line ends
             return cls([json.loads(line) for line in lines if line])
         except ValueError as error:
             raise ValueError(f"'{path.name}' is not a list of ids: {error}") from error

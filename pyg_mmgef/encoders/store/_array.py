@@ -9,6 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pyg_mmgef.files import naming
+
 __all__ = ['MISSING', 'PRESENT', 'FeatureArray']
 
 PRESENT, MISSING = 1, 2
@@ -22,7 +24,8 @@ class FeatureArray:
 
     A mark says whether the item is present, and has a digest of the vector, the key of its content
     and the encoder. A row counts as done only if its digest is right, so rows that were half
-    written, damaged later, or made from other content are encoded again.
+    written, damaged later, or made from other content are encoded again. Rows that need no vector
+    are zero.
 
     Args:
         folder: Folder of the two files.
@@ -30,7 +33,8 @@ class FeatureArray:
         keys: The key of each row's content; :obj:`None` for a row that needs no vector.
         channels: The length of a vector.
         encoder: A string that identifies the encoder.
-        mode: ``'r'`` opens the files for reading only. (default: ``'r+'``)
+        mode: ``'c'`` opens the files for reading only; what is written to the vectors changes
+            memory alone. (default: ``'r+'``)
 
     Raises:
         ValueError: If the files have another shape or type, or can't be read.
@@ -43,15 +47,17 @@ class FeatureArray:
         keys: Sequence[str | None],
         channels: int,
         encoder: str,
-        mode: Literal['r', 'r+'] = 'r+',
+        mode: Literal['c', 'r+'] = 'r+',
     ) -> None:
         self.keys = list(keys)
         self.channels = channels
         self.path, self._marks_path = self.files(folder, name)
         self._salt = hashlib.sha256(encoder.encode('utf-8', 'surrogatepass')).digest()[:16]
-        self._vectors = _open(self.path, (len(keys), channels), _VECTOR, mode)
+        self.vectors = _open(self.path, (len(keys), channels), _VECTOR, mode)
         self._marks = _open(self._marks_path, (len(keys),), _MARK, mode)
         self.states = np.where(self._intact(), self._marks['state'], 0)
+        damaged = [row for row, key in enumerate(keys) if key is None and self.vectors[row].any()]
+        self.vectors[damaged] = 0
 
     @staticmethod
     def files(folder: Path, name: str) -> tuple[Path, Path]:
@@ -81,8 +87,8 @@ class FeatureArray:
             self._seal(row, state, vector)
             for row, state, vector in zip(rows, states.tolist(), vectors, strict=True)
         ]
-        self._vectors[rows] = vectors
-        self._vectors.flush()
+        self.vectors[rows] = vectors
+        self.vectors.flush()
         self._marks[rows] = marks
         self._marks.flush()
         self.states[rows] = states
@@ -101,13 +107,13 @@ class FeatureArray:
         step = max(1, _CHUNK_BYTES // (self.channels * _VECTOR.itemsize))
         for start in range(0, len(pairs), step):
             rows, sources = (list(ids) for ids in zip(*pairs[start : start + step], strict=True))
-            self.put(rows, other._vectors[sources], other.states[sources])
+            self.put(rows, other.vectors[sources], other.states[sources])
 
     def _intact(self) -> NDArray[np.bool_]:
         intact = np.zeros(len(self.keys), dtype=bool)
         for row in np.isin(self._marks['state'], (PRESENT, MISSING)).nonzero()[0].tolist():
             mark = self._marks[row]
-            seal = self._seal(row, int(mark['state']), self._vectors[row])
+            seal = self._seal(row, int(mark['state']), self.vectors[row])
             intact[row] = seal is not None and seal == int(mark['seal'])
         return intact
 
@@ -123,7 +129,7 @@ class FeatureArray:
 
 
 def _open(
-    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], mode: Literal['r', 'r+']
+    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], mode: Literal['c', 'r+']
 ) -> np.memmap[Any, Any]:
     try:
         array = np.load(path, mmap_mode=mode, allow_pickle=False)
@@ -140,7 +146,7 @@ def _write_zeros(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> No
     # Real zeros, not a hole: a full disk is an error here, not a killed process at a later write
     # into the mapped memory.
     left = int(np.prod(shape)) * dtype.itemsize
-    with path.open('wb') as file:
+    with naming(path), path.open('wb') as file:
         header = {
             'descr': np.lib.format.dtype_to_descr(dtype),
             'fortran_order': False,

@@ -23,8 +23,8 @@ __all__ = ['explain_missing', 'known_reasons', 'open_previous', 'prepare_array']
 
 logger = logging.getLogger(__name__)
 
-_OURS = re.compile(r'(x|marks)-[0-9a-f]{8}\.npy|\.manifest\.json\.[0-9]+-[0-9a-f]{8}\.tmp')
-"""Names of the files that a killed call may leave behind."""
+_OURS = re.compile(r'(x|marks)-[0-9a-f]{8}\.npy')
+"""Names of the arrays, of which a killed call may leave some behind."""
 
 
 def open_previous(folder: Path, run: Run) -> tuple[Manifest | None, FeatureArray | None]:

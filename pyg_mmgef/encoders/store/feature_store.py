@@ -28,6 +28,7 @@ from pyg_mmgef.encoders.store._manifest import (
     read_manifest,
     write_manifest,
 )
+from pyg_mmgef.files import make_folder
 from pyg_mmgef.validate import check_positive
 
 __all__ = ['FeatureStore']
@@ -191,24 +192,14 @@ class FeatureStore:
             ValueError: If its files are damaged or another program's, or the call was killed.
         """
         folder = self._subfolder(name)
-        manifest = self._manifest(folder)
-        keys, encoder = manifest.contents.keys, f'{manifest.kind} {manifest.fingerprint}'
-        try:
-            array = FeatureArray(folder, manifest.array, keys, manifest.channels, encoder, 'r')
-        except ValueError as error:
-            raise ValueError(
-                f'the features in {str(folder)!r} are damaged ({error}); encode again'
-            ) from error
-        num_left = sum(
-            key is not None and state == 0
-            for key, state in zip(keys, array.states.tolist(), strict=True)
-        )
-        if num_left > 0:
-            raise ValueError(
-                f'{num_left} of {len(keys)} features in {str(folder)!r} are missing: they were '
-                'damaged, or the call that encodes them was interrupted; encode again'
-            )
-        return self._tensors(array)
+        while True:
+            manifest = self._manifest(folder)
+            try:
+                array = _whole_array(folder, manifest)
+                return torch.from_numpy(array.vectors), _is_present(array)
+            except ValueError:  # Perhaps as another process has replaced the array meanwhile.
+                if self._manifest(folder) == manifest:
+                    raise
 
     @staticmethod
     def _manifest(folder: Path) -> Manifest:
@@ -222,11 +213,6 @@ class FeatureStore:
             raise FileNotFoundError(f'there are no features in {str(folder)!r} yet')
         return manifest
 
-    @staticmethod
-    def _tensors(array: FeatureArray) -> tuple[Tensor, Tensor]:
-        x = torch.from_numpy(np.load(array.path, mmap_mode='c', allow_pickle=False))
-        return x, torch.from_numpy(array.states == PRESENT)
-
     def _subfolder(self, name: str) -> Path:
         if not re.fullmatch(r'\w+', name):
             raise ValueError(
@@ -238,7 +224,7 @@ class FeatureStore:
     def _locked(self, folder: Path) -> Iterator[None]:
         from filelock import FileLock, Timeout
 
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         lock = FileLock(folder / '.lock', timeout=self.timeout)
         try:
             lock.acquire()
@@ -267,8 +253,33 @@ class FeatureStore:
             manifest = replace(manifest, missing=missing)
             if manifest != old:
                 write_manifest(folder, manifest)
-            x, has = self._tensors(array)
-        return x, has, missing
+            x = torch.from_numpy(np.load(array.path, mmap_mode='c', allow_pickle=False))
+        return x, _is_present(array), missing
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}({str(self.folder)!r})'
+
+
+def _whole_array(folder: Path, manifest: Manifest) -> FeatureArray:
+    """Open an array for reading, and raise an error unless all its vectors are there."""
+    keys, encoder = manifest.contents.keys, f'{manifest.kind} {manifest.fingerprint}'
+    try:
+        array = FeatureArray(folder, manifest.array, keys, manifest.channels, encoder, 'c')
+    except ValueError as error:
+        raise ValueError(
+            f'the features in {str(folder)!r} are damaged ({error}); encode again'
+        ) from error
+    num_left = sum(
+        key is not None and state == 0
+        for key, state in zip(keys, array.states.tolist(), strict=True)
+    )
+    if num_left > 0:
+        raise ValueError(
+            f'{num_left} of {len(keys)} features in {str(folder)!r} are missing: they were '
+            'damaged, or the call that encodes them was interrupted; encode again'
+        )
+    return array
+
+
+def _is_present(array: FeatureArray) -> Tensor:
+    return torch.from_numpy(array.states == PRESENT)

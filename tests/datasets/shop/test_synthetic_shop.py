@@ -19,6 +19,7 @@ from pyg_mmgef.datasets.shop._catalogue import ATTRIBUTES
 from pyg_mmgef.datasets.shop._drawing import COLOURS, PATTERNS, SHAPES, draw_product
 from pyg_mmgef.encoders import PixelEncoder, TitleEncoder
 from pyg_mmgef.transforms import AddCoInteractionGraph
+from tests.flips import outcomes
 
 SMALL: dict[str, Any] = {'num_users': 50, 'num_items': 40}
 
@@ -312,3 +313,26 @@ def test_drawings_differ_by_colour_and_pattern() -> None:
         for pattern in PATTERNS
     }
     assert len(pictures) == len(COLOURS) * len(PATTERNS)
+
+
+def test_a_flipped_bit_is_an_error(root: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(root, tmp_path / 'copy'))
+    for path in (copy / 'processed').iterdir():
+        if path.name not in SyntheticShop(copy, **SMALL).processed_file_names:
+            path.unlink()
+
+    def content() -> tuple[Any, ...]:
+        shop = SyntheticShop(copy, **SMALL)
+        tensors = {name: tensor.tolist() for name, tensor in _tensors(shop[0]).items()}
+        return shop.titles, shop.image_paths, tensors
+
+    paths = [path for path in sorted(copy.rglob('*')) if path.is_file()]
+    found = outcomes([path for path in paths if path.suffix != '.png'], content, 10)
+    assert found['detected'] > 50
+    assert outcomes([path for path in paths if path.suffix == '.png'][:10], content, 1) == {
+        **{'detected': 10, 'equal': 0}
+    }
+    (copy / 'raw' / 'images' / '00001.png').unlink()
+    with pytest.raises(ValueError, match=r'00001.png. is damaged \(it is missing\); pass'):
+        content()
+    SyntheticShop(copy, **SMALL, force_reload=True)

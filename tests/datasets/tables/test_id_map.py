@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from pyg_mmgef.datasets import IdMap
+from pyg_mmgef.files import write_sealed
+from tests.flips import outcomes
 
 
 @pytest.mark.parametrize('ids', [['b', 'a', 'line\nbreak\u2028', ''], [7, -2, 2**62], []])
@@ -83,6 +85,13 @@ def test_unknown_ids_and_rows(tmp_path: Path) -> None:
         IdMap([1, 2]).to_rows(['1'])
     with pytest.raises(ValueError, match=r"'rows' must lie in \[0, 2\)"):
         IdMap([1, 2]).to_ids(torch.tensor([2]))
-    (tmp_path / 'ids.jsonl').write_text('"a"\n{"id": 1}\n')
+    write_sealed(tmp_path / 'ids.jsonl', b'"a"\n{"id": 1}\n')
     with pytest.raises(ValueError, match=r"'ids.jsonl' is not a list of ids"):
         IdMap.load(tmp_path / 'ids.jsonl')
+
+
+@pytest.mark.parametrize('ids', [['b', 'a', 'Größe'], [7, -2, 2**62]])
+def test_a_flipped_bit_is_an_error(tmp_path: Path, ids: list[Any]) -> None:
+    path = tmp_path / 'ids.jsonl'
+    IdMap(ids).save(path)
+    assert outcomes([path], lambda: list(IdMap.load(path)), 200) == {'detected': 200, 'equal': 0}

@@ -8,7 +8,9 @@ from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
 from pyg_mmgef.datasets import InteractionTables
+from pyg_mmgef.files import open_sealed
 from pyg_mmgef.transforms import AddItemKNNGraph
+from tests.flips import outcomes
 
 pa = pytest.importorskip('pyarrow')
 
@@ -74,7 +76,8 @@ def test_what_is_read_is_the_file(tmp_path: Path) -> None:
     (file,) = stored(tmp_path)
     content = torch.load(file, weights_only=True)
     content['graph'][SIMILAR]['edge_weight'] += 7
-    torch.save(content, file)
+    with open_sealed(file) as out:
+        torch.save(content, out)
     assert float(tables(tmp_path, pre_transform=knn())[0][SIMILAR].edge_weight.min()) > 7
 
 
@@ -155,7 +158,15 @@ def test_a_damaged_file(tmp_path: Path) -> None:
     expected = tables(tmp_path, pre_transform=knn())[0]
     (file,) = stored(tmp_path)
     file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(ValueError, match=r"can't be read .* force_reload=True"):
+    with pytest.raises(ValueError, match=r'is damaged .* force_reload=True'):
         tables(tmp_path, pre_transform=knn())[0]
     assert same(tables(tmp_path, pre_transform=knn(), force_reload=True)[0], expected)
     assert same(tables(tmp_path, pre_transform=knn())[0], expected)
+
+
+def test_a_flipped_bit_is_an_error(tmp_path: Path) -> None:
+    def weights() -> list[float]:
+        return tables(tmp_path, pre_transform=knn())[0][SIMILAR].edge_weight.tolist()
+
+    weights()
+    assert outcomes(stored(tmp_path), weights, 60) == {'detected': 60, 'equal': 0}

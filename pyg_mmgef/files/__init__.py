@@ -1,0 +1,32 @@
+"""Files that are whole: written atomically, with a checksum that is compared when they are read."""
+
+from pyg_mmgef.files.atomic import (
+    make_folder,
+    naming,
+    open_atomically,
+    remove_leftovers,
+    sync_folder,
+    write_atomically,
+)
+from pyg_mmgef.files.sealed import check_sealed, open_sealed, read_sealed, write_sealed
+from pyg_mmgef.files.sealed_json import read_json, write_json
+from pyg_mmgef.files.sha256 import check_sha256, damaged, has_sha256, sha256_of
+
+__all__ = [
+    'check_sealed',
+    'check_sha256',
+    'damaged',
+    'has_sha256',
+    'make_folder',
+    'naming',
+    'open_atomically',
+    'open_sealed',
+    'read_json',
+    'read_sealed',
+    'remove_leftovers',
+    'sha256_of',
+    'sync_folder',
+    'write_atomically',
+    'write_json',
+    'write_sealed',
+]

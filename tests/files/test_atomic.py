@@ -1,0 +1,121 @@
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from pyg_mmgef.files import make_folder, open_atomically, remove_leftovers, write_atomically
+
+
+def test_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / 'table.json'
+    for content in (b'old', b'new and longer', b''):
+        write_atomically(path, content)
+        assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / 'plain').write_bytes(b'')
+    write_atomically(tmp_path / 'atomic', b'')
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ('plain', 'atomic')]
+    assert modes[0] == modes[1]
+
+
+def test_a_failing_block_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / 'table.json'
+    write_atomically(path, b'old')
+
+    def write_half() -> None:
+        with open_atomically(path) as file:
+            file.write(b'ne')
+            raise OSError('no space left')
+
+    with pytest.raises(OSError, match='no space left'):
+        write_half()
+    assert path.read_bytes() == b'old'
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failing_sync_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / 'table.json'
+    write_atomically(path, b'old')
+
+    def fail(descriptor: int) -> None:
+        raise OSError('no space left')
+
+    monkeypatch.setattr(os, 'fsync', fail)
+    with pytest.raises(OSError, match='no space left'):
+        write_atomically(path, b'new')
+    assert path.read_bytes() == b'old'
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_only_where_asked_for_it_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = []
+    monkeypatch.setattr(os, 'fsync', lambda file: synced.append(file))
+    write_atomically(tmp_path / 'a', b'1', sync=False)
+    assert not synced
+    write_atomically(tmp_path / 'a', b'2')
+    assert synced
+    assert (tmp_path / 'a').read_bytes() == b'2'
+
+
+def leave_behind(path: Path) -> Path:
+    """What a process that is killed while it writes leaves in a folder."""
+    child = os.fork()
+    if child == 0:
+        with open_atomically(path):
+            os._exit(0)
+    os.waitpid(child, 0)
+    (left,) = path.parent.glob(f'.{path.name}.*.tmp')
+    return left
+
+
+def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
+    left, other = leave_behind(tmp_path / 'a'), leave_behind(tmp_path / 'b')
+    write_atomically(tmp_path / 'a', b'')
+    assert not left.exists()
+    assert other.exists()
+    remove_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ['a']
+    remove_leftovers(tmp_path / 'none')
+
+
+def test_what_others_write_is_left_alone(tmp_path: Path) -> None:
+    with open_atomically(tmp_path / 'a') as file:
+        write_atomically(tmp_path / 'a', b'first')
+        remove_leftovers(tmp_path)
+        file.write(b'second')
+    assert (tmp_path / 'a').read_bytes() == b'second'
+    foreign = tmp_path / '.a.00000000-1-00000000.tmp'  # of another machine
+    foreign.touch()
+    remove_leftovers(tmp_path)
+    assert foreign.exists()
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(os, 'fsync', fail)
+    with pytest.raises(OSError, match=r'No space left on device: .*table.json') as caught:
+        write_atomically(tmp_path / 'table.json', b'new')
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_new_folders_are_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(
+        os, 'fsync', lambda file: synced.append(os.readlink(f'/proc/self/fd/{file}'))
+    )
+    make_folder(tmp_path / 'a' / 'b')
+    assert synced == [str(tmp_path), str(tmp_path / 'a')]
+    make_folder(tmp_path / 'a' / 'b')
+    assert len(synced) == 2
+    (tmp_path / 'file').touch()
+    with pytest.raises(FileExistsError, match='file'):
+        make_folder(tmp_path / 'file')
