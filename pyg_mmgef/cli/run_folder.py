@@ -19,11 +19,9 @@ from pyg_mmgef.nn import Recommender
 from pyg_mmgef.ranking import choose_cold_scale, evaluate_ranking
 from pyg_mmgef.schema import INTERACTS
 
-__all__ = ['CONFIG', 'CUTOFFS', 'HISTORY', 'LoadedRun', 'RunFolder', 'fitting_cutoffs']
+__all__ = ['CONFIG', 'CUTOFFS', 'LoadedRun', 'RunFolder', 'fitting_cutoffs']
 
 METRICS = 'metrics.json'
-HISTORY = 'EpochHistory'
-"""The part of a checkpoint with the loss and the metrics of each epoch."""
 CUTOFFS = 10, 20
 TRAIN_AGAIN = 'train again into a new folder'
 
@@ -162,7 +160,7 @@ class RunFolder:
         """
         if not self.last_checkpoint.is_file():
             return []
-        rows = _read_checkpoint(self.last_checkpoint)['callbacks'][HISTORY]['rows']
+        rows = _read_checkpoint(self.last_checkpoint)['callbacks']['EpochHistory']['rows']
         return list(rows)
 
     def load(self, path: Path | None = None) -> 'LoadedRun':

@@ -125,8 +125,8 @@ def _fit(
     cutoffs: tuple[int, ...],
 ) -> None:
     """Train the model with Lightning, and continue after the last checkpoint if there is one."""
-    from pyg_mmgef.cli._epoch_history import EpochHistory
     from pyg_mmgef.training import InteractionDataModule, RankingModule, make_trainer
+    from pyg_mmgef.training._epoch_history import EpochHistory
 
     settings, place = run.settings, checked_device(device)
     assert settings.lr is not None

@@ -16,11 +16,12 @@ from pyg_mmgef.files.sha256 import damaged, digest_of
 
 __all__ = ['check_sealed', 'open_sealed', 'read_sealed', 'write_sealed']
 
-_WRONG = 'its checksum is wrong'
+
+_START = b'{"sha256": "'
 
 
 def _seal(digest: str) -> bytes:
-    return f'{{"sha256": "{digest}"}}\n'.encode()
+    return _START + digest.encode() + b'"}\n'
 
 
 _SIZE = len(_seal('0' * 64))
@@ -96,8 +97,7 @@ def check_sealed(path: Path, advice: str) -> None:
     """
     with naming(path), open(path, 'rb') as file:
         digest = digest_of(file, os.fstat(file.fileno()).st_size - _SIZE)
-        if file.read() != _seal(digest):
-            raise damaged(path, _WRONG, advice)
+        _compare(path, file.read(), digest, advice)
 
 
 def read_sealed(path: Path, advice: str) -> bytes:
@@ -105,6 +105,12 @@ def read_sealed(path: Path, advice: str) -> bytes:
     with naming(path):
         raw = path.read_bytes()
     content = raw[:-_SIZE]
-    if raw[-_SIZE:] != _seal(hashlib.sha256(content).hexdigest()):
-        raise damaged(path, _WRONG, advice)
+    _compare(path, raw[-_SIZE:], hashlib.sha256(content).hexdigest(), advice)
     return content
+
+
+def _compare(path: Path, seal: bytes, digest: str, advice: str) -> None:
+    if seal != _seal(digest):
+        has_one = seal.startswith(_START)
+        reason = 'its checksum is wrong' if has_one else 'it does not end with a checksum'
+        raise damaged(path, reason, advice)

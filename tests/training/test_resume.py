@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from pyg_mmgef.training import AtomicCheckpointIO
 from tests.training import job
 
 
@@ -88,7 +89,7 @@ def test_what_a_checkpoint_lacks_would_be_noticed(
         state[lost][0]['state'] = {}
     else:
         del state[lost]
-    torch.save(state, path)
+    AtomicCheckpointIO().save_checkpoint(state, path)
     job.train(tmp_path)
     with pytest.raises(AssertionError):
         job.assert_equal_states(final(tmp_path), final(undisturbed))

@@ -18,6 +18,7 @@ from pyg_mmgef.encoders.store._manifest import (
     read_manifest,
     write_manifest,
 )
+from pyg_mmgef.files import remove_leftovers
 
 __all__ = ['explain_missing', 'known_reasons', 'open_previous', 'prepare_array']
 
@@ -89,6 +90,7 @@ def prepare_array(
 
 def _remove_others(folder: Path, keep: Path | None) -> None:
     """Remove the files of killed calls, and replaced arrays."""
+    remove_leftovers(folder)
     kept = set() if keep is None else {keep.name, keep.name.replace('x-', 'marks-', 1)}
     for entry in os.listdir(folder):
         if _OURS.fullmatch(entry) and entry not in kept:

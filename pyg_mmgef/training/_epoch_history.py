@@ -2,21 +2,18 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from pyg_mmgef.cli.run_folder import HISTORY
-
 __all__ = ['EpochHistory']
 
 
 class EpochHistory(Callback):
-    """Keeps the loss and the metrics of each epoch, which checkpoints then have with a checksum."""
+    """Keeps the loss and the metrics of each epoch, so that checkpoints have them.
+
+    A checkpoint has a checksum, and unlike the logs it has each epoch once, whatever was
+    interrupted. The rows are in ``checkpoint['callbacks']['EpochHistory']['rows']``.
+    """
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
-
-    @property
-    def state_key(self) -> str:
-        """The part of a checkpoint that has the state."""
-        return HISTORY
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add a row."""
