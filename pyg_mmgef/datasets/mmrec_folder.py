@@ -18,6 +18,7 @@ from pyg_mmgef.datasets.tables._interaction_table import (
     InteractionTable,
     read_interaction_table,
 )
+from pyg_mmgef.files import load_arrays
 
 __all__ = ['MMRecFolder']
 
@@ -194,8 +195,8 @@ def _read_features(folder: Path, modality: str, name: str | os.PathLike[str]) ->
         )
     path = _existing(folder, 'features', name)
     try:
-        raw = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        raw = load_arrays(path)
+    except ValueError as error:
         raise ValueError(f"'{path.name}' is not a plain .npy array: {error}") from error
     if not isinstance(raw, np.ndarray) or raw.ndim != 2 or raw.dtype.kind not in 'fiub':
         what = f'{raw.dtype} {list(raw.shape)}' if isinstance(raw, np.ndarray) else 'an archive'
@@ -216,13 +217,15 @@ def _read_features(folder: Path, modality: str, name: str | os.PathLike[str]) ->
 def _read_graph(folder: Path, relation: str, name: str | os.PathLike[str]) -> _Graph:
     path = _existing(folder, 'item_graphs', name)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            absent = {'row', 'col', 'val', 'shape'} - set(archive.files)
-            if absent:
-                raise ValueError(f'no {", ".join(map(repr, sorted(absent)))} in the archive')
-            row, col, val, shape = (archive[key] for key in ('row', 'col', 'val', 'shape'))
+        archive = load_arrays(path)
+        if isinstance(archive, np.ndarray):
+            raise ValueError('it holds a single array')
+        absent = {'row', 'col', 'val', 'shape'} - set(archive)
+        if absent:
+            raise ValueError(f'no {", ".join(map(repr, sorted(absent)))} in the archive')
+        row, col, val, shape = (archive[key] for key in ('row', 'col', 'val', 'shape'))
         return _to_graph(row, col, val, tuple(np.atleast_1d(shape).tolist()))
-    except (ValueError, TypeError, EOFError, AttributeError) as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(
             f"'{path.name}', the item graph {relation!r}, must be an .npz file with 'row', 'col', "
             f"'val' and 'shape' of a square matrix: {error}"

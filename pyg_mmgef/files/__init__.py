@@ -1,5 +1,6 @@
 """Files that are whole: written atomically, with a checksum that is compared when they are read."""
 
+from pyg_mmgef.files.arrays import load_arrays
 from pyg_mmgef.files.atomic import (
     make_folder,
     naming,
@@ -17,6 +18,7 @@ __all__ = [
     'check_sha256',
     'damaged',
     'has_sha256',
+    'load_arrays',
     'make_folder',
     'naming',
     'open_atomically',

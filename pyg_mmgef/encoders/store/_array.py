@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pyg_mmgef.files import naming
+from pyg_mmgef.files import load_arrays, naming
 
 __all__ = ['MISSING', 'PRESENT', 'FeatureArray']
 
@@ -132,8 +132,8 @@ def _open(
     path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], mode: Literal['c', 'r+']
 ) -> np.memmap[Any, Any]:
     try:
-        array = np.load(path, mmap_mode=mode, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        array = load_arrays(path, mode)
+    except (OSError, ValueError) as error:
         raise ValueError(f'{path.name}: {error}') from error
     if not isinstance(array, np.memmap) or array.shape != shape or array.dtype != dtype:
         raise ValueError(f'{path.name} does not hold {dtype} of shape {list(shape)}')
