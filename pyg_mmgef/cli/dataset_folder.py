@@ -297,10 +297,11 @@ def _names(modality: str) -> tuple[str, str]:
 
 def _write_array(path: Path, array: NDArray[Any]) -> None:
     # Not with `np.save`, which doesn't say that a disk is full.
+    array = np.ascontiguousarray(array)
     with open_atomically(path) as file:
         header = np.lib.format.header_data_from_array_1_0(array)
         np.lib.format.write_array_header_1_0(file, header)
-        file.write(np.ascontiguousarray(array).data)
+        file.write(array.data)
 
 
 def _digest(files: Mapping[str, str]) -> str:
