@@ -42,11 +42,12 @@ class InteractionTables(Dataset):
         train, val, test = SplitInteractions()(dataset[0])
 
     A table is a path, an Arrow table, a pandas data frame, or another object with Arrow's
-    ``__arrow_c_stream__`` (Polars, DuckDB). A file's suffix gives its kind: Parquet (also a folder
-    of such files), CSV (``.csv``), tab-separated (``.tsv``, and RecBole's ``.inter`` and ``.item``,
-    in which ``user_id`` finds the column ``user_id:token``) or JSON Lines (``.jsonl``, ``.ndjson``,
-    ``.json``); text files may be compressed (``.gz``). Files are read in batches, so memory is
-    needed for the ids and numbers of the interactions, not for the file.
+    ``__arrow_c_stream__`` (Polars, DuckDB). A file's suffix gives its kind: Parquet, JSON Lines, or
+    text with a row a line, such as CSV and RecBole's ``.inter`` and ``.item``, in which ``user_id``
+    finds the column ``user_id:token``; a pattern or a folder names several files of one kind. For
+    other separators, quotes or encodings, files without a header, and queries of a database open
+    the table with :func:`~pyg_mmgef.tables.open_table`. DuckDB reads all of them, and keeps on disk
+    what exceeds the memory.
 
     The data set has one graph. Its ``edge_index`` holds the interactions in the order of the table,
     with ``time`` (int64) and ``rating`` (float32) if these columns are named.
@@ -63,18 +64,20 @@ class InteractionTables(Dataset):
     **Rows that can't be used** are skipped, and :attr:`report` counts them by reason, each once:
 
     * the row has more or fewer fields than the header, or isn't JSON;
-    * an id is empty, blank, not UTF-8, or a word for a missing value (``nan``, ``None``, ``null``,
-      ``<NA>``);
-    * the rating isn't a finite number, or the time neither a number nor an ISO 8601 date, if these
-      columns are named.
+    * an id is empty, blank, not in the encoding of the file, or a word for a missing value
+      (``nan``, ``None``, ``null``, ``<NA>``);
+    * the rating isn't a finite number (``true`` is 1), or the time neither a number nor an ISO 8601
+      date, if these columns are named;
+    * its event has no weight, or its time lies outside of the range, if these are asked for.
 
-    A missing column, a file that can't be decompressed or ends inside a quoted value, and a table
-    without a usable row are errors. A picture whose name leads out of the folder isn't read: the
+    Errors are a missing column, a file that can't be decompressed or ends inside a quoted value,
+    quotes that join whole rows, ids that have lost digits, two tables whose item ids hardly meet,
+    and a table without a usable row. A picture whose name leads out of the folder isn't read: the
     item has no picture, and the report counts it.
 
     Filters come in this order: ``duplicates``, ``min_rating``, ``k_core``.
 
-    Needs pyarrow (``pip install "pyg-mmgef[cli]"``). Nothing is written without a
+    Needs duckdb and pyarrow (``pip install "pyg-mmgef[cli]"``). Nothing is written without a
     :obj:`pre_transform` or :obj:`pre_filter`.
 
     Args:
@@ -85,6 +88,12 @@ class InteractionTables(Dataset):
         rating: Column of ratings. (default: :obj:`None`)
         time: Column of times. Numbers are kept, dates become seconds since 1970.
             (default: :obj:`None`)
+        event: Column of the kinds of events, such as ``'view'``. (default: :obj:`None`)
+        event_weights: The rating that each kind of event stands for; rows of other events are left
+            out. (default: :obj:`None`)
+        since: The first time that counts: a number, or a date such as ``'2024-12-31'``, which is
+            compared with times in seconds to nanoseconds by their size. (default: :obj:`None`)
+        until: The time from which on none counts. (default: :obj:`None`)
         item_id: Column of the ids in ``items``; :obj:`None` means the name given as ``item``.
             (default: :obj:`None`)
         text: Column or columns of ``items`` that are joined to an item's text. (default: ``()``)
@@ -99,10 +108,6 @@ class InteractionTables(Dataset):
             without times the last row), ``'first'`` (the first row) or ``'max'`` (the best rating,
             then the latest). (default: ``'last'``)
         keep_cold: Whether to keep items of ``items`` without interactions. (default: :obj:`True`)
-        delimiter: Column separator of the interactions in a text file; :obj:`None` guesses it from
-            the suffix. (default: :obj:`None`)
-        item_delimiter: Column separator of the items. (default: :obj:`None`)
-        encoding: Encoding of text files. (default: ``'utf-8'``)
         root: Folder in whose subfolder ``processed`` the graph is stored that
             :obj:`pre_transform` returns; :obj:`None` keeps it in memory only.
             (default: :obj:`None`)
@@ -116,7 +121,7 @@ class InteractionTables(Dataset):
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ImportError: If pyarrow isn't installed.
+        ImportError: If duckdb or pyarrow isn't installed.
         ValueError: If arguments contradict each other or the tables, or no interaction is left; at
             the first access, if :obj:`pre_filter` refuses the graph or a stored one is damaged.
 
