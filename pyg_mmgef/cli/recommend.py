@@ -12,7 +12,7 @@ from pyg_mmgef.datasets import IdMap
 from pyg_mmgef.files import write_atomically
 from pyg_mmgef.ranking import recommend
 from pyg_mmgef.search import similar_items
-from pyg_mmgef.tables import arrow
+from pyg_mmgef.tables._arrow_table import arrow
 
 __all__ = [
     'check_suffix',

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pyg_mmgef.tables import Record, RecordTable, Table, unpacked
+from pyg_mmgef.tables import Table
+from pyg_mmgef.tables._arrow_table import Record, RecordTable
+from pyg_mmgef.tables._files import unpacked
 
 __all__ = ['RELEASES', 'Release', 'open_metadata', 'read_image_features']
 

@@ -10,7 +10,8 @@ from torch_geometric.data import HeteroData
 
 from pyg_mmgef.datasets.tables._processed import PreFilter, PreTransform
 from pyg_mmgef.datasets.tables.interaction_tables import InteractionTables
-from pyg_mmgef.tables import Record, RecordTable, Table, open_table
+from pyg_mmgef.tables import Table, open_table
+from pyg_mmgef.tables._arrow_table import Record, RecordTable
 
 __all__ = ['MovieLens']
 

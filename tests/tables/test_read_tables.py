@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pyg_mmgef.tables import open_table, read_tables
-from pyg_mmgef.tables._read_tables import TablesRead
+from pyg_mmgef.tables import open_table
+from pyg_mmgef.tables._read_tables import TablesRead, read_tables
 
 duckdb = pytest.importorskip('duckdb')
 pa = pytest.importorskip('pyarrow')

@@ -8,8 +8,8 @@ import pytest
 
 pytest.importorskip('duckdb')
 
-from pyg_mmgef.tables import find_columns, open_table, read_tables
-from pyg_mmgef.tables._read_tables import TablesRead
+from pyg_mmgef.tables import find_columns, open_table
+from pyg_mmgef.tables._read_tables import TablesRead, read_tables
 
 COLUMNS = {'user': 'user', 'item': 'item'}
 

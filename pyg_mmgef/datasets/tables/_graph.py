@@ -9,7 +9,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_mmgef.datasets.tables._rows import InteractionRows
 from pyg_mmgef.datasets.tables.id_map import IdMap
-from pyg_mmgef.tables import DistinctIds
+from pyg_mmgef.tables._numbering import DistinctIds
 
 __all__ = ['build_graph', 'kept_ids']
 

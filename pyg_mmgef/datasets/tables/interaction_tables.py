@@ -22,7 +22,8 @@ from pyg_mmgef.datasets.tables._item_table import (
 from pyg_mmgef.datasets.tables._processed import PreFilter, PreTransform, processed_graph
 from pyg_mmgef.datasets.tables._rows import InteractionRows, filter_rows
 from pyg_mmgef.datasets.tables.id_map import IdMap, Ids
-from pyg_mmgef.tables import find_columns, open_table, read_tables
+from pyg_mmgef.tables import find_columns, open_table
+from pyg_mmgef.tables._read_tables import read_tables
 from pyg_mmgef.validate import check_choice, check_finite, check_positive
 
 __all__ = ['InteractionTables']
