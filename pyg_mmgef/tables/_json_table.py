@@ -11,6 +11,8 @@ from pyg_mmgef.tables.table import MALFORMED, Account, Table, create, drop_malfo
 __all__ = ['JSONTable']
 
 _NUM_PEEKED = 10_000
+_SURROGATE = r'\\u[dD][89a-fA-F][0-9a-fA-F]{2}'
+"""Half of an escaped character, which some programs leave alone when they cut a text."""
 
 
 class JSONTable(Table):
@@ -78,8 +80,10 @@ class JSONTable(Table):
                 f"read_csv([{files}], delim=chr(1), quote='', escape='', header=false, "
                 f"columns={{line: 'VARCHAR'}}, auto_detect=false, {on_error})"
             )
+        whole = f"regexp_replace(line, {literal(_SURROGATE)}, chr(65533), 'g')"
         return (
-            "(SELECT CASE WHEN TRY(json_type(line)) = 'OBJECT' THEN line END AS object "
+            "(SELECT CASE WHEN TRY(json_type(line)) = 'OBJECT' THEN line "
+            f"WHEN TRY(json_type({whole})) = 'OBJECT' THEN {whole} END AS object "
             f"FROM {lines} WHERE trim(line) <> '')"
         )
 

@@ -61,3 +61,9 @@ def test_a_dictionary_of_users_gets_a_short_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match='and 4980 more') as caught:
         find_columns(open_table(path), {'user': 'user_id', 'item': 'item_id'})
     assert len(str(caught.value)) < 600
+
+
+def test_a_text_that_was_cut_within_a_character_is_kept(tmp_path: Path) -> None:
+    (tmp_path / 'a.jsonl').write_text('{"user": "a", "item": 1, "title": "lamp \\ud83d"}\n')
+    (row,) = open_table(tmp_path / 'a.jsonl').sample(1)
+    assert row == {'user': 'a', 'item': 1, 'title': 'lamp \ufffd'}
