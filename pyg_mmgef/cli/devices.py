@@ -15,12 +15,12 @@ def checked_device(name: str) -> torch.device:
         raise ValueError(f'--device {name!r} is unknown; give one of {_available()}') from error
     try:
         torch.zeros(1, device=device).item()  # The meta device has no numbers.
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, ImportError) as error:
         reason = str(error).splitlines()[0].split('. ')[0]
         raise ValueError(
             f'--device {name!r} cannot be used here ({reason}); give one of {_available()}'
         ) from error
-    return device
+    return torch.device('cpu') if device.type == 'cpu' else device  # Without an index.
 
 
 def _available() -> str:

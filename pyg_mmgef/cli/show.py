@@ -1,6 +1,5 @@
 """Output of the commands: tables of datasets, runs, metrics and recommendations."""
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -89,15 +88,15 @@ def show_models(models: dict[str, tuple[str, list[str]]]) -> None:
 def shortened(text: str, width: int) -> str:
     """Return a text as it can be shown, cut with ``...`` if it is too wide.
 
-    Line breaks and tabs become spaces. Letters with their accents, joined emoji and the escapes of
-    :func:`~pyg_mmgef.cli.console.printable` are kept or cut as a whole.
+    Letters with their accents, joined emoji and the escapes of
+    :func:`~pyg_mmgef.cli.console.printable` are kept or left out as a whole.
 
     Args:
         text: The text.
         width: The most columns of a terminal that it may take; a Chinese character takes two.
     """
     pieces, taken, kept = [], 0, 0
-    for character in iter_graphemes(re.sub(r'[ \t\r\n]+', ' ', text)):
+    for character in iter_graphemes(text):
         pieces.append(printable(character))
         taken += max(0, wcswidth(pieces[-1]))
         if taken <= width - len('...'):

@@ -188,7 +188,7 @@ def test_mistakes_are_one_line(
         (('trian',), "'train'?", ''),
         (('--pages',), '--pages.', ''),
         (('train', 'ds'), '--output', ' train'),
-        (('train', 'ds', '-o', 'x', '--epochs', 'two'), "'two'", ' train'),
+        (('train', 'ds', '-o', 'x', '--epochs', 'two'), '--epochs', ' train'),
         (('info', 'ds', 'more'), 'more', ' info'),
     ],
 )

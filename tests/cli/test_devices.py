@@ -4,8 +4,9 @@ import torch
 from pyg_mmgef.cli.devices import checked_device
 
 
-def test_what_there_is() -> None:
-    assert checked_device('cpu') == torch.device('cpu')
+@pytest.mark.parametrize('name', ['cpu', 'cpu:0', 'cpu:7'])
+def test_what_there_is(name: str) -> None:
+    assert checked_device(name) == torch.device('cpu')
 
 
 @pytest.mark.parametrize('name', ['abacus', 'gpu', ''])

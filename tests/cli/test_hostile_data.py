@@ -121,7 +121,8 @@ def test_recommend_and_similar(shop: Shop) -> None:
     for name in HOSTILE:
         assert re.search(rf'^{re.escape(printable(name))} +1 ', shown, re.MULTILINE)
         assert re.search(rf' {re.escape(printable(name))} +\S+ ', shown)
-        assert f'{printable(name).replace("a" + chr(92) + "nb", "a b")} word' in shown
+        title = ' '.join(name.split())  # As it is read.
+        assert f'{printable(title)} word' in shown
         similar = show('similar', shop.run, name, '--k', 3)
         assert similar.count('\n') == 4
     path = shop.folder / f'{NAME}.csv'
@@ -154,7 +155,6 @@ def test_recommend_and_similar(shop: Shop) -> None:
         (('info', 'RUN', NAME), 2),
         (('info', f'--{NAME}'), 2),
         (('train', 'DATASET'), 2),
-        (('train', 'DATASET', '-o', 'x', '--epochs', NAME), 2),
         (('train', 'DATASET', '-o', 'x', '--split', NAME), 2),
     ],
 )

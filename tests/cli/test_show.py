@@ -20,7 +20,6 @@ FAMILY, FLAG, ACCENT = '👩‍👩‍👧', '🇩🇪', 'e\u0301'
         (FAMILY * 5, 8, FAMILY * 2 + '...'),
         ('a' + FLAG * 4, 8, 'a' + FLAG * 2 + '...'),
         ('\x1b' * 9, 12, r'\x1b\x1b...'),
-        ('one\r\n\ttwo  three', 60, 'one two three'),
     ],
 )
 def test_shortened(text: str, width: int, shown: str) -> None:
