@@ -25,5 +25,7 @@ def checked_device(name: str) -> torch.device:
 
 def _available() -> str:
     accelerator = torch.accelerator.current_accelerator(check_available=True)
-    count = 0 if accelerator is None else torch.accelerator.device_count()
-    return ', '.join(['cpu', *(f'{accelerator.type}:{number}' for number in range(count))])
+    if accelerator is None:
+        return 'cpu'
+    numbers = range(torch.accelerator.device_count())
+    return ', '.join(['cpu', *(f'{accelerator.type}:{number}' for number in numbers)])

@@ -37,7 +37,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         with open_atomically(path) as file:
             try:
                 torch.save(checkpoint, file)
-            except RuntimeError as error:  # It closes its archive, which fails after the real error.
+            except RuntimeError as error:  # Closing the archive failed, too, after the real error.
                 if isinstance(error.__context__, OSError):
                     raise error.__context__ from None
                 raise

@@ -1,6 +1,7 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet
 import pytest
@@ -9,7 +10,7 @@ from pyg_mmgef.cli.recommend import write_table
 
 FORMULAS = ['=1+1', '+1', '-1', '@SUM(A1)', '\t=1', '\r=1', '\n=1', '＝1']
 OTHERS = ['a=1', "'=1", ' =1', '', 'i-1']
-COLUMNS = {
+COLUMNS: dict[str, list[Any]] = {
     'item': FORMULAS + OTHERS,
     'number': list(range(-5, len(FORMULAS + OTHERS) - 5)),
     'score': [-0.5] * len(FORMULAS + OTHERS),
