@@ -207,7 +207,7 @@ class Page(HTMLParser):
         self.tags: set[str] = set()
         self.attributes: list[tuple[str, str]] = []
         self.isolated: set[str] = set()
-        self.texts: list[str] = []
+        self.others: set[str] = set()
         self.open = ''
         self.feed(text)
 
@@ -220,9 +220,7 @@ class Page(HTMLParser):
         self.open = ''
 
     def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-        if self.open == 'bdi':
-            self.isolated.add(data)
+        (self.isolated if self.open == 'bdi' else self.others).add(data)
 
 
 @pytest.fixture(scope='module')
@@ -246,7 +244,6 @@ def test_nothing_on_a_page_runs(page: Page) -> None:
 def test_data_on_a_page_are_isolated_text(page: Page, shop: Shop) -> None:
     wanted = {printable(name) for name in (*HOSTILE, shop.run.name, shop.dataset.name)}
     assert wanted <= page.isolated
-    outside = set(page.texts) - page.isolated
-    assert not {text for text in outside for name in wanted if len(name) > 4 and name in text} - {
-        f'{printable(shop.run.name)} - pyg_mmgef'
-    }
+    long = [name for name in wanted if len(name) > 4]
+    outside = {text for text in page.others for name in long if name in text}
+    assert outside == {f'{printable(shop.run.name)} - pyg_mmgef'}
