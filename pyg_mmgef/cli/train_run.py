@@ -6,6 +6,7 @@ from torch_geometric import seed_everything
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.cli.baselines import baselines
+from pyg_mmgef.cli.console import draws_progress
 from pyg_mmgef.cli.dataset_folder import DatasetFolder
 from pyg_mmgef.cli.devices import checked_device
 from pyg_mmgef.cli.losses import build_loss, loader_options
@@ -14,7 +15,7 @@ from pyg_mmgef.cli.plots import save_curves
 from pyg_mmgef.cli.run_folder import CONFIG, RunFolder, fitting_cutoffs
 from pyg_mmgef.cli.settings import DEFAULT_MODEL, Settings, flag
 from pyg_mmgef.cli.splits import split_data
-from pyg_mmgef.files import naming
+from pyg_mmgef.files import disk_errors_name
 from pyg_mmgef.nn import Recommender
 from pyg_mmgef.runs import candidates, choose
 from pyg_mmgef.transforms import AddCoInteractionGraph
@@ -144,11 +145,12 @@ def _fit(
         accelerator=place.type,
         devices=1 if place.index is None else [place.index],
         enable_model_summary=False,
+        enable_progress_bar=draws_progress(),
         callbacks=EpochHistory(),
     )
     last = run.last_checkpoint
     try:
-        with naming(run.path):
+        with disk_errors_name(run.path):
             trainer.fit(module, data, ckpt_path=last if last.exists() else None, weights_only=True)
     except SystemExit as error:  # Lightning turns Ctrl-C into it.
         raise KeyboardInterrupt from error

@@ -2,8 +2,8 @@
 
 from pyg_mmgef.files.arrays import load_arrays
 from pyg_mmgef.files.atomic import (
+    disk_errors_name,
     make_folder,
-    naming,
     open_atomically,
     remove_leftovers,
     sync_folder,
@@ -17,10 +17,10 @@ __all__ = [
     'check_sealed',
     'check_sha256',
     'damaged',
+    'disk_errors_name',
     'has_sha256',
     'load_arrays',
     'make_folder',
-    'naming',
     'open_atomically',
     'open_sealed',
     'read_json',

@@ -1,5 +1,6 @@
 """Atomic writes: a reader finds the old file or the whole new one, never half of one."""
 
+import errno
 import os
 import platform
 import re
@@ -13,16 +14,34 @@ from typing import BinaryIO
 import psutil
 
 __all__ = [
+    'disk_errors_name',
     'make_folder',
-    'naming',
     'open_atomically',
     'remove_leftovers',
     'sync_folder',
     'write_atomically',
 ]
 
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _HOST = f'{zlib.crc32(platform.node().encode()):08x}'
 _TEMPORARY = re.compile(rf'\.(.+)\.{_HOST}-([0-9]+)-[0-9a-f]{{8}}\.tmp')
+
+
+@contextmanager
+def disk_errors_name(path: str | os.PathLike) -> Iterator[None]:
+    """Add :obj:`path` to errors of the disk in a block, such as that it is full.
+
+    The system names no file in these.
+
+    Args:
+        path: The file that the block writes or reads.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _OF_THE_DISK and error.filename is None:
+            error.filename = os.fspath(path)
+        raise
 
 
 @contextmanager
@@ -49,7 +68,7 @@ def open_atomically(path: str | os.PathLike, *, sync: bool = True) -> Iterator[B
     temporary = path.with_name(f'.{path.name}.{_HOST}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp')
     if sync:
         remove_leftovers(path.parent, path.name)
-    with naming(path):
+    with disk_errors_name(path):
         try:
             with temporary.open('wb') as file:
                 yield file
@@ -85,17 +104,6 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
         if found and name in (None, found[1]) and not psutil.pid_exists(int(found[2])):
             with suppress(OSError):  # Another process may remove it, or another user own it.
                 (folder / entry).unlink()
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Add a path to an :class:`OSError` of the block that names none, such as of a full disk."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is None or error.filename is not None:
-            raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def make_folder(path: Path) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pyg_mmgef.files.atomic import naming, open_atomically
+from pyg_mmgef.files.atomic import disk_errors_name, open_atomically
 from pyg_mmgef.files.sha256 import damaged, digest_of
 
 __all__ = ['check_sealed', 'open_sealed', 'read_sealed', 'write_sealed']
@@ -95,14 +95,14 @@ def check_sealed(path: Path, advice: str) -> None:
         FileNotFoundError: If there is no such file.
         ValueError: If the file has changed since it was written, or has no checksum.
     """
-    with naming(path), open(path, 'rb') as file:
+    with disk_errors_name(path), open(path, 'rb') as file:
         digest = digest_of(file, os.fstat(file.fileno()).st_size - _SIZE)
         _compare(path, file.read(), digest, advice)
 
 
 def read_sealed(path: Path, advice: str) -> bytes:
     """Return the content of a file without its checksum, see :func:`check_sealed`."""
-    with naming(path):
+    with disk_errors_name(path):
         raw = path.read_bytes()
     content = raw[:-_SIZE]
     _compare(path, raw[-_SIZE:], hashlib.sha256(content).hexdigest(), advice)

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import BinaryIO
 
-from pyg_mmgef.files.atomic import naming
+from pyg_mmgef.files.atomic import disk_errors_name
 
 __all__ = ['check_sha256', 'damaged', 'digest_of', 'has_sha256', 'sha256_of']
 
@@ -27,7 +27,7 @@ def digest_of(file: BinaryIO, size: int) -> str:
 
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
-    with naming(path), open(path, 'rb') as file:
+    with disk_errors_name(path), open(path, 'rb') as file:
         return digest_of(file, path.stat().st_size)
 
 

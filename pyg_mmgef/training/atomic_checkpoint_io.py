@@ -26,7 +26,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         path: str | Path,
         storage_options: Any | None = None,
     ) -> None:
-        """Write :obj:`checkpoint` to :obj:`path`, atomically unless :obj:`path` is a URL."""
+        """Write :obj:`checkpoint` to :obj:`path`, atomically unless :obj:`path` is a URL.
+
+        Raises:
+            OSError: If it can't be written, as on a full disk.
+        """
         if storage_options is not None or _is_url(path):
             super().save_checkpoint(checkpoint, path, storage_options)
             return

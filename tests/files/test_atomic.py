@@ -1,11 +1,18 @@
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 
 import pytest
 
-from pyg_mmgef.files import make_folder, open_atomically, remove_leftovers, write_atomically
+from pyg_mmgef.files import (
+    disk_errors_name,
+    make_folder,
+    open_atomically,
+    remove_leftovers,
+    write_atomically,
+)
 
 
 def test_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -97,14 +104,26 @@ def test_what_others_write_is_left_alone(tmp_path: Path) -> None:
     assert foreign.exists()
 
 
-def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, 'No space left on device')
+def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    resource = pytest.importorskip('resource')
+    path = tmp_path / 'table.json'
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError, match=re.escape(f'{str(path)!r}')):
+            write_atomically(path, bytes(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
 
-    monkeypatch.setattr(os, 'fsync', fail)
-    with pytest.raises(OSError, match=r'No space left on device: .*table.json') as caught:
-        write_atomically(tmp_path / 'table.json', b'new')
-    assert caught.value.errno == errno.ENOSPC
+
+def test_other_errors_stay(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ConnectionResetError) as error,
+        disk_errors_name(tmp_path),
+    ):
+        raise ConnectionResetError(errno.ECONNRESET, 'reset')
+    assert error.value.filename is None
 
 
 def test_new_folders_are_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pyg_mmgef.files import load_arrays, naming
+from pyg_mmgef.files import disk_errors_name, load_arrays
 
 __all__ = ['MISSING', 'PRESENT', 'FeatureArray']
 
@@ -146,7 +146,7 @@ def _write_zeros(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> No
     # Real zeros, not a hole: a full disk is an error here, not a killed process at a later write
     # into the mapped memory.
     left = int(np.prod(shape)) * dtype.itemsize
-    with naming(path), path.open('wb') as file:
+    with disk_errors_name(path), path.open('wb') as file:
         header = {
             'descr': np.lib.format.dtype_to_descr(dtype),
             'fortran_order': False,
