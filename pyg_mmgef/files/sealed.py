@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from pyg_mmgef.files.atomic import disk_errors_name, open_atomically
 from pyg_mmgef.files.sha256 import damaged, digest_of
@@ -58,21 +58,21 @@ class _HashingFile:
 
 
 @contextmanager
-def open_sealed(path: str | os.PathLike) -> Iterator[_HashingFile]:
+def open_sealed(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """Open a file that is written atomically and ends with its checksum.
 
     Args:
         path: The file to write. Its folder must exist.
 
     Yields:
-        An object with a method ``write``.
+        An object with the methods ``write`` and ``flush``.
 
     Raises:
         OSError: If the file can't be written.
     """
     with open_atomically(path) as file:
         hashing = _HashingFile(file)
-        yield hashing
+        yield cast(BinaryIO, hashing)
         if hashing.error is not None:
             raise hashing.error
         file.write(_seal(hashing.digest.hexdigest()))
