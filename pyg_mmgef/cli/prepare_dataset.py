@@ -1,4 +1,6 @@
 import json
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +8,8 @@ from pyg_mmgef.cli.dataset_folder import CONFIG, DatasetFolder
 from pyg_mmgef.cli.devices import checked_device
 from pyg_mmgef.cli.encoders import image_encoder, text_encoder
 from pyg_mmgef.datasets import InteractionTables
-from pyg_mmgef.encoders import FeatureStore
+from pyg_mmgef.encoders import FeatureStore, MissingItem
+from pyg_mmgef.encoders._pictures import is_animation
 
 __all__ = ['prepare_dataset']
 
@@ -43,23 +46,20 @@ def prepare_dataset(
     checked_device(encoder_options['device'])
     if (output / CONFIG).exists():
         raise ValueError(f'{str(output)!r} holds a run; give another folder with --output')
-    tables = InteractionTables(interactions, items, **columns)
-    has_images = any(path is not None for path in tables.item_images)
+    tables = InteractionTables(interactions, items, **columns, verbose=verbose)
+    has_images = any(tables.item_pictures)
     has_texts = any(words is not None for words in tables.item_texts)
-    asked = [name for name in ('image', 'image_folder') if columns.get(name) is not None]
-    if asked and not has_images and image != 'none':
-        raise ValueError(
-            f'none of the {len(tables.item_ids)} items has a picture file; check '
-            '--image and --image-folder, or leave pictures out with --image-encoder none'
-        )
     # All encoders are built before anything is written, so that a mistake changes nothing.
     of_images = image_encoder(image, encoder_options) if has_images else None
     of_texts = text_encoder(text, encoder_options, tables.item_texts) if has_texts else None
     store = FeatureStore(output / 'features')
     encoders: dict[str, str] = {}
     if of_images is not None:
-        store.images(of_images, tables.item_images, verbose=verbose)
+        with warnings.catch_warnings():  # The report lists what can't be read.
+            warnings.filterwarnings('ignore', r'\d+ of \d+ pictures could not be read')
+            store.images(of_images, tables.item_pictures, verbose=verbose)
         encoders['image'] = of_images.fingerprint
+        tables.report |= _count_pictures(tables.item_pictures, store.report('image'))
     if of_texts is not None:
         store.texts(of_texts, tables.item_texts, verbose=verbose)
         encoders['text'] = of_texts.fingerprint
@@ -71,3 +71,13 @@ def prepare_dataset(
         'text_encoder': text,
     }
     return DatasetFolder.write(output, tables, encoders, options)
+
+
+def _count_pictures(
+    pictures: Sequence[Sequence[Path]], missing: Sequence[MissingItem]
+) -> dict[str, int]:
+    paths = {path for of_item in pictures for path in of_item}
+    return {
+        'pictures that cannot be read': sum(item.path is not None for item in missing),
+        'animations, of which the first frame is used': sum(map(is_animation, paths)),
+    }

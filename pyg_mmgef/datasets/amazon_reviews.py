@@ -1,7 +1,7 @@
 """The Amazon review data of the McAuley lab, with texts, pictures and image features."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -84,7 +84,7 @@ class AmazonReviews(InteractionTables):
     image_urls: list[str | None]
     """The address of each item's picture, :obj:`None` if the metadata have none."""
 
-    _extra_columns: ClassVar[Mapping[str, str]] = {'image_url': 'image_url'}
+    _extra_columns: ClassVar[Sequence[str]] = ('image_url',)
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ class AmazonReviews(InteractionTables):
             pre_filter=pre_filter,
             force_reload=force_reload,
         )
-        self.image_urls = self._fields['image_url']
+        self.image_urls = self._extra['image_url']
         if image_features:
             self._add_image_features(paths[2])
 

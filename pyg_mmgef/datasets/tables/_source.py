@@ -346,9 +346,6 @@ def _string_array(texts: list[str | None]) -> Any:
 def _plain_text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        parts = (_plain_text(part) for part in value)
-        return ' '.join(part for part in parts if part)
+    if isinstance(value, (dict, list, tuple)):
+        return json.dumps(value, ensure_ascii=False, default=str)
     return str(value)

@@ -2,7 +2,7 @@
 
 import copy
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,16 +13,12 @@ from torch_geometric.data import Dataset, HeteroData
 
 from pyg_mmgef.datasets.tables._graph import build_graph, kept_ids
 from pyg_mmgef.datasets.tables._ids import IdEncoder
-from pyg_mmgef.datasets.tables._item_table import (
-    align,
-    find_named_pictures,
-    find_pictures_of_ids,
-    picture_folder,
-    read_item_rows,
-)
+from pyg_mmgef.datasets.tables._item_table import align, read_item_rows
+from pyg_mmgef.datasets.tables._pictures import find_pictures, picture_folder
 from pyg_mmgef.datasets.tables._processed import PreFilter, PreTransform, processed_graph
 from pyg_mmgef.datasets.tables._rows import InteractionRows, filter_rows, read_values
 from pyg_mmgef.datasets.tables._source import find_column, open_table
+from pyg_mmgef.datasets.tables._texts import clean_texts, join_texts
 from pyg_mmgef.datasets.tables.id_map import IdMap, Ids
 from pyg_mmgef.validate import check_choice, check_finite, check_positive
 
@@ -70,8 +66,13 @@ class InteractionTables(Dataset):
       columns are named.
 
     A missing column, a file that can't be decompressed or ends inside a quoted value, and a table
-    without a usable row are errors. A picture whose name leads out of the folder isn't read: the
-    item has no picture, and the report counts it.
+    without a usable row are errors.
+
+    **Texts** lose their HTML. **Pictures** are found by their path relative to the folder, or by
+    their name, if a single file below the folder has it. A name that leads out of the folder, also
+    over a link, that no file or several files have, or that is an address (unless
+    ``download_images`` is set), gives no picture, and the report counts it by reason. If there is
+    no picture for any item, that is an error.
 
     Filters come in this order: ``duplicates``, ``min_rating``, ``k_core``.
 
@@ -89,10 +90,18 @@ class InteractionTables(Dataset):
         item_id: Column of the ids in ``items``; :obj:`None` means the name given as ``item``.
             (default: :obj:`None`)
         text: Column or columns of ``items`` that are joined to an item's text. (default: ``()``)
-        image: Column of ``items`` with names of picture files. (default: :obj:`None`)
-        image_folder: Folder of the pictures. Without ``image``, pictures are named after the item's
-            id (``<id>.jpg``, ``.jpeg``, ``.png``, ``.webp``, ``.gif``, ``.bmp``); with it,
-            :obj:`None` means the folder of the file ``items``. (default: :obj:`None`)
+        image: Column of ``items`` with names of picture files: a name, a list of names, or names
+            between ``|``, ``;`` or ``,``. (default: :obj:`None`)
+        image_folder: Folder of the pictures, which may lie in subfolders. Without ``image``,
+            pictures are named after the item's id (``<id>.jpg`` or another common suffix,
+            ``<id>_1.jpg``, or ``<id>/1.jpg``); with it, :obj:`None` means the folder of the file
+            ``items``. (default: :obj:`None`)
+        images: Whether :attr:`item_pictures` holds an item's ``'first'`` picture, or all, whose
+            ``'mean'`` a :class:`~pyg_mmgef.encoders.FeatureStore` computes. (default: ``'first'``)
+        download_images: Whether to download pictures that ``image`` names by address (``http`` or
+            ``https``) into ``image_folder``. Those that are there aren't downloaded again.
+            (default: :obj:`False`)
+        verbose: Whether to show the progress of the download. (default: :obj:`False`)
         min_rating: Ignore interactions rated below this. (default: :obj:`None`)
         k_core: Minimum number of interactions of each user and item; those with fewer are removed
             repeatedly. Items that had no interactions before are kept. (default: ``0``)
@@ -138,15 +147,19 @@ class InteractionTables(Dataset):
     """The users' ids in the order of their rows."""
     item_ids: IdMap
     """The items' ids in the order of their rows."""
+    item_fields: dict[str, list[str | None]]
+    """The text of each item in each of the columns ``text``, :obj:`None` if it has none."""
     item_texts: list[str | None]
-    """The text of each item, :obj:`None` if it has none."""
+    """The joined text of each item, :obj:`None` if it has none."""
     item_images: list[Path | None]
-    """The path of each item's picture, :obj:`None` if it has none."""
+    """The path of each item's first picture, :obj:`None` if it has none."""
+    item_pictures: list[list[Path]]
+    """The paths of each item's pictures: one at most, or with ``images='mean'`` all."""
     report: dict[str, int]
     """Counts of the rows, users and items that were read, skipped and kept, by reason."""
 
-    _extra_columns: ClassVar[Mapping[str, str]] = {}
-    """Further columns of the items that a subclass keeps, by the name of the field."""
+    _extra_columns: ClassVar[Sequence[str]] = ()
+    """Further columns of the items that a subclass keeps."""
 
     def __init__(
         self,
@@ -161,6 +174,9 @@ class InteractionTables(Dataset):
         text: str | Sequence[str] = (),
         image: str | None = None,
         image_folder: str | os.PathLike[str] | None = None,
+        images: str = 'first',
+        download_images: bool = False,
+        verbose: bool = False,
         min_rating: float | None = None,
         k_core: int = 0,
         duplicates: str = 'last',
@@ -181,6 +197,11 @@ class InteractionTables(Dataset):
         )
         text = (text,) if isinstance(text, str) else tuple(text)
         _check_arguments(items, rating, text, image, min_rating, k_core, duplicates)
+        if download_images and (image is None or image_folder is None):
+            raise ValueError(
+                "'download_images' needs 'image', the column of the addresses, and 'image_folder', "
+                'the folder to write the pictures to'
+            )
         table = open_table('interactions', interactions, delimiter, encoding)
         named = {'user': user, 'item': item, 'rating': rating, 'time': time}
         columns = {k: find_column(table, k, v) for k, v in named.items() if v is not None}
@@ -189,21 +210,23 @@ class InteractionTables(Dataset):
                 f"'user' and 'item' both name the column {columns['user']!r} of {table.name}; it "
                 f'has the columns {list(table.columns)}'
             )
-        item_table, item_column, fields = None, '', {}
+        item_table, item_column, text_columns, image_column = None, '', [], ''
         if items is not None:
             item_table = open_table('items', items, item_delimiter, encoding)
             item_column = find_column(item_table, 'item_id', item if item_id is None else item_id)
-            fields = {'text': [find_column(item_table, 'text', name) for name in text]}
+            text_columns = [find_column(item_table, 'text', name) for name in text]
             if image is not None:
-                fields['image'] = [find_column(item_table, 'image', image)]
-            fields |= {field: [column] for field, column in self._extra_columns.items()}
-        folder = picture_folder(image_folder, image, item_table)
+                image_column = find_column(item_table, 'image', image)
+        items_folder = None if item_table is None else item_table.folder
+        folder = picture_folder(image_folder, image, items_folder, create=download_images)
 
         users, items_seen = IdEncoder(), IdEncoder()
         values = read_values(table, columns, users, items_seen)
         item_rows = None
         if item_table is not None:
-            item_rows = read_item_rows(item_table, item_column, fields, items_seen)
+            wanted = [*text_columns, *self._extra_columns, *filter(None, [image_column])]
+            columns_read = list(dict.fromkeys(wanted))
+            item_rows = read_item_rows(item_table, item_column, columns_read, items_seen)
         user_ranks, all_users = users.finish()
         item_ranks, all_items = items_seen.finish()
         num_read = len(user_ranks)
@@ -228,26 +251,33 @@ class InteractionTables(Dataset):
         user_row, self.user_ids = kept_ids(all_users, has_interactions)
         item_row, self.item_ids = kept_ids(all_items, stays)
         report |= {'users': len(self.user_ids), 'items': len(self.item_ids)}
-        self.item_texts = [None] * len(self.item_ids)
-        self._fields: dict[str, list[str | None]] = {}
+        cells: dict[str, list[str | None]] = {}
         if item_rows is not None:
-            row_of_listed, num_repeated = item_row[listed], 0
-            for field, texts in item_rows.fields.items():
-                self._fields[field], num_repeated = align(texts, row_of_listed, len(self.item_ids))
-            self.item_texts = self._fields['text']
+            row_of_listed = item_row[listed]
+            for column, rows_of_column in item_rows.fields.items():
+                cells[column] = align(rows_of_column, row_of_listed, len(self.item_ids))
+            num_repeated = int((row_of_listed >= 0).sum()) - int((stays & in_table).sum())
             report |= item_rows.report | {'repeated item rows': num_repeated}
             report['items without interactions'] = int((stays & ~interacts_with).sum())
             report['items that the item table lacks'] = int((stays & ~in_table).sum())
-            if text:
-                report['items without a text'] = sum(t is None for t in self.item_texts)
-        self.item_images = [None] * len(self.item_ids)
-        if folder is not None and image is not None:
-            self.item_images, counted = find_named_pictures(self._fields['image'], folder)
-            report |= counted
-        elif folder is not None:
-            self.item_images = find_pictures_of_ids(list(self.item_ids), folder)
+        self.item_fields = {column: clean_texts(cells[column]) for column in text_columns}
+        self.item_texts = join_texts(self.item_fields, len(self.item_ids))
+        self._extra = {column: cells[column] for column in self._extra_columns}
+        if text:
+            report['items without a text'] = sum(t is None for t in self.item_texts)
+        self.item_pictures = [[] for _ in self.item_ids]
         if folder is not None:
-            report['items without a picture'] = sum(p is None for p in self.item_images)
+            found = find_pictures(
+                cells[image_column] if image_column else None,
+                list(self.item_ids),
+                folder,
+                images,
+                download=download_images,
+                verbose=verbose,
+            )
+            self.item_pictures = found.paths
+            report |= found.report
+        self.item_images = [paths[0] if paths else None for paths in self.item_pictures]
         self.report = report
         self._data = build_graph(rows, user_row, item_row, self.user_ids, self.item_ids)
         self._processed: HeteroData | None = None
