@@ -105,7 +105,7 @@ class _Cards:
     def __call__(self, item: int, note: str = '') -> dict[str, Any]:
         if item not in self.pictures:
             self.pictures[item] = _thumbnail(self.items[item]['image'])
-        title, *rest = _texts(self.items[item]) or [None]
+        title, *rest = _texts(self.items[item]) or ['']
         return {
             'id': printable(str(self.ids[item])),
             'title': title,

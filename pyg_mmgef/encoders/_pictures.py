@@ -138,7 +138,7 @@ def decode_picture(file: BinaryIO) -> 'Image':
         limit = min(limit, Image.MAX_IMAGE_PIXELS)
     try:
         with Image.open(file, formats=_readable_formats()) as image:
-            _check_size(*image.size, limit)
+            _check_size(image.width, image.height, limit)
             _check_pixels(image)
             image.load()
             _turn_upright(image)

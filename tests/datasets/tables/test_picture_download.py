@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from PIL import Image
@@ -189,7 +189,7 @@ def test_tables_with_addresses(server: str, tmp_path: Path) -> None:
     ]
     orders = pa.table({'user_id': [1] * 4, 'item_id': range(4)})
     items = pa.table({'item_id': range(4), 'photo': cells})
-    options = {'image': 'photo', 'image_folder': tmp_path / 'new' / 'photos'}
+    options: dict[str, Any] = {'image': 'photo', 'image_folder': tmp_path / 'new' / 'photos'}
     with pytest.warns(UserWarning, match='1 of 2 pictures could not be downloaded'):
         first = InteractionTables(orders, items, **options, download_images=True)
     assert [path is not None for path in first.item_images] == [True, False, True, False]
