@@ -69,7 +69,7 @@ class TitleEncoder:
         """
         catalogue = '' if self._fitted is None else f', catalogue={self._fitted.digest}'
         return (
-            f'TitleEncoder/1(channels={self.channels}, max_words={self.max_words}, '
+            f'TitleEncoder/2(channels={self.channels}, max_words={self.max_words}, '
             f'min_titles={self.min_titles}, seed={self.seed}{catalogue})'
         )
 

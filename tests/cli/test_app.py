@@ -4,7 +4,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -452,6 +455,40 @@ def test_several_pictures_of_an_item(catalogue: Path, dataset: Path, tmp_path: P
     torch.testing.assert_close(averaged[0], (x[0] + x[7]) / 2)
     torch.testing.assert_close(averaged[5], x[7])
     assert mean.about['report']['picture names without a file'] == 24
+
+
+class _Photos(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """The test reads what the command prints."""
+
+
+def test_pictures_are_downloaded(catalogue: Path, dataset: Path, tmp_path: Path) -> None:
+    served = partial(_Photos, directory=str(catalogue / 'photos'))
+    server = ThreadingHTTPServer(('127.0.0.1', 0), served)
+    thread = threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.01})
+    thread.start()
+    _, *rows = (catalogue / 'items.csv').read_text().splitlines()
+    address = f'http://127.0.0.1:{server.server_port}/'
+    rows = [f'{row.rpartition(",")[0]},{address}{row.rpartition(",")[2]}' for row in rows]
+    (tmp_path / 'items.csv').write_text('\n'.join(['sku,title,photo', *rows]))
+    shutil.copy(catalogue / 'orders.csv', tmp_path)
+    arguments = ('prepare', 'orders.csv', '-o', 'ds', *COLUMNS)
+    try:
+        pyg_mmgef(*arguments, '--download-images', cwd=tmp_path)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    prepared = DatasetFolder(tmp_path / 'ds')
+    assert prepared.about['report']['pictures not downloaded: not a picture'] == 1
+    assert len(list((tmp_path / 'photos').glob('*.png'))) == 23
+    for name in ('image', 'text'):
+        for ours, theirs in zip(
+            prepared.store.load(name), DatasetFolder(dataset).store.load(name), strict=True
+        ):
+            assert torch.equal(ours, theirs)
+    pyg_mmgef(*arguments, cwd=tmp_path)  # What was downloaded stays, without the network.
+    assert DatasetFolder(tmp_path / 'ds').fingerprint == prepared.fingerprint
 
 
 def test_titles_without_blanks_between_words(tmp_path: Path) -> None:

@@ -120,9 +120,13 @@ class PictureFolder:
             for entry in listed:
                 if entry.name.startswith('.'):
                     continue
-                if entry.is_symlink() and not self._stays_inside(Path(entry.path)):
-                    self._num_links_out += 1
-                elif entry.is_dir(follow_symlinks=False):
+                if entry.is_symlink():
+                    path = Path(entry.path)
+                    if not self._stays_inside(path):
+                        self._num_links_out += _is_picture(entry.name) or path.is_dir()
+                    elif path.is_file():
+                        yield f'{folder}{entry.name}'
+                elif entry.is_dir():
                     waiting.append(f'{folder}{entry.name}/')
                 elif entry.is_file():
                     yield f'{folder}{entry.name}'
@@ -162,13 +166,13 @@ def near_folders(folder: Path) -> list[str]:
                 listed = sorted(islice(entries, _MOST_LISTED), key=lambda entry: entry.name)
         except OSError:
             continue
-        if any(_is_picture(entry.name) and entry.is_file() for entry in listed):
+        if any(_is_picture(entry.name) for entry in listed):
             found.append(str(place))
-        for entry in listed:
-            if depth < _DEPTH and entry.is_dir() and entry.name[0] not in '._':
-                inside = place / entry.name
-                if inside != folder:
-                    waiting.append((inside, depth + 1))
+        if depth < _DEPTH:
+            inside = [place / e.name for e in listed if e.is_dir(follow_symlinks=False)]
+            waiting.extend(
+                (path, depth + 1) for path in inside if path != folder and path.name[0] != '.'
+            )
     return found
 
 

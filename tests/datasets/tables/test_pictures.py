@@ -174,7 +174,11 @@ def test_links_that_lead_out(tmp_path: Path) -> None:
     folder = make(tmp_path / 'shop', 'real/a.png')
     (folder / 'secret.png').symlink_to(outside / 'secret.png')
     (folder / 'door').symlink_to(outside)
+    (folder / 'notes.txt').symlink_to('/etc/hosts')
     (folder / 'inside.png').symlink_to('real/a.png')
+    (folder / 'loop.png').symlink_to('loop.png')
+    (folder / 'nowhere.png').symlink_to('gone.png')
+    (folder / 'real' / 'up').symlink_to('..')
     names = ['secret.png', 'door/other.png', 'inside.png', 'other.png']
     found = find_pictures(names, [1, 2, 3, 4], folder)
     assert relative(folder, found.paths) == [[], [], ['inside.png'], []]
