@@ -105,11 +105,11 @@ class _Cards:
     def __call__(self, item: int, note: str = '') -> dict[str, Any]:
         if item not in self.pictures:
             self.pictures[item] = _thumbnail(self.items[item]['image'])
-        title, *rest = _texts(self.items[item]) or ['']
+        title, *rest = _texts(self.items[item])
         return {
             'id': printable(str(self.ids[item])),
             'title': title,
-            'rest': rest,
+            'rest': list(filter(None, rest)),
             'picture': self.pictures[item],
             'note': note,
             'hit': False,
@@ -120,7 +120,7 @@ class _Cards:
 def _texts(item: dict[str, Any]) -> list[str]:
     """Return the texts of an item's columns; the first is its title."""
     fields = item.get('fields') or {'text': item['text']}
-    return [shortened(printable(text), LONGEST_TEXT) for text in fields.values() if text]
+    return [shortened(printable(text or ''), LONGEST_TEXT) for text in fields.values()]
 
 
 def _thumbnail(path: str | None) -> str | None:

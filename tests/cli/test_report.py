@@ -46,6 +46,7 @@ def test_texts_are_escaped_and_kept_apart(catalogue: Path, tmp_path: Path) -> No
         f'{row.replace(" no ", " <3 no ")},<p>About & <script>x</script>more</p>' for row in rows
     ]
     lines = [line.replace('i07', '<script>i07') for line in lines]
+    lines[3] = f'i03,,{lines[3].split(",", 2)[2]}'
     (tmp_path / 'items.csv').write_text('\n'.join(['sku,title,photo,about', *lines]))
     orders = (catalogue / 'orders.csv').read_text().replace('i07', '<script>i07')
     (tmp_path / 'orders.csv').write_text(orders)
@@ -59,6 +60,7 @@ def test_texts_are_escaped_and_kept_apart(catalogue: Path, tmp_path: Path) -> No
     assert '&lt;script&gt;i07' in text
     assert '<script' not in text
     assert re.search(r'<b>[a-z ]+ &lt;3 no 0</b>\s*<div class="rest">About &amp; more</div>', text)
+    assert re.search(r'<b>i03</b>\s*<div class="rest">About', text)
     assert Page(text).open == []
 
 

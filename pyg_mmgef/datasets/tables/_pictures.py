@@ -96,7 +96,7 @@ def find_pictures(
         verbose: Whether to show the progress of the download. (default: :obj:`False`)
 
     Raises:
-        ValueError: If there is no file for any item.
+        ValueError: If no item has a name of a picture, or none has a file.
 
     Warns:
         UserWarning: If there are files for few items, or names are addresses.
@@ -108,12 +108,14 @@ def find_pictures(
         num_asked, what = len(ids), f'have a picture named after their id (such as {str(ids[0])!r})'
     else:
         names = [_names_of(files, cell) for cell in cells]
+        if not any(names):
+            raise ValueError("'image' is a column that names no picture; give another")
         failed = _download(names, files, images, verbose) if download else {}
         found = _find_names(files, names, images, has_tried=download)
         found.report.update(failed)
         num_asked = sum(map(bool, names))
         example = next((of_item[0] for of_item in names if of_item), None)
-        what = f"that 'image' gives the name of a picture (such as {example!r}) have it"
+        what = f"with a picture name in 'image' (such as {example!r}) have their file"
     _check(found, files, num_asked, what)
     found.report['items without a picture'] = sum(not paths for paths in found.paths)
     return found

@@ -232,6 +232,11 @@ def test_names_that_no_file_can_have(tmp_path: Path) -> None:
         assert files.find(name) is NotFound.ABSENT
 
 
+def test_a_column_without_names(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="'image' is a column that names no picture"):
+        find_pictures([None, '[]'], [1, 2], tmp_path)
+
+
 def test_wrong_choice(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'images' must be one of 'first', 'mean'"):
         find_pictures(None, [1], tmp_path, 'last')
