@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from pyg_mmgef.tables._cells import MISSING
+
 __all__ = ['clean_texts', 'join_texts', 'parse_cell', 'strip_html']
 
 _HIDDEN = re.compile(
@@ -67,7 +69,7 @@ def parse_cell(cell: str) -> Any:
 
 def _clean(cell: str) -> str | None:
     texts = (' '.join(strip_html(part).split()) for part in _leaves(parse_cell(cell)))
-    return ' '.join(text for text in texts if text) or None
+    return ' '.join(text for text in texts if text not in MISSING) or None
 
 
 def _leaves(value: Any) -> Iterator[str]:
