@@ -148,6 +148,17 @@ def test_columns_with_several_pictures(tmp_path: Path, pictures: list[Any]) -> N
     assert relative(tmp_path, every.item_pictures) == [['a.jpg', 'b.jpg'], ['b.jpg'], []]
 
 
+def test_lists_beside_names_in_a_data_frame(tmp_path: Path) -> None:
+    pandas = pytest.importorskip('pandas')
+    make(tmp_path, 'a.jpg', 'b.jpg')
+    pictures = [['none.jpg', 'a.jpg'], 'b.jpg', None, ('b.jpg',)]
+    items = pandas.DataFrame({'item_id': range(4), 'pics': pictures})
+    orders = pa.table({'user_id': [1] * 4, 'item_id': range(4)})
+    dataset = InteractionTables(orders, items, image='pics', image_folder=tmp_path, text='pics')
+    assert relative(tmp_path, dataset.item_pictures) == [['a.jpg'], ['b.jpg'], [], ['b.jpg']]
+    assert dataset.item_texts == ['none.jpg a.jpg', 'b.jpg', None, 'b.jpg']
+
+
 def test_lists_in_json_lines(tmp_path: Path) -> None:
     make(tmp_path, 'a.jpg')
     (tmp_path / 'i.jsonl').write_text('{"item_id": "x", "pics": ["none.jpg", "a.jpg"]}\n')
