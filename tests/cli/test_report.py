@@ -32,8 +32,8 @@ def test_one_page_that_needs_nothing_else(trained: Path, tmp_path: Path) -> None
     assert page.open == []
     assert all(reference.startswith('data:') for reference in page.references)
     assert not re.search(r'https?://|<script|@import', text)
-    assert text.count('<h3>User u') == 3
-    assert text.count('<h3>Item i') == 2
+    assert text.count('<h3>User <bdi>u') == 3
+    assert text.count('<h3>Item <bdi>i') == 2
     assert 'recall@20' in text
     assert 'co_interacts' in text
     assert 'data:image/jpeg;base64,' in text
@@ -59,8 +59,10 @@ def test_texts_are_escaped_and_kept_apart(catalogue: Path, tmp_path: Path) -> No
     text = (tmp_path / 'run' / 'report.html').read_text()
     assert '&lt;script&gt;i07' in text
     assert '<script' not in text
-    assert re.search(r'<b>[a-z ]+ &lt;3 no 0</b>\s*<div class="rest">About &amp; more</div>', text)
-    assert re.search(r'<b>i03</b>\s*<div class="rest">About', text)
+    assert re.search(
+        r'<bdi>[a-z ]+ &lt;3 no 0</bdi></b>\s*<div class="rest"><bdi>About &amp; more<', text
+    )
+    assert re.search(r'<b><bdi>i03</bdi></b>\s*<div class="rest"><bdi>About', text)
     assert Page(text).open == []
 
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from pyg_mmgef.cli.commands._arguments import OutputFolder
+from pyg_mmgef.cli.console import draws_progress
 from pyg_mmgef.cli.show import show_dataset
 
 __all__ = ['prepare']
@@ -232,6 +233,7 @@ def prepare(
             'device': device,
             'num_workers': num_workers,
         },
+        verbose=draws_progress(),
     )
     show_dataset(dataset)
 
