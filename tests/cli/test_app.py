@@ -521,9 +521,8 @@ def test_several_pictures_of_an_item(catalogue: Path, dataset: Path, tmp_path: P
     shown = pyg_mmgef(*orders, tmp_path / 'mean', *COLUMNS, '--images', 'mean', cwd=folder)
     assert shown.count('not a picture') == 1
     mean = DatasetFolder(tmp_path / 'mean')
-    x, _ = first.store.load('image')
-    averaged, has = mean.store.load('image')
-    assert has.all()  # Of the item with a broken picture, the other one counts.
+    x, averaged = first.data()['item'].x_image, mean.data()['item'].x_image
+    assert mean.data()['item'].has_image.all()  # The other picture stands in for a broken one.
     torch.testing.assert_close(averaged[0], (x[0] + x[7]) / 2)
     torch.testing.assert_close(averaged[5], x[7])
     assert mean.about['report']['picture names without a file'] == 24
@@ -554,11 +553,9 @@ def test_pictures_are_downloaded(catalogue: Path, dataset: Path, tmp_path: Path)
     prepared = DatasetFolder(tmp_path / 'ds')
     assert prepared.about['report']['pictures not downloaded: not a picture'] == 1
     assert len(list((tmp_path / 'photos').glob('*.png'))) == 23
-    for name in ('image', 'text'):
-        for ours, theirs in zip(
-            prepared.store.load(name), DatasetFolder(dataset).store.load(name), strict=True
-        ):
-            assert torch.equal(ours, theirs)
+    ours, theirs = prepared.data()['item'], DatasetFolder(dataset).data()['item']
+    assert torch.equal(ours.x_image, theirs.x_image)
+    assert torch.equal(ours.has_image, theirs.has_image)
     pyg_mmgef(*arguments, cwd=tmp_path)  # What was downloaded stays, without the network.
     assert DatasetFolder(tmp_path / 'ds').fingerprint == prepared.fingerprint
 
@@ -580,9 +577,9 @@ def test_titles_without_blanks_between_words(tmp_path: Path) -> None:
     (tmp_path / 'orders.csv').write_text('\n'.join(['user_id,item_id', *orders]))
     words = ('--items', tmp_path / 'items.csv', '--text', 'title')
     pyg_mmgef('prepare', tmp_path / 'orders.csv', '-o', tmp_path / 'ds', *words)
-    x, has = DatasetFolder(tmp_path / 'ds').store.load('text')
-    assert has.all()
-    edge_index, _ = knn_graph(x, 10)
+    items = DatasetFolder(tmp_path / 'ds').data()['item']
+    assert items.has_text.all()
+    edge_index, _ = knn_graph(items.x_text, 10)
     same = (edge_index[0] % 5 == edge_index[1] % 5).float().mean()
     assert same > 0.9  # Chance is 0.19.
 
