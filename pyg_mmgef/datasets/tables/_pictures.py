@@ -136,7 +136,7 @@ def picture_names(cell: str) -> list[str]:
         ['back, left.jpg']
     """
     value = parse_cell(cell)
-    return list(_separated(cell)) if isinstance(value, str) else list(_named(value))
+    return _separated(cell) if isinstance(value, str) else list(_named(value))
 
 
 def _separated(cell: str) -> list[str]:
@@ -182,28 +182,24 @@ def _find_names(
     files: PictureFolder, names: Sequence[Sequence[str]], images: str, *, has_tried: bool
 ) -> ItemPictures:
     report = {reason.value: 0 for reason in NotFound}
-    if not has_tried:
-        report[NOT_DOWNLOADED] = 0
-    paths = []
+    num_missing, paths = 0, []
     for of_item in names:
         found: list[Path] = []
         for name in dict.fromkeys(of_item):
             if _ADDRESS.match(name):
-                path = files.path / file_of_address(name)
-                if path.is_file():
-                    found.append(path)
-                elif not has_tried:
-                    report[NOT_DOWNLOADED] += 1
+                name = file_of_address(name)
+                if name not in files:
+                    num_missing += 1
+                    continue
+            file = files.find(name)
+            if isinstance(file, Path):
+                found.append(file)
             else:
-                file = files.find(name)
-                if isinstance(file, Path):
-                    found.append(file)
-                else:
-                    report[file.value] += 1
+                report[file.value] += 1
             if found and images == 'first':
                 break
         paths.append(found)
-    return ItemPictures(paths, report)
+    return ItemPictures(paths, report if has_tried else {**report, NOT_DOWNLOADED: num_missing})
 
 
 def _download(
