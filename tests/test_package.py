@@ -50,10 +50,12 @@ PUBLIC_NAMES = {
     'pyg_mmgef.encoders': ['FeatureStore', 'OpenCLIPEncoder', 'SentenceTransformerEncoder'],
     'pyg_mmgef.datasets': [
         'AmazonReviews',
+        'HMFashion',
         'IdMap',
         'InteractionTables',
         'LightGCNFolder',
         'MMRecFolder',
+        'MicroLens',
         'MovieLens',
         'SyntheticShop',
     ],
