@@ -120,7 +120,9 @@ def time_of_text(text: str, decimal: str = '.') -> str:
     # Integers aren't read as floating point numbers, which hold fewer digits.
     integer = f"CASE WHEN NOT contains({number}, '.') THEN TRY_CAST({number} AS BIGINT) END"
     real = f'floor(TRY_CAST({number} AS DOUBLE))'
-    date = f'TRY_CAST({text} AS TIMESTAMPTZ)'
+    # Ruby, which shops are written in, leaves a blank before the offset: '12:30:00 +0100'.
+    iso = f"regexp_replace({text}, ' ([+-][0-9]{{2}}:?[0-9]{{2}})$', '\\1')"
+    date = f'TRY_CAST({iso} AS TIMESTAMPTZ)'
     seconds = f'CASE WHEN isfinite({date}) THEN floor(epoch({date})) END'
     time = f'coalesce({integer}, TRY_CAST({real} AS BIGINT), {seconds}::BIGINT)'  # null if infinite
     return f'CASE WHEN abs({time}) <= {_LATEST} THEN {time} END'
