@@ -110,8 +110,10 @@ class DatasetFolder:
                 data[ITEM][name] = torch.from_numpy(array)
         return data
 
-    def items(self) -> list[dict[str, str | None]]:
+    def items(self) -> list[dict[str, Any]]:
         """Return ``'text'`` and ``'image'`` of each item, :obj:`None` where it has none.
+
+        ``'fields'`` has the columns of the text, in the order of their names in ``--text``.
 
         Raises:
             ValueError: If the file is damaged.
@@ -285,8 +287,12 @@ def _packed(data: HeteroData) -> bytes:
 
 def _item_lines(tables: InteractionTables) -> bytes:
     items = (
-        {'text': text, 'image': None if image is None else str(image.resolve())}
-        for text, image in zip(tables.item_texts, tables.item_images, strict=True)
+        {
+            'text': text,
+            'image': None if image is None else str(image.resolve()),
+            'fields': {column: texts[row] for column, texts in tables.item_fields.items()},
+        }
+        for row, (text, image) in enumerate(zip(tables.item_texts, tables.item_images, strict=True))
     )
     return ''.join(f'{json.dumps(item)}\n' for item in items).encode()
 

@@ -1,4 +1,6 @@
 import json
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,8 @@ from pyg_mmgef.cli.dataset_folder import CONFIG, TRAINED_ON, DatasetFolder, prep
 from pyg_mmgef.cli.devices import checked_device
 from pyg_mmgef.cli.encoders import image_encoder, text_encoder
 from pyg_mmgef.datasets import InteractionTables
+from pyg_mmgef.encoders import MissingItem
+from pyg_mmgef.encoders._pictures import is_animation
 from pyg_mmgef.tables import open_table
 
 __all__ = ['prepare_dataset']
@@ -55,15 +59,9 @@ def prepare_dataset(
         name: None if source is None else open_table(source, argument=name, **tables[name])
         for name, source in sources.items()
     }
-    dataset = InteractionTables(opened['interactions'], opened['items'], **columns)
-    has_images = any(path is not None for path in dataset.item_images)
+    dataset = InteractionTables(opened['interactions'], opened['items'], **columns, verbose=verbose)
+    has_images = any(dataset.item_pictures)
     has_texts = any(words is not None for words in dataset.item_texts)
-    asked = [name for name in ('image', 'image_folder') if columns.get(name) is not None]
-    if asked and not has_images and image != 'none':
-        raise ValueError(
-            f'none of the {len(dataset.item_ids)} items has a picture file; check '
-            '--image and --image-folder, or leave pictures out with --image-encoder none'
-        )
     # All encoders are built before anything is written, so that a mistake changes nothing.
     of_images = image_encoder(image, encoder_options) if has_images else None
     of_texts = text_encoder(text, encoder_options, dataset.item_texts) if has_texts else None
@@ -77,9 +75,22 @@ def prepare_dataset(
     with preparing(output):
         store = DatasetFolder.store(output)
         if of_images is not None:
-            features['image'] = store.images(of_images, dataset.item_images, verbose=verbose)
+            with warnings.catch_warnings():  # The report lists what can't be read.
+                warnings.filterwarnings('ignore', r'\d+ of \d+ pictures could not be read')
+                features['image'] = store.images(of_images, dataset.item_pictures, verbose=verbose)
             encoders['image'] = of_images.fingerprint
+            dataset.report |= _count_pictures(dataset.item_pictures, store.report('image'))
         if of_texts is not None:
             features['text'] = store.texts(of_texts, dataset.item_texts, verbose=verbose)
             encoders['text'] = of_texts.fingerprint
         return DatasetFolder.write(output, dataset, features, encoders, options)
+
+
+def _count_pictures(
+    pictures: Sequence[Sequence[Path]], missing: Sequence[MissingItem]
+) -> dict[str, int]:
+    paths = {path for of_item in pictures for path in of_item}
+    return {
+        'pictures that cannot be read': sum(item.path is not None for item in missing),
+        'animations, of which the first frame is used': sum(map(is_animation, paths)),
+    }

@@ -1,5 +1,5 @@
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -9,6 +9,7 @@ from pyg_mmgef.cli.show import show_dataset
 
 __all__ = ['prepare']
 
+Images = Literal['first', 'mean']
 READ, ENCODE = 'What to read', 'Encoders'
 GUESSED = 'comma in .csv, tab in .tsv, else guessed from the first lines'
 
@@ -67,7 +68,8 @@ def prepare(
         _read('Column of --items with words; repeat it to join several columns.'),
     ] = None,
     image: Annotated[
-        str | None, _read('Column of --items with the file names of the pictures.')
+        str | None,
+        _read('Column of --items with the file names of the pictures, one or several, or URLs.'),
     ] = None,
     image_folder: Annotated[
         Path | None,
@@ -76,6 +78,21 @@ def prepare(
             show_default='the folder of --items if --image is given, else none',
         ),
     ] = None,
+    images: Annotated[
+        Images,
+        _read(
+            "What to use of an item's pictures: the first, or the mean of all vectors.",
+            show_default=True,
+        ),
+    ] = 'first',
+    download_images: Annotated[
+        bool,
+        _read(
+            'Download the pictures whose URLs --image holds into --image-folder; what is there is '
+            'not downloaded again.',
+            show_default=True,
+        ),
+    ] = False,
     min_rating: Annotated[
         float | None,
         _read('Lowest rating that counts as an interaction.', show_default='all count'),
@@ -203,6 +220,8 @@ def prepare(
             'text': tuple(text or ()),
             'image': image,
             'image_folder': image_folder,
+            'images': images,
+            'download_images': download_images,
             'min_rating': min_rating,
             'k_core': k_core,
             'duplicates': duplicates,

@@ -260,6 +260,8 @@ def test_a_stray_quote_counts_the_lines_that_it_took(tmp_path: Path) -> None:
         (['1970-01-02', '1970-01-01T00:00:05'], [86400, 5]),
         (['1970-01-01 00:00:05.5', '1969-12-31T23:59:59.5Z'], [5, -1]),
         (['1970-01-01T01:00:00+01:00', '1970-01-01T00:00:07Z'], [0, 7]),
+        (['1970-01-01 01:00:00 +0100', '1970-01-01 00:00:07 UTC'], [0, 7]),
+        (['1970-01-01T00:00:00 -05:30', '1970-01-01 00:00:07+0000'], [19800, 7]),
         (pa.array([1500, 2500], pa.timestamp('ms')), [1, 2]),
         (pa.array([1, 2], pa.date32()), [86400, 172800]),
         (pa.array(['3', '4'], pa.large_string()), [3, 4]),
@@ -425,10 +427,11 @@ def test_items_with_texts_and_pictures(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('name', ['..\\x.jpg', 'C:\\x.jpg', 'a/../../x.jpg', '\\\\host\\x', '/x'])
 def test_names_that_lead_outside(tmp_path: Path, name: str) -> None:
-    items = pa.table({'item_id': [1], 'photo': [name]})
+    (tmp_path / 'y.jpg').write_bytes(b'x')
+    items = pa.table({'item_id': [1, 2], 'photo': [name, 'y.jpg']})
     orders = pa.table({'user_id': [1], 'item_id': [1]})
     dataset = InteractionTables(orders, items, image='photo', image_folder=tmp_path)
-    assert dataset.item_images == [None]
+    assert dataset.item_images == [None, tmp_path / 'y.jpg']
     assert dataset.report['picture names that lead outside of the folder'] == 1
 
 
@@ -512,7 +515,10 @@ def test_transform_and_copies() -> None:
         ({'duplicates': 'best'}, "'duplicates' must be one of"),
         ({'k_core': -1}, "'k_core' must be a positive integer"),
         ({'text': 'title'}, "'text' and 'image' are columns of 'items'"),
-        ({'time': 'user_id'}, r'no interaction .* is left: .*rows without a valid time: 4'),
+        (
+            {'time': 'user_id'},
+            r"is left: rows read: 4, .* valid time: 4; its first row has .* time 'bert'$",
+        ),
         ({'k_core': 9}, r'no interaction .* is left: .*rows outside of the k-core: 4'),
         ({'items': {}}, "'items' must be a path, an Arrow table or a data frame"),
     ],
