@@ -10,12 +10,14 @@ __all__ = ['main']
 MODULES = (
     'typer',
     'rich',
+    'wcwidth',
     'jinja2',
     'lightning',
     'tensorboard',
     'matplotlib',
     'PIL',
     'pyarrow',
+    'duckdb',
     'sklearn',
 )
 

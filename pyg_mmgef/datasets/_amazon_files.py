@@ -1,30 +1,23 @@
 """The files of the three releases of the Amazon reviews: names, addresses and parsing."""
 
 import ast
-import html
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pyg_mmgef.datasets.tables._source import (
-    Batch,
-    Record,
-    TableSource,
-    open_lines,
-    open_table,
-    records_to_batches,
-)
+from pyg_mmgef.tables import Table
+from pyg_mmgef.tables._arrow_table import Record, RecordTable
+from pyg_mmgef.tables._files import unpacked
 
-__all__ = ['RELEASES', 'Release', 'open_metadata', 'open_reviews', 'read_image_features']
+__all__ = ['RELEASES', 'Release', 'open_metadata', 'read_image_features']
 
 _STANFORD = 'https://snap.stanford.edu/data/amazon/productGraph'
 _UCSD = 'https://mcauleylab.ucsd.edu/public_datasets/data'
-_TAG = re.compile(r'<[^<>]{1,2000}>')
 _NUM_CHANNELS = 4096
 FIELDS = ('item', 'title', 'brand', 'categories', 'description', 'image_url')
 
@@ -71,39 +64,21 @@ RELEASES = {
 }
 
 
-def open_reviews(path: Path, release: Release, seen: set[str]) -> TableSource:
-    """Open the reviews; reading them adds the ids of their items to ``seen``."""
-    source = open_table('root', path)
-
-    def read(columns: Sequence[str]) -> Iterator[Batch]:
-        for batch in source.read(columns):
-            if batch.num_rows:
-                seen.update(i for i in batch.columns[release.item].unique().to_pylist() if i)
-            yield batch
-
-    return source._replace(read=read)
-
-
-def open_metadata(path: Path, release: Release, seen: set[str]) -> TableSource:
-    """Open the metadata of the items in ``seen``; lines of other items aren't parsed."""
+def open_metadata(path: Path, release: Release, wanted: set[str]) -> Table:
+    """Open the metadata of some items; lines of others aren't parsed."""
     key = re.compile(rf"""['"]{release.item}['"]\s*:\s*['"]([^'"]+)['"]""")
 
     def records() -> Iterator[Record | None]:
-        try:
-            with open_lines(path) as file:
-                for line in file:
-                    if not line.strip():
-                        continue
-                    text = line.decode('utf-8', 'replace')
-                    found = key.search(text)
-                    if found is None or found[1].strip() in seen:
-                        yield _parse(text, release)
-        except (OSError, EOFError) as error:
-            raise ValueError(f"'{path.name}' can't be read: {error}") from error
+        with unpacked(path) as file:
+            for line in file:
+                if not line.strip():
+                    continue
+                text = line.decode('utf-8', 'replace')
+                found = key.search(text)
+                if found is None or found[1].strip() in wanted:
+                    yield _parse(text, release)
 
-    return TableSource(
-        f"'{path.name}'", FIELDS, lambda wanted: records_to_batches(records(), wanted)
-    )
+    return RecordTable(f"'{path.name}'", FIELDS, records)
 
 
 def read_image_features(
@@ -161,12 +136,10 @@ def _parse(line: str, release: Release) -> Record | None:
 
 
 def _plain(value: Any) -> Any:
-    """Return a text, or nested lists of texts, without HTML."""
+    """Return a text, or nested lists of texts, and :obj:`None` for anything else."""
     if isinstance(value, (list, tuple)):
         return [_plain(part) for part in value]
-    if not isinstance(value, str):
-        return None
-    return html.unescape(_TAG.sub(' ', value)).replace('\xa0', ' ')
+    return value if isinstance(value, str) else None
 
 
 def _image_url(raw: Record) -> str | None:

@@ -1,19 +1,27 @@
 import csv
+import io
 import json
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet
 import pytest
+import torch
 
 from pyg_mmgef import __version__
 from pyg_mmgef import cli as pyg_mmgef_cli
-from tests.cli.command import COLUMNS, command, environment, pyg_mmgef
+from pyg_mmgef.cli.app import _show_warning, main
+from pyg_mmgef.cli.dataset_folder import DatasetFolder
+from pyg_mmgef.graph import knn_graph
+from tests.cli.command import COLUMNS, command, environment, printed, pyg_mmgef
 
 
 def test_prepare_accounts_for_everything(dataset: Path) -> None:
@@ -26,7 +34,11 @@ def test_prepare_accounts_for_everything(dataset: Path) -> None:
     (bad,) = about['modalities']['image']['unusable']
     assert (bad['item'], bad['reason']) == ('i05', 'not a picture')
     assert bad['path'].endswith('5.png')
-    assert 'i05' in pyg_mmgef('info', dataset)
+    assert about['report']['pictures that cannot be read'] == 1
+    assert about['report']['items without a picture'] == 0
+    assert pyg_mmgef('info', dataset).count('not a picture') == 1
+    items = DatasetFolder(dataset).items()
+    assert items[3]['fields'] == {'title': items[3]['text']}
 
 
 def test_prepare_again_changes_nothing(catalogue: Path, dataset: Path, tmp_path: Path) -> None:
@@ -164,6 +176,8 @@ def test_mistakes_are_one_line(
         ),
         (('train', dataset, '-o', tmp_path / 'x', '--modality', 'sound'), "'sound'"),
         (('train', dataset, '-o', tmp_path / 'x', '--device', 'abacus'), "'abacus'"),
+        (('train', dataset, '-o', tmp_path / 'x', '--device', 'mps'), "'mps'"),
+        (('train', dataset, '-o', tmp_path / 'x', '--device', 'meta'), "'meta'"),
         (('prepare', orders, '-o', tmp_path / 'x', '--device', 'cuda:99'), "'cuda:99'"),
         (('evaluate', tmp_path), 'pyg-mmgef train'),
         (('recommend', trained), '--output'),
@@ -174,9 +188,77 @@ def test_mistakes_are_one_line(
         error = pyg_mmgef(*arguments, fails=1)
         assert error.startswith('Error: ')
         assert message in error
-        assert len(error.splitlines()) <= 2
+        assert error.count('\n') == 1
     assert not (tmp_path / 'x').exists()
-    assert 'Missing option' in pyg_mmgef('train', dataset, fails=2)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message', 'of'),
+    [
+        (('trian',), "'train'?", ''),
+        (('--pages',), '--pages.', ''),
+        (('train', 'ds'), '--output', ' train'),
+        (('train', 'ds', '-o', 'x', '--epochs', 'two'), '--epochs', ' train'),
+        (('info', 'ds', 'more'), 'more', ' info'),
+    ],
+)
+def test_wrong_options_are_one_line(arguments: tuple[str, ...], message: str, of: str) -> None:
+    error = pyg_mmgef(*arguments, fails=2)
+    assert error.startswith('Error: ')
+    assert message in error
+    assert error.endswith(f'{of} --help".\n')
+    assert error.count('\n') == 1
+
+
+def test_without_arguments_it_shows_the_help() -> None:
+    code, out, err = printed()
+    assert (code, err) == (2, '')
+    assert 'Usage' in out
+
+
+def test_a_warning_of_several_lines_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    _show_warning(UserWarning('first\n  second'))
+    assert capsys.readouterr().err == 'Warning: first second\n'
+
+
+def test_characters_that_the_terminal_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, 'stderr', io.TextIOWrapper(written, encoding='ascii'))
+    with pytest.raises(SystemExit):
+        main(['info', '漢'])
+    sys.stderr.flush()
+    assert b"Error: '\\u6f22' is not a prepared dataset" in written.getvalue()
+
+
+def test_no_bars_in_a_pipe(dataset: Path, tmp_path: Path) -> None:
+    options = ('--model', 'lightgcn', '--epochs', 3)
+    _, out, err = printed('train', dataset, '-o', tmp_path / 'run', *options)
+    assert err == ''
+    assert '\r' not in out
+    assert 'it/s' not in out
+    assert out.startswith(str(tmp_path / 'run'))
+
+
+def test_recommendations_for_spreadsheets(trained: Path, tmp_path: Path) -> None:
+    path = tmp_path / 'best.csv'
+    words = ('recommend', trained, '--user', 'u3', '--for-spreadsheets')
+    pyg_mmgef(*words, '-o', path)
+    assert path.read_text().count('\n') == 11
+    for other in ((), ('-o', tmp_path / 'best.parquet')):
+        assert '--for-spreadsheets is for .csv files' in pyg_mmgef(*words, *other, fails=1)
+
+
+def test_a_full_disk_is_one_line(trained: Path, tmp_path: Path) -> None:
+    path = tmp_path / 'best.csv'
+    resource = pytest.importorskip('resource')
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        error = pyg_mmgef('recommend', trained, '-o', path, fails=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert error.count('\n') == 1
+    assert repr(str(path)) in error
 
 
 def test_a_changed_dataset_is_noticed(dataset: Path, copied: Path) -> None:
@@ -402,30 +484,107 @@ def test_runs_and_datasets_have_folders_of_their_own(
 
 
 def test_no_picture_at_all_is_a_mistake(catalogue: Path, tmp_path: Path) -> None:
-    arguments = ('prepare', catalogue / 'orders.csv', '-o', tmp_path / 'ds', *COLUMNS[:-2])
-    error = pyg_mmgef(*arguments, cwd=catalogue, fails=1)
-    assert '--image-folder' in error
+    (tmp_path / 'none').mkdir()
+    (tmp_path / 'img').mkdir()
+    shutil.copy(catalogue / 'photos' / '0.png', tmp_path / 'img')
+    arguments = ('prepare', catalogue / 'orders.csv', '-o', tmp_path / 'ds', *COLUMNS[:-1])
+    error = pyg_mmgef(*arguments, tmp_path / 'none', cwd=catalogue, fails=1)
+    assert 'none of 24 items' in error
+    assert f"did you mean '{tmp_path / 'img'}'?" in error
+    missing = pyg_mmgef(*arguments, tmp_path / 'images', cwd=catalogue, fails=1)
+    assert f"did you mean '{tmp_path / 'img'}'?" in missing
     assert not (tmp_path / 'ds').exists()
-    pyg_mmgef(*arguments, '--image-encoder', 'none', cwd=catalogue)
+
+
+def test_pictures_below_the_folder_of_the_items(catalogue: Path, tmp_path: Path) -> None:
+    arguments = ('prepare', catalogue / 'orders.csv', '-o', tmp_path / 'ds', *COLUMNS[:-2])
+    pyg_mmgef(*arguments, cwd=catalogue)
+    about = json.loads((tmp_path / 'ds' / 'dataset.json').read_text())
+    assert about['modalities']['image']['items'] == 23
+
+
+def test_several_pictures_of_an_item(catalogue: Path, dataset: Path, tmp_path: Path) -> None:
+    with open(catalogue / 'items.csv', newline='') as file:
+        header, *rows = csv.reader(file)
+    for row in rows:
+        row[2] = f'{row[2]}|7.png|{row[2]}|nowhere.png'
+    folder = tmp_path / 'several'
+    folder.mkdir()
+    with open(folder / 'items.csv', 'w', newline='') as file:
+        csv.writer(file).writerows([header, *rows])
+    (folder / 'photos').symlink_to(catalogue / 'photos')
+    orders = ('prepare', catalogue / 'orders.csv', '-o')
+    pyg_mmgef(*orders, tmp_path / 'first', *COLUMNS, cwd=folder)
+    first = DatasetFolder(tmp_path / 'first')
+    assert first.about['report']['pictures that cannot be read'] == 1
+    assert first.fingerprint == DatasetFolder(dataset).fingerprint
+    shown = pyg_mmgef(*orders, tmp_path / 'mean', *COLUMNS, '--images', 'mean', cwd=folder)
+    assert shown.count('not a picture') == 1
+    mean = DatasetFolder(tmp_path / 'mean')
+    x, averaged = first.data()['item'].x_image, mean.data()['item'].x_image
+    assert mean.data()['item'].has_image.all()  # The other picture stands in for a broken one.
+    torch.testing.assert_close(averaged[0], (x[0] + x[7]) / 2)
+    torch.testing.assert_close(averaged[5], x[7])
+    assert mean.about['report']['picture names without a file'] == 24
+
+
+class _Photos(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """The test reads what the command prints."""
+
+
+def test_pictures_are_downloaded(catalogue: Path, dataset: Path, tmp_path: Path) -> None:
+    served = partial(_Photos, directory=str(catalogue / 'photos'))
+    server = ThreadingHTTPServer(('127.0.0.1', 0), served)
+    thread = threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.01})
+    thread.start()
+    _, *rows = (catalogue / 'items.csv').read_text().splitlines()
+    address = f'http://127.0.0.1:{server.server_port}/'
+    rows = [f'{row.rpartition(",")[0]},{address}{row.rpartition(",")[2]}' for row in rows]
+    (tmp_path / 'items.csv').write_text('\n'.join(['sku,title,photo', *rows]))
+    shutil.copy(catalogue / 'orders.csv', tmp_path)
+    arguments = ('prepare', 'orders.csv', '-o', 'ds', *COLUMNS)
+    try:
+        pyg_mmgef(*arguments, '--download-images', cwd=tmp_path)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    prepared = DatasetFolder(tmp_path / 'ds')
+    assert prepared.about['report']['pictures not downloaded: not a picture'] == 1
+    assert len(list((tmp_path / 'photos').glob('*.png'))) == 23
+    ours, theirs = prepared.data()['item'], DatasetFolder(dataset).data()['item']
+    assert torch.equal(ours.x_image, theirs.x_image)
+    assert torch.equal(ours.has_image, theirs.has_image)
+    pyg_mmgef(*arguments, cwd=tmp_path)  # What was downloaded stays, without the network.
+    assert DatasetFolder(tmp_path / 'ds').fingerprint == prepared.fingerprint
+
+
+def test_titles_without_blanks_between_words(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    kinds = [
+        '连衣裙夏季新款女',
+        '玩具汽车儿童礼物',
+        '保温杯大容量不锈钢',
+        '运动鞋透气轻便',
+        '手机壳防摔保护',
+    ]
+    colours = ['红色', '蓝色', '绿色', '黑色']
+    titles = [f'{colours[rng.integers(4)]}{kinds[item % 5]}{item}号' for item in range(60)]
+    rows = [f'{item},{title}' for item, title in enumerate(titles)]
+    (tmp_path / 'items.csv').write_text('\n'.join(['item_id,title', *rows]), encoding='utf-8')
+    orders = [f'{user},{item}' for user in range(20) for item in range(user % 5, 60, 10)]
+    (tmp_path / 'orders.csv').write_text('\n'.join(['user_id,item_id', *orders]))
+    words = ('--items', tmp_path / 'items.csv', '--text', 'title')
+    pyg_mmgef('prepare', tmp_path / 'orders.csv', '-o', tmp_path / 'ds', *words)
+    items = DatasetFolder(tmp_path / 'ds').data()['item']
+    assert items.has_text.all()
+    edge_index, _ = knn_graph(items.x_text, 10)
+    same = (edge_index[0] % 5 == edge_index[1] % 5).float().mean()
+    assert same > 0.9  # Chance is 0.19.
 
 
 def test_a_split_by_times_that_are_missing(tmp_path: Path) -> None:
     pyg_mmgef('prepare', write_orders(tmp_path, 12, 30), '-o', tmp_path / 'ds')
     words = ('train', tmp_path / 'ds', '-o', tmp_path / 'run', '--split', 'time')
     assert '--time COLUMN' in pyg_mmgef(*words, fails=1)
-
-
-def test_nothing_in_the_data_is_markup(tmp_path: Path) -> None:
-    orders = write_orders(tmp_path, 12, 30)
-    orders.write_text(orders.read_text().replace('i5', '[bold]i5[/x]'))
-    titles = tmp_path / 'items.csv'
-    titles.write_text(titles.read_text().replace('word1', 'Ring [gold] [/x] :star:\x1b[31m'))
-    folder, run = tmp_path / 'a[ds]', tmp_path / 'b[run]'
-    pyg_mmgef('prepare', orders, '-o', folder, '--items', titles, '--text', 'title')
-    pyg_mmgef('train', folder, '-o', run, '--model', 'mmgef', '--epochs', 1)
-    assert 'b[run]' in pyg_mmgef('info', run)
-    shown = pyg_mmgef('similar', run, '[bold]i5[/x]', '--k', 29)
-    assert 'Ring [gold] [/x] :star:\ufffd[31m' in shown
-    assert '\x1b' not in shown
-    pyg_mmgef('report', run, '--num-users', 2, '--num-items', 5)
-    assert '\x1b' not in (run / 'report.html').read_text()

@@ -12,18 +12,14 @@ from torch import Tensor
 from torch_geometric.data import Dataset, HeteroData
 
 from pyg_mmgef.datasets.tables._graph import build_graph, kept_ids
-from pyg_mmgef.datasets.tables._ids import IdEncoder
-from pyg_mmgef.datasets.tables._item_table import (
-    align,
-    find_named_pictures,
-    find_pictures_of_ids,
-    picture_folder,
-    read_item_rows,
-)
+from pyg_mmgef.datasets.tables._item_table import align
+from pyg_mmgef.datasets.tables._pictures import find_pictures, picture_folder
 from pyg_mmgef.datasets.tables._processed import PreFilter, PreTransform, processed_graph
-from pyg_mmgef.datasets.tables._rows import InteractionRows, filter_rows, read_values
-from pyg_mmgef.datasets.tables._source import find_column, open_table
+from pyg_mmgef.datasets.tables._rows import InteractionRows, filter_rows
+from pyg_mmgef.datasets.tables._texts import clean_texts, join_texts
 from pyg_mmgef.datasets.tables.id_map import IdMap, Ids
+from pyg_mmgef.tables import Table, find_columns, open_table
+from pyg_mmgef.tables._read_tables import read_tables
 from pyg_mmgef.validate import check_choice, check_finite, check_positive
 
 __all__ = ['InteractionTables']
@@ -43,11 +39,12 @@ class InteractionTables(Dataset):
         train, val, test = SplitInteractions()(dataset[0])
 
     A table is a path, an Arrow table, a pandas data frame, or another object with Arrow's
-    ``__arrow_c_stream__`` (Polars, DuckDB). A file's suffix gives its kind: Parquet (also a folder
-    of such files), CSV (``.csv``), tab-separated (``.tsv``, and RecBole's ``.inter`` and ``.item``,
-    in which ``user_id`` finds the column ``user_id:token``) or JSON Lines (``.jsonl``, ``.ndjson``,
-    ``.json``); text files may be compressed (``.gz``). Files are read in batches, so memory is
-    needed for the ids and numbers of the interactions, not for the file.
+    ``__arrow_c_stream__`` (Polars, DuckDB). A file's suffix gives its kind: Parquet, JSON Lines, or
+    text with a row a line, such as CSV and RecBole's ``.inter`` and ``.item``, in which ``user_id``
+    finds the column ``user_id:token``; a pattern or a folder names several files of one kind. For
+    other separators, quotes or encodings, files without a header, and queries of a database open
+    the table with :func:`~pyg_mmgef.tables.open_table`. DuckDB reads all of them, and keeps on disk
+    what exceeds the memory.
 
     The data set has one graph. Its ``edge_index`` holds the interactions in the order of the table,
     with ``time`` (int64) and ``rating`` (float32) if these columns are named.
@@ -64,18 +61,25 @@ class InteractionTables(Dataset):
     **Rows that can't be used** are skipped, and :attr:`report` counts them by reason, each once:
 
     * the row has more or fewer fields than the header, or isn't JSON;
-    * an id is empty, blank, not UTF-8, or a word for a missing value (``nan``, ``None``, ``null``,
-      ``<NA>``);
-    * the rating isn't a finite number, or the time neither a number nor an ISO 8601 date, if these
-      columns are named.
+    * an id is empty, blank, not in the encoding of the file, or a word for a missing value
+      (``nan``, ``None``, ``null``, ``<NA>``);
+    * the rating isn't a finite number (``true`` is 1), or the time neither a number nor an ISO 8601
+      date, if these columns are named;
+    * its event has no weight, or its time lies outside of the range, if these are asked for.
 
-    A missing column, a file that can't be decompressed or ends inside a quoted value, and a table
-    without a usable row are errors. A picture whose name leads out of the folder isn't read: the
-    item has no picture, and the report counts it.
+    Errors are a missing column, a file that can't be decompressed or ends inside a quoted value,
+    quotes that join whole rows, ids that have lost digits, two tables whose item ids hardly meet,
+    and a table without a usable row.
+
+    **Texts** lose their HTML. **Pictures** are found by their path relative to the folder, or by
+    their name, if a single file below the folder has it. A name that leads out of the folder, also
+    over a link, that no file or several files have, or that is an address (unless
+    ``download_images`` is set), gives no picture, and the report counts it by reason. If there is
+    no picture for any item, that is an error.
 
     Filters come in this order: ``duplicates``, ``min_rating``, ``k_core``.
 
-    Needs pyarrow (``pip install "pyg-mmgef[cli]"``). Nothing is written without a
+    Needs duckdb and pyarrow (``pip install "pyg-mmgef[cli]"``). Nothing is written without a
     :obj:`pre_transform` or :obj:`pre_filter`.
 
     Args:
@@ -86,13 +90,27 @@ class InteractionTables(Dataset):
         rating: Column of ratings. (default: :obj:`None`)
         time: Column of times. Numbers are kept, dates become seconds since 1970.
             (default: :obj:`None`)
+        event: Column of the kinds of events, such as ``'view'``. (default: :obj:`None`)
+        event_weights: The rating that each kind of event stands for; rows of other events are left
+            out. (default: :obj:`None`)
+        since: The first time that counts: a number, or a date such as ``'2024-12-31'``, which is
+            compared with times in seconds to nanoseconds by their size. (default: :obj:`None`)
+        until: The time from which on none counts. (default: :obj:`None`)
         item_id: Column of the ids in ``items``; :obj:`None` means the name given as ``item``.
             (default: :obj:`None`)
         text: Column or columns of ``items`` that are joined to an item's text. (default: ``()``)
-        image: Column of ``items`` with names of picture files. (default: :obj:`None`)
-        image_folder: Folder of the pictures. Without ``image``, pictures are named after the item's
-            id (``<id>.jpg``, ``.jpeg``, ``.png``, ``.webp``, ``.gif``, ``.bmp``); with it,
-            :obj:`None` means the folder of the file ``items``. (default: :obj:`None`)
+        image: Column of ``items`` with names of picture files: a name, a list of names, or names
+            between ``|``, ``;`` or ``,``. (default: :obj:`None`)
+        image_folder: Folder of the pictures, which may lie in subfolders. Without ``image``,
+            pictures are named after the item's id (``<id>.jpg`` or another common suffix,
+            ``<id>_1.jpg``, or ``<id>/1.jpg``); with it, :obj:`None` means the folder of the file
+            ``items``. (default: :obj:`None`)
+        images: Whether :attr:`item_pictures` holds an item's ``'first'`` picture, or all, whose
+            ``'mean'`` a :class:`~pyg_mmgef.encoders.FeatureStore` computes. (default: ``'first'``)
+        download_images: Whether to download pictures that ``image`` names by address (``http`` or
+            ``https``) into ``image_folder``. Those that are there aren't downloaded again.
+            (default: :obj:`False`)
+        verbose: Whether to show the progress of the download. (default: :obj:`False`)
         min_rating: Ignore interactions rated below this. (default: :obj:`None`)
         k_core: Minimum number of interactions of each user and item; those with fewer are removed
             repeatedly. Items that had no interactions before are kept. (default: ``0``)
@@ -100,10 +118,6 @@ class InteractionTables(Dataset):
             without times the last row), ``'first'`` (the first row) or ``'max'`` (the best rating,
             then the latest). (default: ``'last'``)
         keep_cold: Whether to keep items of ``items`` without interactions. (default: :obj:`True`)
-        delimiter: Column separator of the interactions in a text file; :obj:`None` guesses it from
-            the suffix. (default: :obj:`None`)
-        item_delimiter: Column separator of the items. (default: :obj:`None`)
-        encoding: Encoding of text files. (default: ``'utf-8'``)
         root: Folder in whose subfolder ``processed`` the graph is stored that
             :obj:`pre_transform` returns; :obj:`None` keeps it in memory only.
             (default: :obj:`None`)
@@ -117,7 +131,7 @@ class InteractionTables(Dataset):
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ImportError: If pyarrow isn't installed.
+        ImportError: If duckdb or pyarrow isn't installed.
         ValueError: If arguments contradict each other or the tables, or no interaction is left; at
             the first access, if :obj:`pre_filter` refuses the graph or a stored one is damaged.
 
@@ -138,15 +152,19 @@ class InteractionTables(Dataset):
     """The users' ids in the order of their rows."""
     item_ids: IdMap
     """The items' ids in the order of their rows."""
+    item_fields: dict[str, list[str | None]]
+    """The text of each item in each of the columns ``text``, :obj:`None` if it has none."""
     item_texts: list[str | None]
-    """The text of each item, :obj:`None` if it has none."""
+    """The joined text of each item, :obj:`None` if it has none."""
     item_images: list[Path | None]
-    """The path of each item's picture, :obj:`None` if it has none."""
+    """The path of each item's first picture, :obj:`None` if it has none."""
+    item_pictures: list[list[Path]]
+    """The paths of each item's pictures: one at most, or with ``images='mean'`` all."""
     report: dict[str, int]
     """Counts of the rows, users and items that were read, skipped and kept, by reason."""
 
-    _extra_columns: ClassVar[Mapping[str, str]] = {}
-    """Further columns of the items that a subclass keeps, by the name of the field."""
+    _extra_columns: ClassVar[tuple[str, ...]] = ()
+    """Further columns of the items that a subclass keeps."""
 
     def __init__(
         self,
@@ -161,13 +179,17 @@ class InteractionTables(Dataset):
         text: str | Sequence[str] = (),
         image: str | None = None,
         image_folder: str | os.PathLike[str] | None = None,
+        images: str = 'first',
+        download_images: bool = False,
+        verbose: bool = False,
         min_rating: float | None = None,
         k_core: int = 0,
+        event: str | None = None,
+        event_weights: Mapping[str, float] | None = None,
+        since: str | float | None = None,
+        until: str | float | None = None,
         duplicates: str = 'last',
         keep_cold: bool = True,
-        delimiter: str | None = None,
-        item_delimiter: str | None = None,
-        encoding: str = 'utf-8',
         root: str | os.PathLike[str] | None = None,
         transform: Callable[[HeteroData], HeteroData] | None = None,
         pre_transform: PreTransform | None = None,
@@ -180,74 +202,93 @@ class InteractionTables(Dataset):
             folder_name, transform, pre_transform, pre_filter, force_reload=force_reload
         )
         text = (text,) if isinstance(text, str) else tuple(text)
-        _check_arguments(items, rating, text, image, min_rating, k_core, duplicates)
-        table = open_table('interactions', interactions, delimiter, encoding)
-        named = {'user': user, 'item': item, 'rating': rating, 'time': time}
-        columns = {k: find_column(table, k, v) for k, v in named.items() if v is not None}
-        if columns['user'] == columns['item']:
+        named = {'user': user, 'item': item, 'rating': rating, 'time': time, 'event': event}
+        has_range = since is not None or until is not None
+        _check_arguments(
+            items, named, event_weights, has_range, text, image, min_rating, duplicates
+        )
+        if k_core != 0:
+            check_positive('k_core', k_core)
+        if download_images and (image is None or image_folder is None):
             raise ValueError(
-                f"'user' and 'item' both name the column {columns['user']!r} of {table.name}; it "
-                f'has the columns {list(table.columns)}'
+                "'download_images' needs 'image', the column of the addresses, and 'image_folder', "
+                'the folder to write the pictures to'
             )
-        item_table, item_column, fields = None, '', {}
-        if items is not None:
-            item_table = open_table('items', items, item_delimiter, encoding)
-            item_column = find_column(item_table, 'item_id', item if item_id is None else item_id)
-            fields = {'text': [find_column(item_table, 'text', name) for name in text]}
-            if image is not None:
-                fields['image'] = [find_column(item_table, 'image', image)]
-            fields |= {field: [column] for field, column in self._extra_columns.items()}
-        folder = picture_folder(image_folder, image, item_table)
-
-        users, items_seen = IdEncoder(), IdEncoder()
-        values = read_values(table, columns, users, items_seen)
-        item_rows = None
+        table = open_table(interactions, argument='interactions')
+        columns = find_columns(table, {k: name for k, name in named.items() if name is not None})
+        item_table = None if items is None else open_table(items, argument='items')
+        item_columns = {}
         if item_table is not None:
-            item_rows = read_item_rows(item_table, item_column, fields, items_seen)
-        user_ranks, all_users = users.finish()
-        item_ranks, all_items = items_seen.finish()
-        num_read = len(user_ranks)
-        listed = item_ranks[num_read:]
+            wanted = {'item_id': item if item_id is None else item_id}
+            wanted |= {f'text {i}': name for i, name in enumerate(text)}
+            wanted |= {} if image is None else {'image': image}
+            item_columns = find_columns(item_table, wanted)
+        items_folder = None if item_table is None else item_table.folder
+        folder = picture_folder(image_folder, image, items_folder, create=download_images)
+        texts = [column for role, column in item_columns.items() if role != 'item_id']
+        read = read_tables(
+            table,
+            columns,
+            event_weights=event_weights,
+            since=since,
+            until=until,
+            items=item_table,
+            item_id=item_columns.get('item_id', ''),
+            texts=[*dict.fromkeys([*texts, *self._extra_columns])],
+        )
+        all_users, all_items = read.user_ids, read.item_ids
         rows, removed, filtered = filter_rows(
-            InteractionRows(user_ranks, item_ranks[:num_read], values.rating, values.time),
+            InteractionRows(read.user, read.item, read.rating, read.time),
             len(all_users),
             len(all_items),
             duplicates,
             min_rating,
             k_core,
         )
-        report = values.report | filtered | {'interactions': len(rows.user)}
+        report = read.report | filtered | {'interactions': len(rows.user)}
         if len(rows.user) == 0:
-            raise ValueError(f'no interaction of {table.name} is left: {_worded(report)}')
+            raise ValueError(
+                f'no interaction of {table.name} is left: {_worded(report)}'
+                f'{_first_row(table, columns)}'
+            )
+        listed = read.listed
 
         interacts_with = np.bincount(rows.item, minlength=len(all_items)) > 0
         in_table = np.zeros(len(all_items), bool)
-        in_table[listed] = True
+        if listed is not None:
+            in_table[listed.item] = True
         stays = interacts_with | (in_table & ~removed) if keep_cold else interacts_with
         has_interactions = np.bincount(rows.user, minlength=len(all_users)) > 0
         user_row, self.user_ids = kept_ids(all_users, has_interactions)
         item_row, self.item_ids = kept_ids(all_items, stays)
         report |= {'users': len(self.user_ids), 'items': len(self.item_ids)}
-        self.item_texts = [None] * len(self.item_ids)
         self._fields: dict[str, list[str | None]] = {}
-        if item_rows is not None:
-            row_of_listed, num_repeated = item_row[listed], 0
-            for field, texts in item_rows.fields.items():
-                self._fields[field], num_repeated = align(texts, row_of_listed, len(self.item_ids))
-            self.item_texts = self._fields['text']
-            report |= item_rows.report | {'repeated item rows': num_repeated}
+        if listed is not None:
+            row_of_listed = item_row[listed.item]
+            for column, cells in listed.texts.items():
+                self._fields[column] = align(cells, row_of_listed, len(self.item_ids))
+            num_repeated = int((row_of_listed >= 0).sum()) - int((stays & in_table).sum())
+            report |= listed.report | {'repeated item rows': num_repeated}
             report['items without interactions'] = int((stays & ~interacts_with).sum())
             report['items that the item table lacks'] = int((stays & ~in_table).sum())
-            if text:
-                report['items without a text'] = sum(t is None for t in self.item_texts)
-        self.item_images = [None] * len(self.item_ids)
-        if folder is not None and image is not None:
-            self.item_images, counted = find_named_pictures(self._fields['image'], folder)
-            report |= counted
-        elif folder is not None:
-            self.item_images = find_pictures_of_ids(list(self.item_ids), folder)
+        text_columns = [item_columns[f'text {i}'] for i in range(len(text))]
+        self.item_fields = {column: clean_texts(self._fields[column]) for column in text_columns}
+        self.item_texts = join_texts(self.item_fields, len(self.item_ids))
+        if text:
+            report['items without a text'] = sum(t is None for t in self.item_texts)
+        self.item_pictures = [[] for _ in self.item_ids]
         if folder is not None:
-            report['items without a picture'] = sum(p is None for p in self.item_images)
+            found = find_pictures(
+                None if image is None else self._fields[item_columns['image']],
+                list(self.item_ids),
+                folder,
+                images,
+                download=download_images,
+                verbose=verbose,
+            )
+            self.item_pictures = found.paths
+            report |= found.report
+        self.item_images = [paths[0] if paths else None for paths in self.item_pictures]
         self.report = report
         self._data = build_graph(rows, user_row, item_row, self.user_ids, self.item_ids)
         self._processed: HeteroData | None = None
@@ -355,22 +396,42 @@ class InteractionTables(Dataset):
 
 def _check_arguments(
     items: Any,
-    rating: str | None,
+    columns: Mapping[str, str | None],
+    event_weights: Mapping[str, float] | None,
+    needs_time: bool,
     text: tuple[str, ...],
     image: str | None,
     min_rating: float | None,
-    k_core: int,
     duplicates: str,
 ) -> None:
     check_choice('duplicates', duplicates, ('last', 'first', 'max'))
-    if k_core != 0:
-        check_positive('k_core', k_core)
     for name, needs in (('min_rating', min_rating is not None), ("'max'", duplicates == 'max')):
-        if needs and rating is None:
+        if needs and columns['rating'] is None and columns['event'] is None:
             raise ValueError(f"{name} needs ratings; name their column with 'rating'")
+    if (columns['event'] is None) != (not event_weights):
+        raise ValueError(
+            "'event' names a column and 'event_weights' says what its values count for; pass both, "
+            'or none'
+        )
+    if columns['event'] is not None and columns['rating'] is not None:
+        raise ValueError("'event' and 'rating' both give ratings; pass one of them")
+    if needs_time and columns['time'] is None:
+        raise ValueError("'since' and 'until' need times; name their column with 'time'")
     if items is None and (text or image is not None):
         raise ValueError("'text' and 'image' are columns of 'items', which is None; pass the table")
 
 
 def _worded(report: dict[str, int]) -> str:
-    return ', '.join(f'{name}: {number}' for name, number in report.items())
+    (first, *_) = report
+    return ', '.join(
+        f'{name}: {number}' for name, number in report.items() if number or name == first
+    )
+
+
+def _first_row(table: Table, columns: Mapping[str, str]) -> str:
+    cells = [
+        f'{role} {str(row[column])[:40]!r}'
+        for row in table.sample(1)
+        for role, column in columns.items()
+    ]
+    return f'; its first row has {", ".join(cells)}' if cells else ''
