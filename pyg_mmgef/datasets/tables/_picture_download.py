@@ -24,7 +24,7 @@ from pyg_mmgef.encoders._pictures import (
     pillow_is_quiet,
     require_pillow,
 )
-from pyg_mmgef.files import write_atomically
+from pyg_mmgef.files import remove_leftovers, write_atomically
 
 __all__ = ['FAILURES', 'download_pictures', 'file_of_address']
 
@@ -76,6 +76,7 @@ def download_pictures(
         UserWarning: If some failed, with their number by reason.
     """
     require_pillow()
+    remove_leftovers(folder)
     missing = [
         address
         for address in dict.fromkeys(addresses)

@@ -1,4 +1,5 @@
 import io
+import os
 import threading
 import time
 from collections import Counter
@@ -17,6 +18,7 @@ from pyg_mmgef.datasets.tables._picture_download import (
     download_pictures,
     file_of_address,
 )
+from pyg_mmgef.files import open_atomically
 
 pa = pytest.importorskip('pyarrow')
 
@@ -209,3 +211,14 @@ def test_a_download_needs_a_folder(tmp_path: Path) -> None:
     items = pa.table({'item_id': [1], 'photo': ['http://x/a.jpg']})
     with pytest.raises(ValueError, match="'download_images' needs 'image'"):
         InteractionTables(orders, items, image='photo', download_images=True)
+
+
+def test_what_a_killed_call_left_is_removed(tmp_path: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        with open_atomically(tmp_path / 'a.png', sync=False):
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert download_pictures([], tmp_path) == {}
+    assert list(tmp_path.iterdir()) == []
