@@ -8,7 +8,6 @@ from itertools import product
 from numbers import Real
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple, TypeAlias
-from urllib.parse import urlsplit
 
 from pyg_mmgef.tables._names import (
     UNNAMED,
@@ -25,7 +24,7 @@ __all__ = ['TableSample', 'is_url', 'suggest_columns']
 
 Columns: TypeAlias = tuple[str, ...]
 
-_MISSING = frozenset(['', 'nan', 'none', 'null', '<na>', 'nat'])
+_MISSING = frozenset(['', 'nan', 'none', 'null', '<na>', 'nat', '[]'])
 _PICTURES = ('.jpg', '.jpeg', '.png', '.webp', '.gif', '.bmp')
 _MOST = 0.9  # of the cells that aren't missing
 _FREE_TEXT = 6  # words in a cell, on average
@@ -218,7 +217,9 @@ def _is_date(cell: Any) -> bool:
 
 
 def _is_picture(cell: Any) -> bool:
-    path = urlsplit(cell).path if is_url(cell) else cell
+    if isinstance(cell, (list, tuple)):
+        return bool(cell) and all(map(_is_picture, cell))
+    path = re.split('[?#]', cell)[0] if is_url(cell) else cell
     return isinstance(path, str) and PurePosixPath(path.lower()).suffix in _PICTURES
 
 

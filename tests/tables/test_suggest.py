@@ -262,7 +262,7 @@ ITEMS = {
                 'rank': '',
             }
         ),
-        ('asin', ('title', 'brand', 'category', 'feature', 'description'), ()),
+        ('asin', ('title', 'brand', 'category', 'feature', 'description'), ('imageURL',)),
     ),
     'H&M': (
         table(
@@ -432,7 +432,13 @@ def test_ids_that_match_nothing_are_left_open() -> None:
 
 
 @pytest.mark.parametrize(
-    'cells', [['1.jpg', 'a/2.PNG'], ['1.webp', ''], ['https://shop.example/p/1.jpg?w=100', None]]
+    'cells',
+    [
+        ['1.jpg', 'a/2.PNG'],
+        ['1.webp', ''],
+        ['https://shop.example/p/1.jpg?w=100', None],
+        [['1.jpg', '2.jpg'], []],
+    ],
 )
 def test_pictures(cells: list[Any]) -> None:
     items = sample(item_id=['c', 'd'], title=['cup', 'mug'], front=cells)
