@@ -2,7 +2,6 @@ import sqlite3
 from collections.abc import Iterator
 from datetime import date, datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -230,12 +229,3 @@ def test_the_database_stays_as_it_is(postgresql: str) -> None:
     )
     assert pa.table(read_database(postgresql, 'SELECT count_up() AS n')).num_rows == 1
     assert pa.table(read_database(postgresql, 'SELECT * FROM counted')).num_rows == 0
-
-
-def test_a_hint_where_the_drivers_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_module(name: str) -> Any:
-        raise ImportError(name)
-
-    monkeypatch.setattr('pyg_mmgef.tables.database.import_module', no_module)
-    with pytest.raises(ImportError, match=r'pip install "pyg-mmgef\[database\]"'):
-        read_database('postgresql://host/shop', 'SELECT 1')
