@@ -12,6 +12,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef import __version__
+from pyg_mmgef.cli.folders import ABOUT, CONFIG
 from pyg_mmgef.datasets import IdMap, InteractionTables
 from pyg_mmgef.encoders import FeatureStore
 from pyg_mmgef.files import write_atomically
@@ -20,8 +21,6 @@ from pyg_mmgef.schema import INTERACTS, ITEM, USER
 __all__ = ['ABOUT', 'CONFIG', 'DatasetFolder']
 
 FORMAT = 1
-ABOUT, CONFIG = 'dataset.json', 'config.json'
-"""The files that mark a folder as a dataset, and as a run."""
 
 
 class DatasetFolder:

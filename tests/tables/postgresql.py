@@ -16,7 +16,7 @@ def programs() -> Path | None:
     """Return the newest folder with ``initdb`` and ``pg_ctl``; Debian's isn't on the path."""
     found = shutil.which('pg_ctl')
     newest = sorted(Path('/usr/lib/postgresql').glob('*/bin/pg_ctl'))[-1:]
-    return Path(found).parent if found else newest[0].parent if newest else None
+    return Path(found).resolve().parent if found else newest[0].parent if newest else None
 
 
 @contextmanager
