@@ -1,10 +1,10 @@
-"""Seconds and memory of reading tables: InteractionTables beside pandas, from Parquet and CSV.
+"""Seconds and memory of reading tables: InteractionTables beside pandas and polars.
 
 Ten million interactions of a million users with half a million items, whose ids are strings, with a
-rating and a time. The files are made in a temporary folder. pandas reads the same columns, numbers
-the ids by `factorize` and keeps the last row of each user-item pair: what people write by hand. It
-checks nothing. Every measurement is alone in a new process, whose peak of memory is shown, with
-what the imports alone take.
+rating and a time, from Parquet and CSV. The files are made in a temporary folder. pandas and polars
+read the same columns, number the ids and keep the last row of each user-item pair: what people
+write by hand. They check and count nothing. Every measurement is alone in a new process, whose peak
+of memory is shown, with what the imports alone take.
 """
 
 import importlib
@@ -12,6 +12,7 @@ import importlib.util
 import json
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,6 @@ from common import parser, write_json
 from process import memory, run_alone
 
 NUM_USERS, NUM_ITEMS, NUM_ROWS = 1_000_000, 500_000, 10_000_000
-METHODS = ('InteractionTables', 'pandas')
 FILES = ('interactions.parquet', 'interactions.csv')
 
 
@@ -68,6 +68,25 @@ def read_with_pandas(path: Path) -> int:
     return kept[0].size(1)
 
 
+def read_with_polars(path: Path) -> int:
+    """Return the number of interactions that polars keeps."""
+    pl = importlib.import_module('polars')
+    names = ['user', 'item', 'rating', 'time']
+    table = pl.scan_csv(path) if path.suffix == '.csv' else pl.scan_parquet(path)
+    frame = (
+        table.select(names)
+        .with_row_index()
+        .sort('time', maintain_order=True)
+        .unique(['user', 'item'], keep='last', maintain_order=True)
+        .sort('index')
+        .with_columns(pl.col('user', 'item').rank('dense') - 1)
+        .collect()
+    )
+    edge_index = torch.stack([frame[end].to_torch().long() for end in ('user', 'item')])
+    kept = (edge_index, frame['time'].to_torch(), frame['rating'].to_torch())
+    return kept[0].size(1)
+
+
 def read_with_ours(path: Path) -> int:
     """Return the number of interactions that InteractionTables keeps."""
     from pyg_mmgef.datasets import InteractionTables
@@ -76,14 +95,22 @@ def read_with_ours(path: Path) -> int:
     return dataset[0]['user', 'interacts', 'item'].edge_index.size(1)
 
 
+READERS: dict[str, tuple[Callable[[Path], int], tuple[str, ...]]] = {
+    'InteractionTables': (read_with_ours, ('duckdb', 'pyg_mmgef.datasets')),
+    'pandas': (read_with_pandas, ('pandas', 'pyarrow.parquet')),
+    'polars': (read_with_polars, ('polars',)),
+}
+"""The methods, and what they import, which isn't timed."""
+
+
 def measure(method: str, path: Path) -> dict[str, float]:
     """Read a file with one method, in this process."""
-    ours = ('pyarrow.csv', 'pyg_mmgef.datasets')
-    for module in ('pyarrow.parquet', *(('pandas',) if method == 'pandas' else ours)):
+    read, modules = READERS[method]
+    for module in modules:
         importlib.import_module(module)
     before = memory('VmRSS')
     start = time.perf_counter()
-    kept = (read_with_pandas if method == 'pandas' else read_with_ours)(path)
+    kept = read(path)
     seconds = time.perf_counter() - start
     return {'seconds': seconds, 'MiB': memory('VmHWM'), 'imports': before, 'interactions': kept}
 
@@ -98,7 +125,7 @@ def main() -> None:
         print(json.dumps(measure(args.alone[0], Path(args.alone[1]))))
         return
     num_rows = 200_000 if args.quick else args.rows
-    methods = [m for m in METHODS if m != 'pandas' or importlib.util.find_spec('pandas')]
+    methods = [name for name, (_, needs) in READERS.items() if importlib.util.find_spec(needs[0])]
     results: dict[str, dict[str, dict]] = {}
     with tempfile.TemporaryDirectory() as folder:
         make_files(Path(folder), num_rows, min(1.0, num_rows / NUM_ROWS))

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from pyg_mmgef.cli.run_folder import LoadedRun
 from pyg_mmgef.datasets import IdMap
-from pyg_mmgef.datasets.tables._arrow import arrow
 from pyg_mmgef.files import write_atomically
 from pyg_mmgef.ranking import recommend
 from pyg_mmgef.search import similar_items
+from pyg_mmgef.tables._arrow_table import arrow
 
 __all__ = [
     'check_suffix',

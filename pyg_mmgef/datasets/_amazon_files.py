@@ -4,23 +4,18 @@ import ast
 import html
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pyg_mmgef.datasets.tables._source import (
-    Batch,
-    Record,
-    TableSource,
-    open_lines,
-    open_table,
-    records_to_batches,
-)
+from pyg_mmgef.tables import Table
+from pyg_mmgef.tables._arrow_table import Record, RecordTable
+from pyg_mmgef.tables._files import unpacked
 
-__all__ = ['RELEASES', 'Release', 'open_metadata', 'open_reviews', 'read_image_features']
+__all__ = ['RELEASES', 'Release', 'open_metadata', 'read_image_features']
 
 _STANFORD = 'https://snap.stanford.edu/data/amazon/productGraph'
 _UCSD = 'https://mcauleylab.ucsd.edu/public_datasets/data'
@@ -71,39 +66,21 @@ RELEASES = {
 }
 
 
-def open_reviews(path: Path, release: Release, seen: set[str]) -> TableSource:
-    """Open the reviews; reading them adds the ids of their items to ``seen``."""
-    source = open_table('root', path)
-
-    def read(columns: Sequence[str]) -> Iterator[Batch]:
-        for batch in source.read(columns):
-            if batch.num_rows:
-                seen.update(i for i in batch.columns[release.item].unique().to_pylist() if i)
-            yield batch
-
-    return source._replace(read=read)
-
-
-def open_metadata(path: Path, release: Release, seen: set[str]) -> TableSource:
-    """Open the metadata of the items in ``seen``; lines of other items aren't parsed."""
+def open_metadata(path: Path, release: Release, wanted: set[str]) -> Table:
+    """Open the metadata of some items; lines of others aren't parsed."""
     key = re.compile(rf"""['"]{release.item}['"]\s*:\s*['"]([^'"]+)['"]""")
 
     def records() -> Iterator[Record | None]:
-        try:
-            with open_lines(path) as file:
-                for line in file:
-                    if not line.strip():
-                        continue
-                    text = line.decode('utf-8', 'replace')
-                    found = key.search(text)
-                    if found is None or found[1].strip() in seen:
-                        yield _parse(text, release)
-        except (OSError, EOFError) as error:
-            raise ValueError(f"'{path.name}' can't be read: {error}") from error
+        with unpacked(path) as file:
+            for line in file:
+                if not line.strip():
+                    continue
+                text = line.decode('utf-8', 'replace')
+                found = key.search(text)
+                if found is None or found[1].strip() in wanted:
+                    yield _parse(text, release)
 
-    return TableSource(
-        f"'{path.name}'", FIELDS, lambda wanted: records_to_batches(records(), wanted)
-    )
+    return RecordTable(f"'{path.name}'", FIELDS, records)
 
 
 def read_image_features(

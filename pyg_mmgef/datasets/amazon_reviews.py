@@ -1,7 +1,7 @@
 """The Amazon review data of the McAuley lab, with texts, pictures and image features."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,12 +11,12 @@ from torch_geometric.data import HeteroData
 from pyg_mmgef.datasets._amazon_files import (
     RELEASES,
     open_metadata,
-    open_reviews,
     read_image_features,
 )
 from pyg_mmgef.datasets._download import check_digest, fetch
 from pyg_mmgef.datasets.tables._processed import PreFilter, PreTransform
 from pyg_mmgef.datasets.tables.interaction_tables import InteractionTables
+from pyg_mmgef.tables import find_columns, open_table
 from pyg_mmgef.validate import check_choice
 
 __all__ = ['AmazonReviews']
@@ -84,7 +84,7 @@ class AmazonReviews(InteractionTables):
     image_urls: list[str | None]
     """The address of each item's picture, :obj:`None` if the metadata have none."""
 
-    _extra_columns: ClassVar[Mapping[str, str]] = {'image_url': 'image_url'}
+    _extra_columns: ClassVar[tuple[str, ...]] = ('image_url',)
 
     def __init__(
         self,
@@ -119,10 +119,12 @@ class AmazonReviews(InteractionTables):
                 )
             urls.append(files.image_features)
         paths = [_existing(folder, url.format(category), download, verbose) for url in urls]
-        seen: set[str] = set()
+        reviews = open_table(paths[0], argument='root')
+        (item,) = find_columns(reviews, {'item': files.item}).values()
+        reviewed = {str(item).strip() for item in reviews.distinct(item)}
         super().__init__(
-            open_reviews(paths[0], files, seen),
-            open_metadata(paths[1], files, seen),  # read after the reviews, so 'seen' is complete
+            reviews,
+            open_metadata(paths[1], files, reviewed),
             user=files.user,
             item=files.item,
             rating=files.rating,

@@ -2,22 +2,16 @@
 
 import csv
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.datasets.tables._arrow import arrow
 from pyg_mmgef.datasets.tables._processed import PreFilter, PreTransform
-from pyg_mmgef.datasets.tables._source import (
-    Batch,
-    Record,
-    TableSource,
-    open_table,
-    records_to_batches,
-)
 from pyg_mmgef.datasets.tables.interaction_tables import InteractionTables
+from pyg_mmgef.tables import Table, open_table
+from pyg_mmgef.tables._arrow_table import Record, RecordTable
 
 __all__ = ['MovieLens']
 
@@ -27,8 +21,6 @@ _GENRES = (
     *('Thriller', 'War', 'Western'),
 )
 """Genres in the order of the flags of ``u.item``; the first flag means an unknown genre."""
-
-_CHUNK = 2**24
 
 
 class MovieLens(InteractionTables):
@@ -111,69 +103,29 @@ class MovieLens(InteractionTables):
         )
 
 
-def _open_ratings(folder: Path) -> tuple[TableSource, TableSource]:
+def _open_ratings(folder: Path) -> tuple[Table, Table]:
     """Return the tables of ratings and of movies, with the column names of the CSV files."""
     layouts = {
-        ('u.data', 'u.item'): (b'\t', _movie_of_100k),
-        ('ratings.dat', 'movies.dat'): (b'::', _movie_of_1m),
+        ('u.data', 'u.item'): ('\t', _movie_of_100k),
+        ('ratings.dat', 'movies.dat'): ('::', _movie_of_1m),
     }
-    for (ratings, movies), (separator, parse) in layouts.items():
+    for (ratings, movies), (delimiter, parse) in layouts.items():
         if (folder / ratings).is_file() and (folder / movies).is_file():
-            return _open_unnamed(folder / ratings, separator), _open_movies(folder / movies, parse)
+            names = ('userId', 'movieId', 'rating', 'timestamp')
+            table = open_table(
+                folder / ratings, delimiter=delimiter, quote='', columns=names, argument='root'
+            )
+            return table, _open_movies(folder / movies, parse)
     if (folder / 'ratings.csv').is_file() and (folder / 'movies.csv').is_file():
         movies_csv = _open_movies(folder / 'movies.csv', _movie_of_20m)
-        return open_table('root', folder / 'ratings.csv'), movies_csv
+        return open_table(folder / 'ratings.csv', argument='root'), movies_csv
     raise FileNotFoundError(
         "'root' must hold u.data and u.item, ratings.dat and movies.dat, or ratings.csv and "
         f'movies.csv; it holds {sorted(path.name for path in folder.iterdir())[:20]}'
     )
 
 
-def _open_unnamed(path: Path, separator: bytes) -> TableSource:
-    """Open a table of ratings without a header."""
-    pa, arrow_csv = arrow(), arrow('csv')
-    names = ('userId', 'movieId', 'rating', 'timestamp')
-
-    def read(columns: Sequence[str]) -> Iterator[Batch]:
-        for lines in _whole_lines(path):
-            skipped: list[Any] = []
-
-            def skip(row: Any, skipped: list[Any] = skipped) -> str:
-                skipped.append(row)
-                return 'skip'
-
-            try:
-                table = arrow_csv.read_csv(
-                    pa.BufferReader(lines.replace(separator, b'\t')),
-                    arrow_csv.ReadOptions(column_names=names),
-                    arrow_csv.ParseOptions(
-                        delimiter='\t', quote_char=False, invalid_row_handler=skip
-                    ),
-                    arrow_csv.ConvertOptions(
-                        column_types=dict.fromkeys(names, pa.string()), check_utf8=False
-                    ),
-                )
-            except ValueError as error:
-                raise ValueError(f"'{path.name}' can't be read: {error}") from error
-            arrays = {name: table[name].combine_chunks() for name in columns}
-            yield Batch(arrays, table.num_rows, len(skipped))
-
-    return TableSource(f"'{path.name}'", names, read, path.parent)
-
-
-def _whole_lines(path: Path) -> Iterator[bytes]:
-    with open(path, 'rb') as file:
-        rest = b''
-        while chunk := file.read(_CHUNK):
-            lines, line_end, begun = (rest + chunk).rpartition(b'\n')
-            if line_end:
-                yield lines + line_end
-            rest = begun
-        if rest.strip():
-            yield rest
-
-
-def _open_movies(path: Path, parse: Callable[[str], Record | None]) -> TableSource:
+def _open_movies(path: Path, parse: Callable[[str], Record | None]) -> Table:
     content = path.read_bytes()
     try:
         text = content.decode('utf-8-sig')  # 10M and later
@@ -183,12 +135,7 @@ def _open_movies(path: Path, parse: Callable[[str], Record | None]) -> TableSour
     columns = ('movieId', 'title', 'genres')
     if path.suffix == '.csv':
         lines = lines[1:]  # without the header
-    return TableSource(
-        f"'{path.name}'",
-        columns,
-        lambda wanted: records_to_batches(map(parse, lines), wanted),
-        path.parent,
-    )
+    return RecordTable(f"'{path.name}'", columns, lambda: map(parse, lines), folder=path.parent)
 
 
 def _movie_of_100k(line: str) -> Record | None:

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from pyg_mmgef.datasets import MovieLens
-from pyg_mmgef.datasets import movie_lens as module
 from pyg_mmgef.schema import CO_INTERACTS
 from pyg_mmgef.transforms import AddCoInteractionGraph
 
@@ -67,12 +66,8 @@ def test_pre_transform_is_stored_in_the_folder(tmp_path: Path) -> None:
         MovieLens(tmp_path, pre_filter=lambda data: False, force_reload=True)[0]
 
 
-@pytest.mark.parametrize('chunk', [10, 2**24])
 @pytest.mark.parametrize('encoding', ['latin-1', 'utf-8'])
-def test_1m_and_10m(
-    tmp_path: Path, encoding: str, chunk: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, '_CHUNK', chunk)
+def test_1m_and_10m(tmp_path: Path, encoding: str) -> None:
     ratings = '1::1193::5::978300760\n1::661::3.5::978302109\n2::661::oops\n2::1193::4::978298413'
     (tmp_path / 'ratings.dat').write_text(ratings)
     movies = '661::Élisa: a "tale" (1995)::Children\'s|Drama\n1193::Toy::(no genres listed)\n'

@@ -9,7 +9,7 @@ from pyg_mmgef.cli.show import show_dataset
 __all__ = ['prepare']
 
 READ, ENCODE = 'What to read', 'Encoders'
-BY_SUFFIX = "by the file's suffix: comma in .csv, tab in .tsv"
+GUESSED = 'comma in .csv, tab in .tsv, else guessed from the first lines'
 
 
 def _read(text: str, **kwargs: Any) -> Any:
@@ -22,15 +22,18 @@ def _encode(text: str, **kwargs: Any) -> Any:
 
 def prepare(
     interactions: Annotated[
-        Path,
+        list[Path],
         typer.Argument(
-            help='Table of interactions, one row per click, order or rating: Parquet, CSV, TSV or '
-            'JSON Lines.',
+            help='Table of interactions, one row per click, order or rating: Parquet, CSV, TSV, '
+            'JSON Lines or another text file, also compressed (.gz, .zst); several files, a '
+            'pattern or a folder of such; or a DuckDB database.',
             show_default=False,
         ),
     ],
     output: OutputFolder,
-    items: Annotated[Path | None, _read('Table of items, one row per item.')] = None,
+    items: Annotated[
+        Path | None, _read('Table of items, one row per item; a file, a pattern or a folder.')
+    ] = None,
     user: Annotated[str, _read('Column of the user ids.', show_default=True)] = 'user_id',
     item: Annotated[str, _read('Column of the item ids.', show_default=True)] = 'item_id',
     item_id: Annotated[
@@ -40,6 +43,23 @@ def prepare(
     rating: Annotated[str | None, _read('Column of the ratings.')] = None,
     time: Annotated[
         str | None, _read('Column of the times: numbers, or dates as in ISO 8601.')
+    ] = None,
+    event: Annotated[
+        str | None, _read('Column of the kinds of events, such as view or buy.')
+    ] = None,
+    event_weight: Annotated[
+        list[str] | None,
+        _read(
+            'Rating that an event stands for, as in buy=5; repeat it. Rows of other events are '
+            'left out.'
+        ),
+    ] = None,
+    since: Annotated[
+        str | None, _read('First time that counts, a date or a number.', show_default='all count')
+    ] = None,
+    until: Annotated[
+        str | None,
+        _read('Time from which on none counts, a date or a number.', show_default='all count'),
     ] = None,
     text: Annotated[
         list[str] | None,
@@ -67,12 +87,55 @@ def prepare(
             show_default=True,
         ),
     ] = 0,
+    duplicates: Annotated[
+        str,
+        _read(
+            "Row that is kept of a repeated user-item pair: 'last' (the latest), 'first' or 'max' "
+            '(the best rating).',
+            show_default=True,
+        ),
+    ] = 'last',
+    columns: Annotated[
+        str | None,
+        _read(
+            'Names of the columns of the interactions, separated by commas, if their file has no '
+            'header.',
+            show_default='the first row',
+        ),
+    ] = None,
+    item_columns: Annotated[
+        str | None, _read('Names of the columns of --items.', show_default='the first row')
+    ] = None,
     delimiter: Annotated[
         str | None,
-        _read('Column separator of the interactions.', show_default=BY_SUFFIX),
+        _read(r'Column separator of the interactions, such as "::" or "\t".', show_default=GUESSED),
     ] = None,
     item_delimiter: Annotated[
-        str | None, _read('Column separator of --items.', show_default=BY_SUFFIX)
+        str | None, _read('Column separator of --items.', show_default=GUESSED)
+    ] = None,
+    quote: Annotated[
+        str | None,
+        _read(
+            "Quote of text files, or 'none' if quotes are letters like others.",
+            show_default="'\"', unless it joins whole rows",
+        ),
+    ] = None,
+    escape: Annotated[
+        str | None,
+        _read('What stands before a quote within quotes.', show_default='another quote'),
+    ] = None,
+    encoding: Annotated[
+        str, _read("Encoding of text files, such as 'latin-1' or 'gb18030'.", show_default=True)
+    ] = 'utf-8',
+    decimal: Annotated[
+        str, _read('Decimal separator of numbers in text files.', show_default=True)
+    ] = '.',
+    query: Annotated[
+        str | None, _read('SQL whose result are the interactions, for a DuckDB database.')
+    ] = None,
+    item_query: Annotated[
+        str | None,
+        _read('SQL whose result are the items, from the same database unless --items names one.'),
     ] = None,
     image_encoder: Annotated[
         str,
@@ -102,23 +165,46 @@ def prepare(
     """
     from pyg_mmgef.cli.prepare_dataset import prepare_dataset
 
+    text_files = {
+        'quote': '' if quote == 'none' else quote,
+        'escape': escape,
+        'encoding': encoding,
+        'decimal': decimal,
+    }
     dataset = prepare_dataset(
         interactions,
-        items,
+        interactions[0] if items is None and item_query else items,
         output,
+        tables={
+            'interactions': {
+                **text_files,
+                'delimiter': delimiter,
+                'columns': _names(columns),
+                'query': query,
+            },
+            'items': {
+                **text_files,
+                'delimiter': item_delimiter,
+                'columns': _names(item_columns),
+                'query': item_query,
+            },
+        },
         columns={
             'user': user,
             'item': item,
             'item_id': item_id,
             'rating': rating,
             'time': time,
+            'event': event,
+            'event_weights': _weights(event_weight),
+            'since': since,
+            'until': until,
             'text': tuple(text or ()),
             'image': image,
             'image_folder': image_folder,
             'min_rating': min_rating,
             'k_core': k_core,
-            'delimiter': delimiter,
-            'item_delimiter': item_delimiter,
+            'duplicates': duplicates,
         },
         image=image_encoder,
         text=text_encoder,
@@ -129,3 +215,20 @@ def prepare(
         },
     )
     show_dataset(dataset)
+
+
+def _names(columns: str | None) -> list[str] | None:
+    return None if columns is None else [name.strip() for name in columns.split(',')]
+
+
+def _weights(given: list[str] | None) -> dict[str, float] | None:
+    weights = {}
+    for text in given or ():
+        kind, _, weight = text.rpartition('=')
+        try:
+            weights[kind.strip()] = float(weight)
+        except ValueError:
+            kind = ''
+        if not kind:
+            raise ValueError(f"--event-weight must look like 'buy=5' (got {text!r})")
+    return weights or None

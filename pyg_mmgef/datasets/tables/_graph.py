@@ -1,13 +1,15 @@
 """The graph of the interactions that were kept, and the ids of its nodes."""
 
+from itertools import compress
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.datasets.tables._ids import DistinctIds, take_ids
 from pyg_mmgef.datasets.tables._rows import InteractionRows
 from pyg_mmgef.datasets.tables.id_map import IdMap
+from pyg_mmgef.tables._numbering import DistinctIds
 
 __all__ = ['build_graph', 'kept_ids']
 
@@ -15,8 +17,9 @@ __all__ = ['build_graph', 'kept_ids']
 def kept_ids(ids: DistinctIds, stays: NDArray[np.bool_]) -> tuple[NDArray[np.int32], IdMap]:
     """Return the new row of each id, ``-1`` for dropped ones, and the ids that are kept."""
     row = np.where(stays, np.cumsum(stays) - 1, -1).astype(np.int32)
-    kept = take_ids(ids, np.flatnonzero(stays))
-    return row, IdMap(kept if isinstance(kept, np.ndarray) else kept.to_pylist())
+    if isinstance(ids, np.ndarray):
+        return row, IdMap(ids[stays])
+    return row, IdMap(list(compress(ids, stays.tolist())))
 
 
 def build_graph(

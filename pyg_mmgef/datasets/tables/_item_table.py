@@ -1,75 +1,23 @@
 """Reader of the item table: texts, and paths of pictures."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pyg_mmgef.datasets.tables._columns import read_ids, read_texts
-from pyg_mmgef.datasets.tables._ids import IdEncoder
-from pyg_mmgef.datasets.tables._source import TableSource
+from pyg_mmgef.tables import Table
 
 __all__ = [
-    'ItemRows',
     'align',
     'find_named_pictures',
     'find_pictures_of_ids',
+    'joined',
     'picture_folder',
-    'read_item_rows',
 ]
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.gif', '.bmp')
-
-
-class ItemRows(NamedTuple):
-    """The texts of the rows that have an id, by field, and counts for the report."""
-
-    fields: dict[str, list[str | None]]
-    report: dict[str, int]
-
-
-def read_item_rows(
-    source: TableSource, id_column: str, fields: Mapping[str, Sequence[str]], encoder: IdEncoder
-) -> ItemRows:
-    """Read fields of the items; a field joins the texts of some columns with blanks.
-
-    Args:
-        source: The table.
-        id_column: Column of the ids, which are added to the encoder.
-        fields: The columns of each field.
-        encoder: Numbers the items.
-    """
-    wanted = [column for columns in fields.values() for column in columns]
-    out: dict[str, list[str | None]] = {field: [] for field in fields}
-    num_read = num_malformed = num_without_id = num_broken = 0
-    for batch in source.read([id_column, *wanted]):
-        num_read += batch.num_rows + batch.num_malformed
-        num_malformed += batch.num_malformed
-        if not batch.num_rows:
-            continue
-        where = f'column {id_column!r} of {source.name}'
-        indices, distinct = read_ids(batch.columns[id_column], where)
-        has_id = indices >= 0
-        num_without_id += int((~has_id).sum())
-        encoder.add(indices[has_id], distinct)
-        texts: dict[str, list[str | None]] = {}
-        for column in dict.fromkeys(wanted):
-            where = f'column {column!r} of {source.name}'
-            texts[column], broken = read_texts(batch.columns[column], where)
-            num_broken += broken
-        rows = np.flatnonzero(has_id).tolist()
-        for field, columns in fields.items():
-            out[field].extend(_join([texts[column][row] for column in columns]) for row in rows)
-    report = {
-        'item rows read': num_read,
-        'item rows that could not be parsed': num_malformed,
-        'item rows without an id': num_without_id,
-        'texts with invalid characters': num_broken,
-    }
-    return ItemRows(out, report)
 
 
 def align(
@@ -89,6 +37,16 @@ def align(
     for item, row in zip(items.tolist(), rows.tolist(), strict=True):
         out[item] = values[row]
     return out, int(stays.sum()) - len(items)
+
+
+def joined(columns: Sequence[Sequence[str | None]], num_items: int) -> list[str | None]:
+    """Return the texts of some columns, joined with blanks, for each item."""
+    if not columns:
+        return [None] * num_items
+    return [
+        ' '.join(text for text in texts if text is not None) or None
+        for texts in zip(*columns, strict=True)
+    ]
 
 
 def find_named_pictures(
@@ -123,10 +81,6 @@ def find_pictures_of_ids(ids: Sequence[str | int], folder: Path) -> list[Path | 
     return [None if name is None else folder / name[1] for name in names]
 
 
-def _join(texts: list[str | None]) -> str | None:
-    return ' '.join(text for text in texts if text is not None) or None
-
-
 def _leads_outside(name: str) -> bool:
     # A name may come from either system: absolute paths and '..' are refused in both forms.
     for path in (PurePosixPath(name), PureWindowsPath(name)):
@@ -143,7 +97,7 @@ def _is_file(path: Path) -> bool:
 
 
 def picture_folder(
-    image_folder: str | os.PathLike[str] | None, image: str | None, items: TableSource | None
+    image_folder: str | os.PathLike[str] | None, image: str | None, items: Table | None
 ) -> Path | None:
     """Return the folder of the pictures, :obj:`None` if no pictures are asked for.
 

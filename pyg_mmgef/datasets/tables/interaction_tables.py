@@ -12,18 +12,18 @@ from torch import Tensor
 from torch_geometric.data import Dataset, HeteroData
 
 from pyg_mmgef.datasets.tables._graph import build_graph, kept_ids
-from pyg_mmgef.datasets.tables._ids import IdEncoder
 from pyg_mmgef.datasets.tables._item_table import (
     align,
     find_named_pictures,
     find_pictures_of_ids,
+    joined,
     picture_folder,
-    read_item_rows,
 )
 from pyg_mmgef.datasets.tables._processed import PreFilter, PreTransform, processed_graph
-from pyg_mmgef.datasets.tables._rows import InteractionRows, filter_rows, read_values
-from pyg_mmgef.datasets.tables._source import find_column, open_table
+from pyg_mmgef.datasets.tables._rows import InteractionRows, filter_rows
 from pyg_mmgef.datasets.tables.id_map import IdMap, Ids
+from pyg_mmgef.tables import find_columns, open_table
+from pyg_mmgef.tables._read_tables import read_tables
 from pyg_mmgef.validate import check_choice, check_finite, check_positive
 
 __all__ = ['InteractionTables']
@@ -43,11 +43,12 @@ class InteractionTables(Dataset):
         train, val, test = SplitInteractions()(dataset[0])
 
     A table is a path, an Arrow table, a pandas data frame, or another object with Arrow's
-    ``__arrow_c_stream__`` (Polars, DuckDB). A file's suffix gives its kind: Parquet (also a folder
-    of such files), CSV (``.csv``), tab-separated (``.tsv``, and RecBole's ``.inter`` and ``.item``,
-    in which ``user_id`` finds the column ``user_id:token``) or JSON Lines (``.jsonl``, ``.ndjson``,
-    ``.json``); text files may be compressed (``.gz``). Files are read in batches, so memory is
-    needed for the ids and numbers of the interactions, not for the file.
+    ``__arrow_c_stream__`` (Polars, DuckDB). A file's suffix gives its kind: Parquet, JSON Lines, or
+    text with a row a line, such as CSV and RecBole's ``.inter`` and ``.item``, in which ``user_id``
+    finds the column ``user_id:token``; a pattern or a folder names several files of one kind. For
+    other separators, quotes or encodings, files without a header, and queries of a database open
+    the table with :func:`~pyg_mmgef.tables.open_table`. DuckDB reads all of them, and keeps on disk
+    what exceeds the memory.
 
     The data set has one graph. Its ``edge_index`` holds the interactions in the order of the table,
     with ``time`` (int64) and ``rating`` (float32) if these columns are named.
@@ -64,18 +65,20 @@ class InteractionTables(Dataset):
     **Rows that can't be used** are skipped, and :attr:`report` counts them by reason, each once:
 
     * the row has more or fewer fields than the header, or isn't JSON;
-    * an id is empty, blank, not UTF-8, or a word for a missing value (``nan``, ``None``, ``null``,
-      ``<NA>``);
-    * the rating isn't a finite number, or the time neither a number nor an ISO 8601 date, if these
-      columns are named.
+    * an id is empty, blank, not in the encoding of the file, or a word for a missing value
+      (``nan``, ``None``, ``null``, ``<NA>``);
+    * the rating isn't a finite number (``true`` is 1), or the time neither a number nor an ISO 8601
+      date, if these columns are named;
+    * its event has no weight, or its time lies outside of the range, if these are asked for.
 
-    A missing column, a file that can't be decompressed or ends inside a quoted value, and a table
-    without a usable row are errors. A picture whose name leads out of the folder isn't read: the
+    Errors are a missing column, a file that can't be decompressed or ends inside a quoted value,
+    quotes that join whole rows, ids that have lost digits, two tables whose item ids hardly meet,
+    and a table without a usable row. A picture whose name leads out of the folder isn't read: the
     item has no picture, and the report counts it.
 
     Filters come in this order: ``duplicates``, ``min_rating``, ``k_core``.
 
-    Needs pyarrow (``pip install "pyg-mmgef[cli]"``). Nothing is written without a
+    Needs duckdb and pyarrow (``pip install "pyg-mmgef[cli]"``). Nothing is written without a
     :obj:`pre_transform` or :obj:`pre_filter`.
 
     Args:
@@ -86,6 +89,12 @@ class InteractionTables(Dataset):
         rating: Column of ratings. (default: :obj:`None`)
         time: Column of times. Numbers are kept, dates become seconds since 1970.
             (default: :obj:`None`)
+        event: Column of the kinds of events, such as ``'view'``. (default: :obj:`None`)
+        event_weights: The rating that each kind of event stands for; rows of other events are left
+            out. (default: :obj:`None`)
+        since: The first time that counts: a number, or a date such as ``'2024-12-31'``, which is
+            compared with times in seconds to nanoseconds by their size. (default: :obj:`None`)
+        until: The time from which on none counts. (default: :obj:`None`)
         item_id: Column of the ids in ``items``; :obj:`None` means the name given as ``item``.
             (default: :obj:`None`)
         text: Column or columns of ``items`` that are joined to an item's text. (default: ``()``)
@@ -100,10 +109,6 @@ class InteractionTables(Dataset):
             without times the last row), ``'first'`` (the first row) or ``'max'`` (the best rating,
             then the latest). (default: ``'last'``)
         keep_cold: Whether to keep items of ``items`` without interactions. (default: :obj:`True`)
-        delimiter: Column separator of the interactions in a text file; :obj:`None` guesses it from
-            the suffix. (default: :obj:`None`)
-        item_delimiter: Column separator of the items. (default: :obj:`None`)
-        encoding: Encoding of text files. (default: ``'utf-8'``)
         root: Folder in whose subfolder ``processed`` the graph is stored that
             :obj:`pre_transform` returns; :obj:`None` keeps it in memory only.
             (default: :obj:`None`)
@@ -117,7 +122,7 @@ class InteractionTables(Dataset):
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ImportError: If pyarrow isn't installed.
+        ImportError: If duckdb or pyarrow isn't installed.
         ValueError: If arguments contradict each other or the tables, or no interaction is left; at
             the first access, if :obj:`pre_filter` refuses the graph or a stored one is damaged.
 
@@ -145,8 +150,8 @@ class InteractionTables(Dataset):
     report: dict[str, int]
     """Counts of the rows, users and items that were read, skipped and kept, by reason."""
 
-    _extra_columns: ClassVar[Mapping[str, str]] = {}
-    """Further columns of the items that a subclass keeps, by the name of the field."""
+    _extra_columns: ClassVar[tuple[str, ...]] = ()
+    """Further columns of the items that a subclass keeps."""
 
     def __init__(
         self,
@@ -163,11 +168,12 @@ class InteractionTables(Dataset):
         image_folder: str | os.PathLike[str] | None = None,
         min_rating: float | None = None,
         k_core: int = 0,
+        event: str | None = None,
+        event_weights: Mapping[str, float] | None = None,
+        since: str | float | None = None,
+        until: str | float | None = None,
         duplicates: str = 'last',
         keep_cold: bool = True,
-        delimiter: str | None = None,
-        item_delimiter: str | None = None,
-        encoding: str = 'utf-8',
         root: str | os.PathLike[str] | None = None,
         transform: Callable[[HeteroData], HeteroData] | None = None,
         pre_transform: PreTransform | None = None,
@@ -180,49 +186,52 @@ class InteractionTables(Dataset):
             folder_name, transform, pre_transform, pre_filter, force_reload=force_reload
         )
         text = (text,) if isinstance(text, str) else tuple(text)
-        _check_arguments(items, rating, text, image, min_rating, k_core, duplicates)
-        table = open_table('interactions', interactions, delimiter, encoding)
-        named = {'user': user, 'item': item, 'rating': rating, 'time': time}
-        columns = {k: find_column(table, k, v) for k, v in named.items() if v is not None}
-        if columns['user'] == columns['item']:
-            raise ValueError(
-                f"'user' and 'item' both name the column {columns['user']!r} of {table.name}; it "
-                f'has the columns {list(table.columns)}'
-            )
-        item_table, item_column, fields = None, '', {}
-        if items is not None:
-            item_table = open_table('items', items, item_delimiter, encoding)
-            item_column = find_column(item_table, 'item_id', item if item_id is None else item_id)
-            fields = {'text': [find_column(item_table, 'text', name) for name in text]}
-            if image is not None:
-                fields['image'] = [find_column(item_table, 'image', image)]
-            fields |= {field: [column] for field, column in self._extra_columns.items()}
-        folder = picture_folder(image_folder, image, item_table)
-
-        users, items_seen = IdEncoder(), IdEncoder()
-        values = read_values(table, columns, users, items_seen)
-        item_rows = None
+        named = {'user': user, 'item': item, 'rating': rating, 'time': time, 'event': event}
+        has_range = since is not None or until is not None
+        _check_arguments(
+            items, named, event_weights, has_range, text, image, min_rating, duplicates
+        )
+        if k_core != 0:
+            check_positive('k_core', k_core)
+        table = open_table(interactions, argument='interactions')
+        columns = find_columns(table, {k: name for k, name in named.items() if name is not None})
+        item_table = None if items is None else open_table(items, argument='items')
+        item_columns = {}
         if item_table is not None:
-            item_rows = read_item_rows(item_table, item_column, fields, items_seen)
-        user_ranks, all_users = users.finish()
-        item_ranks, all_items = items_seen.finish()
-        num_read = len(user_ranks)
-        listed = item_ranks[num_read:]
+            wanted = {'item_id': item if item_id is None else item_id}
+            wanted |= {f'text {i}': name for i, name in enumerate(text)}
+            wanted |= {} if image is None else {'image': image}
+            item_columns = find_columns(item_table, wanted)
+        folder = picture_folder(image_folder, image, item_table)
+        texts = [column for role, column in item_columns.items() if role != 'item_id']
+        read = read_tables(
+            table,
+            columns,
+            event_weights=event_weights,
+            since=since,
+            until=until,
+            items=item_table,
+            item_id=item_columns.get('item_id', ''),
+            texts=[*dict.fromkeys([*texts, *self._extra_columns])],
+        )
+        all_users, all_items = read.user_ids, read.item_ids
         rows, removed, filtered = filter_rows(
-            InteractionRows(user_ranks, item_ranks[:num_read], values.rating, values.time),
+            InteractionRows(read.user, read.item, read.rating, read.time),
             len(all_users),
             len(all_items),
             duplicates,
             min_rating,
             k_core,
         )
-        report = values.report | filtered | {'interactions': len(rows.user)}
+        report = read.report | filtered | {'interactions': len(rows.user)}
         if len(rows.user) == 0:
             raise ValueError(f'no interaction of {table.name} is left: {_worded(report)}')
+        listed = read.listed
 
         interacts_with = np.bincount(rows.item, minlength=len(all_items)) > 0
         in_table = np.zeros(len(all_items), bool)
-        in_table[listed] = True
+        if listed is not None:
+            in_table[listed.item] = True
         stays = interacts_with | (in_table & ~removed) if keep_cold else interacts_with
         has_interactions = np.bincount(rows.user, minlength=len(all_users)) > 0
         user_row, self.user_ids = kept_ids(all_users, has_interactions)
@@ -230,19 +239,23 @@ class InteractionTables(Dataset):
         report |= {'users': len(self.user_ids), 'items': len(self.item_ids)}
         self.item_texts = [None] * len(self.item_ids)
         self._fields: dict[str, list[str | None]] = {}
-        if item_rows is not None:
-            row_of_listed, num_repeated = item_row[listed], 0
-            for field, texts in item_rows.fields.items():
-                self._fields[field], num_repeated = align(texts, row_of_listed, len(self.item_ids))
-            self.item_texts = self._fields['text']
-            report |= item_rows.report | {'repeated item rows': num_repeated}
+        if listed is not None:
+            row_of_listed, num_repeated = item_row[listed.item], 0
+            for column, cells in listed.texts.items():
+                self._fields[column], num_repeated = align(cells, row_of_listed, len(self.item_ids))
+            self.item_texts = joined(
+                [self._fields[item_columns[f'text {i}']] for i in range(len(text))],
+                len(self.item_ids),
+            )
+            report |= listed.report | {'repeated item rows': num_repeated}
             report['items without interactions'] = int((stays & ~interacts_with).sum())
             report['items that the item table lacks'] = int((stays & ~in_table).sum())
             if text:
                 report['items without a text'] = sum(t is None for t in self.item_texts)
         self.item_images = [None] * len(self.item_ids)
         if folder is not None and image is not None:
-            self.item_images, counted = find_named_pictures(self._fields['image'], folder)
+            names = self._fields[item_columns['image']]
+            self.item_images, counted = find_named_pictures(names, folder)
             report |= counted
         elif folder is not None:
             self.item_images = find_pictures_of_ids(list(self.item_ids), folder)
@@ -355,19 +368,27 @@ class InteractionTables(Dataset):
 
 def _check_arguments(
     items: Any,
-    rating: str | None,
+    columns: Mapping[str, str | None],
+    event_weights: Mapping[str, float] | None,
+    needs_time: bool,
     text: tuple[str, ...],
     image: str | None,
     min_rating: float | None,
-    k_core: int,
     duplicates: str,
 ) -> None:
     check_choice('duplicates', duplicates, ('last', 'first', 'max'))
-    if k_core != 0:
-        check_positive('k_core', k_core)
     for name, needs in (('min_rating', min_rating is not None), ("'max'", duplicates == 'max')):
-        if needs and rating is None:
+        if needs and columns['rating'] is None and columns['event'] is None:
             raise ValueError(f"{name} needs ratings; name their column with 'rating'")
+    if (columns['event'] is None) != (not event_weights):
+        raise ValueError(
+            "'event' names a column and 'event_weights' says what its values count for; pass both, "
+            'or none'
+        )
+    if columns['event'] is not None and columns['rating'] is not None:
+        raise ValueError("'event' and 'rating' both give ratings; pass one of them")
+    if needs_time and columns['time'] is None:
+        raise ValueError("'since' and 'until' need times; name their column with 'time'")
     if items is None and (text or image is not None):
         raise ValueError("'text' and 'image' are columns of 'items', which is None; pass the table")
 

@@ -1,0 +1,175 @@
+"""Cells as ids, numbers, times and texts: SQL that is null where a cell has none."""
+
+from typing import NamedTuple
+
+from pyg_mmgef.tables._arrow_table import HALF, UNREADABLE
+from pyg_mmgef.tables._engine import literal
+from pyg_mmgef.tables.table import Table
+
+__all__ = [
+    'MISSING',
+    'UNDECODED',
+    'IdCell',
+    'id_cell',
+    'is_json',
+    'number_cell',
+    'text_cell',
+    'time_cell',
+    'time_of_text',
+]
+
+MISSING = ('', 'nan', 'NaN', 'NAN', 'None', 'null', 'NULL', '<NA>', 'NaT')
+"""Strings that programs write for a missing value."""
+
+UNDECODED = '\ufffd'
+"""What stands for bytes that have no meaning in the encoding of a file."""
+
+_BLANKS = ''.join(letter for letter in map(chr, range(2**16)) if letter.isspace())
+_INTEGERS = ('TINYINT', 'SMALLINT', 'INTEGER', 'BIGINT', 'UTINYINT', 'USMALLINT', 'UINTEGER')
+_WIDE = ('UBIGINT', 'HUGEINT', 'UHUGEINT')
+_EXACT = {HALF: 2**11, 'FLOAT': 2**24, 'DOUBLE': 2**53}
+"""The size from which on a floating point number skips integers."""
+
+_LARGEST = 3.4028234663852886e38  # of float32
+_LATEST = 2**62  # nanoseconds since 1970 fit, and so does int64
+_TIMES = ('DATE', 'TIMESTAMP')
+
+
+class IdCell(NamedTuple):
+    """SQL of an id, null where it is missing, and of a value that can't be one, null elsewhere."""
+
+    id: str
+    refused: str = 'NULL'
+
+
+def id_cell(table: Table, column: str) -> IdCell:
+    """Return the SQL of an id: a number if the column holds integers, else a string.
+
+    Raises:
+        ValueError: If the type of the column can't be an id.
+    """
+    cell, kind = table.cell(column), _kind(table, column)
+    if kind in _INTEGERS:
+        return IdCell(f'{cell}::BIGINT')
+    if kind in _EXACT:
+        is_odd = f'NOT isfinite({cell}) OR abs({cell}) >= {_EXACT[kind]} OR {cell} <> trunc({cell})'
+        return IdCell(
+            f'CASE WHEN isnan({cell}) THEN NULL ELSE TRY_CAST({cell} AS BIGINT) END',
+            f'CASE WHEN NOT isnan({cell}) AND ({is_odd}) THEN {cell}::VARCHAR END',
+        )
+    if kind == 'JSON':
+        # {"$oid": "..."} is how MongoDB writes an id.
+        of_mongo = f'json_extract_string({cell}, \'$."$oid"\')'
+        kinds = ('OBJECT', 'ARRAY', 'BOOLEAN')
+        is_nested = ' OR '.join(f'json_type({cell}) = {literal(name)}' for name in kinds)
+        return IdCell(
+            _string(f"coalesce({of_mongo}, {cell} ->> '$')"),
+            f'CASE WHEN ({is_nested}) AND {of_mongo} IS NULL THEN {cell}::VARCHAR END',
+        )
+    if kind == 'BOOLEAN' or _is_nested(kind):
+        raise ValueError(f'{_where(table, column)} holds {kind}; ids must be strings or integers')
+    return IdCell(_string(_as_text(cell, kind)))
+
+
+def number_cell(table: Table, column: str) -> str:
+    """Return the SQL of a number as float32, null where a cell has no finite one.
+
+    Raises:
+        ValueError: If the type of the column can't be a number, such as dates.
+    """
+    cell, kind = table.cell(column), _kind(table, column)
+    if kind.startswith(_TIMES) or kind in ('TIME', 'INTERVAL', 'UUID') or _is_nested(kind):
+        raise ValueError(f'{_where(table, column)} holds {kind}, not numbers')
+    if _is_text(kind):
+        text = f'trim({_as_text(cell, kind)}, {literal(_BLANKS)})'
+        if table.decimal != '.':
+            text = f"replace({text}, {literal(table.decimal)}, '.')"
+        number = (
+            f"coalesce(TRY_CAST({text} AS DOUBLE), CASE lower({text}) WHEN 'true' THEN 1 "
+            "WHEN 'false' THEN 0 END)"
+        )
+    else:
+        number = f'{cell}::INTEGER::DOUBLE' if kind == 'BOOLEAN' else f'{cell}::DOUBLE'
+    return f'CASE WHEN abs({number}) <= {_LARGEST} THEN ({number})::FLOAT END'
+
+
+def time_cell(table: Table, column: str) -> str:
+    """Return the SQL of a time as an integer, null where a cell has none.
+
+    Numbers are rounded down; dates, also as ISO 8601, become seconds since 1970, in UTC unless
+    they name a time zone.
+
+    Raises:
+        ValueError: If the type of the column can't be a time.
+    """
+    cell, kind = table.cell(column), _kind(table, column)
+    if kind in ('BOOLEAN', 'TIME', 'INTERVAL', 'UUID') or _is_nested(kind):
+        raise ValueError(f'{_where(table, column)} holds {kind}, not times')
+    if kind.startswith(_TIMES):
+        return f'floor(epoch({cell}))::BIGINT'
+    if _is_text(kind):
+        return time_of_text(f'trim({_as_text(cell, kind)}, {literal(_BLANKS)})', table.decimal)
+    if kind in _INTEGERS or kind in _WIDE:
+        return f'CASE WHEN abs({cell}::HUGEINT) <= {_LATEST} THEN {cell}::BIGINT END'
+    return f'CASE WHEN abs({cell}) < {_LATEST} THEN floor({cell})::BIGINT END'
+
+
+def time_of_text(text: str, decimal: str = '.') -> str:
+    """Return the SQL of a time that is written as a number or a date."""
+    number = text if decimal == '.' else f"replace({text}, {literal(decimal)}, '.')"
+    # Integers aren't read as floating point numbers, which hold fewer digits.
+    integer = f"CASE WHEN NOT contains({number}, '.') THEN TRY_CAST({number} AS BIGINT) END"
+    real = f'floor(TRY_CAST({number} AS DOUBLE))'
+    date = f'TRY_CAST({text} AS TIMESTAMPTZ)'
+    seconds = f'CASE WHEN isfinite({date}) THEN floor(epoch({date})) END'
+    time = f'coalesce({integer}, TRY_CAST({real} AS BIGINT), {seconds}::BIGINT)'  # null if infinite
+    return f'CASE WHEN abs({time}) <= {_LATEST} THEN {time} END'
+
+
+def text_cell(table: Table, column: str) -> str:
+    """Return the SQL of a text, which is JSON if :func:`is_json` says so."""
+    cell, kind = table.cell(column), _kind(table, column)
+    return f'to_json({cell})::VARCHAR' if is_json(table, column) else _as_text(cell, kind)
+
+
+def is_json(table: Table, column: str) -> bool:
+    """Whether the cells of a column are JSON, or become JSON as they are nested."""
+    kind = table.columns[column]
+    return kind == 'JSON' or _is_nested(kind)
+
+
+def _string(text: str) -> str:
+    """Return the SQL of an id that is text."""
+    trimmed = f'trim({text}, {literal(_BLANKS)})'
+    # DuckDB turns a condition of the kind "one of these values" into a join, which mixes up rows.
+    missing = ' '.join(f'WHEN {literal(word)} THEN NULL' for word in MISSING)
+    known = f'CASE {trimmed} {missing} ELSE {trimmed} END'
+    return f'CASE WHEN NOT contains({trimmed}, {literal(UNDECODED)}) THEN {known} END'
+
+
+def _as_text(cell: str, kind: str) -> str:
+    if kind == 'BLOB':
+        return f'TRY(decode({cell}))'
+    return f"({cell} ->> '$')" if kind == 'JSON' else f'{cell}::VARCHAR'
+
+
+def _kind(table: Table, column: str) -> str:
+    kind = table.columns[column]
+    if kind.startswith(UNREADABLE):
+        raise ValueError(
+            f'{_where(table, column)} holds {kind.removeprefix(UNREADABLE).strip()}, which cannot '
+            'be read; convert it to strings or numbers'
+        )
+    return kind
+
+
+def _where(table: Table, column: str) -> str:
+    return f'column {column!r} of {table.name}'
+
+
+def _is_text(kind: str) -> bool:
+    return kind in ('VARCHAR', 'JSON', 'BLOB', 'UUID', '"NULL"') or kind.startswith('ENUM')
+
+
+def _is_nested(kind: str) -> bool:
+    return kind.endswith(']') or kind.startswith(('STRUCT', 'MAP', 'UNION'))

@@ -1,0 +1,59 @@
+"""Whether the ids of two tables meet, and what would make them."""
+
+from pyg_mmgef.tables._engine import Connection
+from pyg_mmgef.tables._numbering import Side
+from pyg_mmgef.tables.table import count
+
+__all__ = ['check_meeting']
+
+_LEAST = 0.05
+"""Share of the smaller table's ids that must be in the other one."""
+
+_CHANGES = {
+    'without leading zeros': r"regexp_replace(id, '^0+(.)', '\1')",
+    'in lower case': 'lower(id)',
+    "without '.0' at their ends": r"regexp_replace(id, '\.0+$', '')",
+    'of their letters and digits alone': r"regexp_replace(lower(id), '[^\p{L}\p{N}]', '', 'g')",
+    'of their digits alone, without leading zeros': r"regexp_replace(id, '[^0-9]|^0+', '', 'g')",
+}
+
+
+def check_meeting(connection: Connection, sides: list[Side]) -> None:
+    """Raise an error if hardly an item of the interactions is in the table of items.
+
+    Args:
+        connection: The connection, with the tables ``items_0`` and ``items_1`` of the ids.
+        sides: Both columns.
+
+    Raises:
+        ValueError: If so; it shows ids of both sides, and names a change by which they would meet.
+    """
+    sizes = [count(connection, f'(SELECT DISTINCT row FROM items_{i})') for i in (0, 1)]
+    num_meeting = _num_meeting(connection, 'row')
+    if num_meeting >= _LEAST * min(sizes):
+        return
+    examples = [
+        ', '.join(
+            repr(value)
+            for (value,) in connection.execute(
+                f'SELECT id FROM items_{i} ANTI JOIN items_{1 - i} USING (row) ORDER BY row LIMIT 3'
+            ).fetchall()
+        )
+        for i in (0, 1)
+    ]
+    numbers = {change: _num_meeting(connection, sql) for change, sql in _CHANGES.items()}
+    best = max(numbers, key=numbers.__getitem__)
+    hint = ''
+    if numbers[best] > max(num_meeting, _LEAST * min(sizes)):
+        hint = f'; {numbers[best]:,} would meet if you wrote the ids of both tables {best}'
+    raise ValueError(
+        f'of {sizes[0]:,} items in {sides[0].where} (such as {examples[0]}), {num_meeting:,} are '
+        f'among the {sizes[1]:,} in {sides[1].where} (such as {examples[1]}); name '
+        f'the columns that hold the same ids{hint}'
+    )
+
+
+def _num_meeting(connection: Connection, key: str) -> int:
+    key = key.replace('id', 'id::VARCHAR')
+    parts = [f'SELECT DISTINCT {key} AS key FROM items_{i}' for i in (0, 1)]
+    return count(connection, f'({" INTERSECT ".join(parts)})', "key::VARCHAR <> ''")

@@ -1,0 +1,40 @@
+"""The result of a query of a DuckDB database."""
+
+from pathlib import Path
+
+from pyg_mmgef.tables._engine import Connection, connect, literal, quoted, reading
+from pyg_mmgef.tables.table import Table
+
+__all__ = ['QueryTable', 'described']
+
+
+class QueryTable(Table):
+    """The result of a query of a DuckDB database, which is only read.
+
+    Args:
+        name: Its name in messages.
+        path: The database.
+        query: The query.
+        columns: Its columns and their types.
+    """
+
+    def __init__(self, name: str, path: Path, query: str) -> None:
+        self._path, self._query = path, query.strip().rstrip(';')
+        with reading(name), connect() as connection:
+            columns = described(connection, self._scan(connection))
+        super().__init__(name, columns, folder=path.parent)
+
+    def _scan(self, connection: Connection) -> str:
+        # The names in a query are those of the database, which a connection of its own resolves.
+        database = quoted(f'database_{id(self)}')
+        connection.execute(
+            f'ATTACH IF NOT EXISTS {literal(str(self._path))} AS {database} (READ_ONLY)'
+        )
+        connection.execute(f'USE {database}')
+        return f'({self._query})'
+
+
+def described(connection: Connection, sql: str) -> dict[str, str]:
+    """Return the columns of what stands behind ``FROM``, and their types."""
+    rows = connection.execute(f'DESCRIBE SELECT * FROM {sql}').fetchall()
+    return {row[0]: row[1] for row in rows}

@@ -1,0 +1,65 @@
+"""Columns by their names."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+
+from pyg_mmgef.tables._text_table import TextTable
+from pyg_mmgef.tables.table import Table, listed
+
+__all__ = ['find_columns']
+
+
+def find_columns(table: Table, names: Mapping[str, str]) -> dict[str, str]:
+    """Return the columns with some names; ``user_id`` also finds RecBole's ``user_id:token``.
+
+    Args:
+        table: The table.
+        names: The names, by what the caller uses the columns for.
+
+    Raises:
+        ValueError: If the table lacks columns, all of which it lists, or has several of a name.
+    """
+    found = {role: _matches(table, name) for role, name in names.items()}
+    shared = names.get('user'), names.get('item')
+    if shared[0] == shared[1] is not None:
+        raise ValueError(
+            f"'user' and 'item' both name the column {shared[0]!r} of {table.name}; it has the "
+            f'columns {listed(table.columns)}'
+        )
+    problems = [
+        f"'{role.split()[0]}' names the column {names[role]!r}, "
+        + ('which does not exist' if not columns else f'of which there are {len(columns)}')
+        + _close(table, names[role])
+        for role, columns in found.items()
+        if len(columns) != 1
+    ]
+    headless = isinstance(table, TextTable) and table.seems_headless
+    if not problems and not headless:
+        return {role: columns[0] for role, columns in found.items()}
+    hint = ''
+    if headless:
+        hint = (
+            '; its first row looks like values instead of names: if the file has no header, name '
+            "its columns with 'columns'"
+        )
+    elif len(table.columns) == 1 and isinstance(table, TextTable):
+        hint = "; if that is a whole line, name the column separator with 'delimiter'"
+    raise ValueError(
+        f'{"; ".join(problems) or "names are missing"} in {table.name}, which has the columns '
+        f'{listed(table.columns)}{hint}'
+    )
+
+
+def _matches(table: Table, name: str) -> list[str]:
+    exact = [column for column in table.columns if column == name]
+    repeated = [column for column in table.columns if column.startswith(f'{name} (')]
+    return (
+        exact + repeated
+        if exact
+        else [column for column in table.columns if column.strip().split(':')[0] == name]
+    )
+
+
+def _close(table: Table, name: str) -> str:
+    close = get_close_matches(name, table.columns, n=1)
+    return f' (did you mean {close[0]!r}?)' if close else ''

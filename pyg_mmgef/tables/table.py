@@ -1,0 +1,144 @@
+"""A table that DuckDB can read."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pyg_mmgef.tables._engine import Connection, connect, quoted, reading
+
+__all__ = ['MALFORMED', 'Account', 'Table', 'count', 'create', 'drop_malformed', 'listed']
+
+MALFORMED = 'is_malformed'
+"""Column that marks the rows that could not be parsed."""
+
+
+class Account(NamedTuple):
+    """The rows that were read, those of them that could not be parsed, and lines within values."""
+
+    num_read: int
+    num_malformed: int = 0
+    num_inner_lines: int = 0
+
+
+class Table:
+    """A table that DuckDB reads; :func:`~pyg_mmgef.tables.open_table` makes it.
+
+    Args:
+        name: Its name in messages.
+        columns: Its columns and their DuckDB types. Columns of text files are ``'VARCHAR'``, those
+            of JSON files ``'JSON'``.
+        sql: What stands behind ``FROM``.
+        folder: Folder of the file, to which names of pictures are relative. (default: :obj:`None`)
+        decimal: Decimal separator of numbers that are text. (default: ``'.'``)
+    """
+
+    def __init__(
+        self,
+        name: str,
+        columns: Mapping[str, str],
+        sql: str = '',
+        *,
+        folder: Path | None = None,
+        decimal: str = '.',
+    ) -> None:
+        self.name, self.columns, self.folder = name, dict(columns), folder
+        self.decimal = decimal
+        self._sql = sql
+
+    def sample(self, num_rows: int) -> list[dict[str, Any]]:
+        """Return the first rows as Python values, by the names of the columns.
+
+        Args:
+            num_rows: How many rows at most.
+
+        Raises:
+            ValueError: If the table can't be read.
+        """
+        cells = ', '.join(self.cell(column) for column in self.columns)
+        with reading(self.name), connect() as connection:
+            rows = connection.execute(
+                f'SELECT {cells} FROM {self._scan(connection)} LIMIT {num_rows}'
+            ).fetchall()
+        return [
+            {
+                name: _value(cell, kind)
+                for (name, kind), cell in zip(self.columns.items(), row, strict=True)
+            }
+            for row in rows
+        ]
+
+    def distinct(self, column: str) -> list[Any]:
+        """Return the distinct values of a column that aren't missing.
+
+        Args:
+            column: The column's name.
+
+        Raises:
+            ValueError: If the table can't be read.
+        """
+        cell = self.cell(column)
+        with reading(self.name), connect() as connection:
+            rows = connection.execute(
+                f'SELECT DISTINCT {cell} FROM {self._scan(connection)} WHERE {cell} IS NOT NULL'
+            ).fetchall()
+        return [_value(row[0], self.columns[column]) for row in rows]
+
+    def read(self, connection: Connection, into: str, cells: Mapping[str, str]) -> Account:
+        """Create a table of a connection from this one, and account for its rows.
+
+        Args:
+            connection: The connection.
+            into: Name of the new table.
+            cells: SQL of each column of the new table, made of :meth:`cell`.
+
+        Raises:
+            ValueError: If the table can't be read.
+        """
+        with reading(self.name):
+            return self._read(connection, into, cells)
+
+    def cell(self, column: str) -> str:
+        """Return the SQL of a column's cell."""
+        return quoted(column)
+
+    def _read(self, connection: Connection, into: str, cells: Mapping[str, str]) -> Account:
+        return Account(create(connection, into, cells, self._scan(connection)))
+
+    def _scan(self, connection: Connection) -> str:
+        return self._sql
+
+    def __repr__(self) -> str:
+        return f'{self.__class__.__name__}({self.name!r}, {self.columns})'
+
+
+def create(connection: Connection, into: str, cells: Mapping[str, str], sql: str) -> int:
+    """Create a table from columns of another one, and return the number of its rows."""
+    columns = ', '.join(f'{cell} AS {name}' for name, cell in cells.items())
+    connection.execute(f'CREATE OR REPLACE TEMP TABLE {into} AS SELECT {columns} FROM {sql}')
+    return count(connection, into)
+
+
+def count(connection: Connection, table: str, condition: str = 'true') -> int:
+    """Return the number of rows of a table that fulfil a condition."""
+    (number,) = connection.execute(f'SELECT count(*) FROM {table} WHERE {condition}').fetchone()
+    return number
+
+
+def drop_malformed(connection: Connection, table: str) -> int:
+    """Drop the rows that are marked as :data:`MALFORMED`, and return their number."""
+    number = count(connection, table, MALFORMED)
+    if number:
+        connection.execute(f'DELETE FROM {table} WHERE {MALFORMED}')
+    return number
+
+
+def listed(names: Iterable[str], limit: int = 20) -> str:
+    """Return names as a list for a message, the first ones of many."""
+    names = list(names)
+    more = f' and {len(names) - limit} more' if len(names) > limit else ''
+    return f'[{", ".join(map(repr, names[:limit]))}]{more}'
+
+
+def _value(cell: Any, kind: str) -> Any:
+    return json.loads(cell) if kind == 'JSON' and cell is not None else cell
