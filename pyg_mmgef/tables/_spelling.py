@@ -1,11 +1,12 @@
-"""How messages spell arguments: by their names, or on the command line by its options."""
+"""How messages spell arguments: by their names, or by the options of the command."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-__all__ = ['spelt', 'spelt_as_options']
+__all__ = ['as_option', 'spelt', 'spelt_as_options']
 
+_OPTIONS = {'interactions': 'INTERACTIONS', 'event_weights': '--event-weight'}
 _SPELLING: ContextVar[Callable[[str], str]] = ContextVar('spelling', default=repr)
 
 
@@ -15,16 +16,20 @@ def spelt(argument: str) -> str:
 
 
 @contextmanager
-def spelt_as_options() -> Iterator[None]:
-    """Let messages name the options of the command instead of arguments of Python."""
-    token = _SPELLING.set(_as_option)
+def spelt_as_options(spelling: Callable[[str], str] | None = None) -> Iterator[None]:
+    """Let messages name options of the command instead of arguments of Python.
+
+    Args:
+        spelling: Returns the option of an argument; :obj:`None` means :func:`as_option`.
+            (default: :obj:`None`)
+    """
+    token = _SPELLING.set(spelling or as_option)
     try:
         yield
     finally:
         _SPELLING.reset(token)
 
 
-def _as_option(argument: str) -> str:
-    if argument == 'interactions':
-        return argument.upper()
-    return f'--{argument.replace("_", "-")}'
+def as_option(argument: str) -> str:
+    """Return the option of the command that sets an argument."""
+    return _OPTIONS.get(argument, f'--{argument.replace("_", "-")}')

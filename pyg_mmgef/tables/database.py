@@ -1,7 +1,6 @@
 """Tables that are the result of a query, read from SQLite and PostgreSQL by ADBC."""
 
 import re
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -52,7 +51,7 @@ def read_database(uri: str, query: str) -> 'DatabaseQuery':
 
 
 class DatabaseQuery:
-    """A query; whoever takes Arrow's streams can read its result, which is computed each time.
+    """A query; whoever takes Arrow's streams runs it, and gets its result.
 
     Integers, floating point numbers, truth values, texts, dates and times of PostgreSQL keep their
     types, as do arrays of these. Its other types become text, such as ``numeric``, ``uuid``,
@@ -71,24 +70,16 @@ class DatabaseQuery:
         self._driver, self._address = _driver(uri)
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
-        """Run the query, and return the stream of its result."""
-        reader = import_module('pyarrow').RecordBatchReader
-        stream = self._stream()
-        return reader.from_batches(next(stream), stream).__arrow_c_stream__(requested_schema)
-
-    def _stream(self) -> Iterator[Any]:
-        """Yield the schema, and then the batches while the connection is open."""
+        """Run the query, and return its result as a stream."""
         try:
             with self._driver.connect(self._address) as connection, connection.cursor() as cursor:
                 cursor.execute(f'SELECT * FROM (\n{self.query}\n) AS result LIMIT 0')
-                schema = cursor.fetch_record_batch().schema
-                columns = ', '.join(self._column(field) for field in schema)
+                columns = ', '.join(map(self._column, cursor.fetch_arrow_table().schema))
                 cursor.execute(f'SELECT {columns} FROM (\n{self.query}\n) AS result')
-                with cursor.fetch_record_batch() as reader:
-                    yield reader.schema
-                    yield from reader
+                result = cursor.fetch_arrow_table()
         except (self._driver.Error, OSError) as error:
             raise ValueError(f'the query to {self.uri!r} failed: {self._said(error)}') from None
+        return result.__arrow_c_stream__(requested_schema)
 
     def _column(self, field: Any) -> str:
         name = '"' + field.name.replace('"', '""') + '"'

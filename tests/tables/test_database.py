@@ -70,8 +70,8 @@ def test_a_column_that_begins_with_many_nulls(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('query', 'said'),
     [
-        ('SELECT * FROM nothing', 'no such table: nothing'),
-        ('SELECT nothing FROM orders', 'no such column: nothing'),
+        ('SELECT * FROM missing', 'no such table: missing'),
+        ('SELECT missing FROM orders', 'no such column: missing'),
         ('DELETE FROM orders', 'near "DELETE": syntax error'),
         ('SELECT 1; DROP TABLE orders', 'near ";": syntax error'),
         ('', 'syntax error'),
