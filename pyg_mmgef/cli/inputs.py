@@ -7,18 +7,23 @@ from typing import Any, NamedTuple
 
 from pyg_mmgef.cli.encoders import check_encoder
 from pyg_mmgef.cli.folders import check_output
-from pyg_mmgef.tables import open_table
+from pyg_mmgef.tables import Table, find_columns, open_table
+from pyg_mmgef.tables._spelling import as_option, spelt, spelt_as_options
 from pyg_mmgef.tables.database import read_database
-from pyg_mmgef.tables.find import close_match, find_columns
-from pyg_mmgef.tables.suggest import TableSample, is_url, suggest_columns
+from pyg_mmgef.tables.find_columns import close_match
+from pyg_mmgef.tables.suggest import Columns, TableSample, is_url, suggest_columns
 
-__all__ = ['Inputs', 'UndecidedColumns', 'collected', 'flag', 'read_inputs']
+__all__ = ['Inputs', 'UndecidedColumns', 'read_inputs']
 
 NUM_ROWS = 1000
-OF_INTERACTIONS, OF_ITEMS = ('user', 'item', 'time', 'rating'), ('item_id', 'text', 'image')
+OF_INTERACTIONS = ('user', 'item', 'time', 'rating', 'event')
+OF_ITEMS = ('item_id', 'text', 'image')
 NEEDED = ('user', 'item', 'item_id')
 NONE = 'none'
 """The name that leaves out a column which would be found."""
+OF_BOTH = ('columns', 'delimiter', 'query')
+"""The arguments of a table that have an option for each of the two."""
+DUCKDB = ('.duckdb', '.ddb')
 
 
 class Inputs(NamedTuple):
@@ -32,10 +37,10 @@ class Inputs(NamedTuple):
         notes: What else was found, and why it isn't used.
     """
 
-    interactions: Any
-    items: Any
+    interactions: Table
+    items: Table | None
     columns: dict[str, Any]
-    found: dict[str, tuple[str, ...]]
+    found: dict[str, Columns]
     notes: list[str]
 
 
@@ -47,7 +52,7 @@ class UndecidedColumns(ValueError):
         undecided: The columns that fit, by argument.
     """
 
-    def __init__(self, inputs: Inputs, undecided: Mapping[str, tuple[str, ...]]) -> None:
+    def __init__(self, inputs: Inputs, undecided: Mapping[str, Columns]) -> None:
         self.inputs, self.undecided = inputs, undecided
         super().__init__('; '.join(self._problem(argument) for argument in undecided))
 
@@ -55,18 +60,13 @@ class UndecidedColumns(ValueError):
         table = self.inputs.items if argument in OF_ITEMS else self.inputs.interactions
         fitting = ' or '.join(map(repr, self.undecided[argument]))
         if not fitting:
-            return f'no column of {table.name} is clearly the one for {flag(argument)}'
+            return f'no column of {table.name} is clearly the one for {as_option(argument)}'
         nothing = '' if argument in NEEDED else f', or {NONE!r}'
-        return f'{flag(argument)} could be {fitting} of {table.name}{nothing}'
-
-
-def flag(argument: str) -> str:
-    """Return the option of the command that sets an argument."""
-    return f'--{argument.replace("_", "-")}'
+        return f'{as_option(argument)} could be {fitting} of {table.name}{nothing}'
 
 
 @contextmanager
-def collected(mistakes: list[str]) -> Iterator[None]:
+def _collected(mistakes: list[str]) -> Iterator[None]:
     """Add a mistake that is raised inside to the list, so that all can be shown at once."""
     try:
         yield
@@ -83,47 +83,74 @@ def read_inputs(
     """Open the tables, check all that is given, and find the columns that aren't.
 
     Args:
-        sources: ``interactions`` and ``items``, paths of tables, or instead ``query`` and
-            ``item_query`` with the ``database`` for them.
+        sources: The paths ``'interactions'`` and ``'items'`` or the ``'database'``, and in
+            ``'tables'`` the options of :func:`~pyg_mmgef.tables.open_table` for each table.
         columns: Arguments of :class:`~pyg_mmgef.datasets.InteractionTables`, :obj:`None` for what
             isn't given; ``'none'`` leaves out a column that would be found.
         output: The folder to write.
-        encoders: ``image_encoder`` and ``text_encoder``.
+        encoders: ``'image_encoder'`` and ``'text_encoder'``.
 
     Raises:
         UndecidedColumns: If a column is needed that is neither given nor found, or several fit.
         ValueError: With all mistakes.
     """
     mistakes: list[str] = []
-    with collected(mistakes):
+    with _collected(mistakes):
         check_output(output)
     for name, spec in encoders.items():
-        with collected(mistakes):
-            check_encoder(flag(name), spec)
-    with collected(mistakes):
+        with _collected(mistakes):
+            check_encoder(as_option(name), spec)
+    with _collected(mistakes):
         _check_folder(columns['image_folder'])
-    tables: dict[str, Any] = {'interactions': None, 'items': None}
-    for name, query in (('interactions', 'query'), ('items', 'item_query')):
-        with collected(mistakes):
-            source = _source(sources, name, query)
-            tables[name] = None if source is None else open_table(source, argument=name)
-    if sources['database'] is not None and not (sources['query'] or sources['item_query']):
+    if sources['database'] and not any(table['query'] for table in sources['tables'].values()):
         mistakes.append('--database needs --query or --item-query')
-    asked = {name: _names(columns[name]) for name in OF_INTERACTIONS + OF_ITEMS}
+    asked = {name: _names(name, columns[name]) for name in OF_INTERACTIONS + OF_ITEMS}
     given = {name: names for name, names in asked.items() if names is not None}
-    for table, names in zip(tables.values(), (OF_INTERACTIONS, OF_ITEMS), strict=True):
-        if table is not None:
-            with collected(mistakes):
-                given |= _real_names(table, {name: given[name] for name in names if name in given})
-    of_items = [flag(name) for name in OF_ITEMS if given.get(name)]
-    if of_items and sources['items'] is None and sources['item_query'] is None:
-        mistakes.append(f'{", ".join(of_items)}: there is no table of items; give it with --items')
+    if given.get('event'):
+        given.setdefault('rating', ())
+    tables: dict[str, Any] = {}
+    for table, purposes in (('interactions', OF_INTERACTIONS), ('items', OF_ITEMS)):
+        named = {name: given[name] for name in purposes if name in given}
+        with _collected(mistakes), spelt_as_options(_SPELLING[table]):
+            tables[table] = _open(table, sources)
+            if tables[table] is not None:
+                given |= _real_names(tables[table], named)
+            elif any(named.values()):
+                options = ', '.join(as_option(name) for name, names in named.items() if names)
+                raise ValueError(f'{options}: there is no table of items; give it with --items')
     if mistakes:
         raise ValueError('; '.join(mistakes))
     return _with_found(tables['interactions'], tables['items'], columns, given)
 
 
-def _real_names(table: Any, given: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+def _option_of_items(argument: str) -> str:
+    return as_option(f'item_{argument}' if argument in OF_BOTH else argument)
+
+
+_SPELLING = {'interactions': as_option, 'items': _option_of_items}
+
+
+def _open(name: str, sources: Mapping[str, Any]) -> Any:
+    """Return a table, :obj:`None` if there are no items."""
+    path, database, options = sources[name], sources['database'], dict(sources['tables'][name])
+    query = options['query']
+    if database is not None and query is not None:
+        if path is not None:
+            raise ValueError(
+                f'{spelt("query")} and {spelt(name)} both give the {name}; leave out one of them'
+            )
+        if database.endswith(DUCKDB):
+            path = Path(database)
+        else:
+            path, options = read_database(database, query), {}
+    elif query is not None and path is None and sources['interactions']:
+        path = sources['interactions'][0]
+    elif path is None and (query is not None or name == 'interactions'):
+        raise ValueError(f'there are no {name}; name a file, or --database and {spelt("query")}')
+    return None if path is None else open_table(path, argument=name, **options)
+
+
+def _real_names(table: Table, given: Mapping[str, Columns]) -> dict[str, Columns]:
     """Return the columns that the names mean, as the table spells them."""
     wanted = {f'{a} {i}' if i else a: c for a, names in given.items() for i, c in enumerate(names)}
     found = find_columns(table, wanted)
@@ -133,29 +160,12 @@ def _real_names(table: Any, given: Mapping[str, tuple[str, ...]]) -> dict[str, t
     }
 
 
-def _source(sources: Mapping[str, Any], name: str, query: str) -> Any:
-    """Return the path of a table or the query that gives it, :obj:`None` if there is neither."""
-    path, sql, database = sources[name], sources[query], sources['database']
-    if name == 'interactions' and path is None and sql is None:
-        raise ValueError(
-            'no interactions are given; name the file of their table, or give --database and '
-            '--query'
-        )
-    if sql is None:
-        return path
-    if path is not None:
-        raise ValueError(f'{flag(query)} and the file {str(path)!r} both give the {name}')
-    if database is None:
-        raise ValueError(f'{flag(query)} needs a --database')
-    return read_database(database, sql)
-
-
 def _with_found(
-    interactions: Any, items: Any, columns: Mapping[str, Any], asked: dict[str, tuple[str, ...]]
+    interactions: Table, items: Table | None, columns: Mapping[str, Any], given: dict[str, Columns]
 ) -> Inputs:
     sample = _sample(interactions)
     sample_of_items = None if items is None else _sample(items)
-    found, notes = suggest_columns(sample, sample_of_items, asked), []
+    found, notes = suggest_columns(sample, sample_of_items, given), []
     if sample_of_items is not None and 'image' in found:
         folder = columns['image_folder'] or items.folder
         found['image'], notes = _usable_pictures(found['image'], sample_of_items, folder)
@@ -164,29 +174,27 @@ def _with_found(
         for argument, names in found.items()
         if argument != 'text' and (len(names) > 1 or (argument in NEEDED and not names))
     }
-    decided = {a: names for a, names in (asked | found).items() if a not in undecided}
+    decided = {a: names for a, names in (given | found).items() if a not in undecided}
     inputs = Inputs(
         interactions,
         items,
         dict(columns)
         | {a: names[0] if names else None for a, names in decided.items()}
         | {'text': decided.get('text', ())},
-        {a: names for a, names in decided.items() if names and a not in asked},
+        {a: names for a, names in decided.items() if names and a not in given},
         notes,
     )
     if undecided:
         raise UndecidedColumns(inputs, undecided)
-    if columns['min_rating'] is not None and inputs.columns['rating'] is None:
-        raise ValueError('--min-rating needs ratings; name their column with --rating')
     return inputs
 
 
-def _names(value: Any) -> tuple[str, ...] | None:
+def _names(argument: str, value: Any) -> Columns | None:
     """Return the columns that are given, none for ``'none'``, :obj:`None` to find them."""
     if value is None or value == ():
         return None
     names = (value,) if isinstance(value, str) else tuple(value)
-    return () if names == (NONE,) else names
+    return () if names == (NONE,) and argument not in NEEDED else names
 
 
 def _sample(table: Any) -> TableSample:
@@ -200,8 +208,8 @@ def _check_folder(folder: Path | None) -> None:
 
 
 def _usable_pictures(
-    columns: tuple[str, ...], sample: TableSample, folder: Path | None
-) -> tuple[tuple[str, ...], list[str]]:
+    columns: Columns, sample: TableSample, folder: Path | None
+) -> tuple[Columns, list[str]]:
     """Return the columns that name pictures in the folder, and why others aren't used."""
     usable, notes = [], []
     for column in columns:

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from pyg_mmgef.cli.console import out, plain
-from pyg_mmgef.cli.inputs import Inputs, UndecidedColumns, flag
+from pyg_mmgef.cli.inputs import Inputs, UndecidedColumns
 from pyg_mmgef.cli.show import shortened
+from pyg_mmgef.tables._spelling import as_option
 from pyg_mmgef.tables.database import without_password
 
 __all__ = ['command_to_type', 'show_found', 'show_options', 'show_tables']
@@ -59,7 +60,7 @@ def command_to_type(context: typer.Context, undecided: UndecidedColumns) -> str:
     """Return the whole command; names in capitals stand for the columns that are to be named."""
     words = ['pyg-mmgef', 'prepare', *_typed(context)]
     found = [_options(*pair) for pair in undecided.inputs.found.items()]
-    open_ = [f'{flag(argument)} {argument.upper()}_COLUMN' for argument in undecided.undecided]
+    open_ = [f'{as_option(argument)} {argument.upper()}_COLUMN' for argument in undecided.undecided]
     return ' '.join([shlex.join(words), *found, *open_])
 
 
@@ -92,7 +93,7 @@ def _values(name: str, value: Any) -> list[str]:
 
 
 def _options(argument: str, columns: tuple[str, ...]) -> str:
-    return shlex.join(word for column in columns for word in (flag(argument), column))
+    return shlex.join(word for column in columns for word in (as_option(argument), column))
 
 
 def _table(*columns: str) -> Table:

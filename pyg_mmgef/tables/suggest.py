@@ -41,7 +41,7 @@ class TableSample(NamedTuple):
 def suggest_columns(
     interactions: TableSample,
     items: TableSample | None = None,
-    given: Mapping[str, str] | None = None,
+    given: Mapping[str, Columns] | None = None,
 ) -> dict[str, Columns]:
     """Return the columns that fit each purpose best.
 
@@ -52,8 +52,8 @@ def suggest_columns(
     Args:
         interactions: The table of interactions.
         items: The table of items. (default: :obj:`None`)
-        given: Columns that are known, by purpose. Nothing is suggested for these.
-            (default: :obj:`None`)
+        given: The columns that are known, by purpose, or none where none is wanted. Nothing is
+            suggested for these. (default: :obj:`None`)
 
     Returns:
         The columns for ``'user'``, ``'item'``, ``'time'`` and ``'rating'`` and, if there is a table
@@ -66,7 +66,7 @@ def suggest_columns(
         {'user': ('CustomerID',), 'item': ('StockCode',), 'time': ('InvoiceDate',), 'rating': ()}
     """
     given = given or {}
-    known = {purpose: (column,) for purpose, column in given.items()}
+    known = dict(given)
     for purpose, rank in _RANKS.items():
         known.setdefault(purpose, _best(interactions, rank))
     if items is not None:

@@ -45,8 +45,8 @@ def test_columns_are_found_and_printed(catalogue: Path, dataset: Path, tmp_path:
     found, given = options(tmp_path / 'ds'), options(dataset)
     assert found.pop('item_id') == 'sku'
     assert given.pop('item_id') == 'sku'
-    for name in ('interactions', 'items'):
-        assert Path(found.pop(name)).name == Path(given.pop(name)).name
+    assert found.pop('interactions') == ['orders.csv']
+    assert given.pop('interactions') == [str(catalogue / 'orders.csv')]
     assert found == given
 
 
@@ -137,9 +137,14 @@ def test_several_texts_in_one_option(shop: Path) -> None:
 @pytest.mark.parametrize(
     ('words', 'said'),
     [
-        ((), 'no interactions are given'),
-        (('my orders.csv', '--query', 'SELECT 1'), "--query and the file 'my orders.csv'"),
-        (('--query', 'SELECT 1'), '--query needs a --database'),
+        ((), 'there are no interactions; name a file, or --database and --query'),
+        (('--query', 'SELECT 1'), 'there are no interactions; name a file, or --database'),
+        (
+            ('my orders.csv', '--database', 'shop.db', '--query', 'SELECT 1'),
+            '--query and INTERACTIONS both give the interactions',
+        ),
+        (('my orders.csv', '--delimiter', '-----'), '--delimiter must have one to four'),
+        (('my orders.csv', '--items', 'products.csv', '--item-delimiter', ''), '--item-delimiter'),
         (('my orders.csv', '--database', 'shop.db'), '--database needs --query or --item-query'),
         (('--query', 'SELECT 1', '--database', 'no.db'), "the database 'no.db' doesn't exist"),
         (('my orders.csv', '--text', 'name'), '--text: there is no table of items'),
@@ -201,7 +206,7 @@ def test_a_database_instead_of_files(shop: Path) -> None:
     pyg_mmgef('prepare', '-o', 'two', '--user', 'user_id', *files)
     about = [json.loads((shop / name / 'dataset.json').read_text()) for name in ('one', 'two')]
     assert about[0]['report'] == about[1]['report']
-    assert about[0]['options']['query'] == query
+    assert about[0]['options']['tables']['items']['query'] == item_query
     assert about[0]['options']['database'] == 'shop.db'
     error = pyg_mmgef('prepare', '-o', 'x', '--database', 'shop.db', '--query', 'SELECT', fails=1)
     assert "the query to 'shop.db' failed" in error
@@ -214,5 +219,5 @@ def test_every_option_has_a_help_text_and_shows_its_default() -> None:
         if parameter.param_type_name == 'option' and not parameter.required:
             assert parameter.show_default or parameter.is_flag, parameter.name
     shown = ' '.join(pyg_mmgef('prepare', '--help').split())
-    assert shown.count('[default: found by names and values]') == 7
+    assert shown.count('(found by names and values)') == 7
     assert '[default: small]' in shown

@@ -343,7 +343,7 @@ def test_items_of_public_data_sets(name: str) -> None:
 def test_a_given_column_is_not_suggested() -> None:
     table = sample(user_id=['a'], customer_id=['b'], item_id=['c'])
     assert suggest_columns(table)['user'] == ('user_id', 'customer_id')
-    found = suggest_columns(table, given={'user': 'customer_id'})
+    found = suggest_columns(table, given={'user': ('customer_id',)})
     assert found == {'item': ('item_id',), 'time': (), 'rating': ()}
 
 
@@ -423,7 +423,7 @@ def test_the_items_tell_which_of_two_ids_is_meant() -> None:
 def test_the_given_item_finds_its_ids() -> None:
     interactions = sample(who=['a', 'b'], what=['p1', 'p2'])
     items = sample(ref=['p2', 'p1'], other=['q2', 'q1'])
-    assert suggest_columns(interactions, items, {'item': 'what'})['item_id'] == ('ref',)
+    assert suggest_columns(interactions, items, {'item': ('what',)})['item_id'] == ('ref',)
 
 
 def test_ids_that_match_nothing_are_left_open() -> None:
