@@ -48,6 +48,7 @@ PUBLIC_NAMES = {
     ],
     'pyg_mmgef.loader': ['TripletLoader'],
     'pyg_mmgef.encoders': ['FeatureStore', 'OpenCLIPEncoder', 'SentenceTransformerEncoder'],
+    'pyg_mmgef.tables': ['Table', 'find_columns', 'open_table'],
     'pyg_mmgef.datasets': [
         'AmazonReviews',
         'IdMap',
@@ -115,7 +116,8 @@ MAY_IMPORT = {
     'presets': {'schema', 'nn', 'transforms'},
     'runs': BASE | {'files', 'schema', 'loader', 'ranking', 'nn', 'presets'},
     'encoders': BASE | {'files'},
-    'datasets': BASE | {'files', 'schema', 'sparse', 'graph', 'encoders', 'transforms'},
+    'tables': set(),
+    'datasets': BASE | {'files', 'schema', 'sparse', 'graph', 'encoders', 'transforms', 'tables'},
 }
 STANDS_ON_TOP = {'training', 'cli', 'main', '__main__'}
 

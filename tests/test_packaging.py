@@ -123,7 +123,7 @@ def written(folder: Path) -> None:
         ('PIL', shop, 'cli'),
         ('PIL', pixels, 'cli'),
         ('sklearn', titles, 'cli'),
-        ('pyarrow', tables, 'cli'),
+        ('duckdb', tables, 'cli'),
         ('pyarrow', written, 'cli'),
         ('open_clip', clip, 'clip'),
         ('sentence_transformers', sentences, 'text'),

@@ -16,6 +16,7 @@ MODULES = (
     'matplotlib',
     'PIL',
     'pyarrow',
+    'duckdb',
     'sklearn',
 )
 

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip('duckdb')
 
-from pyg_mmgef.tables import find_columns, open_table
+from pyg_mmgef.tables import open_table
 from pyg_mmgef.tables._read_tables import TablesRead, read_tables
 
 COLUMNS = {'user': 'user', 'item': 'item'}
@@ -89,18 +89,6 @@ def test_without_a_header(tmp_path: Path) -> None:
     columns = ['user', 'item', 'kind', 'time']
     found = read(tmp_path / 'UserBehavior.csv', content, columns=columns)
     assert pairs(found) == [(1, 2200318), (1, 2500377)]
-    table = open_table(tmp_path / 'UserBehavior.csv')
-    with pytest.raises(ValueError, match=r"looks like values .* its columns with 'columns'"):
-        find_columns(table, COLUMNS)
-
-
-def test_a_first_row_of_values_is_no_header_even_if_it_is_named(tmp_path: Path) -> None:
-    (tmp_path / 'a.csv').write_text('1,2200318\n1,2500377\n')
-    with pytest.raises(ValueError, match='its first row looks like values'):
-        find_columns(open_table(tmp_path / 'a.csv'), {'user': '1', 'item': '2200318'})
-    (tmp_path / 'b.csv').write_text('0,1\na,x\n')  # what pandas writes for columns without names
-    names = {'user': '0', 'item': '1'}
-    assert find_columns(open_table(tmp_path / 'b.csv'), names) == names
 
 
 @pytest.mark.parametrize('encoding', ['latin-1', 'cp1252', 'utf-16', 'utf-8-sig', 'gb18030'])

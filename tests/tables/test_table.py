@@ -1,0 +1,25 @@
+from pathlib import Path
+
+import pytest
+
+from pyg_mmgef.tables import open_table
+
+pytest.importorskip('duckdb')
+
+
+def test_samples_are_python_values(tmp_path: Path) -> None:
+    (tmp_path / 'a.jsonl').write_text('{"user": 1, "tags": ["x", 2]}\nnothing\n{"user": "b"}\n')
+    table = open_table(tmp_path / 'a.jsonl')
+    assert table.columns == {'user': 'JSON', 'tags': 'JSON'}
+    assert table.sample(1) == [{'user': 1, 'tags': ['x', 2]}]
+    assert table.distinct('user') in ([1, 'b'], ['b', 1])
+
+
+def test_description(tmp_path: Path) -> None:
+    (tmp_path / 'a.csv').write_text('user,item\na,x\n')
+    table = open_table(tmp_path / 'a.csv', argument='interactions')
+    assert table.folder == tmp_path
+    assert repr(table) == (
+        "TextTable(\"'a.csv' ('interactions')\", {'user': 'VARCHAR', 'item': 'VARCHAR'})"
+    )
+    assert open_table(table) is table
