@@ -57,7 +57,8 @@ class UndecidedColumns(ValueError):
         super().__init__('; '.join(self._problem(argument) for argument in undecided))
 
     def _problem(self, argument: str) -> str:
-        table = self.inputs.items if argument in OF_ITEMS else self.inputs.interactions
+        of_items = self.inputs.items if argument in OF_ITEMS else None
+        table = of_items or self.inputs.interactions
         fitting = ' or '.join(map(repr, self.undecided[argument]))
         if not fitting:
             return f'no column of {table.name} is clearly the one for {as_option(argument)}'
@@ -163,12 +164,15 @@ def _real_names(table: Table, given: Mapping[str, Columns]) -> dict[str, Columns
 def _with_found(
     interactions: Table, items: Table | None, columns: Mapping[str, Any], given: dict[str, Columns]
 ) -> Inputs:
-    sample = _sample(interactions)
-    sample_of_items = None if items is None else _sample(items)
-    found, notes = suggest_columns(sample, sample_of_items, given), []
-    if sample_of_items is not None and 'image' in found:
+    notes: list[str] = []
+    if items is None:
+        found = suggest_columns(_sample(interactions), None, given)
+    else:
+        sample = _sample(items)
+        found = suggest_columns(_sample(interactions), sample, given)
         folder = columns['image_folder'] or items.folder
-        found['image'], notes = _usable_pictures(found['image'], sample_of_items, folder)
+        if 'image' in found:
+            found['image'], notes = _usable_pictures(found['image'], sample, folder)
     undecided = {
         argument: names
         for argument, names in found.items()

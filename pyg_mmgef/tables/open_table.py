@@ -146,8 +146,8 @@ def _found(argument: str, path: Path) -> list[Path]:
         return [file for file in matches if file.is_file()]
     near, there = '', 'its folder does not exist either'
     if path.parent.is_dir():
-        files = sorted(file.name for file in path.parent.iterdir())
-        near, there = close_match(path.name, files), f'its folder holds {listed(files)}'
+        names = sorted(file.name for file in path.parent.iterdir())
+        near, there = close_match(path.name, names), f'its folder holds {listed(names)}'
     raise FileNotFoundError(
         f"{spelt(argument)} names {str(path)!r}, which doesn't exist{near}; {there}"
     )

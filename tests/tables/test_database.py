@@ -180,7 +180,10 @@ def test_interactions_and_items_of_postgresql(postgresql: str) -> None:
     dataset = InteractionTables(
         read_database(postgresql, 'SELECT * FROM orders ORDER BY at'),
         read_database(postgresql, 'SELECT * FROM products'),
-        **{'user': 'customer', 'item': 'sku', 'time': 'at', 'rating': 'stars'},
+        user='customer',
+        item='sku',
+        time='at',
+        rating='stars',
         text=('title', 'tags', 'info'),
     )
     assert dataset.report['rows read'] == MANY
