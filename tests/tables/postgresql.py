@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 PASSWORD = 'se@cret/1'
+QUOTED = quote(PASSWORD, safe='')
 
 
 def programs() -> Path | None:
@@ -43,6 +44,6 @@ def server(programs: Path) -> Iterator[str]:
         options = f"-k {folder} -c listen_addresses='' -c fsync=off"
         run('pg_ctl', 'start', '--wait', '-l', str(folder / 'log'), '-o', options)
         try:
-            yield f'postgresql://postgres:{quote(PASSWORD, safe="")}@/postgres?host={folder}'
+            yield f'postgresql://postgres:{QUOTED}@/postgres?host={folder}'
         finally:
             run('pg_ctl', 'stop', '--mode=immediate')

@@ -7,7 +7,8 @@ import pytest
 
 from pyg_mmgef.datasets import InteractionTables
 from pyg_mmgef.tables.database import read_database, without_password
-from tests.tables.postgresql import PASSWORD, programs, server
+from tests.cli.command import pyg_mmgef
+from tests.tables.postgresql import PASSWORD, QUOTED, programs, server
 
 pa = pytest.importorskip('pyarrow')
 pytest.importorskip('adbc_driver_sqlite')
@@ -213,14 +214,14 @@ def test_postgresql_says_what_is_wrong(postgresql: str, query: str, said: str) -
 
 
 def test_a_wrong_password_is_not_shown(postgresql: str) -> None:
-    wrong = postgresql.replace('se%40cret%2F1', 'guessed')
+    wrong = postgresql.replace(QUOTED, 'guessed')
     query = read_database(wrong, 'SELECT 1')
     with pytest.raises(ValueError, match='password authentication failed') as error:
         pa.table(query)
     for shown in (str(error.value), repr(query), repr(read_database(postgresql, 'SELECT 1'))):
         assert 'guessed' not in shown
         assert PASSWORD not in shown
-        assert 'se%40cret' not in shown
+        assert QUOTED not in shown
 
 
 def test_the_database_stays_as_it_is(postgresql: str) -> None:
@@ -232,3 +233,19 @@ def test_the_database_stays_as_it_is(postgresql: str) -> None:
     )
     assert pa.table(read_database(postgresql, 'SELECT count_up() AS n')).num_rows == 1
     assert pa.table(read_database(postgresql, 'SELECT * FROM counted')).num_rows == 0
+
+
+def test_the_command_neither_prints_nor_stores_the_password(
+    postgresql: str, tmp_path: Path
+) -> None:
+    rows = "'u' || n % 10 AS user_id, 'i' || n % 7 AS item_id FROM generate_series(1, 70) AS n"
+    words = ('prepare', '-o', tmp_path / 'ds', '--database', postgresql)
+    shown = pyg_mmgef(*words, '--query', f'SELECT {rows}')
+    shown += pyg_mmgef(*words, '--query', f'SELECT {rows}', '--dry-run')
+    shown += pyg_mmgef(*words, '--query', f'SELECT 1 AS customer_id, {rows}', fails=1)
+    assert 'found: --user user_id' in shown
+    assert 'USER_COLUMN' in shown
+    shown += ''.join(path.read_text('latin-1') for path in tmp_path.rglob('*') if path.is_file())
+    assert 'postgresql://postgres@/postgres?host=' in shown
+    for secret in (PASSWORD, QUOTED):
+        assert secret not in shown
