@@ -182,6 +182,21 @@ def test_mistakes_show_before_torch_is_imported(shop: Path, words: tuple[str, ..
     assert 'Error: ' in done.stderr
 
 
+def test_encoders_are_built_before_tables_are_read(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def text_encoder(spec: str, options: dict[str, Any]) -> None:
+        raise ValueError(f'there is no {spec}')
+
+    monkeypatch.setattr('pyg_mmgef.cli.prepare_dataset.text_encoder', text_encoder)
+    (shop / 'empty.csv').write_text('user_id,product_id\n,p1\n')
+    words = ('prepare', 'empty.csv', '-o', 'ds', '--items', 'products.csv')
+    assert 'there is no sentence:none' in pyg_mmgef(
+        *words, '--text-encoder', 'sentence:none', fails=1
+    )
+    assert not (shop / 'ds').exists()
+
+
 def test_pictures_that_cannot_be_used_are_mentioned(catalogue: Path, tmp_path: Path) -> None:
     (tmp_path / 'items.csv').write_text('sku,title,photo\ni01,oak,https://shop.example/1.jpg\n')
     for items in (catalogue / 'items.csv', tmp_path / 'items.csv'):

@@ -88,7 +88,7 @@ def test_sqlite_says_what_is_wrong(shop: Path, query: str, said: str) -> None:
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / 'shop.db').write_text('customer,sku\n' * 100)
     with pytest.raises(ValueError, match='file is not a database'):
-        pa.table(read_database(str(tmp_path / 'shop.db'), 'SELECT 1'))
+        pa.table(read_database(str(tmp_path / 'shop.db'), 'SELECT * FROM orders'))
     with pytest.raises(FileNotFoundError, match=r'other\.db'):
         read_database(str(tmp_path / 'other.db'), 'SELECT 1')
     assert not (tmp_path / 'other.db').exists()
