@@ -190,7 +190,7 @@ def test_encoders_are_built_before_tables_are_read(
 
     monkeypatch.setattr('pyg_mmgef.cli.prepare_dataset.text_encoder', text_encoder)
     (shop / 'empty.csv').write_text('user_id,product_id\n,p1\n')
-    words = ('prepare', 'empty.csv', '-o', 'ds', '--items', 'products.csv')
+    words = ('prepare', 'empty.csv', '-o', 'ds', '--items', 'products.csv', '--user', 'user_id')
     assert 'there is no sentence:none' in pyg_mmgef(
         *words, '--text-encoder', 'sentence:none', fails=1
     )
