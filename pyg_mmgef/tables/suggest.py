@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date
 from itertools import product
 from numbers import Real
 from pathlib import PurePosixPath
@@ -26,6 +26,10 @@ Columns: TypeAlias = tuple[str, ...]
 
 _MISSING = frozenset(['', 'nan', 'none', 'null', '<na>', 'nat', '[]'])
 _PICTURES = ('.jpg', '.jpeg', '.png', '.webp', '.gif', '.bmp')
+_DATE = re.compile(  # As DuckDB reads them.
+    r'\d{4}([-/])(0?[1-9]|1[0-2])\1(0?[1-9]|[12]\d|3[01])'
+    r'([ T]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?(Z|UTC|[+-]\d{2}(:?\d{2})?))?)?'
+)
 _MOST = 0.9  # of the cells that aren't missing
 _FREE_TEXT = 6  # words in a cell, on average
 _LONGEST_ID = 80  # characters
@@ -207,13 +211,7 @@ def _is_number(cell: Any) -> bool:
 def _is_date(cell: Any) -> bool:
     if isinstance(cell, date):
         return True
-    if not isinstance(cell, str) or '-' not in cell:
-        return False
-    try:
-        datetime.fromisoformat(cell.strip().replace('Z', '+00:00'))
-    except ValueError:
-        return False
-    return True
+    return isinstance(cell, str) and _DATE.fullmatch(cell.strip()) is not None
 
 
 def _is_picture(cell: Any) -> bool:

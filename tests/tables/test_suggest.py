@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from pyg_mmgef.tables._cells import time_of_text
 from pyg_mmgef.tables.suggest import TableSample, suggest_columns
 
 
@@ -106,7 +107,7 @@ INTERACTIONS = {
     'REES46': (
         table(
             {
-                'event_time': '2019-10-01 00:00:00',
+                'event_time': '2019-10-01 00:00:00 UTC',
                 'event_type': 'view',
                 'product_id': '44600062',
                 'category_id': '2103807459595387724',
@@ -385,6 +386,21 @@ def test_ratings_are_numbers(cells: list[Any], fits: bool) -> None:
 def test_times(name: str, cells: list[Any], fits: bool) -> None:
     table = sample(user=['a', 'b'], item=['c', 'd'], **{name: cells})
     assert suggest_columns(table)['time'] == ((name,) if fits else ())
+
+
+@pytest.mark.parametrize(
+    'spelling',
+    [
+        *('2024-01-01', '2024/1/5', '2024-1-5', '2024-01-05 10:00', '2024-01-01T10:00:00Z'),
+        *('2019-10-01 00:00:00 UTC', '2024-01-01T10:00:00.1234567+02:00', '2024-01-01 10:00:00+02'),
+        *('2024-W01-1', '2024-13-01', '01/05/2024', '2024-01-01T10', 'Jan 5 2024', '2024-01', ''),
+    ],
+)
+def test_dates_are_those_that_can_be_read(spelling: str) -> None:
+    connection = pytest.importorskip('duckdb').connect()
+    ((time,),) = connection.execute(f'SELECT {time_of_text("$1")}', [spelling]).fetchall()
+    table = sample(user=['a'], item=['c'], when=[spelling])
+    assert (suggest_columns(table)['time'] == ('when',)) == (time is not None)
 
 
 def test_two_times_are_ambiguous() -> None:
