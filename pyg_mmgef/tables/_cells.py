@@ -14,6 +14,7 @@ __all__ = [
     'is_json',
     'number_cell',
     'text_cell',
+    'tidy_ids',
     'time_cell',
     'time_of_text',
 ]
@@ -25,21 +26,27 @@ UNDECODED = '\ufffd'
 """What stands for bytes that have no meaning in the encoding of a file."""
 
 _BLANKS = ''.join(letter for letter in map(chr, range(2**16)) if letter.isspace())
+_BLANK_ENDS = r'^[\s\pZ\x1c-\x1f\x{85}]|[\s\pZ\x1c-\x1f\x{85}]$'
 _INTEGERS = ('TINYINT', 'SMALLINT', 'INTEGER', 'BIGINT', 'UTINYINT', 'USMALLINT', 'UINTEGER')
 _WIDE = ('UBIGINT', 'HUGEINT', 'UHUGEINT')
 _EXACT = {HALF: 2**11, 'FLOAT': 2**24, 'DOUBLE': 2**53}
 """The size from which on a floating point number skips integers."""
 
-_LARGEST = 3.4028234663852886e38  # of float32
-_LATEST = 2**62  # nanoseconds since 1970 fit, and so does int64
 _TIMES = ('DATE', 'TIMESTAMP')
 
 
 class IdCell(NamedTuple):
-    """SQL of an id, null where it is missing, and of a value that can't be one, null elsewhere."""
+    """SQL of an id, and of a value that can't be one, null elsewhere.
+
+    Args:
+        id: The id as it is in the table.
+        is_text: Whether it is a string, which :func:`tidy_ids` has to change.
+        refused: The value; the empty string if there is none. (default: ``''``)
+    """
 
     id: str
-    refused: str = 'NULL'
+    is_text: bool
+    refused: str = ''
 
 
 def id_cell(table: Table, column: str) -> IdCell:
@@ -50,12 +57,13 @@ def id_cell(table: Table, column: str) -> IdCell:
     """
     cell, kind = table.cell(column), _kind(table, column)
     if kind in _INTEGERS:
-        return IdCell(f'{cell}::BIGINT')
+        return IdCell(f'{cell}::BIGINT', is_text=False)
     if kind in _EXACT:
         is_odd = f'NOT isfinite({cell}) OR abs({cell}) >= {_EXACT[kind]} OR {cell} <> trunc({cell})'
         return IdCell(
-            f'CASE WHEN isnan({cell}) THEN NULL ELSE TRY_CAST({cell} AS BIGINT) END',
-            f'CASE WHEN NOT isnan({cell}) AND ({is_odd}) THEN {cell}::VARCHAR END',
+            f'CASE WHEN NOT isnan({cell}) THEN TRY_CAST({cell} AS BIGINT) END',
+            is_text=False,
+            refused=f'CASE WHEN NOT isnan({cell}) AND ({is_odd}) THEN {cell}::VARCHAR END',
         )
     if kind == 'JSON':
         # {"$oid": "..."} is how MongoDB writes an id.
@@ -63,16 +71,34 @@ def id_cell(table: Table, column: str) -> IdCell:
         kinds = ('OBJECT', 'ARRAY', 'BOOLEAN')
         is_nested = ' OR '.join(f'json_type({cell}) = {literal(name)}' for name in kinds)
         return IdCell(
-            _string(f"coalesce({of_mongo}, {cell} ->> '$')"),
-            f'CASE WHEN ({is_nested}) AND {of_mongo} IS NULL THEN {cell}::VARCHAR END',
+            f"coalesce({of_mongo}, {cell} ->> '$')",
+            is_text=True,
+            refused=f'CASE WHEN ({is_nested}) AND {of_mongo} IS NULL THEN {cell}::VARCHAR END',
         )
     if kind == 'BOOLEAN' or _is_nested(kind):
         raise ValueError(f'{_where(table, column)} holds {kind}; ids must be strings or integers')
-    return IdCell(_string(_as_text(cell, kind)))
+    return IdCell(_as_text(cell, kind), is_text=True)
+
+
+def tidy_ids(ids: str) -> str:
+    """Return the SQL of a table of strings ``id``, with each id as ``text``.
+
+    A text has no blanks around it, and is null if the id is missing.
+    """
+    # Each step is a query, so that it is computed once. Trimming other blanks than spaces takes
+    # long, and hardly an id needs it.
+    trimmed = (
+        f'SELECT id, CASE WHEN regexp_matches(id, {literal(_BLANK_ENDS)}) '
+        f'THEN trim(id, {literal(_BLANKS)}) ELSE id END AS text FROM {ids}'
+    )
+    missing = ' '.join(f'WHEN {literal(word)} THEN NULL' for word in MISSING)
+    known = f'SELECT id, CASE text {missing} ELSE text END AS text FROM ({trimmed})'
+    whole = f'CASE WHEN NOT contains(text, {literal(UNDECODED)}) THEN text END'
+    return f'(SELECT id, {whole} AS text FROM ({known}))'
 
 
 def number_cell(table: Table, column: str) -> str:
-    """Return the SQL of a number as float32, null where a cell has no finite one.
+    """Return the SQL of a number as float32, null where a cell has none.
 
     Raises:
         ValueError: If the type of the column can't be a number, such as dates.
@@ -80,17 +106,14 @@ def number_cell(table: Table, column: str) -> str:
     cell, kind = table.cell(column), _kind(table, column)
     if kind.startswith(_TIMES) or kind in ('TIME', 'INTERVAL', 'UUID') or _is_nested(kind):
         raise ValueError(f'{_where(table, column)} holds {kind}, not numbers')
-    if _is_text(kind):
-        text = f'trim({_as_text(cell, kind)}, {literal(_BLANKS)})'
-        if table.decimal != '.':
-            text = f"replace({text}, {literal(table.decimal)}, '.')"
-        number = (
-            f"coalesce(TRY_CAST({text} AS DOUBLE), CASE lower({text}) WHEN 'true' THEN 1 "
-            "WHEN 'false' THEN 0 END)"
-        )
-    else:
-        number = f'{cell}::INTEGER::DOUBLE' if kind == 'BOOLEAN' else f'{cell}::DOUBLE'
-    return f'CASE WHEN abs({number}) <= {_LARGEST} THEN ({number})::FLOAT END'
+    if kind == 'BOOLEAN':
+        return f'{cell}::INTEGER::FLOAT'
+    if not _is_text(kind):
+        return f'TRY_CAST({cell} AS FLOAT)'
+    text = _as_text(cell, kind)
+    number = text if table.decimal == '.' else f"replace({text}, {literal(table.decimal)}, '.')"
+    flag = f"CASE lower(trim({text})) WHEN 'true' THEN 1 WHEN 'false' THEN 0 END"
+    return f'coalesce(TRY_CAST({number} AS FLOAT), {flag})'
 
 
 def time_cell(table: Table, column: str) -> str:
@@ -106,12 +129,12 @@ def time_cell(table: Table, column: str) -> str:
     if kind in ('BOOLEAN', 'TIME', 'INTERVAL', 'UUID') or _is_nested(kind):
         raise ValueError(f'{_where(table, column)} holds {kind}, not times')
     if kind.startswith(_TIMES):
-        return f'floor(epoch({cell}))::BIGINT'
+        return f'TRY_CAST(floor(epoch({cell})) AS BIGINT)'
     if _is_text(kind):
-        return time_of_text(f'trim({_as_text(cell, kind)}, {literal(_BLANKS)})', table.decimal)
+        return time_of_text(_as_text(cell, kind), table.decimal)
     if kind in _INTEGERS or kind in _WIDE:
-        return f'CASE WHEN abs({cell}::HUGEINT) <= {_LATEST} THEN {cell}::BIGINT END'
-    return f'CASE WHEN abs({cell}) < {_LATEST} THEN floor({cell})::BIGINT END'
+        return f'TRY_CAST({cell} AS BIGINT)'
+    return f'TRY_CAST(floor({cell}) AS BIGINT)'
 
 
 def time_of_text(text: str, decimal: str = '.') -> str:
@@ -119,11 +142,9 @@ def time_of_text(text: str, decimal: str = '.') -> str:
     number = text if decimal == '.' else f"replace({text}, {literal(decimal)}, '.')"
     # Integers aren't read as floating point numbers, which hold fewer digits.
     integer = f"CASE WHEN NOT contains({number}, '.') THEN TRY_CAST({number} AS BIGINT) END"
-    real = f'floor(TRY_CAST({number} AS DOUBLE))'
-    date = f'TRY_CAST({text} AS TIMESTAMPTZ)'
-    seconds = f'CASE WHEN isfinite({date}) THEN floor(epoch({date})) END'
-    time = f'coalesce({integer}, TRY_CAST({real} AS BIGINT), {seconds}::BIGINT)'  # null if infinite
-    return f'CASE WHEN abs({time}) <= {_LATEST} THEN {time} END'
+    real = f'TRY_CAST(floor(TRY_CAST({number} AS DOUBLE)) AS BIGINT)'
+    date = f'TRY_CAST(trim({text}) AS TIMESTAMPTZ)'
+    return f'coalesce({integer}, {real}, TRY_CAST(floor(epoch({date})) AS BIGINT))'
 
 
 def text_cell(table: Table, column: str) -> str:
@@ -136,15 +157,6 @@ def is_json(table: Table, column: str) -> bool:
     """Whether the cells of a column are JSON, or become JSON as they are nested."""
     kind = table.columns[column]
     return kind == 'JSON' or _is_nested(kind)
-
-
-def _string(text: str) -> str:
-    """Return the SQL of an id that is text."""
-    trimmed = f'trim({text}, {literal(_BLANKS)})'
-    # DuckDB turns a condition of the kind "one of these values" into a join, which mixes up rows.
-    missing = ' '.join(f'WHEN {literal(word)} THEN NULL' for word in MISSING)
-    known = f'CASE {trimmed} {missing} ELSE {trimmed} END'
-    return f'CASE WHEN NOT contains({trimmed}, {literal(UNDECODED)}) THEN {known} END'
 
 
 def _as_text(cell: str, kind: str) -> str:

@@ -1,7 +1,7 @@
 """Whether the ids of two tables meet, and what would make them."""
 
 from pyg_mmgef.tables._engine import Connection
-from pyg_mmgef.tables._numbering import Side
+from pyg_mmgef.tables._numbering import IdColumn
 from pyg_mmgef.tables.table import count
 
 __all__ = ['check_meeting']
@@ -18,12 +18,12 @@ _CHANGES = {
 }
 
 
-def check_meeting(connection: Connection, sides: list[Side]) -> None:
+def check_meeting(connection: Connection, columns: list[IdColumn]) -> None:
     """Raise an error if hardly an item of the interactions is in the table of items.
 
     Args:
         connection: The connection, with the tables ``items_0`` and ``items_1`` of the ids.
-        sides: Both columns.
+        columns: Both columns.
 
     Raises:
         ValueError: If so; it shows ids of both sides, and names a change by which they would meet.
@@ -47,8 +47,8 @@ def check_meeting(connection: Connection, sides: list[Side]) -> None:
     if numbers[best] > max(num_meeting, _LEAST * min(sizes)):
         hint = f'; {numbers[best]:,} would meet if you wrote the ids of both tables {best}'
     raise ValueError(
-        f'of {sizes[0]:,} items in {sides[0].where} (such as {examples[0]}), {num_meeting:,} are '
-        f'among the {sizes[1]:,} in {sides[1].where} (such as {examples[1]}); name '
+        f'of {sizes[0]:,} items in {columns[0].where} (such as {examples[0]}), {num_meeting:,} are '
+        f'among the {sizes[1]:,} in {columns[1].where} (such as {examples[1]}); name '
         f'the columns that hold the same ids{hint}'
     )
 

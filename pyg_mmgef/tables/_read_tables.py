@@ -17,13 +17,21 @@ from pyg_mmgef.tables._cells import (
 )
 from pyg_mmgef.tables._engine import Connection, connect, literal
 from pyg_mmgef.tables._meet import check_meeting
-from pyg_mmgef.tables._numbering import DistinctIds, Side, number_ids
+from pyg_mmgef.tables._numbering import (
+    DistinctIds,
+    IdColumn,
+    collect_ids,
+    drop_unused,
+    number_ids,
+)
 from pyg_mmgef.tables._texts import plain_text
-from pyg_mmgef.tables.table import Account, Table, count, listed
+from pyg_mmgef.tables.table import Account, Table, count, listed, one_row
 
 __all__ = ['ItemRows', 'TablesRead', 'read_tables']
 
 _INTERACTIONS, _ITEMS = 'interactions', 'listed_items'
+_BATCH = 2**20  # rows
+_LATEST = 2**62  # nanoseconds since 1970 fit, and so does int64
 _TICKS = ((1e11, 1), (1e14, 10**3), (1e17, 10**6))
 """Times below these are seconds, milliseconds and microseconds; later ones are nanoseconds."""
 
@@ -96,20 +104,17 @@ def read_tables(
             both tables don't meet.
     """
     with connect() as connection:
-        report = _read_interactions(connection, table, columns, event_weights)
-        report |= _drop_other_times(connection, since, until)
-        user_ids = number_ids(
-            connection, 'users', [Side(_INTERACTIONS, 'user_id', where(table, columns['user']))]
-        )
-        sides = [Side(_INTERACTIONS, 'item_id', where(table, columns['item']))]
+        report, ends = _read_interactions(connection, table, columns, event_weights, since, until)
+        item_columns = [ends['item']]
         item_report: dict[str, int] = {}
         if items is not None:
-            item_report = _read_items(connection, items, item_id, texts)
-            sides.append(Side(_ITEMS, 'item_id', where(items, item_id)))
-        item_ids = number_ids(connection, 'items', sides)
+            listed_id, item_report = _read_items(connection, items, item_id, texts)
+            item_columns.append(listed_id)
+        user_ids = number_ids(connection, 'users', [ends['user']])
+        item_ids = number_ids(connection, 'items', item_columns)
         rows_of_items = None
         if items is not None:
-            check_meeting(connection, sides)
+            check_meeting(connection, item_columns)
             rows_of_items = _fetch_items(connection, items, texts, item_report)
         arrays = _fetch_interactions(connection)
         return TablesRead(
@@ -129,34 +134,48 @@ def _read_interactions(
     table: Table,
     columns: Mapping[str, str],
     event_weights: Mapping[str, float] | None,
-) -> dict[str, int]:
+    since: str | float | None,
+    until: str | float | None,
+) -> tuple[dict[str, int], dict[str, IdColumn]]:
     """Create the table of complete interactions, and return the number of those left out."""
-    user, item = (id_cell(table, columns[end]) for end in ('user', 'item'))
-    cells = {'user_id': user.id, 'item_id': item.id}
-    refused = {'user': user.refused, 'item': item.refused}
-    cells |= {f'{end}_refused': cell for end, cell in refused.items() if cell != 'NULL'}
-    reasons = {'user_id': 'rows without a user id', 'item_id': 'rows without an item id'}
+    ids = {end: id_cell(table, columns[end]) for end in ('user', 'item')}
+    ends = {
+        end: IdColumn(_INTERACTIONS, f'{end}_id', cell.is_text, where(table, columns[end]))
+        for end, cell in ids.items()
+    }
+    cells = {f'{end}_id': cell.id for end, cell in ids.items()}
+    reasons = {
+        'user_id IS NULL': 'rows without a user id',
+        'item_id IS NULL': 'rows without an item id',
+    }
     if event_weights is not None:
-        event = f'trim({text_cell(table, columns["event"])})'
+        cells['event'] = event = f'trim({text_cell(table, columns["event"])})'
         weights = ' '.join(
             f'WHEN {literal(kind)} THEN {float(weight)!r}' for kind, weight in event_weights.items()
         )
-        cells |= {'event': event, 'rating': f'(CASE {event} {weights} END)::FLOAT'}
-        reasons['rating'] = 'rows of other events'
+        cells['rating'] = f'(CASE {event} {weights} END)::FLOAT'
+        reasons['rating IS NULL'] = 'rows of other events'
     if 'rating' in columns:
         cells['rating'] = number_cell(table, columns['rating'])
-        reasons['rating'] = 'rows without a valid rating'
+        reasons['coalesce(NOT isfinite(rating), true)'] = 'rows without a valid rating'
     if 'time' in columns:
         cells['time'] = time_cell(table, columns['time'])
-        reasons['time'] = 'rows without a valid time'
-    account = table.read(connection, _INTERACTIONS, cells)
-    for end in ('user', 'item'):
-        if f'{end}_refused' in cells:
-            _check_refused(connection, _INTERACTIONS, f'{end}_refused', where(table, columns[end]))
-    report = _account(account, 'rows read', 'rows that could not be parsed')
+        reasons[f'coalesce(abs(time::HUGEINT) > {_LATEST}, true)'] = 'rows without a valid time'
+    refused = {f'{end}_refused': cell.refused for end, cell in ids.items() if cell.refused}
+    account = table.read(connection, _INTERACTIONS, {**cells, **refused})
+    for end, column in ends.items():
+        if f'{end}_refused' in refused:
+            _check_refused(connection, column, f'{end}_refused')
+        collect_ids(connection, column)
     if event_weights is not None:
         _check_events(connection, event_weights, where(table, columns['event']))
-    return report | _drop(connection, {f'{cell} IS NULL': name for cell, name in reasons.items()})
+    report = _account(account, 'rows read', 'rows that could not be parsed')
+    left_out = _drop(connection, reasons)
+    left_out |= _drop_other_times(connection, since, until)
+    if any(left_out.values()):
+        for column in ends.values():
+            drop_unused(connection, column)
+    return report | left_out, ends
 
 
 def _drop(connection: Connection, reasons: Mapping[str, str]) -> dict[str, int]:
@@ -166,7 +185,7 @@ def _drop(connection: Connection, reasons: Mapping[str, str]) -> dict[str, int]:
         f'count_if({" AND ".join([condition, *(f"NOT ({c})" for c in conditions[:index])])})'
         for index, condition in enumerate(conditions)
     )
-    numbers = connection.execute(f'SELECT {counts} FROM {_INTERACTIONS}').fetchone()
+    numbers = one_row(connection, f'SELECT {counts} FROM {_INTERACTIONS}')
     if any(numbers):
         connection.execute(f'DELETE FROM {_INTERACTIONS} WHERE {" OR ".join(conditions)}')
     return dict(zip(reasons.values(), numbers, strict=True))
@@ -185,24 +204,24 @@ def _drop_other_times(
 
 def _tick(connection: Connection, name: str, value: str | float) -> int:
     """Return a limit in the unit of the table's times."""
-    (tick,) = connection.execute(f'SELECT {time_of_text(literal(str(value)))}').fetchone()
+    (tick,) = one_row(connection, f'SELECT {time_of_text(literal(str(value)))}')
     if tick is None:
         raise ValueError(f"'{name}' must be a number or a date such as 2024-12-31 (got {value!r})")
     try:
         float(value)
     except ValueError:
-        (latest,) = connection.execute(f'SELECT max(abs(time)) FROM {_INTERACTIONS}').fetchone()
+        (latest,) = one_row(connection, f'SELECT max(abs(time)) FROM {_INTERACTIONS}')
         tick *= next((unit for limit, unit in _TICKS if (latest or 0) < limit), 10**9)
     return tick
 
 
-def _check_refused(connection: Connection, table: str, column: str, where: str) -> None:
-    (value,) = connection.execute(f'SELECT any_value({column}) FROM {table}').fetchone()
+def _check_refused(connection: Connection, column: IdColumn, refused: str) -> None:
+    (value,) = one_row(connection, f'SELECT any_value({refused}) FROM {column.table}')
     if value is not None:
         raise ValueError(
-            f'{where} holds the id {value[:80]!r}, which is neither a string nor an integer, or a '
-            'floating point number so large that it has lost digits; read the column as integers '
-            'or strings'
+            f'{column.where} holds the id {value[:80]!r}, which is neither a string nor an integer,'
+            ' or a floating point number so large that it has lost digits; read the column as '
+            'integers or strings'
         )
 
 
@@ -219,41 +238,42 @@ def _check_events(connection: Connection, event_weights: Mapping[str, float], wh
 
 def _fetch_interactions(connection: Connection) -> dict[str, NDArray[Any]]:
     """Return the columns of the interactions in the order of their table."""
+    kinds = {'rating': np.float32, 'time': np.int64}
     names = [row[0] for row in connection.execute(f'DESCRIBE {_INTERACTIONS}').fetchall()]
-    values = [name for name in ('rating', 'time') if name in names]
-    found = connection.execute(
-        f'SELECT row.rowid AS place, users.row AS user, items.row AS item'
+    values = [name for name in kinds if name in names]
+    (size,) = one_row(connection, f'SELECT coalesce(max(rowid) + 1, 0) FROM {_INTERACTIONS}')
+    out: dict[str, NDArray[Any]] = {end: np.full(size, -1, np.int32) for end in ('user', 'item')}
+    out |= {name: np.zeros(size, kinds[name]) for name in values}
+    batches = connection.sql(
+        'SELECT row.rowid AS place, users.row AS user, items.row AS item'
         f'{"".join(f", row.{name} AS {name}" for name in values)} '
         f'FROM {_INTERACTIONS} AS row JOIN users_0 AS users ON users.id = row.user_id '
         'JOIN items_0 AS items ON items.id = row.item_id'
-    ).fetchnumpy()
-    # A join keeps no order, but the places are distinct, so that they need no sorting.
-    place = np.asarray(found.pop('place'))
-    is_filled = np.zeros(int(place.max(initial=-1)) + 1, bool)
-    is_filled[place] = True
-    out = {}
-    for name in ('user', 'item', *values):
-        column = np.asarray(found.pop(name))
-        ordered = np.empty(len(is_filled), column.dtype)
-        ordered[place] = column
-        out[name] = ordered if len(place) == len(is_filled) else ordered[is_filled]
-    return out
+    ).to_arrow_reader(_BATCH)
+    for batch in batches:
+        # A join keeps no order, but each row has a place of its own.
+        place = batch['place'].to_numpy()
+        for name, column in out.items():
+            column[place] = batch[name].to_numpy()
+    is_row = out['user'] >= 0
+    return out if is_row.all() else {name: column[is_row] for name, column in out.items()}
 
 
 def _read_items(
     connection: Connection, items: Table, item_id: str, texts: Sequence[str]
-) -> dict[str, int]:
-    """Create the table of the items that have an id, and return the number of the others."""
+) -> tuple[IdColumn, dict[str, int]]:
+    """Create the table of the items, and return its column of ids and an account of its rows."""
     item = id_cell(items, item_id)
     cells = {'item_id': item.id} | {f't{i}': text_cell(items, text) for i, text in enumerate(texts)}
-    if item.refused != 'NULL':
-        cells['item_refused'] = item.refused
-    account = items.read(connection, _ITEMS, cells)
-    if item.refused != 'NULL':
-        _check_refused(connection, _ITEMS, 'item_refused', where(items, item_id))
+    refused = {'item_refused': item.refused} if item.refused else {}
+    account = items.read(connection, _ITEMS, {**cells, **refused})
+    column = IdColumn(_ITEMS, 'item_id', item.is_text, where(items, item_id))
+    if refused:
+        _check_refused(connection, column, 'item_refused')
+    collect_ids(connection, column)
     report = _account(account, 'item rows read', 'item rows that could not be parsed')
     report['item rows without an id'] = count(connection, _ITEMS, 'item_id IS NULL')
-    return report
+    return column, report
 
 
 def _fetch_items(

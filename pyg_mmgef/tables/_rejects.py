@@ -1,6 +1,7 @@
 """Lines of text files that DuckDB can't read, and refuses one by one."""
 
 from pyg_mmgef.tables._engine import Connection
+from pyg_mmgef.tables.table import one_row
 
 __all__ = ['IGNORED', 'LONGEST_LINE', 'NOT_DECODED', 'STORED', 'clear', 'num_rejected', 'rejected']
 
@@ -35,9 +36,10 @@ def clear(connection: Connection) -> None:
 
 def rejected(connection: Connection, condition: str) -> tuple[int, str] | None:
     """Return the number and the text of a line that fulfils a condition, if there is one."""
-    return connection.execute(
+    found = connection.execute(
         f'SELECT line, csv_line FROM {_ROWS} WHERE {condition} ORDER BY line LIMIT 1'
-    ).fetchone()
+    ).fetchall()
+    return found[0] if found else None
 
 
 def num_rejected(connection: Connection) -> int:
@@ -53,5 +55,5 @@ def num_rejected(connection: Connection) -> int:
             'never closed may be the cause'
         )
     lines = "1 + length(csv_line) - length(replace(csv_line, chr(10), ''))"
-    (number,) = connection.execute(f'SELECT coalesce(sum({lines}), 0) FROM {_ROWS}').fetchone()
+    (number,) = one_row(connection, f'SELECT coalesce(sum({lines}), 0) FROM {_ROWS}')
     return int(number)

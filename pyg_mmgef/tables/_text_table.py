@@ -16,7 +16,7 @@ from pyg_mmgef.tables._rejects import (
     rejected,
 )
 from pyg_mmgef.tables._spelling import spelt
-from pyg_mmgef.tables.table import Account, Table, count, create, listed
+from pyg_mmgef.tables.table import Account, Table, count, create, listed, one_row
 
 __all__ = ['Dialect', 'TextTable', 'guess_delimiter']
 
@@ -189,7 +189,8 @@ class TextTable(Table):
         delimiter = literal(self._dialect.delimiter)
         fields = ', '.join(f"coalesce({self.cell(name)}, '')" for name in self.columns)
         is_row = f'len(string_split(line, {delimiter})) = {len(self.columns)}'
-        num_rows, num_breaks, num_joined, example = connection.execute(
+        num_rows, num_breaks, num_joined, example = one_row(
+            connection,
             f"""
             SELECT count(*), sum(len(lines) - 1), count_if(joined),
                 any_value(lines[1]) FILTER (joined)
@@ -200,8 +201,8 @@ class TextTable(Table):
                     FROM {self._scan_of(paths, IGNORED)} WHERE {has_break}
                 )
             )
-            """
-        ).fetchone()
+            """,
+        )
         if self._dialect.quote is None and 2 * num_joined >= num_rows:
             raise ValueError(
                 f'quotes join lines that would be whole rows without them, {num_joined} times (the '

@@ -7,7 +7,16 @@ from typing import Any, NamedTuple
 
 from pyg_mmgef.tables._engine import Connection, connect, quoted, reading
 
-__all__ = ['MALFORMED', 'Account', 'Table', 'count', 'create', 'drop_malformed', 'listed']
+__all__ = [
+    'MALFORMED',
+    'Account',
+    'Table',
+    'count',
+    'create',
+    'drop_malformed',
+    'listed',
+    'one_row',
+]
 
 MALFORMED = 'is_malformed'
 """Column that marks the rows that could not be parsed."""
@@ -112,16 +121,26 @@ class Table:
         return f'{self.__class__.__name__}({self.name!r}, {self.columns})'
 
 
-def create(connection: Connection, into: str, cells: Mapping[str, str], sql: str) -> int:
+def create(
+    connection: Connection, into: str, cells: Mapping[str, str], sql: str, *, where: str = 'true'
+) -> int:
     """Create a table from columns of another one, and return the number of its rows."""
     columns = ', '.join(f'{cell} AS {name}' for name, cell in cells.items())
-    connection.execute(f'CREATE OR REPLACE TEMP TABLE {into} AS SELECT {columns} FROM {sql}')
+    connection.execute(
+        f'CREATE OR REPLACE TEMP TABLE {into} AS SELECT {columns} FROM {sql} WHERE {where}'
+    )
     return count(connection, into)
+
+
+def one_row(connection: Connection, query: str) -> tuple[Any, ...]:
+    """Return the row of a query that has one, and end the query."""
+    (row,) = connection.execute(query).fetchall()
+    return row
 
 
 def count(connection: Connection, table: str, condition: str = 'true') -> int:
     """Return the number of rows of a table that fulfil a condition."""
-    (number,) = connection.execute(f'SELECT count(*) FROM {table} WHERE {condition}').fetchone()
+    (number,) = one_row(connection, f'SELECT count(*) FROM {table} WHERE {condition}')
     return number
 
 
