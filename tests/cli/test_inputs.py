@@ -147,6 +147,15 @@ def test_several_texts_in_one_option(shop: Path) -> None:
         (('my orders.csv', '--items', 'products.csv', '--item-delimiter', ''), '--item-delimiter'),
         (('my orders.csv', '--database', 'shop.db'), '--database needs --query or --item-query'),
         (('--query', 'SELECT 1', '--database', 'no.db'), "the database 'no.db' doesn't exist"),
+        (('my orders.csv', '--user', 'user_id', '--since', 'soon'), '--since must be a number or'),
+        (
+            ('my orders.csv', '--user', 'user_id', '--event', 'stars'),
+            '--event names a column and --event-weight says',
+        ),
+        (
+            ('my orders.csv', '--user', 'user_id', '--time', 'none', '--until', '2024-01-02'),
+            '--since and --until need times; name their column with --time',
+        ),
         (('my orders.csv', '--text', 'name'), '--text: there is no table of items'),
         (('my orders.csv', '--user', 'stars', '--item', 'stars'), '--user and --item both name'),
         (

@@ -1,5 +1,5 @@
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -101,7 +101,7 @@ def prepare(
         ),
     ] = 0,
     duplicates: Annotated[
-        str,
+        Literal['last', 'first', 'max'],
         _read(
             "Row that is kept of a repeated user-item pair: 'last' (the latest), 'first' or 'max' "
             '(the best rating).',
