@@ -1,5 +1,6 @@
 """Atomic writes: a reader finds the old file or the whole new one, never half of one."""
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -7,7 +8,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ['open_atomically', 'write_atomically']
+__all__ = ['disk_errors_name', 'open_atomically', 'write_atomically']
+
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+@contextmanager
+def disk_errors_name(path: str | os.PathLike) -> Iterator[None]:
+    """Add :obj:`path` to errors of the disk in a block, such as that it is full.
+
+    The system names no file in these.
+
+    Args:
+        path: The file that the block writes.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _OF_THE_DISK and error.filename is None:
+            error.filename = os.fspath(path)
+        raise
 
 
 @contextmanager
@@ -28,7 +48,7 @@ def open_atomically(path: str | os.PathLike, *, sync: bool = True) -> Iterator[B
     path = Path(path)
     temporary = path.with_name(f'.{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp')
     try:
-        with temporary.open('wb') as file:
+        with disk_errors_name(path), temporary.open('wb') as file:
             yield file
             file.flush()
             if sync:

@@ -1,10 +1,12 @@
+import errno
 import os
+import re
 import stat
 from pathlib import Path
 
 import pytest
 
-from pyg_mmgef.files import open_atomically, write_atomically
+from pyg_mmgef.files import disk_errors_name, open_atomically, write_atomically
 
 
 def test_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -51,6 +53,28 @@ def test_a_failing_sync_leaves_the_old_file(
         write_atomically(path, b'new')
     assert path.read_bytes() == b'old'
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    resource = pytest.importorskip('resource')
+    path = tmp_path / 'table.json'
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError, match=re.escape(f'{str(path)!r}')):
+            write_atomically(path, bytes(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_errors_stay(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ConnectionResetError) as error,
+        disk_errors_name(tmp_path),
+    ):
+        raise ConnectionResetError(errno.ECONNRESET, 'reset')
+    assert error.value.filename is None
 
 
 def test_only_where_asked_for_it_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,6 @@ PUBLIC_NAMES = {
 # Public modules without a test file of their own, and where they are tested instead.
 TESTED_ELSEWHERE = {
     'cli/baselines.py': 'the columns beside each run of tests/cli/test_models.py',
-    'cli/recommend.py': 'two commands of tests/cli/test_app.py',
     'typing.py': 'type aliases alone, checked by mypy',
     'ranking/scoring.py': 'the inside of tests/ranking/test_evaluate.py and test_recommend.py',
     'encoders/missing_item.py': 'what the reports in tests/encoders/test_store.py list',
@@ -80,7 +79,6 @@ TESTED_ELSEWHERE = {
     'cli/prepare_dataset.py': 'the command of tests/cli/test_app.py',
     'cli/run_folder.py': 'what tests/cli/test_app.py trains',
     'cli/show_inputs.py': 'what tests/cli/test_inputs.py reads',
-    'cli/show.py': 'what all tests of tests/cli read',
     'cli/splits.py': 'what tests/cli/test_app.py splits',
     'cli/train_run.py': 'the command of tests/cli/test_app.py',
     **{

@@ -10,6 +10,7 @@ __all__ = ['main']
 MODULES = (
     'typer',
     'rich',
+    'wcwidth',
     'jinja2',
     'lightning',
     'tensorboard',

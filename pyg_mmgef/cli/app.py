@@ -1,3 +1,4 @@
+import io
 import logging
 import os
 import sys
@@ -9,7 +10,7 @@ import typer
 
 from pyg_mmgef import __version__
 from pyg_mmgef.cli import commands
-from pyg_mmgef.cli.console import err, out, plain
+from pyg_mmgef.cli.console import err, one_line, out
 
 __all__ = ['app', 'main']
 
@@ -61,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: With 1 after a user's mistake, 2 after a wrong option, 130 after Ctrl-C.
     """
     _quiet()
+    _escape_unencodable()
     try:
         # Typer returns a code after Ctrl-C; its earlier versions raise Abort.
         if app(arguments, standalone_mode=False) == INTERRUPTED:
@@ -69,18 +71,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         err.print('Interrupted. Give the same command again to continue from here.')
         sys.exit(INTERRUPTED)
     except Exception as error:
-        show = getattr(error, 'show', None)
-        if show is not None:  # Typer's own errors about options and arguments.
-            show()
+        if hasattr(error, 'format_message'):  # Typer's own errors about options and arguments.
+            _show_usage_error(error)
             sys.exit(2)
         if os.environ.get('PYG_MMGEF_DEBUG') or not isinstance(error, MISTAKES):
             raise
-        err.print(plain(f'Error: {error}', 'red'), soft_wrap=True)
+        err.print(f'Error: {one_line(error)}', style='red')
         sys.exit(1)
 
 
+def _show_usage_error(error: Any) -> None:
+    message = one_line(error.format_message())
+    if not message:  # Without arguments; Typer has printed the help.
+        return
+    end = '' if message.endswith(('.', '?')) else '.'
+    err.print(f'Error: {message}{end} See "{error.ctx.command_path} --help".', style='red')
+
+
 def _quiet() -> None:
-    """Silence what Lightning and torch print for developers; our own warnings stay."""
+    """Silence what Lightning and torch print for developers, and show our warnings in a line."""
     for name in ('pytorch', 'fabric'):  # Lightning sets the levels of their parents when imported.
         logging.getLogger(f'lightning.{name}.utilities.rank_zero').setLevel(logging.WARNING)
     for module in (r'lightning\.', r'torch\.'):
@@ -88,5 +97,12 @@ def _quiet() -> None:
     warnings.showwarning = _show_warning
 
 
+def _escape_unencodable() -> None:
+    """Print characters that the terminal's encoding lacks as escapes, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')
+
+
 def _show_warning(message: Warning | str, *args: Any, **kwargs: Any) -> None:
-    err.print(plain(f'Warning: {message}', 'yellow'))
+    err.print(f'Warning: {one_line(message)}', style='yellow')

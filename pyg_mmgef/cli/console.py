@@ -1,23 +1,76 @@
+"""What the commands print: text alone, whatever the ids, titles, paths and messages hold."""
+
+import os
 import re
+import sys
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
+from rich.table import Table
 from rich.text import Text
 
-__all__ = ['err', 'out', 'plain', 'printable']
+__all__ = ['PlainConsole', 'draws_progress', 'err', 'one_line', 'out', 'plain', 'printable']
 
-out = Console()
-err = Console(stderr=True)
+WIDEST = 10_000
 
-# Control characters except tab and line feed, and characters that reverse the writing direction.
-_UNPRINTABLE = re.compile(r'[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]')
+# Control characters, line separators, characters that set the direction of other text, and halves
+# of surrogate pairs.
+_UNPRINTABLE = re.compile(
+    r'[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u206f\ufff9-\ufffb\ud800-\udfff]'
+)
 
 
 def printable(text: str) -> str:
-    """Replace characters that could control a terminal or reverse text on a page."""
-    return _UNPRINTABLE.sub('\ufffd', text)
+    r"""Replace each character that could steer a terminal or a page by a visible escape.
+
+    These are control characters, line separators and the characters that set the direction of
+    other text; Escape becomes ``\x1b``. Scripts that are written from right to left, joined emoji
+    and combining characters stay as they are.
+    """
+    return _UNPRINTABLE.sub(lambda found: found[0].encode('unicode_escape').decode(), text)
 
 
 def plain(value: Any, style: str = '') -> Text:
-    """Return a value as text without markup, for the console and its tables."""
+    """Return a value as printable text without markup, for the console and its tables."""
     return Text(printable(str(value)), style)
+
+
+def one_line(message: object) -> str:
+    """Return a message in one line; those of other libraries may have several."""
+    return ' '.join(filter(None, map(str.strip, str(message).split('\n'))))
+
+
+class PlainConsole(Console):
+    """A console that prints strings, also in tables, as :func:`plain` text.
+
+    A string is printed in one line, which a terminal may wrap. Tables are as wide as the terminal;
+    in a file or a pipe each of their rows is one line.
+    """
+
+    @property
+    def options(self) -> ConsoleOptions:
+        """The options for what is printed."""
+        options = super().options
+        if self.is_terminal or 'COLUMNS' in os.environ:
+            return options
+        return options.update_width(WIDEST)
+
+    def render_str(self, text: str, *, style: Any = '', **layout: Any) -> Text:
+        """Return a string as text; Rich calls this for all strings, those in tables included."""
+        shown = plain(text, style)
+        shown.justify, shown.overflow = layout.get('justify'), layout.get('overflow')
+        return shown
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print tables, and anything else as strings."""
+        shown = [x if isinstance(x, Table | Text) else str(x) for x in objects]
+        is_text = not any(isinstance(x, Table) for x in shown)
+        super().print(*shown, **{'soft_wrap': is_text, 'crop': False, **options})
+
+
+out, err = PlainConsole(), PlainConsole(stderr=True)
+
+
+def draws_progress() -> bool:
+    """Return whether progress bars can be drawn, which takes a terminal whose cursor they move."""
+    return sys.stdout.isatty() and sys.stderr.isatty()

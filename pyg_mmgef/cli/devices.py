@@ -7,12 +7,25 @@ def checked_device(name: str) -> torch.device:
     """Return the device with the given name, such as ``'cpu'``, ``'cuda'`` or ``'cuda:1'``.
 
     Raises:
-        ValueError: If the name is unknown, or the device isn't available.
+        ValueError: If the name is unknown, or the device isn't available or holds no numbers.
     """
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f'--device {name!r} cannot be used here: {reason}') from error
-    return device
+    except RuntimeError as error:
+        raise ValueError(f'--device {name!r} is unknown; give one of {_available()}') from error
+    try:
+        torch.zeros(1, device=device).item()  # The meta device has no numbers.
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = str(error).splitlines()[0].split('. ')[0]
+        raise ValueError(
+            f'--device {name!r} cannot be used here ({reason}); give one of {_available()}'
+        ) from error
+    return torch.device('cpu') if device.type == 'cpu' else device  # Without an index.
+
+
+def _available() -> str:
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is None:
+        return 'cpu'
+    numbers = range(torch.accelerator.device_count())
+    return ', '.join(['cpu', *(f'{accelerator.type}:{number}' for number in numbers)])

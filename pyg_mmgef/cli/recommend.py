@@ -24,6 +24,8 @@ __all__ = [
 ]
 
 SUFFIXES = ('.parquet', '.csv', '.jsonl')
+FORMULA = ('=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠')
+"""The characters with which spreadsheets begin a formula, also those of full width."""
 
 
 def find_rows(ids: IdMap, wanted: Sequence[str], end: str) -> Tensor:
@@ -115,9 +117,21 @@ def check_suffix(path: Path) -> None:
         )
 
 
-def write_table(path: Path, columns: dict[str, list[Any]]) -> None:
-    """Write columns as Parquet, CSV or JSON Lines, depending on the suffix."""
+def write_table(path: Path, columns: dict[str, list[Any]], for_spreadsheets: bool = False) -> None:
+    """Write columns as Parquet, CSV or JSON Lines, depending on the suffix.
+
+    Args:
+        path: The file to write.
+        columns: The values of each column.
+        for_spreadsheets: Whether to write an apostrophe before texts that a spreadsheet would run
+            as a formula. (default: :obj:`False`)
+
+    Raises:
+        ValueError: If the suffix is unknown.
+    """
     check_suffix(path)
+    if for_spreadsheets:
+        columns = {name: list(map(_without_formula, column)) for name, column in columns.items()}
     if path.suffix == '.jsonl':
         rows = zip(*columns.values(), strict=True)
         lines = (json.dumps(dict(zip(columns, row, strict=True))) for row in rows)
@@ -131,3 +145,8 @@ def write_table(path: Path, columns: dict[str, list[Any]]) -> None:
         content = buffer.getvalue()
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, content)
+
+
+def _without_formula(value: Any) -> Any:
+    is_formula = isinstance(value, str) and value.startswith(FORMULA)
+    return f"'{value}" if is_formula else value

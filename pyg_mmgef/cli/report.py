@@ -2,7 +2,7 @@ import base64
 import io
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -22,9 +22,12 @@ from pyg_mmgef.ranking import recommend
 from pyg_mmgef.schema import INTERACTS
 from pyg_mmgef.search import similar_items
 
+if TYPE_CHECKING:
+    import jinja2
+
 __all__ = ['write_report']
 
-SHOWN, REASONS, SIDE, LONGEST_TEXT = 6, 3, 120, 90
+SHOWN, REASONS, SIDE = 6, 3, 120
 
 
 def write_report(
@@ -44,8 +47,6 @@ def write_report(
         num_items: Items to show, sampled from all with the same seed. (default: ``5``)
         dataset: The folder of the dataset, if it has been moved. (default: :obj:`None`)
     """
-    import jinja2
-
     loaded = run.load(dataset)
     explains = explaining_part(loaded.model, loaded.train, loaded.z_user)
     cutoffs = fitting_cutoffs(loaded.model.num_items)
@@ -57,9 +58,7 @@ def write_report(
     items = torch.randperm(loaded.z_item.size(0), generator=generator)[:num_items]
     results = {part: loaded.evaluate(part, cutoffs) for part in ('val', 'test')}
     baselines = (run.metrics or {}).get('baselines', {})
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    template = files('pyg_mmgef.cli').joinpath('report.html.j2').read_text(encoding='utf-8')
-    page = environment.from_string(template).render(
+    page = _template().render(
         run=run,
         dataset=loaded.dataset,
         metrics=run.metrics or {},
@@ -76,6 +75,21 @@ def write_report(
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, page.encode())
+
+
+def _template() -> 'jinja2.Template':
+    """Return the template, which escapes all that it is given and makes it printable."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        # Of exactly this type: the cards that the template's own macro returns are HTML.
+        finalize=lambda value: printable(value) if type(value) is str else value,
+    )
+    environment.filters['shortened'] = shortened
+    text = files('pyg_mmgef.cli').joinpath('report.html.j2').read_text(encoding='utf-8')
+    return environment.from_string(text)
 
 
 def _headline(test: dict[str, float], baselines: dict[str, dict[str, float]]) -> str:
@@ -105,10 +119,9 @@ class _Cards:
     def __call__(self, item: int, note: str = '') -> dict[str, Any]:
         if item not in self.pictures:
             self.pictures[item] = _thumbnail(self.items[item]['image'])
-        text = printable(self.items[item]['text'] or '')
         return {
-            'id': printable(str(self.ids[item])),
-            'text': shortened(text, LONGEST_TEXT),
+            'id': str(self.ids[item]),
+            'text': self.items[item]['text'] or '',
             'picture': self.pictures[item],
             'note': note,
             'hit': False,
@@ -175,7 +188,7 @@ def _user(
         ]
         recommended.append(card)
     return {
-        'id': printable(str(loaded.dataset.user_ids[user])),
+        'id': str(loaded.dataset.user_ids[user]),
         'num_owned': owned.numel(),
         'num_wanted': len(wanted),
         'owned': [cards(item) for item in owned[:SHOWN].tolist()],

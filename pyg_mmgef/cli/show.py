@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
+from wcwidth import iter_graphemes, wcswidth
 
-from pyg_mmgef.cli.console import out, plain
+from pyg_mmgef.cli.console import out, printable
 
 if TYPE_CHECKING:
     from pyg_mmgef.cli.dataset_folder import DatasetFolder
@@ -17,11 +18,11 @@ MOST_LISTED, LONGEST_TEXT = 10, 60
 
 def show_dataset(dataset: 'DatasetFolder') -> None:
     """Print the counts of a dataset and the pictures that can't be used."""
-    out.print(plain(dataset.path, 'bold'))
+    out.print(dataset.path, style='bold')
     table = _table('', '')
     for words, count in dataset.about['report'].items():
         if count:
-            table.add_row(plain(words), f'{count:,}')
+            table.add_row(words, f'{count:,}')
     for name, about in dataset.about['modalities'].items():
         table.add_row(f'items with {name}', f'{about["items"]:,} ({about["channels"]} channels)')
     out.print(table)
@@ -29,14 +30,14 @@ def show_dataset(dataset: 'DatasetFolder') -> None:
         unusable = about['unusable']
         for bad in unusable[:MOST_LISTED]:
             line = f'{name} of item {bad["item"]}: {bad["reason"]} ({bad["path"]})'
-            out.print(plain(line, 'dim'))
+            out.print(line, style='dim')
         if len(unusable) > MOST_LISTED:
             out.print(f'... and {len(unusable) - MOST_LISTED} more in dataset.json', style='dim')
 
 
 def show_run(run: 'RunFolder') -> None:
     """Print the metrics of a run, or the number of epochs if it isn't finished."""
-    out.print(plain(run.path, 'bold'))
+    out.print(run.path, style='bold')
     out.print(f'model {run.settings.preset or run.settings.model}, seed {run.settings.seed}')
     metrics = run.metrics
     if metrics is None:
@@ -71,8 +72,8 @@ def show_columns(columns: dict[str, list[Any]], loaded: 'LoadedRun') -> None:
     rows = loaded.dataset.item_ids.to_rows(columns['item']).tolist()
     table = _table(*columns, 'text')
     for row, *values in zip(rows, *columns.values(), strict=True):
-        cells = [f'{value:.3f}' if isinstance(value, float) else value for value in values]
-        table.add_row(*map(plain, cells), plain(shortened(texts[row], LONGEST_TEXT)))
+        cells = [f'{value:.3f}' if isinstance(value, float) else str(value) for value in values]
+        table.add_row(*cells, shortened(texts[row], LONGEST_TEXT))
     out.print(table)
 
 
@@ -80,13 +81,29 @@ def show_models(models: dict[str, tuple[str, list[str]]]) -> None:
     """Print a description of each model and its options."""
     table = _table('model', 'what it is', 'options of "train", and defaults')
     for name, (what, options) in models.items():
-        table.add_row(name, plain(what), ' '.join(options))
+        table.add_row(name, what, ' '.join(options))
     out.print(table)
 
 
-def shortened(text: str, length: int) -> str:
-    """Return the text, cut with ``...`` if it is longer than :obj:`length`."""
-    return text if len(text) <= length else text[: length - 3] + '...'
+def shortened(text: str, width: int) -> str:
+    """Return a text as it can be shown, cut with ``...`` if it is too wide.
+
+    Letters with their accents, joined emoji and the escapes of
+    :func:`~pyg_mmgef.cli.console.printable` are kept or left out as a whole.
+
+    Args:
+        text: The text.
+        width: The most columns of a terminal that it may take; a Chinese character takes two.
+    """
+    pieces, taken, kept = [], 0, 0
+    for character in iter_graphemes(text):
+        pieces.append(printable(character))
+        taken += max(0, wcswidth(pieces[-1]))
+        if taken <= width - len('...'):
+            kept = len(pieces)
+        if taken > width:
+            return ''.join(pieces[:kept]) + '...'
+    return ''.join(pieces)
 
 
 def _table(*columns: str) -> Table:

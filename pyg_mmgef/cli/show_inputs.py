@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pyg_mmgef.cli.console import out, plain
+from pyg_mmgef.cli.console import out
 from pyg_mmgef.cli.inputs import Inputs, UndecidedColumns
 from pyg_mmgef.cli.show import shortened
 from pyg_mmgef.tables._spelling import as_option
@@ -22,9 +22,9 @@ NUM_ROWS, LONGEST_CELL = 3, 30
 def show_found(inputs: Inputs) -> None:
     """Print the columns that were found, and those that aren't used."""
     for argument, columns in inputs.found.items():
-        out.print(plain(f'found: {_options(argument, columns)}'), soft_wrap=True)
+        out.print(f'found: {_options(argument, columns)}')
     for note in inputs.notes:
-        out.print(plain(f'not used: {note}'), soft_wrap=True)
+        out.print(f'not used: {note}')
 
 
 def show_tables(inputs: Inputs, console: Console) -> None:
@@ -33,11 +33,11 @@ def show_tables(inputs: Inputs, console: Console) -> None:
         if table is None:
             continue
         rows = table.sample(NUM_ROWS)
-        console.print(plain(table.name, 'bold'))
+        console.print(table.name, style='bold')
         shown = _table('column', 'type', *(f'row {number}' for number in range(1, len(rows) + 1)))
         for column, kind in table.columns.items():
             cells = [shortened(str(row[column]), LONGEST_CELL) for row in rows]
-            shown.add_row(*map(plain, (column, kind, *cells)))
+            shown.add_row(column, kind, *cells)
         console.print(shown)
 
 
@@ -50,7 +50,7 @@ def show_options(context: typer.Context, inputs: Inputs) -> None:
         values = _values(name, inputs.columns.get(name, context.params[name]))
         shown.add_row(
             _label(parameter),
-            plain(', '.join(values) or 'none'),
+            ', '.join(values) or 'none',
             'found' if name in inputs.found else origin,
         )
     out.print(shown)

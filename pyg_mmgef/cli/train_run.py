@@ -6,6 +6,7 @@ from torch_geometric import seed_everything
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.cli.baselines import baselines
+from pyg_mmgef.cli.console import draws_progress
 from pyg_mmgef.cli.dataset_folder import DatasetFolder
 from pyg_mmgef.cli.devices import checked_device
 from pyg_mmgef.cli.losses import build_loss, loader_options
@@ -142,6 +143,7 @@ def _fit(
         accelerator=place.type,
         devices=1 if place.index is None else [place.index],
         enable_model_summary=False,
+        enable_progress_bar=draws_progress(),
     )
     last = run.last_checkpoint
     try:

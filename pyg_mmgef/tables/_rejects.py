@@ -5,7 +5,7 @@ from pyg_mmgef.tables.table import one_row
 
 __all__ = ['IGNORED', 'LONGEST_LINE', 'NOT_DECODED', 'STORED', 'clear', 'num_rejected', 'rejected']
 
-LONGEST_LINE = 2**23
+LONGEST_LINE = 2**22
 """Bytes that a row may have."""
 
 _LINES, _SCANS = 'rejected_lines', 'rejecting_scans'

@@ -25,10 +25,19 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         path: str | Path,
         storage_options: Any | None = None,
     ) -> None:
-        """Write :obj:`checkpoint` to :obj:`path`, atomically unless :obj:`path` is a URL."""
+        """Write :obj:`checkpoint` to :obj:`path`, atomically unless :obj:`path` is a URL.
+
+        Raises:
+            OSError: If it can't be written, as on a full disk.
+        """
         if storage_options is not None or '://' in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with open_atomically(path) as file:
-            torch.save(checkpoint, file)
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:  # Closing the archive failed, too, after the real error.
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from None
+                raise

@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -27,11 +28,16 @@ def environment() -> dict[str, str]:
     return {**os.environ, 'PYTHONPATH': root, 'OMP_NUM_THREADS': '1', 'COLUMNS': '200'}
 
 
-def pyg_mmgef(*arguments: object, cwd: Path | None = None, fails: int = 0) -> str:
-    """Return what the command prints on the screen, or, where it is to fail, its error.
+class Printed(NamedTuple):
+    """The exit code of a command, and what it prints."""
 
-    It runs in this process, where everything is imported already.
-    """
+    code: int
+    out: str
+    err: str
+
+
+def printed(*arguments: object, cwd: Path | None = None, columns: int | None = 200) -> Printed:
+    """Run the command in this process, where everything is imported already, as in a pipe."""
     out, err = io.StringIO(), io.StringIO()
     with (
         contextlib.redirect_stdout(out),
@@ -40,7 +46,10 @@ def pyg_mmgef(*arguments: object, cwd: Path | None = None, fails: int = 0) -> st
         pytest.MonkeyPatch.context() as patch,
     ):
         warnings.simplefilter('default')  # The suite makes ours errors; a person reads them.
-        patch.setenv('COLUMNS', '200')
+        if columns is None:
+            patch.delenv('COLUMNS', raising=False)
+        else:
+            patch.setenv('COLUMNS', str(columns))
         patch.chdir(cwd or Path.cwd())
         patch.setattr(warnings, 'showwarning', warnings.showwarning)  # Put back afterwards.
         try:
@@ -48,5 +57,11 @@ def pyg_mmgef(*arguments: object, cwd: Path | None = None, fails: int = 0) -> st
             code = 0
         except SystemExit as end:
             code = int(end.code or 0)
-    assert code == fails, err.getvalue()
-    return err.getvalue() if fails else out.getvalue()
+    return Printed(code, out.getvalue(), err.getvalue())
+
+
+def pyg_mmgef(*arguments: object, cwd: Path | None = None, fails: int = 0) -> str:
+    """Return what the command prints on the screen, or, where it is to fail, its error."""
+    code, out, err = printed(*arguments, cwd=cwd)
+    assert code == fails, err
+    return err if fails else out

@@ -1,4 +1,5 @@
 import csv
+import io
 import json
 import shutil
 import signal
@@ -13,7 +14,8 @@ import pytest
 
 from pyg_mmgef import __version__
 from pyg_mmgef import cli as pyg_mmgef_cli
-from tests.cli.command import COLUMNS, command, environment, pyg_mmgef
+from pyg_mmgef.cli.app import _show_warning, main
+from tests.cli.command import COLUMNS, command, environment, printed, pyg_mmgef
 
 
 def test_prepare_accounts_for_everything(dataset: Path) -> None:
@@ -164,6 +166,8 @@ def test_mistakes_are_one_line(
         ),
         (('train', dataset, '-o', tmp_path / 'x', '--modality', 'sound'), "'sound'"),
         (('train', dataset, '-o', tmp_path / 'x', '--device', 'abacus'), "'abacus'"),
+        (('train', dataset, '-o', tmp_path / 'x', '--device', 'mps'), "'mps'"),
+        (('train', dataset, '-o', tmp_path / 'x', '--device', 'meta'), "'meta'"),
         (('prepare', orders, '-o', tmp_path / 'x', '--device', 'cuda:99'), "'cuda:99'"),
         (('evaluate', tmp_path), 'pyg-mmgef train'),
         (('recommend', trained), '--output'),
@@ -174,9 +178,77 @@ def test_mistakes_are_one_line(
         error = pyg_mmgef(*arguments, fails=1)
         assert error.startswith('Error: ')
         assert message in error
-        assert len(error.splitlines()) <= 2
+        assert error.count('\n') == 1
     assert not (tmp_path / 'x').exists()
-    assert 'Missing option' in pyg_mmgef('train', dataset, fails=2)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message', 'of'),
+    [
+        (('trian',), "'train'?", ''),
+        (('--pages',), '--pages.', ''),
+        (('train', 'ds'), '--output', ' train'),
+        (('train', 'ds', '-o', 'x', '--epochs', 'two'), '--epochs', ' train'),
+        (('info', 'ds', 'more'), 'more', ' info'),
+    ],
+)
+def test_wrong_options_are_one_line(arguments: tuple[str, ...], message: str, of: str) -> None:
+    error = pyg_mmgef(*arguments, fails=2)
+    assert error.startswith('Error: ')
+    assert message in error
+    assert error.endswith(f'{of} --help".\n')
+    assert error.count('\n') == 1
+
+
+def test_without_arguments_it_shows_the_help() -> None:
+    code, out, err = printed()
+    assert (code, err) == (2, '')
+    assert 'Usage' in out
+
+
+def test_a_warning_of_several_lines_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    _show_warning(UserWarning('first\n  second'))
+    assert capsys.readouterr().err == 'Warning: first second\n'
+
+
+def test_characters_that_the_terminal_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, 'stderr', io.TextIOWrapper(written, encoding='ascii'))
+    with pytest.raises(SystemExit):
+        main(['info', '漢'])
+    sys.stderr.flush()
+    assert b"Error: '\\u6f22' is not a prepared dataset" in written.getvalue()
+
+
+def test_no_bars_in_a_pipe(dataset: Path, tmp_path: Path) -> None:
+    options = ('--model', 'lightgcn', '--epochs', 3)
+    _, out, err = printed('train', dataset, '-o', tmp_path / 'run', *options)
+    assert err == ''
+    assert '\r' not in out
+    assert 'it/s' not in out
+    assert out.startswith(str(tmp_path / 'run'))
+
+
+def test_recommendations_for_spreadsheets(trained: Path, tmp_path: Path) -> None:
+    path = tmp_path / 'best.csv'
+    words = ('recommend', trained, '--user', 'u3', '--for-spreadsheets')
+    pyg_mmgef(*words, '-o', path)
+    assert path.read_text().count('\n') == 11
+    for other in ((), ('-o', tmp_path / 'best.parquet')):
+        assert '--for-spreadsheets is for .csv files' in pyg_mmgef(*words, *other, fails=1)
+
+
+def test_a_full_disk_is_one_line(trained: Path, tmp_path: Path) -> None:
+    path = tmp_path / 'best.csv'
+    resource = pytest.importorskip('resource')
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        error = pyg_mmgef('recommend', trained, '-o', path, fails=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert error.count('\n') == 1
+    assert repr(str(path)) in error
 
 
 def test_a_changed_dataset_is_noticed(dataset: Path, copied: Path) -> None:
@@ -413,19 +485,3 @@ def test_a_split_by_times_that_are_missing(tmp_path: Path) -> None:
     pyg_mmgef('prepare', write_orders(tmp_path, 12, 30), '-o', tmp_path / 'ds')
     words = ('train', tmp_path / 'ds', '-o', tmp_path / 'run', '--split', 'time')
     assert '--time COLUMN' in pyg_mmgef(*words, fails=1)
-
-
-def test_nothing_in_the_data_is_markup(tmp_path: Path) -> None:
-    orders = write_orders(tmp_path, 12, 30)
-    orders.write_text(orders.read_text().replace('i5', '[bold]i5[/x]'))
-    titles = tmp_path / 'items.csv'
-    titles.write_text(titles.read_text().replace('word1', 'Ring [gold] [/x] :star:\x1b[31m'))
-    folder, run = tmp_path / 'a[ds]', tmp_path / 'b[run]'
-    pyg_mmgef('prepare', orders, '-o', folder, '--items', titles, '--text', 'title')
-    pyg_mmgef('train', folder, '-o', run, '--model', 'mmgef', '--epochs', 1)
-    assert 'b[run]' in pyg_mmgef('info', run)
-    shown = pyg_mmgef('similar', run, '[bold]i5[/x]', '--k', 29)
-    assert 'Ring [gold] [/x] :star:\ufffd[31m' in shown
-    assert '\x1b' not in shown
-    pyg_mmgef('report', run, '--num-users', 2, '--num-items', 5)
-    assert '\x1b' not in (run / 'report.html').read_text()

@@ -22,6 +22,12 @@ OPTIONS = (
 COUNT_PICTURES = """<script>onload = () => { const all = [...document.images];
 document.title = all.length + ' ' + all.filter(image => !image.naturalWidth).length }</script>"""
 
+FORBIDS_SCRIPTS = "default-src 'none'"
+
+
+def title(html: str) -> str:
+    return html.partition('<title dir="auto">')[2].partition('</title>')[0]
+
 
 def browse(path: Path, *options: str) -> tuple[str, str]:
     """Return what a browser prints of a page, and what it complains of."""
@@ -54,11 +60,22 @@ def test_nothing_to_complain_of(page: Path, tmp_path: Path) -> None:
 
 def test_all_pictures_are_shown(page: Path, tmp_path: Path) -> None:
     counting = tmp_path / 'counting.html'
-    counting.write_text(page.read_text() + COUNT_PICTURES)
-    html, _ = browse(counting, '--dump-dom')
-    shown = html.partition('<title>')[2].partition('</title>')[0].split()
+    text = page.read_text()
+    assert FORBIDS_SCRIPTS in text
+    counting.write_text(
+        text.replace(FORBIDS_SCRIPTS, "script-src 'unsafe-inline'") + COUNT_PICTURES
+    )
+    shown = title(browse(counting, '--dump-dom')[0]).split()
     assert int(shown[0]) > 10
     assert shown[1] == '0'
+
+
+def test_a_script_on_the_page_would_not_run(page: Path, tmp_path: Path) -> None:
+    counting = tmp_path / 'counting.html'
+    counting.write_text(page.read_text() + COUNT_PICTURES)
+    html, complaints = browse(counting, '--dump-dom')
+    assert title(html) == 'first - pyg_mmgef'
+    assert 'Content Security Policy' in complaints
 
 
 def test_a_page_with_errors_is_noticed(tmp_path: Path) -> None:

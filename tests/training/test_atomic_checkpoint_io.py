@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,19 @@ def test_a_failure_leaves_the_previous_checkpoint(
     plugin.save_checkpoint({'epoch': 2}, path)
     assert torch.load(path, weights_only=True) == {'epoch': 2}
     assert [file.name for file in tmp_path.iterdir()] == ['last.ckpt']
+
+
+def test_a_full_disk_names_the_checkpoint(tmp_path: Path) -> None:
+    resource = pytest.importorskip('resource')
+    plugin, path = AtomicCheckpointIO(), tmp_path / 'last.ckpt'
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(OSError, match=re.escape(f'{str(path)!r}')):
+            plugin.save_checkpoint({'x': torch.zeros(100_000)}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_url_is_left_to_lightning(monkeypatch: pytest.MonkeyPatch) -> None:

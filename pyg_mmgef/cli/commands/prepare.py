@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from pyg_mmgef.cli.commands._arguments import OutputFolder
-from pyg_mmgef.cli.console import err, out, plain
+from pyg_mmgef.cli.console import draws_progress, err, out
 from pyg_mmgef.cli.show import show_dataset
 
 __all__ = ['prepare']
@@ -242,7 +242,7 @@ def prepare(
             inputs = read_inputs(sources, arguments, output, encoders)
         except UndecidedColumns as undecided:
             show.show_tables(undecided.inputs, err)
-            err.print(plain(show.command_to_type(context, undecided)), soft_wrap=True)
+            err.print(show.command_to_type(context, undecided))
             raise ValueError(f'{undecided}; fill in the command above') from None
         show.show_found(inputs)
         if dry_run:
@@ -263,6 +263,7 @@ def prepare(
                 'device': device,
                 'num_workers': num_workers,
             },
+            verbose=draws_progress(),
         )
     show_dataset(dataset)
 

@@ -4,7 +4,7 @@ from typing import Annotated
 import typer
 
 from pyg_mmgef.cli.commands._arguments import MovedDataset, Run
-from pyg_mmgef.cli.console import out, plain
+from pyg_mmgef.cli.console import out
 from pyg_mmgef.cli.show import show_columns
 
 __all__ = ['recommend']
@@ -28,6 +28,15 @@ def recommend(
             show_default='print them',
         ),
     ] = None,
+    for_spreadsheets: Annotated[
+        bool,
+        typer.Option(
+            '--for-spreadsheets',
+            help="Write ' before ids that begin with =, +, -, @, a tab or a line break, which a "
+            'spreadsheet would run as a formula (.csv only).',
+            show_default='exact ids, for programs',
+        ),
+    ] = False,
     dataset: MovedDataset = None,
 ) -> None:
     """Recommend to users items that they haven't interacted with.
@@ -41,11 +50,13 @@ def recommend(
         work.check_suffix(output)
     elif not user:
         raise ValueError('recommendations for all users need a file; give --output, or --user')
+    if for_spreadsheets and (output is None or output.suffix != '.csv'):
+        raise ValueError('--for-spreadsheets is for .csv files; give --output FILE.csv with it')
     loaded = RunFolder(run).load(dataset)
     users = work.find_rows(loaded.dataset.user_ids, user, 'user') if user else None
     columns = work.recommendations(loaded, users, k)
     if output is not None:
-        work.write_table(output, columns)
-        out.print(plain(f'{len(columns["user"])} rows in {output}'))
+        work.write_table(output, columns, for_spreadsheets)
+        out.print(f'{len(columns["user"])} rows in {output}')
     else:
         show_columns(columns, loaded)

@@ -4,7 +4,7 @@ from typing import Annotated
 import typer
 
 from pyg_mmgef.cli.commands._arguments import MovedDataset, Run
-from pyg_mmgef.cli.console import out, plain
+from pyg_mmgef.cli.console import out
 
 __all__ = ['report']
 
@@ -37,4 +37,4 @@ def report(
 
     path = output or run / 'report.html'
     write_report(RunFolder(run), path, num_users, num_items, dataset)
-    out.print(plain(f'Wrote {path}'))
+    out.print(f'Wrote {path}')

@@ -9,6 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pyg_mmgef.files import disk_errors_name
+
 __all__ = ['MISSING', 'PRESENT', 'FeatureArray']
 
 PRESENT, MISSING = 1, 2
@@ -140,7 +142,7 @@ def _write_zeros(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> No
     # Real zeros, not a hole: a full disk is an error here, not a killed process at a later write
     # into the mapped memory.
     left = int(np.prod(shape)) * dtype.itemsize
-    with path.open('wb') as file:
+    with disk_errors_name(path), path.open('wb') as file:
         header = {
             'descr': np.lib.format.dtype_to_descr(dtype),
             'fortran_order': False,
