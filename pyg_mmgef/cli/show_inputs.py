@@ -6,11 +6,10 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from pyg_mmgef.cli.console import out
 from pyg_mmgef.cli.inputs import Inputs, UndecidedColumns
-from pyg_mmgef.cli.show import shortened
+from pyg_mmgef.cli.show import plain_table, shortened
 from pyg_mmgef.tables._spelling import as_option
 from pyg_mmgef.tables.database import without_password
 
@@ -34,7 +33,9 @@ def show_tables(inputs: Inputs, console: Console) -> None:
             continue
         rows = table.sample(NUM_ROWS)
         console.print(table.name, style='bold')
-        shown = _table('column', 'type', *(f'row {number}' for number in range(1, len(rows) + 1)))
+        shown = plain_table(
+            'column', 'type', *(f'row {number}' for number in range(1, len(rows) + 1))
+        )
         for column, kind in table.columns.items():
             cells = [shortened(str(row[column]), LONGEST_CELL) for row in rows]
             shown.add_row(column, kind, *cells)
@@ -43,7 +44,7 @@ def show_tables(inputs: Inputs, console: Console) -> None:
 
 def show_options(context: typer.Context, inputs: Inputs) -> None:
     """Print the options in force, and whether each was given, found or is the default."""
-    shown = _table('option', 'value', '')
+    shown = plain_table('option', 'value', '')
     for parameter in context.command.params:
         name = str(parameter.name)
         origin = 'given' if _is_given(context, name) else 'default'
@@ -94,10 +95,3 @@ def _values(name: str, value: Any) -> list[str]:
 
 def _options(argument: str, columns: tuple[str, ...]) -> str:
     return shlex.join(word for column in columns for word in (as_option(argument), column))
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow='fold')
-    return table
