@@ -102,10 +102,10 @@ def test_commands_for_own_catalogue_run(shop: SyntheticShop) -> None:
             writer.writerow([item, title or '', 'as new', '' if path is None else path.name])
     with sqlite3.connect('shop.db') as database:
         for name in ('orders', 'products'):
-            header, *rows = csv.reader(Path(f'{name}.csv').read_text().splitlines())
+            header, *lines = csv.reader(Path(f'{name}.csv').read_text().splitlines())
             database.execute(f'CREATE TABLE {name} ({", ".join(header)})')
             marks = ', '.join('?' * len(header))
-            database.executemany(f'INSERT INTO {name} VALUES ({marks})', rows)
+            database.executemany(f'INSERT INTO {name} VALUES ({marks})', lines)
     database.close()
     found, given, of_sqlite, _ = blocks('guides/own_catalogue.rst', 'bash')
     for commands in (found, given, of_sqlite):
