@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
@@ -69,10 +70,11 @@ class ArrowTable(Table):
         """Return the SQL of a column's cell."""
         return f'c{list(self.columns).index(column)}'
 
-    def _scan(self, connection: Connection) -> str:
+    @contextmanager
+    def _opened(self, connection: Connection) -> Iterator[str]:
         view = f'arrow_{id(self)}'
         connection.register(view, self._table)
-        return view
+        yield view
 
 
 class RecordTable(Table):
@@ -96,14 +98,15 @@ class RecordTable(Table):
         self._records = records
         super().__init__(name, dict.fromkeys(columns, 'VARCHAR'), folder=folder)
 
-    def _scan(self, connection: Connection) -> str:
+    @contextmanager
+    def _opened(self, connection: Connection) -> Iterator[str]:
         pa = arrow()
         view = f'records_{id(self)}'
         schema = pa.schema(
             [*((name, pa.string()) for name in self.columns), (MALFORMED, pa.bool_())]
         )
         connection.register(view, pa.RecordBatchReader.from_batches(schema, self._batches(schema)))
-        return view
+        yield view
 
     def _batches(self, schema: Any) -> Iterator[Any]:
         records = iter(self._records())
@@ -116,8 +119,9 @@ class RecordTable(Table):
             yield arrow().record_batch([*columns, malformed], schema)
 
     def _read(self, connection: Connection, into: str, cells: Mapping[str, str]) -> Account:
-        scan = self._scan(connection)
-        num_rows = create(connection, into, {**cells, MALFORMED: MALFORMED}, scan)
+        cells = {**cells, MALFORMED: MALFORMED}
+        with self._opened(connection) as rows_of:
+            num_rows = create(connection, into, cells, rows_of)
         return Account(num_rows, drop_malformed(connection, into))
 
 

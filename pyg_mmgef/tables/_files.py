@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from pyg_mmgef.tables._spelling import spelt
 
-__all__ = ['PACKED', 'decoded_copies', 'first_text', 'is_utf8', 'unpacked']
+__all__ = ['PACKED', 'decoded_copies', 'first_text', 'in_utf8', 'is_utf8', 'unpacked']
 
 PACKED = ('.gz', '.zst')
 """The suffixes of compressed files."""
@@ -95,6 +95,21 @@ def decoded_copies(
             ):
                 while chunk := text.read(_CHUNK):
                     file.write(chunk)
+        yield copies
+
+
+@contextmanager
+def in_utf8(paths: Sequence[Path], encoding: str) -> Iterator[Sequence[Path]]:
+    """Give the files themselves if they are encoded in UTF-8, else copies.
+
+    Args:
+        paths: The files.
+        encoding: Their encoding.
+    """
+    if is_utf8(encoding):
+        yield paths
+        return
+    with decoded_copies(paths, encoding) as copies:
         yield copies
 
 

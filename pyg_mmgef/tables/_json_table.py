@@ -1,10 +1,11 @@
 """Tables in JSON files: an object a line, or an array of objects."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pyg_mmgef.tables._engine import Connection, connect, literal, reading, unglobbed
-from pyg_mmgef.tables._files import decoded_copies, first_text, is_utf8
+from pyg_mmgef.tables._files import first_text, in_utf8
 from pyg_mmgef.tables._rejects import IGNORED, LONGEST_LINE, STORED, clear, num_rejected
 from pyg_mmgef.tables.table import MALFORMED, Account, Table, create, drop_malformed
 
@@ -57,15 +58,17 @@ class JSONTable(Table):
         return f'json_extract(object, {literal("/" + pointer)})'
 
     def _peek(self, name: str) -> list[list[str]]:
-        with reading(name), connect() as connection:
+        with reading(name), connect() as connection, self._opened(connection) as rows_of:
             rows = connection.execute(
-                f'SELECT json_keys(object) FROM {self._scan(connection)} '
-                f'WHERE object IS NOT NULL LIMIT {_NUM_PEEKED}'
+                f'SELECT json_keys(object) FROM {rows_of} WHERE object IS NOT NULL '
+                f'LIMIT {_NUM_PEEKED}'
             ).fetchall()
         return [row[0] for row in rows]
 
-    def _scan(self, connection: Connection) -> str:
-        return self._scan_of(self._paths, IGNORED)
+    @contextmanager
+    def _opened(self, connection: Connection) -> Iterator[str]:
+        with in_utf8(self._paths, self._encoding) as paths:
+            yield self._scan_of(paths, IGNORED)
 
     def _scan_of(self, paths: Sequence[Path], on_error: str) -> str:
         files = ', '.join(literal(unglobbed(path)) for path in paths)
@@ -88,17 +91,10 @@ class JSONTable(Table):
         )
 
     def _read(self, connection: Connection, into: str, cells: Mapping[str, str]) -> Account:
-        if is_utf8(self._encoding):
-            return self._read_utf8(connection, into, cells, self._paths)
-        with decoded_copies(self._paths, self._encoding) as paths:
-            return self._read_utf8(connection, into, cells, paths)
-
-    def _read_utf8(
-        self, connection: Connection, into: str, cells: Mapping[str, str], paths: Sequence[Path]
-    ) -> Account:
         clear(connection)
         cells = {**cells, MALFORMED: 'object IS NULL'}
-        num_rows = create(connection, into, cells, self._scan_of(paths, STORED))
+        with in_utf8(self._paths, self._encoding) as paths:
+            num_rows = create(connection, into, cells, self._scan_of(paths, STORED))
         num_malformed = drop_malformed(connection, into)
         # An array has no lines, and is refused as a whole.
         num_lost = 0 if self._is_array else num_rejected(connection)

@@ -1,5 +1,7 @@
 """The result of a query of a DuckDB database."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pyg_mmgef.tables._engine import Connection, connect, literal, quoted, reading
@@ -20,18 +22,19 @@ class QueryTable(Table):
 
     def __init__(self, name: str, path: Path, query: str) -> None:
         self._path, self._query = path, query.strip().rstrip(';')
-        with reading(name), connect() as connection:
-            columns = described(connection, self._scan(connection))
+        with reading(name), connect() as connection, self._opened(connection) as rows_of:
+            columns = described(connection, rows_of)
         super().__init__(name, columns, folder=path.parent)
 
-    def _scan(self, connection: Connection) -> str:
+    @contextmanager
+    def _opened(self, connection: Connection) -> Iterator[str]:
         # The names in a query are those of the database, which a connection of its own resolves.
         database = quoted(f'database_{id(self)}')
         connection.execute(
             f'ATTACH IF NOT EXISTS {literal(str(self._path))} AS {database} (READ_ONLY)'
         )
         connection.execute(f'USE {database}')
-        return f'({self._query})'
+        yield f'({self._query})'
 
 
 def described(connection: Connection, sql: str) -> dict[str, str]:

@@ -1,12 +1,13 @@
 """Tables in text files: fields between delimiters."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from pyg_mmgef.tables._engine import Connection, literal, unglobbed
-from pyg_mmgef.tables._files import decoded_copies, first_text, is_utf8
+from pyg_mmgef.tables._files import decoded_copies, first_text, in_utf8, is_utf8
 from pyg_mmgef.tables._rejects import (
     IGNORED,
     NOT_DECODED,
@@ -123,8 +124,10 @@ class TextTable(Table):
             raise ValueError(f'{path.name!r} has no header, its first line is empty')
         return names
 
-    def _scan(self, connection: Connection) -> str:
-        return self._scan_of(self._paths, IGNORED)
+    @contextmanager
+    def _opened(self, connection: Connection) -> Iterator[str]:
+        with in_utf8(self._paths, self._dialect.encoding) as paths:
+            yield self._scan_of(paths, IGNORED)
 
     def _scan_of(self, paths: Sequence[Path], on_error: str) -> str:
         groups: dict[tuple[str, ...], list[Path]] = {}

@@ -1,7 +1,8 @@
 """A table that DuckDB can read."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,10 +66,8 @@ class Table:
             ValueError: If the table can't be read.
         """
         cells = ', '.join(self.cell(column) for column in self.columns)
-        with reading(self.name), connect() as connection:
-            rows = connection.execute(
-                f'SELECT {cells} FROM {self._scan(connection)} LIMIT {num_rows}'
-            ).fetchall()
+        with reading(self.name), connect() as connection, self._opened(connection) as rows_of:
+            rows = connection.execute(f'SELECT {cells} FROM {rows_of} LIMIT {num_rows}').fetchall()
         return [
             {
                 name: _value(cell, kind)
@@ -87,9 +86,9 @@ class Table:
             ValueError: If the table can't be read.
         """
         cell = self.cell(column)
-        with reading(self.name), connect() as connection:
+        with reading(self.name), connect() as connection, self._opened(connection) as rows_of:
             rows = connection.execute(
-                f'SELECT DISTINCT {cell} FROM {self._scan(connection)} WHERE {cell} IS NOT NULL'
+                f'SELECT DISTINCT {cell} FROM {rows_of} WHERE {cell} IS NOT NULL'
             ).fetchall()
         return [_value(row[0], self.columns[column]) for row in rows]
 
@@ -112,10 +111,13 @@ class Table:
         return quoted(column)
 
     def _read(self, connection: Connection, into: str, cells: Mapping[str, str]) -> Account:
-        return Account(create(connection, into, cells, self._scan(connection)))
+        with self._opened(connection) as rows_of:
+            return Account(create(connection, into, cells, rows_of))
 
-    def _scan(self, connection: Connection) -> str:
-        return self._sql
+    @contextmanager
+    def _opened(self, connection: Connection) -> Iterator[str]:
+        """Give what stands behind ``FROM``, while it can be read."""
+        yield self._sql
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}({self.name!r}, {self.columns})'

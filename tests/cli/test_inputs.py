@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 import typer.main
 
@@ -234,6 +235,20 @@ def test_a_database_instead_of_files(shop: Path) -> None:
     assert about[0]['options']['database'] == 'shop.db'
     error = pyg_mmgef('prepare', '-o', 'x', '--database', 'shop.db', '--query', 'SELECT', fails=1)
     assert "the query to 'shop.db' failed" in error
+
+
+@pytest.mark.parametrize(
+    'words', [('shop.duckdb',), ('--database', 'shop.duckdb')], ids=['as file', 'as database']
+)
+def test_a_file_of_duckdb(shop: Path, words: tuple[str, ...]) -> None:
+    with duckdb.connect('shop.duckdb') as database:
+        for name, file in (('orders', 'my orders.csv'), ('products', 'products.csv')):
+            database.execute(f"CREATE TABLE {name} AS SELECT * FROM '{file}'")
+    queries = ('--query', 'SELECT * FROM orders', '--item-query', 'SELECT * FROM products')
+    shown = pyg_mmgef('prepare', '-o', 'ds', '--user', 'user_id', *words, *queries)
+    assert 'found: --time bought\n' in shown
+    assert 'found: --item-id id\n' in shown
+    assert options(shop / 'ds')['database'] == (words[1] if len(words) > 1 else None)
 
 
 def test_every_option_has_a_help_text_and_shows_its_default() -> None:

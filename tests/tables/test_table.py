@@ -15,6 +15,15 @@ def test_samples_are_python_values(tmp_path: Path) -> None:
     assert table.distinct('user') in ([1, 'b'], ['b', 1])
 
 
+@pytest.mark.parametrize('suffix', ['csv', 'jsonl'])
+def test_samples_in_another_encoding(tmp_path: Path, suffix: str) -> None:
+    content = 'user\nZoë\n' if suffix == 'csv' else '{"user": "Zoë"}\n'
+    (tmp_path / f'a.{suffix}').write_bytes(content.encode('utf-16'))
+    table = open_table(tmp_path / f'a.{suffix}', encoding='utf-16')
+    assert table.sample(5) == [{'user': 'Zoë'}]
+    assert table.distinct('user') == ['Zoë']
+
+
 def test_description(tmp_path: Path) -> None:
     (tmp_path / 'a.csv').write_text('user,item\na,x\n')
     table = open_table(tmp_path / 'a.csv', argument='interactions')
