@@ -1,6 +1,8 @@
 """The tables that ``prepare`` reads and their columns, without torch: a mistake shows at once."""
 
-from collections.abc import Iterator, Mapping
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -170,9 +172,9 @@ def _with_found(
     else:
         sample = _sample(items)
         found = suggest_columns(_sample(interactions), sample, given)
-        folder = columns['image_folder'] or items.folder
         if 'image' in found:
-            found['image'], notes = _usable_pictures(found['image'], sample, folder)
+            folders = columns['image_folder'], items.folder
+            found['image'], notes = _usable_pictures(found['image'], sample, *folders)
     undecided = {
         argument: names
         for argument, names in found.items()
@@ -212,19 +214,39 @@ def _check_folder(folder: Path | None) -> None:
 
 
 def _usable_pictures(
-    columns: Columns, sample: TableSample, folder: Path | None
+    columns: Columns, sample: TableSample, given: Path | None, of_table: Path | None
 ) -> tuple[Columns, list[str]]:
     """Return the columns that name pictures in the folder, and why others aren't used."""
+    folder = given.expanduser() if given else of_table
     usable, notes = [], []
     for column in columns:
-        names = [str(row[column]) for row in sample.rows if row[column]]
+        names = [name for row in sample.rows for name in _picture_names(row[column])]
         if any(map(is_url, names)):
             notes.append(f'{column!r} holds addresses of pictures, which are not downloaded')
-        elif folder is None or not any(_is_file(folder / name) for name in names):
+        elif folder is None:
             notes.append(f'{column!r} names pictures; give their folder with --image-folder')
+        elif not _holds_any(folder, names, below=given is not None):
+            notes.append(
+                f'{column!r} names pictures such as {names[0]!r}, but none is in {str(folder)!r}; '
+                'give their folder with --image-folder'
+            )
         else:
             usable.append(column)
     return tuple(usable), notes
+
+
+def _picture_names(cell: Any) -> list[str]:
+    """Return the names in a cell: a list, or between separators."""
+    names = cell if isinstance(cell, list) else re.split('[|;,]', cell or '')
+    return [str(name).strip() for name in names if name]
+
+
+def _holds_any(folder: Path, names: Sequence[str], *, below: bool) -> bool:
+    """Return whether a folder has a file of one of the names, or also a folder below it."""
+    if any(_is_file(folder / name) for name in names):
+        return True
+    wanted = {re.split(r'[\\/]', name)[-1] for name in names}
+    return below and any(wanted.intersection(files) for _, _, files in os.walk(folder))
 
 
 def _is_file(path: Path) -> bool:

@@ -216,6 +216,16 @@ def test_pictures_that_cannot_be_used_are_mentioned(catalogue: Path, tmp_path: P
         assert 'found: --image' not in shown
 
 
+@pytest.mark.parametrize('cell', ['photos/3.png', '3.png', '3.png|4.png'])
+def test_pictures_below_the_given_folder_are_used(
+    catalogue: Path, tmp_path: Path, cell: str
+) -> None:
+    (tmp_path / 'items.csv').write_text(f'sku,title,photo\ni01,oak,{cell}\n')
+    words = ('orders.csv', '-o', tmp_path / 'ds', '--items', tmp_path / 'items.csv', '--dry-run')
+    shown = pyg_mmgef('prepare', *words, '--image-folder', catalogue, cwd=catalogue)
+    assert 'found: --image photo' in shown
+
+
 def test_a_database_instead_of_files(shop: Path) -> None:
     with sqlite3.connect('shop.db') as database:
         for name, text in (('orders', ORDERS), ('products', PRODUCTS)):
