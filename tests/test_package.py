@@ -51,10 +51,12 @@ PUBLIC_NAMES = {
     'pyg_mmgef.tables': ['Table', 'find_columns', 'open_table'],
     'pyg_mmgef.datasets': [
         'AmazonReviews',
+        'HMFashion',
         'IdMap',
         'InteractionTables',
         'LightGCNFolder',
         'MMRecFolder',
+        'MicroLens',
         'MovieLens',
         'SyntheticShop',
     ],

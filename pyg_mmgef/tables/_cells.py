@@ -143,7 +143,9 @@ def time_of_text(text: str, decimal: str = '.') -> str:
     # Integers aren't read as floating point numbers, which hold fewer digits.
     integer = f"CASE WHEN NOT contains({number}, '.') THEN TRY_CAST({number} AS BIGINT) END"
     real = f'TRY_CAST(floor(TRY_CAST({number} AS DOUBLE)) AS BIGINT)'
-    date = f'TRY_CAST(trim({text}) AS TIMESTAMPTZ)'
+    # Ruby, which shops are written in, leaves a blank before the offset: '12:30:00 +0100'.
+    iso = f"regexp_replace(trim({text}), ' ([+-][0-9]{{2}}(:?[0-9]{{2}})?)$', '\\1')"
+    date = f'TRY_CAST({iso} AS TIMESTAMPTZ)'
     return f'coalesce({integer}, {real}, TRY_CAST(floor(epoch({date})) AS BIGINT))'
 
 

@@ -115,7 +115,7 @@ def read_tables(
         item_ids = number_ids(connection, 'items', item_columns)
         rows_of_items = None
         if items is not None:
-            check_meeting(connection, item_columns)
+            check_meeting(connection, item_columns, items, item_id)
             rows_of_items = _fetch_items(connection, items, texts, item_report)
         arrays = _fetch_interactions(connection)
         return TablesRead(

@@ -231,15 +231,16 @@ class TextTable(Table):
 
 
 def guess_delimiter(path: Path, encoding: str) -> str | None:
-    """Return the delimiter that splits the first lines of a file into most columns.
+    """Return the delimiter that splits the first line of a file into most columns.
 
-    It must split all of them into equally many, more than one; else :obj:`None` is returned.
+    It must split most of the first lines into as many, more than one; else :obj:`None` is returned.
     """
     lines = [line for line in first_text(path, encoding).splitlines() if line][:_NUM_COMPARED]
     best: tuple[str | None, int] = None, 1
     for delimiter in DELIMITERS:
-        widths = {len(Dialect(delimiter, None, None, encoding).split(line)) for line in lines}
-        if len(widths) == 1 and (width := widths.pop()) > best[1]:
+        dialect = Dialect(delimiter, None, None, encoding)
+        width, *widths = (len(dialect.split(line)) for line in lines or [''])
+        if width > best[1] and 2 * widths.count(width) >= len(widths):
             best = delimiter, width
     return best[0]
 

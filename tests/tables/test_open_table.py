@@ -79,6 +79,15 @@ def test_a_delimiter_that_splits_all_lines_alike_is_found(
     assert pairs(read(tmp_path / name, content)) == [('a b', 'x'), ('c', 'y')]
 
 
+def test_a_delimiter_that_splits_most_lines_alike_is_found(tmp_path: Path) -> None:
+    content = '"item";"title";"author"\n"x";"Tales \\"; part 1";"A, B"\n"y";"Z";"C"\n"z";"Z";"D"\n'
+    (tmp_path / 'books.csv').write_text(content)
+    assert list(open_table(tmp_path / 'books.csv').columns) == ['item', 'title', 'author']
+    (tmp_path / 'prose.txt').write_text('In short, no.\nIt was, in a word, prose.\nThe end.\n')
+    with pytest.raises(ValueError, match='its lines have no separator in common'):
+        open_table(tmp_path / 'prose.txt')
+
+
 def test_too_long_a_delimiter(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'delimiter' must have one to four characters"):
         read(tmp_path / 'a.csv', 'user,item\n', delimiter='-----')

@@ -78,6 +78,14 @@ def test_tables_of_other_items() -> None:
         read({'user': [1, 2], 'item': ['a', 'b']}, {'id': ['x', 'y']})
 
 
+def test_another_column_that_meets() -> None:
+    columns = {'id': ['x', 'y', 'z'], 'price': [1, 2, 3], 'sku': ['a', ' b', None]}
+    with pytest.raises(ValueError, match=r"; column 'sku' of .* in 2 of its first 3 rows"):
+        read({'user': [1, 2], 'item': ['a', 'b']}, columns)
+    with pytest.raises(ValueError, match=r'hold the same ids$'):
+        read({'user': [1, 2], 'item': ['c', 'd']}, columns)
+
+
 def test_bytes_and_uuids(tmp_path: Path) -> None:
     connection = duckdb.connect()
     connection.execute(

@@ -22,7 +22,7 @@ from pyg_mmgef.datasets.tables._item_table import (
 from pyg_mmgef.datasets.tables._processed import PreFilter, PreTransform, processed_graph
 from pyg_mmgef.datasets.tables._rows import InteractionRows, filter_rows
 from pyg_mmgef.datasets.tables.id_map import IdMap, Ids
-from pyg_mmgef.tables import find_columns, open_table
+from pyg_mmgef.tables import Table, find_columns, open_table
 from pyg_mmgef.tables._read_tables import read_tables
 from pyg_mmgef.tables._spelling import spelt
 from pyg_mmgef.validate import check_choice, check_finite, check_positive
@@ -226,7 +226,10 @@ class InteractionTables(Dataset):
         )
         report = read.report | filtered | {'interactions': len(rows.user)}
         if len(rows.user) == 0:
-            raise ValueError(f'no interaction of {table.name} is left: {_worded(report)}')
+            raise ValueError(
+                f'no interaction of {table.name} is left: {_worded(report)}'
+                f'{_first_row(table, columns)}'
+            )
         listed = read.listed
 
         interacts_with = np.bincount(rows.item, minlength=len(all_items)) > 0
@@ -408,4 +411,16 @@ def _check_arguments(
 
 
 def _worded(report: dict[str, int]) -> str:
-    return ', '.join(f'{name}: {number}' for name, number in report.items())
+    (first, *_) = report
+    return ', '.join(
+        f'{name}: {number}' for name, number in report.items() if number or name == first
+    )
+
+
+def _first_row(table: Table, columns: Mapping[str, str]) -> str:
+    cells = [
+        f'{role} {str(row[column])[:40]!r}'
+        for row in table.sample(1)
+        for role, column in columns.items()
+    ]
+    return f'; its first row has {", ".join(cells)}' if cells else ''
