@@ -2,7 +2,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +97,11 @@ class DatasetFolder:
         """The store of the features."""
         return FeatureStore(self.path / 'features')
 
-    def items(self) -> list[dict[str, str | None]]:
-        """Return ``'text'`` and ``'image'`` of each item, :obj:`None` where it has none."""
+    def items(self) -> list[dict[str, Any]]:
+        """Return ``'text'`` and ``'image'`` of each item, :obj:`None` where it has none.
+
+        ``'fields'`` has the columns of the text, in the order of their names in ``--text``.
+        """
         with open(self.path / 'items.jsonl', encoding='utf-8') as lines:
             return [json.loads(line) for line in lines]
 
@@ -129,11 +132,7 @@ class DatasetFolder:
         np.savez(buffer, **arrays)
         write_atomically(path / 'interactions.npz', buffer.getvalue())
         tables.save_ids(path)
-        lines = (
-            json.dumps({'text': text, 'image': None if image is None else str(image.resolve())})
-            for text, image in zip(tables.item_texts, tables.item_images, strict=True)
-        )
-        write_atomically(path / 'items.jsonl', '\n'.join(lines).encode() + b'\n')
+        write_atomically(path / 'items.jsonl', ''.join(_item_lines(tables)).encode())
         store = FeatureStore(path / 'features')
         features = {name: store.load(name) for name in encoders}
         about = {
@@ -158,6 +157,16 @@ class DatasetFolder:
         }
         write_atomically(path / ABOUT, json.dumps(about, indent=2, default=str).encode())
         return cls(path)
+
+
+def _item_lines(tables: InteractionTables) -> Iterator[str]:
+    for row, (text, image) in enumerate(zip(tables.item_texts, tables.item_images, strict=True)):
+        item = {
+            'text': text,
+            'image': None if image is None else str(image.resolve()),
+            'fields': {column: texts[row] for column, texts in tables.item_fields.items()},
+        }
+        yield f'{json.dumps(item)}\n'
 
 
 def _fingerprint(

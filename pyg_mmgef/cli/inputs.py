@@ -1,6 +1,5 @@
 """The tables that ``prepare`` reads and their columns, without torch: a mistake shows at once."""
 
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,9 +9,9 @@ from typing import Any, NamedTuple
 from pyg_mmgef.cli.encoders import check_encoder
 from pyg_mmgef.cli.folders import check_output
 from pyg_mmgef.tables import Table, find_columns, open_table
+from pyg_mmgef.tables._picture_folder import PictureFolder, check_picture_folder
 from pyg_mmgef.tables._spelling import as_option, spelt, spelt_as_options
 from pyg_mmgef.tables.database import read_database
-from pyg_mmgef.tables.find_columns import close_match
 from pyg_mmgef.tables.suggest import Columns, TableSample, is_url, suggest_columns
 
 __all__ = ['Inputs', 'UndecidedColumns', 'read_inputs']
@@ -104,7 +103,8 @@ def read_inputs(
         with _collected(mistakes):
             check_encoder(as_option(name), spec)
     with _collected(mistakes):
-        _check_folder(columns['image_folder'])
+        if columns['image_folder'] and not columns['download_images']:  # Which makes the folder.
+            check_picture_folder(columns['image_folder'].expanduser())
     if sources['database'] and not any(table['query'] for table in sources['tables'].values()):
         mistakes.append('--database needs --query or --item-query')
     asked = {name: _names(name, columns[name]) for name in OF_INTERACTIONS + OF_ITEMS}
@@ -173,8 +173,7 @@ def _with_found(
         sample = _sample(items)
         found = suggest_columns(_sample(interactions), sample, given)
         if 'image' in found:
-            folders = columns['image_folder'], items.folder
-            found['image'], notes = _usable_pictures(found['image'], sample, *folders)
+            found['image'], notes = _usable_pictures(found['image'], sample, columns, items.folder)
     undecided = {
         argument: names
         for argument, names in found.items()
@@ -207,22 +206,22 @@ def _sample(table: Any) -> TableSample:
     return TableSample(table.columns, table.sample(NUM_ROWS))
 
 
-def _check_folder(folder: Path | None) -> None:
-    if folder is not None and not folder.expanduser().is_dir():
-        near = close_match(folder.name, (p.name for p in folder.expanduser().parent.glob('*/')))
-        raise FileNotFoundError(f"--image-folder names {str(folder)!r}, which doesn't exist{near}")
-
-
 def _usable_pictures(
-    columns: Columns, sample: TableSample, given: Path | None, of_table: Path | None
+    columns: Columns, sample: TableSample, options: Mapping[str, Any], of_table: Path | None
 ) -> tuple[Columns, list[str]]:
     """Return the columns that name pictures in the folder, and why others aren't used."""
+    given = options['image_folder']
     folder = given.expanduser() if given else of_table
     usable, notes = [], []
     for column in columns:
         names = [name for row in sample.rows for name in _picture_names(row[column])]
-        if any(map(is_url, names)):
-            notes.append(f'{column!r} holds addresses of pictures, which are not downloaded')
+        if options['download_images']:
+            usable.append(column)
+        elif any(map(is_url, names)):
+            notes.append(
+                f'{column!r} holds addresses of pictures; --download-images writes the pictures '
+                'to --image-folder'
+            )
         elif folder is None:
             notes.append(f'{column!r} names pictures; give their folder with --image-folder')
         elif not _holds_any(folder, names, below=given is not None):
@@ -243,14 +242,7 @@ def _picture_names(cell: Any) -> list[str]:
 
 def _holds_any(folder: Path, names: Sequence[str], *, below: bool) -> bool:
     """Return whether a folder has a file of one of the names, or also a folder below it."""
-    if any(_is_file(folder / name) for name in names):
+    pictures = PictureFolder(folder)
+    if any(name in pictures for name in names):
         return True
-    wanted = {re.split(r'[\\/]', name)[-1] for name in names}
-    return below and any(wanted.intersection(files) for _, _, files in os.walk(folder))
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # A name that is too long, or holds a null byte.
-        return False
+    return below and any(isinstance(pictures.find(name), Path) for name in names)

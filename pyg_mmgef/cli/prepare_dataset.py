@@ -1,5 +1,6 @@
 import json
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ from pyg_mmgef.cli.devices import checked_device
 from pyg_mmgef.cli.encoders import image_encoder, text_encoder
 from pyg_mmgef.cli.inputs import Inputs
 from pyg_mmgef.datasets import InteractionTables
-from pyg_mmgef.encoders import FeatureStore, TitleEncoder
+from pyg_mmgef.encoders import FeatureStore, MissingItem, TitleEncoder
+from pyg_mmgef.encoders._pictures import is_animation
 from pyg_mmgef.tables.database import without_password
 
 __all__ = ['prepare_dataset']
@@ -44,24 +46,21 @@ def prepare_dataset(
     checked_device(encoder_options['device'])
     columns = inputs.columns
     # Built before anything is read or written, so that a mistake costs no time and changes nothing.
-    asked = [name for name in ('image', 'image_folder') if columns[name] is not None]
-    of_images = image_encoder(image, encoder_options) if asked else None
+    asks_images = columns['image'] is not None or columns['image_folder'] is not None
+    of_images = image_encoder(image, encoder_options) if asks_images else None
     of_texts = text_encoder(text, encoder_options) if columns['text'] else None
-    dataset = InteractionTables(inputs.interactions, inputs.items, **columns)
-    has_images = any(path is not None for path in dataset.item_images)
+    dataset = InteractionTables(inputs.interactions, inputs.items, **columns, verbose=verbose)
     has_texts = any(words is not None for words in dataset.item_texts)
-    if asked and not has_images and image != 'none':
-        raise ValueError(
-            f'none of the {len(dataset.item_ids)} items has a picture file; check '
-            '--image and --image-folder, or leave pictures out with --image-encoder none'
-        )
     if isinstance(of_texts, TitleEncoder) and has_texts:
         of_texts.fit(dataset.item_texts)
     store = FeatureStore(output / 'features')
     encoders: dict[str, str] = {}
     if of_images is not None:
-        store.images(of_images, dataset.item_images, verbose=verbose)
+        with warnings.catch_warnings():  # The report lists what can't be read.
+            warnings.filterwarnings('ignore', r'\d+ of \d+ pictures could not be read')
+            store.images(of_images, dataset.item_pictures, verbose=verbose)
         encoders['image'] = of_images.fingerprint
+        dataset.report |= _count_pictures(dataset.item_pictures, store.report('image'))
     if of_texts is not None and has_texts:
         store.texts(of_texts, dataset.item_texts, verbose=verbose)
         encoders['text'] = of_texts.fingerprint
@@ -72,3 +71,13 @@ def prepare_dataset(
         'text_encoder': text,
     }
     return DatasetFolder.write(output, dataset, encoders, options)
+
+
+def _count_pictures(
+    pictures: Sequence[Sequence[Path]], missing: Sequence[MissingItem]
+) -> dict[str, int]:
+    paths = {path for of_item in pictures for path in of_item}
+    return {
+        'pictures that cannot be read': sum(item.path is not None for item in missing),
+        'animations, of which the first frame is used': sum(map(is_animation, paths)),
+    }

@@ -119,14 +119,22 @@ class _Cards:
     def __call__(self, item: int, note: str = '') -> dict[str, Any]:
         if item not in self.pictures:
             self.pictures[item] = _thumbnail(self.items[item]['image'])
+        title, *rest = _texts(self.items[item])
         return {
             'id': str(self.ids[item]),
-            'text': self.items[item]['text'] or '',
+            'title': title,
+            'rest': list(filter(None, rest)),
             'picture': self.pictures[item],
             'note': note,
             'hit': False,
             'reasons': [],
         }
+
+
+def _texts(item: dict[str, Any]) -> list[str]:
+    """Return the texts of an item's columns; the first is its title."""
+    fields = item.get('fields') or {'text': item['text']}
+    return [text or '' for text in fields.values()]
 
 
 def _thumbnail(path: str | None) -> str | None:
@@ -181,7 +189,7 @@ def _user(
         card = cards(item, f'score {scores[0, position]:.2f}')
         card['hit'] = item in wanted
         card['reasons'] = [
-            (reason['text'] or reason['id'], share)
+            (reason['title'] or reason['id'], share)
             for share, reason in zip(
                 best.values.tolist(), map(cards, owned[best.indices].tolist()), strict=True
             )

@@ -1,7 +1,6 @@
 """The files of the three releases of the Amazon reviews: names, addresses and parsing."""
 
 import ast
-import html
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -19,7 +18,6 @@ __all__ = ['RELEASES', 'Release', 'open_metadata', 'read_image_features']
 
 _STANFORD = 'https://snap.stanford.edu/data/amazon/productGraph'
 _UCSD = 'https://mcauleylab.ucsd.edu/public_datasets/data'
-_TAG = re.compile(r'<[^<>]{1,2000}>')
 _NUM_CHANNELS = 4096
 FIELDS = ('item', 'title', 'brand', 'categories', 'description', 'image_url')
 
@@ -138,12 +136,10 @@ def _parse(line: str, release: Release) -> Record | None:
 
 
 def _plain(value: Any) -> Any:
-    """Return a text, or nested lists of texts, without HTML."""
+    """Return a text, or nested lists of texts, and :obj:`None` for anything else."""
     if isinstance(value, (list, tuple)):
         return [_plain(part) for part in value]
-    if not isinstance(value, str):
-        return None
-    return html.unescape(_TAG.sub(' ', value)).replace('\xa0', ' ')
+    return value if isinstance(value, str) else None
 
 
 def _image_url(raw: Record) -> str | None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from torch_geometric.data import HeteroData
@@ -133,8 +134,8 @@ class _ArticleTable(Table):
         article = f"CASE WHEN {is_short} THEN lpad({number}, 10, '0') ELSE {number} END"
         return article if column == _ID else f"left({article}, 3) || '/' || {article} || '.jpg'"
 
-    def _scan(self, connection: Connection) -> str:
-        return self._table._scan(connection)
+    def _opened(self, connection: Connection) -> AbstractContextManager[str]:
+        return self._table._opened(connection)
 
     def _read(self, connection: Connection, into: str, cells: Mapping[str, str]) -> Account:
         return self._table._read(connection, into, cells)

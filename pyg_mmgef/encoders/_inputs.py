@@ -1,4 +1,4 @@
-"""Checks of the inputs of encoders, and the warning about pictures that can't be read."""
+"""Checks of the inputs of encoders, and warnings about those without a vector."""
 
 import os
 import warnings
@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from pyg_mmgef.encoders.protocol import PathLike
 
-__all__ = ['check_sequence', 'is_blank', 'warn_unreadable']
+__all__ = ['check_sequence', 'is_blank', 'warn_unknown', 'warn_unreadable']
 
 _NUM_NAMED = 3
+_LONGEST_NAMED = 40
 
 
 def check_sequence(name: str, value: object) -> None:
@@ -35,13 +36,29 @@ def warn_unreadable(
         num_total: Number of all pictures.
         stacklevel: The caller that the warning points to, ``2`` for the direct one.
     """
-    if not unreadable:
-        return
-    named = ', '.join(f'{os.fspath(path)!r} ({why})' for path, why in unreadable[:_NUM_NAMED])
-    more = f' and {len(unreadable) - _NUM_NAMED} more' if len(unreadable) > _NUM_NAMED else ''
-    warnings.warn(
-        f'{len(unreadable)} of {num_total} pictures could not be read and count as missing: '
-        f'{named}{more}',
-        UserWarning,
-        stacklevel=stacklevel + 1,
+    named = [f'{os.fspath(path)!r} ({why})' for path, why in unreadable[:_NUM_NAMED]]
+    message = f'{len(unreadable)} of {num_total} pictures could not be read and count as missing'
+    _warn(message, named, len(unreadable), stacklevel)
+
+
+def warn_unknown(unknown: Sequence[str | None], num_total: int, *, stacklevel: int) -> None:
+    """Warn once about all texts in which an encoder finds no word.
+
+    Args:
+        unknown: The texts.
+        num_total: Number of all texts that aren't blank.
+        stacklevel: The caller that the warning points to, ``2`` for the direct one.
+    """
+    named = [repr((text or '')[:_LONGEST_NAMED]) for text in unknown[:_NUM_NAMED]]
+    message = (
+        f'{len(unknown)} of {num_total} texts have no word that the encoder knows and count as '
+        'missing'
     )
+    _warn(message, named, len(unknown), stacklevel)
+
+
+def _warn(message: str, named: list[str], num_all: int, stacklevel: int) -> None:
+    if not named:
+        return
+    more = f' and {num_all - len(named)} more' if num_all > len(named) else ''
+    warnings.warn(f'{message}: {", ".join(named)}{more}', UserWarning, stacklevel=stacklevel + 2)

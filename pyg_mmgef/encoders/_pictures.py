@@ -1,13 +1,14 @@
 """Reading of pictures as upright RGB, with a plain reason for each that can't be read."""
 
 import os
+import re
 import stat
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from contextlib import closing, contextmanager, suppress
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 __all__ = [
     'UnreadablePictureError',
     'check_regular_file',
+    'decode_picture',
     'encode_pictures',
+    'is_animation',
     'load_pictures',
     'pillow_is_quiet',
     'read_picture',
@@ -32,8 +35,28 @@ __all__ = [
 
 Loaded = TypeVar('Loaded')
 
+_FORMATS = ('JPEG', 'MPO', 'PNG', 'WEBP', 'GIF', 'BMP', 'TIFF', 'AVIF', 'HEIF')
+"""Formats that are read if Pillow can: AVIF with its newer versions, HEIF if pillow-heif is
+registered. Others, such as EPS, never reach Pillow, which would start another program for it."""
+
 _ALPHA_MODES = ('RGBA', 'LA', 'PA', 'RGBa', 'La')
 _MAX_ASPECT_RATIO = 200
+_MAX_PIXELS = 2**26  # Pillow needs four bytes for each, and a copy in every thread.
+
+_NUM_SNIFFED = 4096
+_HEIC = (b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'mif1', b'msf1')
+_OTHER_KINDS = (
+    ('a PDF document', b'%PDF-'),
+    ('a PostScript drawing', b'%!PS'),
+    ('a PostScript drawing', b'\xc5\xd0\xd3\xc6'),
+    ('a Photoshop picture', b'8BPS'),
+    ('a JPEG 2000 picture', b'\0\0\0\x0cjP  '),
+    ('a JPEG XL picture', b'\0\0\0\x0cJXL '),
+    ('a JPEG XL picture', b'\xff\x0a'),
+    ('an icon', b'\0\0\x01\0'),
+)
+_SVG = re.compile(rb'\s*<.*?(?<=<)svg[\s/>]', re.DOTALL)
+_WEB_PAGE = re.compile(rb'\s*(?:<!doctype html|<html[\s>]|<head[\s>])', re.IGNORECASE)
 
 
 class UnreadablePictureError(Exception):
@@ -90,32 +113,67 @@ def read_picture(path: PathLike) -> 'Image':
     bits, and of an animation the first frame is used.
 
     Raises:
-        UnreadablePictureError: If the file is missing, empty, not a picture or damaged. A truncated
-            picture counts as damaged: its missing part would be grey, and change the vector. Also
-            refused are pictures with more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``, which may be
+        UnreadablePictureError: If the file is missing, empty, damaged or not a picture of a format
+            that is read. A truncated picture counts as damaged: its missing part would be grey, and
+            change the vector. Also refused, before they are decoded, are pictures with more than
+            67,108,864 pixels (or ``PIL.Image.MAX_IMAGE_PIXELS`` if that is lower), which may be
             decompression bombs, and very narrow ones, which a resize could blow up to gigabytes.
     """
-    from PIL import Image, UnidentifiedImageError
-
     path = os.fspath(path)
     if check_regular_file(path).st_size == 0:
         raise UnreadablePictureError('the file is empty')
     try:
-        with Image.open(path) as image:
-            width, height = image.size
-            _check_size(width, height, Image.MAX_IMAGE_PIXELS)
+        with open(path, 'rb') as file:
+            return decode_picture(file)
+    except OSError as error:
+        raise UnreadablePictureError(why_not_opened(error)) from error
+
+
+def decode_picture(file: BinaryIO) -> 'Image':
+    """Read a picture from an open file, see :func:`read_picture`."""
+    from PIL import Image, UnidentifiedImageError
+
+    limit = _MAX_PIXELS
+    if Image.MAX_IMAGE_PIXELS is not None:
+        limit = min(limit, Image.MAX_IMAGE_PIXELS)
+    try:
+        with Image.open(file, formats=_readable_formats()) as image:
+            _check_size(image.width, image.height, limit)
+            _check_pixels(image)
             image.load()
-            return _to_rgb(_upright(image))
+            _turn_upright(image)
+            return _to_rgb(image)
     except UnreadablePictureError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UnreadablePictureError('more pixels than PIL.Image.MAX_IMAGE_PIXELS') from error
+        raise UnreadablePictureError(f'more than the {limit:,} pixels that are read') from error
     except UnidentifiedImageError as error:
-        raise UnreadablePictureError('not a picture') from error
-    except (FileNotFoundError, PermissionError) as error:
-        raise UnreadablePictureError(why_not_opened(error)) from error
+        file.seek(0)
+        raise UnreadablePictureError(_what_it_is(file.read(_NUM_SNIFFED))) from error
     except Exception as error:  # a corrupt file makes Pillow's decoders raise nearly anything
         raise UnreadablePictureError(f'damaged: {str(error) or type(error).__name__}') from error
+
+
+def is_animation(path: PathLike) -> bool:
+    """Return whether a file is a picture with several frames, of which the first is used."""
+    from PIL import Image
+
+    try:
+        check_regular_file(path)
+        with open(path, 'rb') as file:
+            start = file.read(_NUM_SNIFFED)
+            may_move = (
+                start[:4] == b'GIF8'
+                or start[8:12] == b'WEBP'
+                or (start[:4] == b'\x89PNG' and b'acTL' in start)
+                or start[4:12] == b'ftypavis'
+            )
+            if not may_move:
+                return False
+            with Image.open(file, formats=_readable_formats()) as image:
+                return bool(getattr(image, 'is_animated', False))
+    except Exception:  # as above; what can't be read is no animation
+        return False
 
 
 def encode_pictures(
@@ -166,7 +224,7 @@ def encode_pictures(
                 vectors[rows] = encode(readable)
                 present[rows] = True
             bar.update(len(batch))
-    warn_unreadable(unreadable, len(paths), stacklevel=3)
+    warn_unreadable(unreadable, len(given), stacklevel=3)
     return vectors, present
 
 
@@ -222,10 +280,36 @@ def why_not_opened(error: Exception) -> str:
     return f'cannot be opened: {getattr(error, "strerror", None) or error}'
 
 
-def _check_size(width: int, height: int, limit: int | None) -> None:
-    if limit is not None and width * height > limit:
+def _readable_formats() -> list[str]:
+    from PIL import Image
+
+    Image.init()
+    return [name for name in _FORMATS if name in Image.OPEN]
+
+
+def _what_it_is(start: bytes) -> str:
+    """Return in plain words what a file is that Pillow doesn't read as a picture."""
+    brand = start[8:12] if start[4:8] == b'ftyp' else b''
+    if brand in _HEIC:
+        return 'an HEIC picture, which Pillow reads only with pillow-heif; convert it to JPEG'
+    if brand in (b'avif', b'avis'):
+        return 'an AVIF picture, which this Pillow cannot read; install a newer one, or convert it'
+    if brand:
+        return 'not a picture but a video'
+    if _WEB_PAGE.match(start):
+        return 'not a picture but a web page'
+    if _SVG.match(start):
+        return 'an SVG drawing, which has no pixels; convert it to PNG'
+    for what, magic in _OTHER_KINDS:
+        if start.startswith(magic):
+            return f'{what}, which is not read; convert it to PNG or JPEG'
+    return 'not a picture'
+
+
+def _check_size(width: int, height: int, limit: int) -> None:
+    if width * height > limit:
         raise UnreadablePictureError(
-            f'{width} x {height} pixels, more than PIL.Image.MAX_IMAGE_PIXELS'
+            f'{width} x {height} pixels, more than the {limit:,} pixels that are read'
         )
     if max(width, height) > _MAX_ASPECT_RATIO * min(width, height):
         raise UnreadablePictureError(
@@ -233,20 +317,24 @@ def _check_size(width: int, height: int, limit: int | None) -> None:
         )
 
 
-def _upright(image: 'Image') -> 'Image':
+def _check_pixels(image: 'Image') -> None:
+    if image.mode == 'F':
+        raise UnreadablePictureError('floating-point pixels, whose range is unknown')
+    if image.mode == 'I' and image.format != 'PNG':  # Older Pillows read 16-bit PNG files as 'I'.
+        raise UnreadablePictureError('32-bit integer pixels, whose range is unknown')
+
+
+def _turn_upright(image: 'Image') -> None:
     from PIL import ImageOps
 
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # the pixels are fine, only the EXIF block is damaged
-        return image
+    # A damaged EXIF block raises nearly anything, while the pixels are fine.
+    with suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)
 
 
 def _to_rgb(image: 'Image') -> 'Image':
     from PIL import Image
 
-    if image.mode == 'F':
-        raise UnreadablePictureError('floating-point pixels, whose range is unknown')
     if image.mode.startswith('I;16') or image.mode == 'I':
         # Pillow clips these modes at 255, which turns most of a 16-bit picture white.
         image = image.convert('I').point(lambda value: value * (1.0 / 256)).convert('L')
@@ -254,4 +342,4 @@ def _to_rgb(image: 'Image') -> 'Image':
         rgba = image.convert('RGBA')
         white = Image.new('RGBA', rgba.size, 'white')
         return Image.alpha_composite(white, rgba).convert('RGB')
-    return image.convert('RGB')
+    return image if image.mode == 'RGB' else image.convert('RGB')

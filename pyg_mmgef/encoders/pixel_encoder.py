@@ -42,8 +42,7 @@ class PixelEncoder:
 
     The same file always gives the same vector. Reading a picture follows
     :class:`~pyg_mmgef.encoders.ImageEncoder`: EXIF rotation applied, transparency on white,
-    pictures above ``PIL.Image.MAX_IMAGE_PIXELS`` unreadable. Needs Pillow
-    (``pip install "pyg-mmgef[cli]"``).
+    pictures above 67,108,864 pixels unreadable. Needs Pillow (``pip install "pyg-mmgef[cli]"``).
 
     Args:
         size: Height and width to which pictures are resized. (default: ``64``)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyg_mmgef.encoders._inputs import check_sequence, is_blank
+from pyg_mmgef.encoders._inputs import check_sequence, is_blank, warn_unknown
 from pyg_mmgef.validate import check_positive
 
 __all__ = ['TitleEncoder']
@@ -26,6 +26,9 @@ class TitleEncoder:
 
     with sublinear term frequencies :math:`1 + \log \mathrm{tf}` and rows of unit length before
     the SVD (Deerwester et al., 1990; scikit-learn's ``TfidfVectorizer`` and ``TruncatedSVD``).
+
+    Scripts without blanks between words (Chinese, Japanese, Thai, Lao, Burmese, Khmer) give pairs
+    and triples of neighbouring characters, and single Chinese characters, instead of words.
 
     The encoder is *fitted on a catalogue*. That is unsupervised: it uses the titles of all items,
     cold ones included, but no interactions. Without :meth:`fit`, :meth:`encode_texts` fits on the
@@ -66,7 +69,7 @@ class TitleEncoder:
         """
         catalogue = '' if self._fitted is None else f', catalogue={self._fitted.digest}'
         return (
-            f'TitleEncoder/1(channels={self.channels}, max_words={self.max_words}, '
+            f'TitleEncoder/2(channels={self.channels}, max_words={self.max_words}, '
             f'min_titles={self.min_titles}, seed={self.seed}{catalogue})'
         )
 
@@ -94,7 +97,8 @@ class TitleEncoder:
     def encode_texts(self, texts: Sequence[str | None]) -> tuple[Tensor, Tensor]:
         """Encode one title per item; see :class:`~pyg_mmgef.encoders.TextEncoder`.
 
-        A title without any known word (such as ``'!!!'``) counts as missing.
+        A title without any known word (such as ``'!!!'``) counts as missing. One
+        :class:`UserWarning` counts these.
 
         Args:
             texts: Titles, or :obj:`None` for items without one.
@@ -115,12 +119,15 @@ class TitleEncoder:
             terms = fitted.vectorizer.transform(['' if is_blank(t) else t for t in texts])
             present = np.diff(terms.indptr) > 0
             vectors[:, : len(fitted.components)] = terms @ fitted.components.T
+        unknown = [t for t, has in zip(texts, present, strict=True) if not (has or is_blank(t))]
+        warn_unknown(unknown, sum(not is_blank(text) for text in texts), stacklevel=2)
         return torch.from_numpy(vectors), torch.from_numpy(present)
 
     def _fit(self, texts: Sequence[str | None]) -> '_FittedTitles':
         try:
             from sklearn.decomposition import TruncatedSVD
-            from sklearn.feature_extraction.text import TfidfVectorizer
+
+            from pyg_mmgef.encoders._title_terms import TermVectorizer
         except ImportError as error:
             raise ImportError(
                 'TitleEncoder needs scikit-learn; install it with: pip install "pyg-mmgef[cli]"'
@@ -128,7 +135,7 @@ class TitleEncoder:
 
         check_sequence('texts', texts)
         digest = hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()[:16]
-        vectorizer = TfidfVectorizer(
+        vectorizer = TermVectorizer(
             ngram_range=(1, self.max_words),
             min_df=self.min_titles,
             sublinear_tf=True,

@@ -1,6 +1,7 @@
 """Tables in memory: Arrow, pandas, and what gives Arrow's streams."""
 
 import importlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -82,7 +83,7 @@ class RecordTable(Table):
 
     Args:
         name: Its name in messages.
-        columns: Names of its columns, which hold texts, or nested lists of texts that are joined.
+        columns: Names of its columns, which hold texts, or lists of texts, which become JSON.
         records: Function that yields the rows, :obj:`None` for one that can't be parsed.
         folder: Folder of the file. (default: :obj:`None`)
     """
@@ -112,7 +113,7 @@ class RecordTable(Table):
         records = iter(self._records())
         while rows := list(islice(records, _BATCH)):
             columns = [
-                [None if row is None else _joined(row.get(name)) for row in rows]
+                [None if row is None else _text(row.get(name)) for row in rows]
                 for name in self.columns
             ]
             malformed = [row is None for row in rows]
@@ -138,20 +139,22 @@ def _frame_column(series: Any) -> Any:
         array = pa.array(series, from_pandas=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
         # Numbers and strings in one column, or objects that Arrow doesn't know.
-        texts = [_joined(value) for value in series.where(series.notna(), None)]
+        texts = [_text(value) for value in series.where(series.notna(), None)]
         return pa.array(texts, pa.string())
     return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
 
 
-def _joined(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value if value is None else value.encode('utf-8', 'replace').decode()
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        parts = (_joined(part) for part in value)
-        return ' '.join(part for part in parts if part)
-    return str(value)
+def _text(value: Any) -> str | None:
+    """Return a value as text, lists and dictionaries as JSON."""
+    if value is None:
+        return None
+    if isinstance(value, (dict, list, tuple)):
+        value = json.dumps(value, ensure_ascii=False, default=_plain)
+    return str(value).encode('utf-8', 'replace').decode()
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, 'tolist') else str(value)
 
 
 def _readable(column: Any) -> Any:

@@ -1,7 +1,6 @@
 """Cells as plain text."""
 
 import json
-from typing import Any
 
 from pyg_mmgef.tables._cells import MISSING
 
@@ -13,16 +12,13 @@ def plain_text(cell: str | None, *, is_json: bool) -> str | None:
 
     Args:
         cell: The cell.
-        is_json: Whether it is JSON, whose nested values are joined.
+        is_json: Whether it is JSON, of which lists and objects stay as they are.
     """
-    return _joined(json.loads(cell)) if is_json and cell is not None else _tidy(cell)
-
-
-def _joined(value: Any) -> str | None:
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
-        return ' '.join(part for part in map(_joined, value) if part) or None
+    if not is_json or cell is None:
+        return _tidy(cell)
+    value = json.loads(cell)
+    if isinstance(value, (dict, list)):
+        return cell
     return None if value is None else _tidy(str(value))
 
 

@@ -19,13 +19,13 @@ from pyg_mmgef.tables._names import (
     time_rank,
     user_rank,
 )
+from pyg_mmgef.tables._picture_folder import IMAGE_SUFFIXES
 
 __all__ = ['TableSample', 'is_url', 'suggest_columns']
 
 Columns: TypeAlias = tuple[str, ...]
 
 _MISSING = frozenset(['', 'nan', 'none', 'null', '<na>', 'nat', '[]'])
-_PICTURES = ('.jpg', '.jpeg', '.png', '.webp', '.gif', '.bmp')
 _DATE = re.compile(  # As DuckDB reads them.
     r'\d{4}([-/])(0?[1-9]|1[0-2])\1(0?[1-9]|[12]\d|3[01])'
     r'([ T]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?(Z|UTC|[+-]\d{2}(:?\d{2})?))?)?'
@@ -218,7 +218,7 @@ def _is_picture(cell: Any) -> bool:
     if isinstance(cell, (list, tuple)):
         return bool(cell) and all(map(_is_picture, cell))
     path = re.split('[?#]', cell)[0] if is_url(cell) else cell
-    return isinstance(path, str) and PurePosixPath(path.lower()).suffix in _PICTURES
+    return isinstance(path, str) and PurePosixPath(path.lower()).suffix in IMAGE_SUFFIXES
 
 
 def _is_text(cell: Any) -> bool:

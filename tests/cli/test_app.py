@@ -5,16 +5,22 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet
 import pytest
+import torch
 
 from pyg_mmgef import __version__
 from pyg_mmgef import cli as pyg_mmgef_cli
 from pyg_mmgef.cli.app import _show_warning, main
+from pyg_mmgef.cli.dataset_folder import DatasetFolder
+from pyg_mmgef.graph import knn_graph
 from tests.cli.command import COLUMNS, command, environment, printed, pyg_mmgef
 
 
@@ -28,7 +34,11 @@ def test_prepare_accounts_for_everything(dataset: Path) -> None:
     (bad,) = about['modalities']['image']['unusable']
     assert (bad['item'], bad['reason']) == ('i05', 'not a picture')
     assert bad['path'].endswith('5.png')
-    assert 'i05' in pyg_mmgef('info', dataset)
+    assert about['report']['pictures that cannot be read'] == 1
+    assert about['report']['items without a picture'] == 0
+    assert pyg_mmgef('info', dataset).count('not a picture') == 1
+    items = DatasetFolder(dataset).items()
+    assert items[3]['fields'] == {'title': items[3]['text']}
 
 
 def test_prepare_again_changes_nothing(catalogue: Path, dataset: Path, tmp_path: Path) -> None:
@@ -474,11 +484,104 @@ def test_runs_and_datasets_have_folders_of_their_own(
 
 
 def test_no_picture_at_all_is_a_mistake(catalogue: Path, tmp_path: Path) -> None:
-    arguments = ('prepare', catalogue / 'orders.csv', '-o', tmp_path / 'ds', *COLUMNS[:-2])
-    error = pyg_mmgef(*arguments, cwd=catalogue, fails=1)
-    assert '--image-folder' in error
+    (tmp_path / 'none').mkdir()
+    (tmp_path / 'img').mkdir()
+    shutil.copy(catalogue / 'photos' / '0.png', tmp_path / 'img')
+    arguments = ('prepare', catalogue / 'orders.csv', '-o', tmp_path / 'ds', *COLUMNS[:-1])
+    error = pyg_mmgef(*arguments, tmp_path / 'none', cwd=catalogue, fails=1)
+    assert 'none of 24 items' in error
+    assert f"did you mean '{tmp_path / 'img'}'?" in error
+    missing = pyg_mmgef(*arguments, tmp_path / 'images', cwd=catalogue, fails=1)
+    assert f"did you mean '{tmp_path / 'img'}'?" in missing
     assert not (tmp_path / 'ds').exists()
-    pyg_mmgef(*arguments, '--image-encoder', 'none', cwd=catalogue)
+
+
+def test_pictures_below_the_folder_of_the_items(catalogue: Path, tmp_path: Path) -> None:
+    arguments = ('prepare', catalogue / 'orders.csv', '-o', tmp_path / 'ds', *COLUMNS[:-2])
+    pyg_mmgef(*arguments, cwd=catalogue)
+    about = json.loads((tmp_path / 'ds' / 'dataset.json').read_text())
+    assert about['modalities']['image']['items'] == 23
+
+
+def test_several_pictures_of_an_item(catalogue: Path, dataset: Path, tmp_path: Path) -> None:
+    with open(catalogue / 'items.csv', newline='') as file:
+        header, *rows = csv.reader(file)
+    for row in rows:
+        row[2] = f'{row[2]}|7.png|{row[2]}|nowhere.png'
+    folder = tmp_path / 'several'
+    folder.mkdir()
+    with open(folder / 'items.csv', 'w', newline='') as file:
+        csv.writer(file).writerows([header, *rows])
+    (folder / 'photos').symlink_to(catalogue / 'photos')
+    orders = ('prepare', catalogue / 'orders.csv', '-o')
+    pyg_mmgef(*orders, tmp_path / 'first', *COLUMNS, cwd=folder)
+    first = DatasetFolder(tmp_path / 'first')
+    assert first.about['report']['pictures that cannot be read'] == 1
+    assert first.fingerprint == DatasetFolder(dataset).fingerprint
+    shown = pyg_mmgef(*orders, tmp_path / 'mean', *COLUMNS, '--images', 'mean', cwd=folder)
+    assert shown.count('not a picture') == 1
+    mean = DatasetFolder(tmp_path / 'mean')
+    x, averaged = first.data()['item'].x_image, mean.data()['item'].x_image
+    assert mean.data()['item'].has_image.all()  # The other picture stands in for a broken one.
+    torch.testing.assert_close(averaged[0], (x[0] + x[7]) / 2)
+    torch.testing.assert_close(averaged[5], x[7])
+    assert mean.about['report']['picture names without a file'] == 24
+
+
+class _Photos(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """The test reads what the command prints."""
+
+
+def test_pictures_are_downloaded(catalogue: Path, dataset: Path, tmp_path: Path) -> None:
+    served = partial(_Photos, directory=str(catalogue / 'photos'))
+    server = ThreadingHTTPServer(('127.0.0.1', 0), served)
+    thread = threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.01})
+    thread.start()
+    _, *rows = (catalogue / 'items.csv').read_text().splitlines()
+    address = f'http://127.0.0.1:{server.server_port}/'
+    rows = [f'{row.rpartition(",")[0]},{address}{row.rpartition(",")[2]}' for row in rows]
+    (tmp_path / 'items.csv').write_text('\n'.join(['sku,title,photo', *rows]))
+    shutil.copy(catalogue / 'orders.csv', tmp_path)
+    arguments = ('prepare', 'orders.csv', '-o', 'ds', *COLUMNS)
+    try:
+        pyg_mmgef(*arguments, '--download-images', cwd=tmp_path)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    prepared = DatasetFolder(tmp_path / 'ds')
+    assert prepared.about['report']['pictures not downloaded: not a picture'] == 1
+    assert len(list((tmp_path / 'photos').glob('*.png'))) == 23
+    ours, theirs = prepared.data()['item'], DatasetFolder(dataset).data()['item']
+    assert torch.equal(ours.x_image, theirs.x_image)
+    assert torch.equal(ours.has_image, theirs.has_image)
+    pyg_mmgef(*arguments, cwd=tmp_path)  # What was downloaded stays, without the network.
+    assert DatasetFolder(tmp_path / 'ds').fingerprint == prepared.fingerprint
+
+
+def test_titles_without_blanks_between_words(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    kinds = [
+        '连衣裙夏季新款女',
+        '玩具汽车儿童礼物',
+        '保温杯大容量不锈钢',
+        '运动鞋透气轻便',
+        '手机壳防摔保护',
+    ]
+    colours = ['红色', '蓝色', '绿色', '黑色']
+    titles = [f'{colours[rng.integers(4)]}{kinds[item % 5]}{item}号' for item in range(60)]
+    rows = [f'{item},{title}' for item, title in enumerate(titles)]
+    (tmp_path / 'items.csv').write_text('\n'.join(['item_id,title', *rows]), encoding='utf-8')
+    orders = [f'{user},{item}' for user in range(20) for item in range(user % 5, 60, 10)]
+    (tmp_path / 'orders.csv').write_text('\n'.join(['user_id,item_id', *orders]))
+    words = ('--items', tmp_path / 'items.csv', '--text', 'title')
+    pyg_mmgef('prepare', tmp_path / 'orders.csv', '-o', tmp_path / 'ds', *words)
+    items = DatasetFolder(tmp_path / 'ds').data()['item']
+    assert items.has_text.all()
+    edge_index, _ = knn_graph(items.x_text, 10)
+    same = (edge_index[0] % 5 == edge_index[1] % 5).float().mean()
+    assert same > 0.9  # Chance is 0.19.
 
 
 def test_a_split_by_times_that_are_missing(tmp_path: Path) -> None:

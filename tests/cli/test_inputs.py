@@ -119,7 +119,7 @@ def test_all_mistakes_are_told_at_once(shop: Path, trained: Path) -> None:
         'holds a run',
         "--image-encoder must be 'small'",
         "--text-encoder: an OpenCLIP encoder is 'open_clip:MODEL/PRETRAINED'",
-        "--image-folder names 'fotos'",
+        "--image-folder must be an existing folder (got 'fotos')",
         "--items names 'produkts.csv', which doesn't exist (did you mean 'products.csv'?)",
         "--user names the column 'customerid'",
         "did you mean 'customer_id'?",

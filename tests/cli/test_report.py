@@ -40,6 +40,32 @@ def test_one_page_that_needs_nothing_else(trained: Path, tmp_path: Path) -> None
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_texts_are_escaped_and_kept_apart(catalogue: Path, tmp_path: Path) -> None:
+    _, *rows = (catalogue / 'items.csv').read_text().splitlines()
+    lines = [
+        f'{row.replace(" no ", " <3 no ")},<p>About & <script>x</script>more</p>' for row in rows
+    ]
+    lines = [line.replace('i07', '<script>i07') for line in lines]
+    lines[3] = f'i03,,{lines[3].split(",", 2)[2]}'
+    (tmp_path / 'items.csv').write_text('\n'.join(['sku,title,photo,about', *lines]))
+    orders = (catalogue / 'orders.csv').read_text().replace('i07', '<script>i07')
+    (tmp_path / 'orders.csv').write_text(orders)
+    columns = ('--items', 'items.csv', '--user', 'customer', '--item', 'sku')
+    words = ('--text', 'title', '--text', 'about')
+    pyg_mmgef('prepare', 'orders.csv', '-o', 'shop', *columns, *words, cwd=tmp_path)
+    options = ('--model', 'mmgef', '--epochs', 1, '--neighbors', 5)
+    pyg_mmgef('train', tmp_path / 'shop', '-o', tmp_path / 'run', *options)
+    pyg_mmgef('report', tmp_path / 'run', '--num-items', 24)
+    text = (tmp_path / 'run' / 'report.html').read_text()
+    assert '&lt;script&gt;i07' in text
+    assert '<script' not in text
+    assert re.search(
+        r'<bdi>[a-z ]+ &lt;3 no 0</bdi></b>\s*<div class="rest"><bdi>About &amp; more<', text
+    )
+    assert re.search(r'<b><bdi>i03</bdi></b>\s*<div class="rest"><bdi>About', text)
+    assert Page(text).open == []
+
+
 def test_a_model_without_item_graphs(dataset: Path, tmp_path: Path) -> None:
     pyg_mmgef('train', dataset, '-o', tmp_path, '--epochs', 1, '--model', 'lightgcn')
     pyg_mmgef('report', tmp_path)

@@ -64,6 +64,11 @@ def written(content: bytes) -> Callable[[Path], None]:
     return make
 
 
+def box(brand: bytes) -> bytes:
+    """The first bytes of the formats that began with QuickTime."""
+    return struct.pack('>I4s4sI4s', 20, b'ftyp', brand, 0, brand) + bytes(100)
+
+
 def with_junk_behind(path: Path) -> None:
     photo().save(path, 'JPEG')
     path.write_bytes(path.read_bytes() + b'junk')
@@ -108,8 +113,10 @@ def linked(target: str) -> Callable[[Path], None]:
     return lambda path: path.symlink_to(target)
 
 
+EPS = b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n'
 PALETTE = photo().convert('P', palette=Image.Palette.ADAPTIVE, colors=16)
 DEEP = Image.fromarray(np.linspace(0, 65535, 256, dtype=np.uint16).reshape(16, 16))
+INTEGERS = Image.fromarray(np.linspace(0, 255, 256, dtype=np.int32).reshape(16, 16))
 FLOATS = Image.fromarray(np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16))
 
 HOSTILE_PICTURES = [
@@ -136,6 +143,7 @@ HOSTILE_PICTURES = [
         ('webp.webp', saved(photo(), 'WEBP'), None),
         ('alpha.webp', saved(with_alpha('RGB'), 'WEBP'), None),
         ('animated.webp', animation('WEBP'), None),
+        ('animated.png', animation('PNG'), None),
         ('gif.gif', saved(PALETTE, 'GIF'), None),
         ('animated.gif', animation('GIF'), None),
         ('bmp.bmp', saved(photo(), 'BMP'), None),
@@ -165,11 +173,26 @@ HOSTILE_PICTURES = [
         ('one_byte.jpg', written(b'\xff'), 'not a picture'),
         ('text.jpg', written(b'404 not found'), 'not a picture'),
         ('page.png', written(b'<!doctype html><html>no such page</html>'), 'not a picture'),
-        ('drawing.svg', written(b'<svg xmlns="http://www.w3.org/2000/svg"/>'), 'not a picture'),
+        ('page.jpg', written(b'\n<HTML><body>no such page'), 'not a picture but a web page'),
+        ('drawing.svg', written(b'<svg xmlns="http://www.w3.org/2000/svg"/>'), 'an SVG drawing'),
+        ('xml.svg', written(b'<?xml version="1.0"?>\n<!-- x -->\n<svg/>'), 'an SVG drawing'),
+        ('other.xml', written(b'<?xml version="1.0"?><a/>'), 'not a picture$'),
+        ('drawing.eps', written(EPS), 'a PostScript drawing'),
+        ('eps_named.jpg', written(EPS), 'a PostScript drawing'),
+        ('sheet.pdf', written(b'%PDF-1.7\n'), 'a PDF document'),
+        ('phone.heic', written(box(b'heic')), 'an HEIC picture, which Pillow reads only with'),
+        ('phone.jpg', written(box(b'mif1')), 'an HEIC picture'),
+        ('broken.avif', written(box(b'avif')), 'an AVIF picture|damaged'),
+        ('film.mp4', written(box(b'isom')), 'not a picture but a video'),
+        ('layers.psd', written(b'8BPS\0\x01' + bytes(100)), 'a Photoshop picture'),
+        ('icon.ico', saved(photo(16, 16), 'ICO'), 'an icon'),
+        ('graymap.ppm', saved(photo(), 'PPM'), 'not a picture$'),
         ('archive.jpg', written(b'PK\x03\x04' + bytes(100)), 'not a picture'),
         ('floats.tif', saved(FLOATS, 'TIFF'), 'floating-point pixels'),
-        ('bomb.png', written(png_of_size(40000, 40000)), 'MAX_IMAGE_PIXELS'),
-        ('small_bomb.png', written(png_of_size(10000, 10000)), 'MAX_IMAGE_PIXELS'),
+        ('integers.tif', saved(INTEGERS, 'TIFF'), '32-bit integer pixels'),
+        ('bomb.png', written(png_of_size(40000, 40000)), 'more than the 67,108,864 pixels'),
+        ('small_bomb.png', written(png_of_size(10000, 10000)), '10000 x 10000 pixels, more than'),
+        ('large.png', written(png_of_size(8193, 8192)), '8193 x 8192 pixels, more than'),
         ('line.png', saved(Image.new('L', (30000, 1)), 'PNG'), '30000 x 1 pixels: a side is over'),
         ('column.png', saved(Image.new('L', (2, 500)), 'PNG'), '2 x 500 pixels: a side is over'),
         ('nowhere.jpg', nothing, 'no such file'),

@@ -2,13 +2,15 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
+import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFile
 
-from pyg_mmgef.encoders import ImageEncoder, PixelEncoder, picture_problem
-from tests.encoders.hostile_pictures import HOSTILE_PICTURES
+from pyg_mmgef.encoders import ImageEncoder, PixelEncoder, _pictures, picture_problem
+from tests.encoders.hostile_pictures import HOSTILE_PICTURES, box, png_of_size
 from tests.encoders.small_clip import small_clip
 
 
@@ -86,7 +88,7 @@ def test_no_permission_by_the_operating_system(
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, 'Permission denied')
 
-    monkeypatch.setattr(Image, 'open', refuse)
+    monkeypatch.setattr(_pictures, 'open', refuse, raising=False)
     assert picture_problem(path) == 'permission denied'
 
 
@@ -99,10 +101,59 @@ def test_names_that_no_file_can_have(tmp_path: Path) -> None:
     assert picture_problem(tmp_path / 'file' / 'below.jpg') == 'no such file'
 
 
+def test_greys_of_sixteen_bits_are_scaled(tmp_path: Path) -> None:
+    grey = np.tile(np.linspace(0, 255, 64).astype(np.uint8), (64, 1))
+    Image.fromarray(grey).save(tmp_path / 'grey.png')
+    deep = Image.fromarray(grey.astype(np.uint16) * 257)
+    for name in ('deep.png', 'deep.tif'):
+        deep.save(tmp_path / name)
+        assert np.array_equal(
+            np.asarray(_pictures.read_picture(tmp_path / name)),
+            np.asarray(_pictures.read_picture(tmp_path / 'grey.png')),
+        )
+
+
+def test_animations_are_recognised(pictures: list[Path]) -> None:
+    found = {path.name for path in pictures if _pictures.is_animation(path)}
+    assert found == {'animated.gif', 'animated.webp', 'animated.png'}
+
+
+def test_a_kind_that_pillow_learns_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(file: BinaryIO, name: str) -> Image.Image:
+        return Image.new('RGB', (3, 2), 'red')
+
+    (tmp_path / 'phone.heic').write_bytes(box(b'heic'))
+    monkeypatch.setitem(Image.OPEN, 'HEIF', (opened, lambda start: start[8:12] == b'heic'))
+    assert _pictures.read_picture(tmp_path / 'phone.heic').size == (3, 2)
+
+
+@pytest.mark.filterwarnings('ignore::UserWarning:PIL')
+def test_an_old_pillow_without_avif(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.init()
+    monkeypatch.delitem(Image.OPEN, 'AVIF', raising=False)
+    (tmp_path / 'a.avif').write_bytes(box(b'avif'))
+    assert str(picture_problem(tmp_path / 'a.avif')).startswith(
+        'an AVIF picture, which this Pillow'
+    )
+
+
+def test_large_pictures_are_refused_before_they_are_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decode(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(ImageFile.ImageFile, 'load', decode)
+    (tmp_path / 'large.png').write_bytes(png_of_size(8200, 8200))
+    problem = picture_problem(tmp_path / 'large.png')
+    assert problem == '8200 x 8200 pixels, more than the 67,108,864 pixels that are read'
+
+
 def test_an_unlimited_pillow(pictures: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', None)
     by_name = {path.name: path for path in pictures}
     assert picture_problem(by_name['png.png']) is None
+    assert 'more than the 67,108,864' in str(picture_problem(by_name['bomb.png']))
 
 
 def test_a_limit_below_the_picture(pictures: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,6 +161,6 @@ def test_a_limit_below_the_picture(pictures: list[Path], monkeypatch: pytest.Mon
     by_name = {path.name: path for path in pictures}
     for limit in (30 * 24 - 1, 30 * 24 // 3):
         monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', limit)
-        assert 'MAX_IMAGE_PIXELS' in str(picture_problem(by_name['png.png']))
+        assert f'more than the {limit} pixels' in str(picture_problem(by_name['png.png']))
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 30 * 24)
     assert picture_problem(by_name['png.png']) is None

@@ -3,9 +3,11 @@ import warnings
 
 import pytest
 import torch
+from sklearn.feature_extraction.text import TfidfVectorizer
 from torch.nn.functional import cosine_similarity
 
-from pyg_mmgef.encoders import TitleEncoder
+from pyg_mmgef.encoders import TitleEncoder, _title_terms
+from pyg_mmgef.encoders._title_terms import character_terms
 
 TITLES = [
     'Red wool cushion',
@@ -19,7 +21,8 @@ TITLES = [
 
 
 def test_similar_titles_are_near_and_blank_ones_missing() -> None:
-    x, has = TitleEncoder(channels=16).encode_texts(TITLES)
+    with pytest.warns(UserWarning, match=r"1 of 5 texts have no word .* as missing: '!!!'$"):
+        x, has = TitleEncoder(channels=16).encode_texts(TITLES)
     assert x.shape == (7, 16)
     assert x.dtype == torch.float32
     assert has.tolist() == [True, False, True, False, True, False, True]
@@ -28,6 +31,50 @@ def test_similar_titles_are_near_and_blank_ones_missing() -> None:
     far = cosine_similarity(x[0], x[4], dim=0)
     assert near > 0.4  # they share their words, not the word pairs
     assert abs(far) < 0.01
+
+
+def test_words_give_the_vectors_of_a_plain_vectorizer(monkeypatch: pytest.MonkeyPatch) -> None:
+    titles = [
+        *(f"Word{i % 17} tHing{i % 23}, l'été n° {i} — a_b" for i in range(60)),
+        *(
+            'Красный стол 2',
+            '빨간 드레스 여름',
+            'مصباح أزرق',
+            'लाल मेज़',
+            'שולחן עץ',
+            'ΚΌΚΚΙΝΟ',
+            '3×4',
+        ),
+    ]
+    ours, has = TitleEncoder(16).encode_texts(titles)
+    monkeypatch.setattr(_title_terms, 'TermVectorizer', TfidfVectorizer)
+    plain, has_plain = TitleEncoder(16).encode_texts(titles)
+    assert torch.equal(ours, plain)
+    assert torch.equal(has, has_plain)
+
+
+@pytest.mark.parametrize(
+    'titles',
+    [
+        ['红色连衣裙夏季新款', '黑色连衣裙', '保温杯大容量', '不锈钢保温杯'],
+        ['赤いワンピース夏', '黒のワンピース', 'ステンレスボトル', '大容量ボトル'],
+        ['เดรสสีแดงฤดูร้อน', 'เดรสสีดำ', 'ขวดน้ำสแตนเลส', 'ขวดน้ำขนาดใหญ่'],
+        ['Nike 跑步鞋 42', '跑步鞋 Adidas', 'Nike 背包 30L', '背包 Puma'],
+    ],
+)
+def test_scripts_without_blanks(titles: list[str]) -> None:
+    x, has = TitleEncoder().encode_texts(titles)
+    assert has.all()
+    near = cosine_similarity(x[0], x[1], dim=0), cosine_similarity(x[2], x[3], dim=0)
+    assert min(near) > 0.15
+    assert min(near) > 2 * abs(cosine_similarity(x[1], x[3], dim=0))
+
+
+def test_terms_of_characters() -> None:
+    assert list(character_terms('Tee 红裙子 x')) == ['红', '裙', '子', '红裙', '裙子', '红裙子']
+    assert list(character_terms('スカ')) == ['スカ']
+    assert list(character_terms('ス')) == ['ス']
+    assert list(character_terms('plain ·・ words')) == []
 
 
 def test_all_dimensions_keep_the_inner_products() -> None:
@@ -45,7 +92,14 @@ def test_small_catalogue_is_padded() -> None:
     assert (x[:, 4:] == 0).all()  # four titles span at most four dimensions
 
 
-@pytest.mark.parametrize('texts', [[], [None, ' '], ['!!!', '?'], ['red'], ['red'] * 3])
+def test_a_catalogue_without_a_word_is_a_warning() -> None:
+    with pytest.warns(UserWarning, match=r"4 of 4 texts .* missing: '!!!', '\?', '\.' and 1 more"):
+        x, has = TitleEncoder(8).encode_texts(['!!!', '?', '.', '-', None])
+    assert not has.any()
+    assert not x.any()
+
+
+@pytest.mark.parametrize('texts', [[], [None, ' '], ['red'], ['red'] * 3])
 def test_degenerate_catalogues(texts: list[str | None]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter('error')

@@ -9,6 +9,7 @@ from pyg_mmgef.cli.show import show_dataset
 
 __all__ = ['prepare']
 
+Images = Literal['first', 'mean']
 READ, ENCODE = 'What to read', 'Encoders'
 FOUND = 'found by names and values'
 GUESSED = 'comma in .csv, tab in .tsv, else guessed from the first lines'
@@ -78,7 +79,9 @@ def prepare(
     image: Annotated[
         str | None,
         _read(
-            "Column of --items with the file names of the pictures, or 'none'.", show_default=FOUND
+            'Column of --items with the file names of the pictures, one or several, or URLs, or '
+            "'none'.",
+            show_default=FOUND,
         ),
     ] = None,
     image_folder: Annotated[
@@ -88,6 +91,21 @@ def prepare(
             show_default='the folder of --items if --image is given, else none',
         ),
     ] = None,
+    images: Annotated[
+        Images,
+        _read(
+            "What to use of an item's pictures: the first, or the mean of all vectors.",
+            show_default=True,
+        ),
+    ] = 'first',
+    download_images: Annotated[
+        bool,
+        _read(
+            'Download the pictures whose URLs --image holds into --image-folder; what is there is '
+            'not downloaded again.',
+            show_default=True,
+        ),
+    ] = False,
     min_rating: Annotated[
         float | None,
         _read('Lowest rating that counts as an interaction.', show_default='all count'),
@@ -232,6 +250,8 @@ def prepare(
         'text': tuple(text or ()),
         'image': image,
         'image_folder': image_folder,
+        'images': images,
+        'download_images': download_images,
         'min_rating': min_rating,
         'k_core': k_core,
         'duplicates': duplicates,

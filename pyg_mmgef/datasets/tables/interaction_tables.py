@@ -12,15 +12,11 @@ from torch import Tensor
 from torch_geometric.data import Dataset, HeteroData
 
 from pyg_mmgef.datasets.tables._graph import build_graph, kept_ids
-from pyg_mmgef.datasets.tables._item_table import (
-    align,
-    find_named_pictures,
-    find_pictures_of_ids,
-    joined,
-    picture_folder,
-)
+from pyg_mmgef.datasets.tables._item_table import align
+from pyg_mmgef.datasets.tables._pictures import find_pictures, picture_folder
 from pyg_mmgef.datasets.tables._processed import PreFilter, PreTransform, processed_graph
 from pyg_mmgef.datasets.tables._rows import InteractionRows, filter_rows
+from pyg_mmgef.datasets.tables._texts import clean_texts, join_texts
 from pyg_mmgef.datasets.tables.id_map import IdMap, Ids
 from pyg_mmgef.tables import Table, find_columns, open_table
 from pyg_mmgef.tables._read_tables import read_tables
@@ -74,8 +70,13 @@ class InteractionTables(Dataset):
 
     Errors are a missing column, a file that can't be decompressed or ends inside a quoted value,
     quotes that join whole rows, ids that have lost digits, two tables whose item ids hardly meet,
-    and a table without a usable row. A picture whose name leads out of the folder isn't read: the
-    item has no picture, and the report counts it.
+    and a table without a usable row.
+
+    **Texts** lose their HTML. **Pictures** are found by their path relative to the folder, or by
+    their name, if a single file below the folder has it. A name that leads out of the folder, also
+    over a link, that no file or several files have, or that is an address (unless
+    ``download_images`` is set), gives no picture, and the report counts it by reason. If there is
+    no picture for any item, that is an error.
 
     Filters come in this order: ``duplicates``, ``min_rating``, ``k_core``.
 
@@ -99,10 +100,18 @@ class InteractionTables(Dataset):
         item_id: Column of the ids in ``items``; :obj:`None` means the name given as ``item``.
             (default: :obj:`None`)
         text: Column or columns of ``items`` that are joined to an item's text. (default: ``()``)
-        image: Column of ``items`` with names of picture files. (default: :obj:`None`)
-        image_folder: Folder of the pictures. Without ``image``, pictures are named after the item's
-            id (``<id>.jpg``, ``.jpeg``, ``.png``, ``.webp``, ``.gif``, ``.bmp``); with it,
-            :obj:`None` means the folder of the file ``items``. (default: :obj:`None`)
+        image: Column of ``items`` with names of picture files: a name, a list of names, or names
+            between ``|``, ``;`` or ``,``. (default: :obj:`None`)
+        image_folder: Folder of the pictures, which may lie in subfolders. Without ``image``,
+            pictures are named after the item's id (``<id>.jpg`` or another common suffix,
+            ``<id>_1.jpg``, or ``<id>/1.jpg``); with it, :obj:`None` means the folder of the file
+            ``items``. (default: :obj:`None`)
+        images: Whether :attr:`item_pictures` holds an item's ``'first'`` picture, or all, whose
+            ``'mean'`` a :class:`~pyg_mmgef.encoders.FeatureStore` computes. (default: ``'first'``)
+        download_images: Whether to download pictures that ``image`` names by address (``http`` or
+            ``https``) into ``image_folder``. Those that are there aren't downloaded again.
+            (default: :obj:`False`)
+        verbose: Whether to show the progress of the download. (default: :obj:`False`)
         min_rating: Ignore interactions rated below this. (default: :obj:`None`)
         k_core: Minimum number of interactions of each user and item; those with fewer are removed
             repeatedly. Items that had no interactions before are kept. (default: ``0``)
@@ -144,10 +153,14 @@ class InteractionTables(Dataset):
     """The users' ids in the order of their rows."""
     item_ids: IdMap
     """The items' ids in the order of their rows."""
+    item_fields: dict[str, list[str | None]]
+    """The text of each item in each of the columns ``text``, :obj:`None` if it has none."""
     item_texts: list[str | None]
-    """The text of each item, :obj:`None` if it has none."""
+    """The joined text of each item, :obj:`None` if it has none."""
     item_images: list[Path | None]
-    """The path of each item's picture, :obj:`None` if it has none."""
+    """The path of each item's first picture, :obj:`None` if it has none."""
+    item_pictures: list[list[Path]]
+    """The paths of each item's pictures: one at most, or with ``images='mean'`` all."""
     report: dict[str, int]
     """Counts of the rows, users and items that were read, skipped and kept, by reason."""
 
@@ -167,6 +180,9 @@ class InteractionTables(Dataset):
         text: str | Sequence[str] = (),
         image: str | None = None,
         image_folder: str | os.PathLike[str] | None = None,
+        images: str = 'first',
+        download_images: bool = False,
+        verbose: bool = False,
         min_rating: float | None = None,
         k_core: int = 0,
         event: str | None = None,
@@ -194,6 +210,11 @@ class InteractionTables(Dataset):
         )
         if k_core != 0:
             check_positive('k_core', k_core)
+        if download_images and (image is None or image_folder is None):
+            raise ValueError(
+                f'{spelt("download_images")} needs {spelt("image")}, the column of the addresses, '
+                f'and {spelt("image_folder")}, the folder to write the pictures to'
+            )
         table = open_table(interactions, argument='interactions')
         columns = find_columns(table, {k: name for k, name in named.items() if name is not None})
         item_table = None if items is None else open_table(items, argument='items')
@@ -203,7 +224,8 @@ class InteractionTables(Dataset):
             wanted |= {f'text {i}': name for i, name in enumerate(text)}
             wanted |= {} if image is None else {'image': image}
             item_columns = find_columns(item_table, wanted)
-        folder = picture_folder(image_folder, image, item_table)
+        items_folder = None if item_table is None else item_table.folder
+        folder = picture_folder(image_folder, image, items_folder, create=download_images)
         texts = [column for role, column in item_columns.items() if role != 'item_id']
         read = read_tables(
             table,
@@ -241,30 +263,33 @@ class InteractionTables(Dataset):
         user_row, self.user_ids = kept_ids(all_users, has_interactions)
         item_row, self.item_ids = kept_ids(all_items, stays)
         report |= {'users': len(self.user_ids), 'items': len(self.item_ids)}
-        self.item_texts = [None] * len(self.item_ids)
         self._fields: dict[str, list[str | None]] = {}
         if listed is not None:
-            row_of_listed, num_repeated = item_row[listed.item], 0
+            row_of_listed = item_row[listed.item]
             for column, cells in listed.texts.items():
-                self._fields[column], num_repeated = align(cells, row_of_listed, len(self.item_ids))
-            self.item_texts = joined(
-                [self._fields[item_columns[f'text {i}']] for i in range(len(text))],
-                len(self.item_ids),
-            )
+                self._fields[column] = align(cells, row_of_listed, len(self.item_ids))
+            num_repeated = int((row_of_listed >= 0).sum()) - int((stays & in_table).sum())
             report |= listed.report | {'repeated item rows': num_repeated}
             report['items without interactions'] = int((stays & ~interacts_with).sum())
             report['items that the item table lacks'] = int((stays & ~in_table).sum())
-            if text:
-                report['items without a text'] = sum(t is None for t in self.item_texts)
-        self.item_images = [None] * len(self.item_ids)
-        if folder is not None and image is not None:
-            names = self._fields[item_columns['image']]
-            self.item_images, counted = find_named_pictures(names, folder)
-            report |= counted
-        elif folder is not None:
-            self.item_images = find_pictures_of_ids(list(self.item_ids), folder)
+        text_columns = [item_columns[f'text {i}'] for i in range(len(text))]
+        self.item_fields = {column: clean_texts(self._fields[column]) for column in text_columns}
+        self.item_texts = join_texts(self.item_fields, len(self.item_ids))
+        if text:
+            report['items without a text'] = sum(t is None for t in self.item_texts)
+        self.item_pictures = [[] for _ in self.item_ids]
         if folder is not None:
-            report['items without a picture'] = sum(p is None for p in self.item_images)
+            found = find_pictures(
+                None if image is None else self._fields[item_columns['image']],
+                list(self.item_ids),
+                folder,
+                images,
+                download=download_images,
+                verbose=verbose,
+            )
+            self.item_pictures = found.paths
+            report |= found.report
+        self.item_images = [paths[0] if paths else None for paths in self.item_pictures]
         self.report = report
         self._data = build_graph(rows, user_row, item_row, self.user_ids, self.item_ids)
         self._processed: HeteroData | None = None

@@ -32,6 +32,8 @@ class Run(NamedTuple):
     """The pictures' paths or the texts, one per row."""
     identify: Callable[[Manifest | None], Contents]
     """Returns the contents of the inputs, given the last manifest."""
+    sizes: list[int] | None = None
+    """The number of rows of each item; :obj:`None` if each has one."""
 
     @property
     def encoder(self) -> str:
@@ -40,11 +42,13 @@ class Run(NamedTuple):
 
 
 def quietly(encode: Encode) -> Encode:
-    """Suppress the encoder's warnings about unreadable pictures; the store warns itself."""
+    """Suppress the encoder's warnings about pictures and texts; the store warns itself."""
 
     def encode_quietly(inputs: Sequence[Any]) -> tuple[Tensor, Tensor]:
         with warnings.catch_warnings():
-            warnings.filterwarnings('ignore', r'\d+ of \d+ pictures could not be read', UserWarning)
+            warnings.filterwarnings(
+                'ignore', r'\d+ of \d+ (pictures|texts) .* count as missing', UserWarning
+            )
             return encode(inputs)
 
     return encode_quietly

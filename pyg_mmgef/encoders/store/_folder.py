@@ -70,7 +70,7 @@ def prepare_array(
         previous.take_over(previous)
         _remove_others(folder, previous.path)
         return previous, Manifest(
-            run.kind, run.fingerprint, old.channels, old.array, contents, old.missing
+            run.kind, run.fingerprint, old.channels, old.array, contents, old.missing, run.sizes
         )
     _remove_others(folder, None if previous is None else previous.path)
     channels = count_channels(run) if previous is None else previous.channels
@@ -81,7 +81,7 @@ def prepare_array(
     # Until the manifest names the new array, a killed run leaves the old one as it was.
     known = {} if old is None or previous is None else known_reasons(old)
     missing = explain_missing(run.kind, contents, array, known)
-    manifest = Manifest(run.kind, run.fingerprint, channels, name, contents, missing)
+    manifest = Manifest(run.kind, run.fingerprint, channels, name, contents, missing, run.sizes)
     write_manifest(folder, manifest)
     _remove_others(folder, array.path)
     return array, manifest

@@ -36,7 +36,9 @@ class Manifest:
     contents: Contents
     """The contents of the items."""
     missing: list[MissingItem]
-    """The items without a vector, as far as they are known."""
+    """The rows without a vector, as far as they are known."""
+    sizes: list[int] | None = None
+    """The number of rows of each item; :obj:`None` if each has one."""
 
 
 def read_manifest(folder: Path) -> Manifest | None:

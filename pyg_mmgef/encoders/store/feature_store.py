@@ -10,7 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyg_mmgef.encoders._inputs import check_sequence, warn_unreadable
+from pyg_mmgef.encoders._inputs import (
+    check_sequence,
+    is_blank,
+    warn_unknown,
+    warn_unreadable,
+)
 from pyg_mmgef.encoders.missing_item import MissingItem
 from pyg_mmgef.encoders.protocol import ImageEncoder, PathLike, TextEncoder
 from pyg_mmgef.encoders.store._array import PRESENT, FeatureArray
@@ -21,6 +26,12 @@ from pyg_mmgef.encoders.store._folder import (
     known_reasons,
     open_previous,
     prepare_array,
+)
+from pyg_mmgef.encoders.store._groups import (
+    Pictures,
+    flatten,
+    items_of_rows,
+    mean_of_groups,
 )
 from pyg_mmgef.encoders.store._manifest import (
     DamagedManifestError,
@@ -76,7 +87,7 @@ class FeatureStore:
     def images(
         self,
         encoder: ImageEncoder,
-        paths: Sequence[PathLike | None],
+        paths: Sequence[Pictures],
         *,
         name: str = 'image',
         batch_size: int = 256,
@@ -86,8 +97,9 @@ class FeatureStore:
 
         Args:
             encoder: Encodes the pictures.
-            paths: Picture files, or :obj:`None` for items without a picture. Files must not change
-                during the call.
+            paths: Picture files, or :obj:`None` for items without a picture. An item with several
+                pictures has a sequence of files; its vector is the mean of theirs, without those
+                that can't be read. Files must not change during the call.
             name: Name of the modality and of its subfolder. (default: ``'image'``)
             batch_size: Pictures per call of the encoder, after which they are written. Use a
                 multiple of the encoder's own batch size. (default: ``256``)
@@ -95,8 +107,9 @@ class FeatureStore:
 
         Returns:
             The vectors, float32 of shape ``[n, channels]`` with zero rows for missing pictures, and
-            a mask of the present ones, bool of shape ``[n]``. The vectors are memory-mapped: they
-            are read on access, and writing to them changes memory only. One :class:`UserWarning`
+            a mask of the present ones, bool of shape ``[n]``. The vectors are memory-mapped, unless
+            an item has several pictures: they are read on access, and writing to them changes
+            memory only. One :class:`UserWarning`
             counts the pictures that can't be read; :meth:`report` lists them.
 
         Raises:
@@ -107,14 +120,17 @@ class FeatureStore:
                 :class:`~pyg_mmgef.encoders.ImageEncoder`, or the subfolder holds other files.
         """
         check_sequence('paths', paths)
+        files, sizes = flatten(paths)
 
         def identify(old: Manifest | None) -> Contents:
-            return contents_of_pictures(paths, {} if old is None else old.contents.known(), verbose)
+            return contents_of_pictures(files, {} if old is None else old.contents.known(), verbose)
 
-        run = Run('image', encoder.fingerprint, quietly(encoder.encode_images), paths, identify)
+        encode = quietly(encoder.encode_images)
+        run = Run('image', encoder.fingerprint, encode, files, identify, sizes)
         x, has, missing = self._features(run, name, batch_size, verbose)
         unreadable = [(item.path, item.reason) for item in missing if item.path is not None]
-        warn_unreadable(unreadable, len(paths), stacklevel=2)
+        num_given = sum(path is not None for path in files)
+        warn_unreadable(unreadable, num_given, stacklevel=2)
         return x, has
 
     def texts(
@@ -138,7 +154,8 @@ class FeatureStore:
             verbose: Whether to show a progress bar. (default: :obj:`False`)
 
         Returns:
-            The vectors and the mask of present ones, as from :meth:`images`.
+            The vectors and the mask of present ones, as from :meth:`images`. One
+            :class:`UserWarning` counts the texts in which the encoder finds no word.
 
         Raises:
             TimeoutError: If another process uses the subfolder for longer than ``timeout``.
@@ -154,15 +171,20 @@ class FeatureStore:
         run = Run(
             'text',
             encoder.fingerprint,
-            encoder.encode_texts,
+            quietly(encoder.encode_texts),
             texts,
             lambda _: contents_of_texts(texts),
         )
-        x, has, _ = self._features(run, name, batch_size, verbose)
+        x, has, missing = self._features(run, name, batch_size, verbose)
+        given = [not is_blank(text) for text in texts]
+        unknown = [texts[item.row] for item in missing if given[item.row]]
+        warn_unknown(unknown, sum(given), stacklevel=2)
         return x, has
 
     def report(self, name: str = 'image') -> list[MissingItem]:
         """Return the items without a vector after the last call, in the order of rows.
+
+        Of an item with several pictures, it lists those that can't be read.
 
         Args:
             name: Name of the modality. (default: ``'image'``)
@@ -175,7 +197,11 @@ class FeatureStore:
             FileNotFoundError: If the store has no such modality.
             ValueError: If its manifest is damaged or another program's.
         """
-        return self._manifest(self._subfolder(name)).missing
+        manifest = self._manifest(self._subfolder(name))
+        if manifest.sizes is None:
+            return manifest.missing
+        item_of_row = items_of_rows(manifest.sizes).tolist()
+        return [item._replace(row=item_of_row[item.row]) for item in manifest.missing]
 
     def load(self, name: str) -> tuple[Tensor, Tensor]:
         """Return the vectors of the last call, without an encoder.
@@ -208,7 +234,7 @@ class FeatureStore:
                 f'{num_left} of {len(keys)} features in {str(folder)!r} are missing: they were '
                 'damaged, or the call that encodes them was interrupted; encode again'
             )
-        return self._tensors(array)
+        return self._tensors(array, manifest.sizes)
 
     @staticmethod
     def _manifest(folder: Path) -> Manifest:
@@ -223,9 +249,10 @@ class FeatureStore:
         return manifest
 
     @staticmethod
-    def _tensors(array: FeatureArray) -> tuple[Tensor, Tensor]:
+    def _tensors(array: FeatureArray, sizes: list[int] | None) -> tuple[Tensor, Tensor]:
         x = torch.from_numpy(np.load(array.path, mmap_mode='c', allow_pickle=False))
-        return x, torch.from_numpy(array.states == PRESENT)
+        has = torch.from_numpy(array.states == PRESENT)
+        return (x, has) if sizes is None else mean_of_groups(x, has, sizes)
 
     def _subfolder(self, name: str) -> Path:
         if not re.fullmatch(r'\w+', name):
@@ -267,7 +294,7 @@ class FeatureStore:
             manifest = replace(manifest, missing=missing)
             if manifest != old:
                 write_manifest(folder, manifest)
-            x, has = self._tensors(array)
+            x, has = self._tensors(array, run.sizes)
         return x, has, missing
 
     def __repr__(self) -> str:

@@ -427,10 +427,11 @@ def test_items_with_texts_and_pictures(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('name', ['..\\x.jpg', 'C:\\x.jpg', 'a/../../x.jpg', '\\\\host\\x', '/x'])
 def test_names_that_lead_outside(tmp_path: Path, name: str) -> None:
-    items = pa.table({'item_id': [1], 'photo': [name]})
+    (tmp_path / 'y.jpg').write_bytes(b'x')
+    items = pa.table({'item_id': [1, 2], 'photo': [name, 'y.jpg']})
     orders = pa.table({'user_id': [1], 'item_id': [1]})
     dataset = InteractionTables(orders, items, image='photo', image_folder=tmp_path)
-    assert dataset.item_images == [None]
+    assert dataset.item_images == [None, tmp_path / 'y.jpg']
     assert dataset.report['picture names that lead outside of the folder'] == 1
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from pyg_mmgef.encoders import FeatureStore, MissingItem, PixelEncoder, TitleEncoder
-from pyg_mmgef.encoders.store import _contents
+from pyg_mmgef.encoders.store import _contents, _manifest
 from tests.encoders.counting_encoder import CountingEncoder
 
 NUM_FILES = 9
@@ -157,7 +157,7 @@ def test_missing_pictures_are_reported_and_remembered(
     ]
     for seen in (['0.jpg', '1.jpg', '2.jpg'], []):
         encoder = CountingEncoder()
-        with pytest.warns(UserWarning, match='4 of 6 pictures could not be read') as record:
+        with pytest.warns(UserWarning, match='4 of 5 pictures could not be read') as record:
             x, has = store.images(encoder, paths)
         assert len(record) == 1
         assert record[0].filename == __file__
@@ -166,7 +166,7 @@ def test_missing_pictures_are_reported_and_remembered(
         assert encoder.seen == seen
         assert store.report() == expected
     (tmp_path / 'nowhere.jpg').write_bytes(b'A')  # same content as the first
-    with pytest.warns(UserWarning, match='3 of 6'):
+    with pytest.warns(UserWarning, match='3 of 5'):
         x, has = store.images(CountingEncoder(), paths)
     assert torch.equal(x[3], x[0])
 
@@ -191,7 +191,10 @@ def test_texts(store: FeatureStore) -> None:
     texts = ['AB', None, ' ', 'C', 'AB', 'bad']
     for seen in (['AB', 'C', 'bad'], []):
         encoder = CountingEncoder()
-        x, has = store.texts(encoder, texts)
+        with pytest.warns(UserWarning, match=r"^1 of 4 texts have no word .*: 'bad'$") as record:
+            x, has = store.texts(encoder, texts)
+        assert len(record) == 1
+        assert record[0].filename == __file__
         assert encoder.seen == seen
         assert has.tolist() == [True, False, False, True, True, False]
         assert x.tolist() == [
@@ -202,6 +205,61 @@ def test_texts(store: FeatureStore) -> None:
         (2, 'the text is blank'),
         (5, 'the encoder gave no vector for this text'),
     ]
+
+
+def test_texts_without_a_word_are_counted_once(store: FeatureStore) -> None:
+    titles = ['red lamp', '!!!', 'blue lamp', '...', None]
+    with pytest.warns(UserWarning, match='^2 of 4 texts have no word') as record:
+        store.texts(TitleEncoder(4).fit(titles), titles, batch_size=1)
+    assert len(record) == 1
+
+
+def test_several_pictures_give_their_mean(store: FeatureStore, files: list[Path]) -> None:
+    files[3].write_bytes(b'bad one')
+    pictures = [[files[0], files[1]], None, [], files[2], [files[3], files[1]], [files[3]]]
+    with pytest.warns(UserWarning, match='2 of 6 pictures could not be read'):
+        x, has = store.images(CountingEncoder(), pictures, batch_size=2)
+    first, second, third = rows(0, 1, 2)
+    expected = torch.stack([(first + second) / 2, third, second])
+    assert torch.equal(x[has], expected)
+    assert has.tolist() == [True, False, False, True, True, False]
+    assert not x[~has].any()
+    assert [(item.row, item.path and Path(item.path).name) for item in store.report()] == [
+        (1, None),
+        (2, None),
+        (4, '3.jpg'),
+        (5, '3.jpg'),
+    ]
+    loaded, has_loaded = store.load('image')
+    assert torch.equal(loaded, x)
+    assert torch.equal(has_loaded, has)
+
+
+def test_each_of_several_pictures_is_encoded_once(store: FeatureStore, files: list[Path]) -> None:
+    store.images(CountingEncoder(), [[files[0], files[1]], files[2]])
+    encoder = CountingEncoder()
+    x, _ = store.images(encoder, [[files[0], files[1], files[3]], files[2]])
+    assert encoder.seen == ['3.jpg']
+    assert torch.equal(x[0], rows(0, 1, 3).mean(dim=0))
+    first, _ = store.images(encoder, files[:4])
+    assert encoder.seen == ['3.jpg']
+    assert torch.equal(first, rows(0, 1, 2, 3))
+    assert torch.equal(store.load('image')[0], first)
+
+
+def test_lists_of_one_picture_are_mapped_to_memory(store: FeatureStore, files: list[Path]) -> None:
+    x, _ = store.images(CountingEncoder(), [[files[0]], [], [files[1]]])
+    assert x.tolist() == [*rows(0).tolist(), [0, 0, 0], *rows(1).tolist()]
+    assert json.loads(manifest_of(store).read_text())['content']['sizes'] is None
+
+
+def test_a_manifest_of_before_is_read(store: FeatureStore, files: list[Path]) -> None:
+    x, _ = store.images(CountingEncoder(), files)
+    stored = json.loads(manifest_of(store).read_text())
+    del stored['content']['sizes']
+    stored['checksum'] = _manifest._checksum(stored['content'])
+    manifest_of(store).write_text(json.dumps(stored))
+    assert torch.equal(store.load('image')[0], x)
 
 
 def test_titles_need_a_fitted_encoder(store: FeatureStore) -> None:
