@@ -191,7 +191,7 @@ def test_interactions_and_items_of_postgresql(postgresql: str) -> None:
     assert dataset.report['interactions'] == MANY  # No pair repeats: 777 and 1000 are coprime.
     assert len(dataset.user_ids) == 1000
     assert dataset.item_ids[999] == 999
-    assert dataset.item_texts[3] == 'product 3 a b {"colour": "blue"}'
+    assert dataset.item_texts[3] == 'product 3 a b blue'
     interacts = dataset[0]['user', 'interacts', 'item']
     assert interacts.time[0] == datetime(2024, 1, 1, 0, 0, 1, tzinfo=timezone.utc).timestamp()
     assert interacts.rating[:5].tolist() == [2, 3, 4, 5, 1]
