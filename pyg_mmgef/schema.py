@@ -5,6 +5,7 @@ from typing import Final
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
+from torch_geometric.data.storage import NodeStorage
 from torch_geometric.typing import EdgeType, NodeType
 
 from pyg_mmgef.typing import WeightedGraph
@@ -15,11 +16,13 @@ __all__ = [
     'INTERACTS',
     'ITEM',
     'USER',
+    'edge_values',
     'interaction_edges',
     'interactions',
     'item_graph',
     'item_modalities',
     'item_relations',
+    'item_store',
     'num_users_items',
     'recorded_fusion',
     'supervision_edges',
@@ -30,14 +33,19 @@ USER: Final[NodeType] = 'user'
 ITEM: Final[NodeType] = 'item'
 INTERACTS: Final[EdgeType] = (USER, 'interacts', ITEM)
 CO_INTERACTS: Final[EdgeType] = (ITEM, 'co_interacts', ITEM)
+VALUES = 'time', 'rating', 'edge_weight'
+"""Attributes of the interactions that are one number each."""
 
 
 def num_users_items(data: HeteroData) -> tuple[int, int]:
     """Return the numbers of users and of items.
 
     Raises:
-        ValueError: If a node type is missing or its ``num_nodes`` is unknown.
+        ValueError: If the types have other names, a node type is missing, or its ``num_nodes`` is
+            unknown.
     """
+    _check_is_hetero(data)
+    _check_names(data)
     counts = []
     for node_type in (USER, ITEM):
         count = data[node_type].num_nodes if node_type in data.node_types else None
@@ -56,10 +64,9 @@ def interaction_edges(data: HeteroData) -> Tensor:
     Raises:
         ValueError: If it is missing.
     """
+    _check_is_hetero(data)
     if INTERACTS not in data.edge_types or 'edge_index' not in data[INTERACTS]:
-        raise ValueError(
-            f"'data' has no edge type {INTERACTS} with an 'edge_index' (found {data.edge_types})"
-        )
+        raise _without_interactions(data)
     return data[INTERACTS].edge_index
 
 
@@ -78,26 +85,50 @@ def supervision_edges(data: HeteroData) -> Tensor:
     """Return the positive supervision edges of a part of a split, checked.
 
     These are the ``edge_label_index`` of ``data['user', 'interacts', 'item']``, without those whose
-    ``edge_label`` is zero: PyG's :class:`~torch_geometric.transforms.RandomLinkSplit` puts sampled
-    negatives there. Data without an ``edge_label_index`` has its ``edge_index``.
+    ``edge_label`` (shape ``[E]`` or ``[E, 1]``) is zero: PyG's
+    :class:`~torch_geometric.transforms.RandomLinkSplit` puts sampled negatives there. Data without
+    an ``edge_label_index`` has its ``edge_index``.
 
     Raises:
         ValueError: If they are missing, misshaped or out of range, or there isn't one label per
             edge.
     """
+    _check_is_hetero(data)
     if INTERACTS not in data.edge_types or 'edge_label_index' not in data[INTERACTS]:
         return interactions(data)
-    edges, label = data[INTERACTS].edge_label_index, data[INTERACTS].get('edge_label')
+    edges = data[INTERACTS].edge_label_index
     check_edge_index('edge_label_index', edges, num_users_items(data), (USER, ITEM))
-    if label is None:
+    if data[INTERACTS].get('edge_label') is None:
         return edges
-    if not isinstance(label, Tensor) or label.shape != edges.shape[1:]:
-        raise ValueError(
-            f"'edge_label' must have shape [{edges.size(1)}], one label per edge of "
-            f"'edge_label_index' (got {_describe(label)})"
-        )
-    is_positive = label > 0
+    is_positive = edge_values(data, INTERACTS, 'edge_label', of='edge_label_index') > 0
     return edges if bool(is_positive.all()) else edges[:, is_positive]
+
+
+def edge_values(
+    data: HeteroData, edge_type: EdgeType, key: str, *, of: str = 'edge_index'
+) -> Tensor:
+    """Return an attribute of edges that is one number an edge, such as their times.
+
+    Args:
+        data: The data.
+        edge_type: The edges.
+        key: The attribute, of shape ``[E]`` or, as is usual in PyG, ``[E, 1]``.
+        of: The edges that the numbers belong to. (default: ``'edge_index'``)
+
+    Returns:
+        Shape: ``[E]``.
+
+    Raises:
+        ValueError: If it has another shape.
+    """
+    store = data[edge_type]
+    value, num_edges = store[key], store[of].size(1)
+    if not isinstance(value, Tensor) or value.shape not in ((num_edges,), (num_edges, 1)):
+        raise ValueError(
+            f"'{key}' of the edges {edge_type} must have shape [{num_edges}] or [{num_edges}, 1], "
+            f"one number for each edge of '{of}' (got {_describe(value)})"
+        )
+    return value.view(num_edges)
 
 
 def unique_interactions(data: HeteroData) -> tuple[Tensor, Tensor]:
@@ -111,14 +142,16 @@ def unique_interactions(data: HeteroData) -> tuple[Tensor, Tensor]:
         ``edge_index`` itself, not a copy.
 
     Raises:
-        ValueError: As :func:`interactions`.
+        ValueError: As :func:`interactions`, and if ``time``, ``rating`` or ``edge_weight`` isn't
+            one number an interaction.
     """
     edge_index = interactions(data)
+    values = {key: edge_values(data, INTERACTS, key) for key in VALUES if key in data[INTERACTS]}
     _, num_items = num_users_items(data)
     pair = edge_index[0].long() * num_items + edge_index[1]
     position = torch.arange(pair.numel(), device=pair.device)
-    if 'time' in data[INTERACTS]:
-        position = data[INTERACTS].time.argsort(stable=True)
+    if 'time' in values:
+        position = values['time'].argsort(stable=True)
     position = position[pair[position].argsort(stable=True)]
     pair = pair[position]
     first = torch.ones_like(pair, dtype=torch.bool)
@@ -127,23 +160,44 @@ def unique_interactions(data: HeteroData) -> tuple[Tensor, Tensor]:
     return edge_index if kept.numel() == pair.numel() else edge_index[:, kept], kept
 
 
+def item_store(data: HeteroData) -> NodeStorage:
+    """Return ``data['item']``, the attributes of the items.
+
+    Raises:
+        ValueError: If the types have other names.
+    """
+    _check_is_hetero(data)
+    if ITEM not in data.node_types:
+        _check_names(data)
+    return data[ITEM]
+
+
 def item_graph(data: HeteroData, relation: str) -> WeightedGraph:
     """Return the item graph ``data['item', relation, 'item']``.
 
     Raises:
-        ValueError: If it, or its ``edge_weight``, is missing.
+        ValueError: If it, or its ``edge_weight``, is missing, or there isn't one weight an edge.
     """
+    _check_is_hetero(data)
     edge_type = (ITEM, relation, ITEM)
     if edge_type not in data.edge_types or 'edge_weight' not in data[edge_type]:
         raise ValueError(
             f"'data' has no item graph {edge_type} with an 'edge_index' and an 'edge_weight' "
             f'(found {data.edge_types}); add it with a transform such as AddItemKNNGraph'
         )
-    return data[edge_type].edge_index, data[edge_type].edge_weight
+    weight = data[edge_type].edge_weight
+    if weight.dim() != 1:
+        weight = edge_values(data, edge_type, 'edge_weight')
+    return data[edge_type].edge_index, weight
 
 
 def item_relations(data: HeteroData) -> list[str]:
-    """Return the relations ``data['item', relation, 'item']`` that have an ``edge_weight``."""
+    """Return the relations ``data['item', relation, 'item']`` that have an ``edge_weight``.
+
+    Raises:
+        ValueError: If the types have other names.
+    """
+    item_store(data)
     return [
         relation
         for source, relation, destination in data.edge_types
@@ -158,10 +212,11 @@ def item_modalities(data: HeteroData) -> tuple[dict[str, Tensor], dict[str, Tens
     counts as one modality of that name.
 
     Raises:
-        ValueError: If an attribute ``x_<modality>`` isn't a floating point matrix with one row per
-            item, or its mask isn't a boolean vector with one element per item.
+        ValueError: If the types have other names, an attribute ``x_<modality>`` isn't a floating
+            point matrix with one row per item, or its mask isn't a boolean vector with one element
+            per item.
     """
-    store = data[ITEM]
+    store = item_store(data)
     x = {key[2:]: store[key] for key in store if key.startswith('x_')}
     key_of = {name: f'x_{name}' for name in x}
     if not x and 'x' in store:
@@ -199,6 +254,31 @@ def recorded_fusion(data: HeteroData) -> tuple[str, list[str]] | None:
             f'records it (got {fusion!r}); apply it again, or delete the attribute'
         )
     return mode, names
+
+
+def _check_is_hetero(data: HeteroData) -> None:
+    if not isinstance(data, HeteroData):
+        raise ValueError(
+            f"'data' must be a HeteroData with users, items and their interactions (got "
+            f'{type(data).__name__})'
+        )
+
+
+def _check_names(data: HeteroData) -> None:
+    """Raise a :class:`ValueError` if the interactions have another name."""
+    if INTERACTS in data.edge_types:
+        return
+    ends = {end for source, _, destination in data.edge_types for end in (source, destination)}
+    if {*data.node_types, *ends} - {USER, ITEM} or USER in ends:
+        raise _without_interactions(data)
+
+
+def _without_interactions(data: HeteroData) -> ValueError:
+    return ValueError(
+        f"'data' has no edge type {INTERACTS} with an 'edge_index'; the types must be called "
+        f'{USER!r}, {ITEM!r} and {INTERACTS[1]!r} (found the node types {data.node_types} and the '
+        f'edge types {data.edge_types})'
+    )
 
 
 def _check_features(key: str, x: object, num_items: int | None) -> None:

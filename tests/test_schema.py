@@ -43,6 +43,36 @@ class TestCounts:
             num_users_items(data)
 
 
+class TestNames:
+    def test_of_other_types(self) -> None:
+        data = HeteroData({'user': {'num_nodes': 3}, 'movie': {'num_nodes': 4}})
+        data['user', 'rates', 'movie'].edge_index = torch.tensor([[0], [1]])
+        message = r"'user', 'item' and 'interacts' \(found the node types \['user', 'movie'\] and"
+        for function in (
+            num_users_items,
+            interactions,
+            supervision_edges,
+            unique_interactions,
+            item_modalities,
+        ):
+            with pytest.raises(ValueError, match=message):
+                function(data)
+        assert data.node_types == ['user', 'movie']
+        assert data.edge_types == [('user', 'rates', 'movie')]
+
+    def test_of_other_edges(self, data: HeteroData) -> None:
+        data['user', 'rates', 'item'].edge_index = data[INTERACTS].edge_index
+        assert num_users_items(data) == (3, 4)
+        del data[INTERACTS]
+        with pytest.raises(ValueError, match=r"the edge types \[\('user', 'rates', 'item'\)\]\)"):
+            num_users_items(data)
+
+    def test_what_is_no_hetero_data(self) -> None:
+        for function in (num_users_items, interactions, supervision_edges, item_modalities):
+            with pytest.raises(ValueError, match=r'must be a HeteroData .*\(got Tensor\)'):
+                function(torch.ones(2, 3))
+
+
 class TestInteractions:
     def test_are_returned_as_they_are(self, data: HeteroData) -> None:
         assert interactions(data) is data[INTERACTS].edge_index
@@ -83,6 +113,8 @@ class TestSupervisionEdges:
         data[INTERACTS].edge_label_index = self.edges
         data[INTERACTS].edge_label = torch.tensor([1, 0, 1, 0]).to(dtype)
         assert supervision_edges(data).tolist() == [[0, 2], [3, 1]]
+        data[INTERACTS].edge_label = data[INTERACTS].edge_label[:, None]
+        assert supervision_edges(data).tolist() == [[0, 2], [3, 1]]
         data[INTERACTS].edge_label = torch.zeros(4, dtype=dtype)
         assert supervision_edges(data).shape == (2, 0)
 
@@ -93,9 +125,11 @@ class TestSupervisionEdges:
 
     def test_bad_labels_and_ids(self, data: HeteroData) -> None:
         data[INTERACTS].edge_label_index = self.edges
-        for label in (torch.ones(3), torch.ones(4, 1), [1, 1, 1, 1]):
+        for label in (torch.ones(3), torch.ones(4, 2), [1, 1, 1, 1]):
             data[INTERACTS].edge_label = label
-            with pytest.raises(ValueError, match=r"'edge_label' must have shape \[4\]"):
+            with pytest.raises(
+                ValueError, match=r"'edge_label' .* must have shape \[4\] or \[4, 1"
+            ):
                 supervision_edges(data)
         data[INTERACTS].edge_label_index = self.edges + 1
         with pytest.raises(ValueError, match="'edge_label_index' holds the user id 3"):
@@ -116,8 +150,26 @@ class TestUniqueInteractions:
         data[INTERACTS].time = torch.tensor([9, 9, 1, 9])
         assert unique_interactions(data)[1].tolist() == [1, 2, 3]
 
+    @pytest.mark.parametrize('key', ['time', 'rating', 'edge_weight'])
+    def test_numbers_in_a_column_or_of_a_wrong_length(self, data: HeteroData, key: str) -> None:
+        data[INTERACTS].edge_index = torch.tensor([[0, 2, 0], [3, 1, 3]])
+        data[INTERACTS][key] = torch.tensor([[9], [9], [1]])
+        assert unique_interactions(data)[1].tolist() == ([1, 2] if key == 'time' else [0, 1])
+        for wrong in (torch.ones(2), torch.ones(4), torch.ones(3, 2), [1, 2, 3]):
+            data[INTERACTS][key] = wrong
+            with pytest.raises(ValueError, match=rf"'{key}' .* must have shape \[3\] or \[3, 1\]"):
+                unique_interactions(data)
+
 
 class TestItemGraph:
+    def test_weights_in_a_column(self, data: HeteroData) -> None:
+        data[CO_INTERACTS].edge_index = torch.tensor([[0, 1], [1, 0]])
+        data[CO_INTERACTS].edge_weight = torch.tensor([[0.5], [1.0]])
+        assert item_graph(data, 'co_interacts')[1].tolist() == [0.5, 1.0]
+        data[CO_INTERACTS].edge_weight = torch.ones(2, 2)
+        with pytest.raises(ValueError, match=r"'edge_weight' of the edges .* one number for each"):
+            item_graph(data, 'co_interacts')
+
     def test_edges_and_weights(self, data: HeteroData) -> None:
         data[CO_INTERACTS].edge_index = torch.tensor([[0], [1]])
         data[CO_INTERACTS].edge_weight = torch.ones(1)

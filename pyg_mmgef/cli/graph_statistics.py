@@ -33,8 +33,9 @@ def graph_statistics(train: HeteroData, k: int) -> list[tuple[str, str, str]]:
         if share is not None:
             rows.append((relation, 'edges between items with a common user', f'{share:.1%}'))
     x, has = item_modalities(train)
-    names, everything = list(x), torch.ones(num_items, dtype=torch.bool)
-    graphs = {name: _modality_graph(x[name], has.get(name, everything), k) for name in names}
+    everything = torch.ones(num_items, dtype=torch.bool)
+    graphs = {name: _modality_graph(x[name], has.get(name, everything), k) for name in x}
+    names = [name for name in graphs if graphs[name].numel() > 0]
     for position, name in enumerate(names):
         for other in names[position + 1 :]:
             common = torch.isin(graphs[name], graphs[other]).float().mean()
@@ -53,7 +54,8 @@ def _modality_graph(x: Tensor, has: Tensor, k: int) -> Tensor:
     rows = has.nonzero().view(-1)
     if rows.numel() < 2:
         return torch.empty(0, dtype=torch.long)
-    edge_index, _ = knn_graph(x[rows], min(k, rows.numel() - 1))
+    edge_index, weight = knn_graph(x[rows], min(k, rows.numel() - 1))
+    edge_index = edge_index[:, weight > 0]
     return rows[edge_index[1]] * has.numel() + rows[edge_index[0]]
 
 

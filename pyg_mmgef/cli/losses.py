@@ -2,12 +2,14 @@ from dataclasses import replace
 from typing import Any
 
 from torch.nn import Module
+from torch_geometric.data import HeteroData
 
 from pyg_mmgef.cli.settings import Settings, flag
-from pyg_mmgef.nn import AlignmentUniformityLoss, BPRLoss, SampledSoftmaxLoss
+from pyg_mmgef.nn import AlignmentUniformityLoss, BPRLoss, Recommender, SampledSoftmaxLoss
+from pyg_mmgef.schema import INTERACTS
 from pyg_mmgef.validate import check_choice
 
-__all__ = ['build_loss', 'complete_loss', 'loader_options', 'training_options']
+__all__ = ['build_loss', 'check_negatives', 'complete_loss', 'loader_options', 'training_options']
 
 OPTIONS: dict[str, dict[str, Any]] = {
     'bpr': {'l2': 1e-3},
@@ -70,3 +72,30 @@ def loader_options(settings: Settings) -> dict[str, Any]:
     if settings.loss == 'softmax':
         return {**common, 'num_negatives': settings.num_negatives, 'shared_negatives': True}
     return {**common, 'num_negatives': 1 if settings.loss == 'bpr' else 0}
+
+
+def check_negatives(settings: Settings, model: Recommender, train: HeteroData) -> None:
+    """Raise a :class:`ValueError` if there are no negatives where the model or the loss needs them.
+
+    Args:
+        settings: Completed settings.
+        model: The model that is to be trained.
+        train: The train graph.
+    """
+    if loader_options(settings)['num_negatives'] == 0:
+        if model.needs_negatives:
+            raise ValueError(
+                f'--loss {settings.loss} samples no negatives, which the model {settings.model!r} '
+                'needs; use another loss'
+            )
+        return
+    user, item = train[INTERACTS].edge_index
+    num_warm, num_users = item.unique().numel(), user.unique().numel()
+    num_full = int((user.bincount() == num_warm).sum())
+    if num_full > 0:
+        other = '' if model.needs_negatives else '--loss au, which needs none, or '
+        raise ValueError(
+            f'{num_full} of {num_users} users have all {num_warm} items of the train part, so that '
+            f'no negatives can be sampled for them; use {other}a model that is not trained in '
+            'epochs, such as the default'
+        )

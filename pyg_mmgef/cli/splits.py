@@ -3,6 +3,7 @@ from torch_geometric.data import HeteroData
 from pyg_mmgef.cli.settings import Settings
 from pyg_mmgef.schema import INTERACTS, ITEM, item_modalities
 from pyg_mmgef.transforms import SplitInteractions
+from pyg_mmgef.transforms.split_interactions import MIN_TO_SPLIT
 
 __all__ = ['split_data']
 
@@ -18,7 +19,7 @@ def split_data(settings: Settings, data: HeteroData) -> tuple[HeteroData, Hetero
         The train, validation and test data.
 
     Raises:
-        ValueError: If the split needs times that the data lacks.
+        ValueError: If the split needs times that the data lacks, or holds nothing out.
     """
     for name in item_modalities(data)[0]:
         if name not in settings.modalities:
@@ -28,4 +29,10 @@ def split_data(settings: Settings, data: HeteroData) -> tuple[HeteroData, Hetero
             f'--split {settings.split} needs the times of the interactions, which the dataset '
             'lacks; prepare it with --time COLUMN, or use --split random'
         )
-    return SplitInteractions(strategy=settings.split, seed=settings.seed)(data)
+    train, val, test = SplitInteractions(strategy=settings.split, seed=settings.seed)(data)
+    if min(part[INTERACTS].edge_label_index.size(1) for part in (val, test)) == 0:
+        raise ValueError(
+            f'validation and test would be empty, as no user has {MIN_TO_SPLIT} different items, '
+            'one for each part; prepare a table with more interactions of the same users'
+        )
+    return train, val, test

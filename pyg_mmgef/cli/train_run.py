@@ -6,13 +6,13 @@ from torch_geometric import seed_everything
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.cli.baselines import baselines
-from pyg_mmgef.cli.console import draws_progress
+from pyg_mmgef.cli.console import draws_progress, out
 from pyg_mmgef.cli.dataset_folder import DatasetFolder
 from pyg_mmgef.cli.devices import checked_device
-from pyg_mmgef.cli.losses import build_loss, loader_options
+from pyg_mmgef.cli.losses import build_loss, check_negatives, loader_options
 from pyg_mmgef.cli.models import NEIGHBORS, build_model, complete
 from pyg_mmgef.cli.plots import save_curves
-from pyg_mmgef.cli.run_folder import CONFIG, RunFolder, fitting_cutoffs
+from pyg_mmgef.cli.run_folder import CONFIG, CUTOFFS, RunFolder, fitting_cutoffs
 from pyg_mmgef.cli.settings import DEFAULT_MODEL, Settings, flag
 from pyg_mmgef.cli.splits import split_data
 from pyg_mmgef.nn import Recommender
@@ -55,10 +55,13 @@ def train_run(
         settings = _tuned(settings, given, train, val, output)
     seed_everything(settings.seed)
     train, model = build_model(settings, train)
+    if model.has_parameters:
+        check_negatives(settings, model, train)
     run = RunFolder.start(output, dataset, settings)
     if run.metrics is not None:
         return run
     cutoffs = fitting_cutoffs(model.num_items)
+    _say_what_is_smaller(settings, model, cutoffs)
     if model.has_parameters:
         # A copy is trained, so that the best epoch is loaded into a model with empty caches.
         _fit(run, deepcopy(model), (train, val, test), device, cutoffs)
@@ -83,6 +86,18 @@ def train_run(
         }
     )
     return run
+
+
+def _say_what_is_smaller(settings: Settings, model: Recommender, cutoffs: tuple[int, ...]) -> None:
+    """Print which cut-offs and neighbours a small catalogue has instead of the usual ones."""
+    why = f'as there are {model.num_items} items'
+    if cutoffs != CUTOFFS:
+        word = 'cut-offs' if len(cutoffs) > 1 else 'cut-off'
+        out.print(f'{word} {" and ".join(map(str, cutoffs))}, {why}', highlight=False)
+    neighbors = settings.neighbors or (NEIGHBORS if model.reads_graphs else 0)
+    if neighbors >= model.num_items:
+        most = model.num_items - 1
+        out.print(f'at most {most} neighbours of an item, not {neighbors}, {why}', highlight=False)
 
 
 def _tuned(

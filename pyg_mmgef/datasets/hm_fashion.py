@@ -1,8 +1,8 @@
 """The purchases of H&M's competition on Kaggle, with texts and pictures of the articles."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from torch_geometric.data import HeteroData
@@ -134,8 +134,10 @@ class _ArticleTable(Table):
         article = f"CASE WHEN {is_short} THEN lpad({number}, 10, '0') ELSE {number} END"
         return article if column == _ID else f"left({article}, 3) || '/' || {article} || '.jpg'"
 
-    def _opened(self, connection: Connection) -> AbstractContextManager[str]:
-        return self._table._opened(connection)
+    @contextmanager
+    def _opened(self, connection: Connection) -> Iterator[str]:
+        with self._table._opened(connection) as rows_of:
+            yield rows_of
 
     def _read(self, connection: Connection, into: str, cells: Mapping[str, str]) -> Account:
         return self._table._read(connection, into, cells)

@@ -1,5 +1,6 @@
 """Checks of the inputs of a ranking: embeddings, candidates, cut-offs and interactions."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -35,7 +36,10 @@ def checked_cutoffs(k: int | Sequence[int], num_items: int | None = None) -> tup
 
 
 def check_embeddings(z_user: Tensor, z_item: Tensor) -> None:
-    """Raise a :class:`ValueError` unless both are finite matrices of one width, dense or CSR."""
+    """Raise a :class:`ValueError` unless both are finite matrices of one width, dense or CSR.
+
+    Numbers whose products overflow the precision of the scores are refused, too.
+    """
     for name, z in (('z_user', z_user), ('z_item', z_item)):
         if z.dim() != 2 or not z.is_floating_point():
             raise ValueError(
@@ -43,9 +47,7 @@ def check_embeddings(z_user: Tensor, z_item: Tensor) -> None:
             )
         if z.layout == torch.sparse_csr:
             _check_entries(name, z)
-        elif z.layout == torch.strided:
-            check_finite(name, z)
-        else:
+        elif z.layout != torch.strided:
             raise ValueError(
                 f"'{name}' must be dense or in CSR form (got {z.layout}); convert it with "
                 "'.to_sparse_csr()'"
@@ -58,6 +60,25 @@ def check_embeddings(z_user: Tensor, z_item: Tensor) -> None:
         raise ValueError(
             f"'z_user' and 'z_item' must have the same number of channels (got "
             f'{z_user.size(1)} and {z_item.size(1)})'
+        )
+    scores = torch.promote_types(torch.promote_types(z_user.dtype, z_item.dtype), torch.float32)
+    for name, z in (('z_user', z_user), ('z_item', z_item)):
+        _check_magnitude(name, z, scores)
+
+
+def _check_magnitude(name: str, z: Tensor, dtype: torch.dtype) -> None:
+    """Raise a :class:`ValueError` if numbers aren't finite, or inner products may overflow."""
+    numbers = z.values() if z.layout == torch.sparse_csr else z
+    if numbers.numel() == 0:
+        return
+    largest = max(abs(float(end)) for end in torch.aminmax(numbers))
+    if not math.isfinite(largest):
+        check_finite(name, z)
+    if largest > math.sqrt(torch.finfo(dtype).max / z.size(1)):
+        raise ValueError(
+            f"'{name}' holds numbers as large as {largest:.0e}, whose inner products overflow "
+            f'{dtype}; if training diverged, train again with a lower learning rate, else divide '
+            'all embeddings by one number, which keeps the ranking'
         )
 
 

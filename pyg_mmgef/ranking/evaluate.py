@@ -59,7 +59,8 @@ def evaluate_ranking(
         The metrics by name, such as ``'recall@20'``.
 
     Raises:
-        ValueError: If embeddings aren't finite, or neither dense nor CSR; if ids are out of range;
+        ValueError: If embeddings aren't finite, or neither dense nor CSR, or their inner products
+            overflow; if ids are out of range;
             if :obj:`target` is empty, overlaps :obj:`exclude` or has items that are not among the
             :obj:`candidates`; if a cut-off exceeds the number of candidates, or a metric is
             unknown.

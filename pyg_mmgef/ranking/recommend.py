@@ -48,12 +48,14 @@ def recommend(
 
     Returns:
         A named tuple (scores, items), both of shape ``[N, k]``, best first and among equal scores
-        the lower id first. Scores of half precision embeddings are float32. If a user has fewer
-        than :obj:`k` items left, the row is padded with the score ``-inf`` and the id -1.
+        the lower id first. On the CPU, the score of a pair doesn't depend on the batch or on the
+        other pairs, so items with equal embeddings have equal scores. Scores of half precision
+        embeddings are float32. If a user has fewer than :obj:`k` items left, the row is padded with
+        the score ``-inf`` and the id -1.
 
     Raises:
-        ValueError: If embeddings aren't finite, or neither dense nor CSR, ids are out of range, or
-            :obj:`k` isn't positive.
+        ValueError: If embeddings aren't finite, or neither dense nor CSR, their inner products
+            overflow, ids are out of range, or :obj:`k` isn't positive.
 
     Example:
         >>> z_user, z_item = torch.eye(2), torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.2]])

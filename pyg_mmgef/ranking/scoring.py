@@ -9,7 +9,8 @@ from torch import Tensor
 from pyg_mmgef.ranking._proof import ProvenRanking
 from pyg_mmgef.ranking._sparse_scores import SparseScores
 from pyg_mmgef.ranking._user_items import UserItems
-from pyg_mmgef.search._proven import HALF_SPACING, float32_rounding
+from pyg_mmgef.search._proven import HALF_SPACING, float32_rounding, sum_rounding
+from pyg_mmgef.search._rows import pair_products
 from pyg_mmgef.search._top_lists import candidate_lists
 from pyg_mmgef.validate import check_positive
 
@@ -19,6 +20,8 @@ BLOCK_SCORES = 2**25  # Scores held at a time if all are ranked: 128 MiB in floa
 # On the CPU, 4 MiB that stay in the cache, but never fewer users: products would be slow.
 CACHED_SCORES, LEAST_ROWS = 2**20, 32
 FIRST, LAST = -1, 2**62  # Keys before and after all others.
+SPARE = 16  # Items beyond k that are scored again: seldom are more within the rounding error.
+NEAR = 2**22  # Scores held at a time for users who have more.
 FEW = 128  # For this many users, ranking all items is as fast.
 
 
@@ -39,7 +42,8 @@ def top_items(
     Half precision is computed in float32, also under autocast. On the CPU, low-precision products
     choose the few items that float32 ranks (:class:`ProvenRanking`). All items are ranked for users
     that this doesn't prove, on other devices, in float64, without the compiled extension, and if
-    embeddings are sparse.
+    embeddings are sparse. Either way the scores that rank are computed pair by pair, so equal items
+    have equal scores, whatever their ids and the batch size.
 
     Args:
         z_user: User embeddings, dense or in CSR form. Shape: ``[num_users, channels]``.
@@ -103,11 +107,12 @@ def _rank_all(
     size = max(1, BLOCK_SCORES // max(1, len(candidates)))
     if device == 'cpu':
         size = min(size, max(LEAST_ROWS, CACHED_SCORES // max(1, len(candidates))))
+    rank = _Ranker(z_user, z_item, candidates, k, tie_seed)
     scores, columns = [], []
     for user in users.split(min(batch_size, size)):
         score = score_of(user)
         score[seen.of(user)] = float('-inf')
-        score, column = _largest(score, k, _order_of_ties(user, candidates, tie_seed))
+        score, column = rank(user, score)
         scores.append(score)
         columns.append(column)
     score = torch.cat(scores)
@@ -120,7 +125,8 @@ def _scorer(
     """Return a function from users to their scores of all candidates, and its device."""
     if z_user.layout == torch.sparse_csr:
         return SparseScores(z_user, z_item, candidates), 'cpu'
-    z_item, device = z_item[candidates], z_item.device
+    device = z_item.device
+    z_item = z_item if len(candidates) == len(z_item) else z_item[candidates]
     inexact = float32_rounding(device) > HALF_SPACING[torch.float32]
     if device.type == 'cpu' and z_item.dtype == torch.float32 and inexact:
         z_item = z_item.double()
@@ -128,14 +134,90 @@ def _scorer(
     return lambda user: z_user[user] @ z_item.t(), device.type
 
 
-def _order_of_ties(
-    user: Tensor, candidates: Tensor, tie_seed: int | None
-) -> Callable[[Tensor], Tensor]:
-    """Return a function from rows to the order of their columns among equal scores."""
-    if tie_seed is None:
-        place = torch.arange(len(candidates), dtype=torch.int64, device=candidates.device)
-        return lambda row: place.expand(len(row), -1)
-    return lambda row: _hash(tie_seed, user[row, None], candidates)
+class _Ranker:
+    r"""Ranks the items of some users, given the scores of all candidates.
+
+    In a dense product the score of an item depends, in its last bits, on the column that the item
+    has and on the users beside it, so equal items have unequal scores. Therefore the best few are
+    scored again, each pair by itself, and so is every other item whose score is within the
+    rounding error of theirs.
+
+    Args:
+        z_user: User embeddings, dense or in CSR form; sparse scores are sums over the same entries
+            in the same order already. Shape: ``[num_users, channels]``.
+        z_item: Item embeddings. Shape: ``[num_items, channels]``.
+        candidates: The items to rank, the columns of the scores. Shape: ``[C]``.
+        k: Number of items per user.
+        tie_seed: See :func:`top_items`.
+    """
+
+    def __init__(
+        self, z_user: Tensor, z_item: Tensor, candidates: Tensor, k: int, tie_seed: int | None
+    ) -> None:
+        self.z_user, self.z_item, self.candidates = z_user, z_item, candidates
+        self.k, self.tie_seed = k, tie_seed
+        self.rescores = z_user.layout == torch.strided and z_item.numel() > 0
+        if self.rescores:
+            bound = 2 * sum_rounding(z_item.size(1), z_item.dtype, z_item.device)
+            longest = torch.linalg.vector_norm(z_item, dim=1).amax()
+            self._error = bound * longest
+
+    def __call__(self, user: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the largest scores of each user and their columns, both of shape ``[B, k]``.
+
+        Args:
+            user: The users. Shape: ``[B]``.
+            score: Their scores. Shape: ``[B, C]``.
+        """
+        if self.k == 0:
+            return score[:, :0], torch.empty_like(score[:, :0], dtype=torch.int64)
+        best, column = score.topk(min(self.k + SPARE, score.size(1)), dim=1)
+        least = best[:, self.k - 1, None] - self._slack(user)
+        full = (best[:, -1:] >= least) & ~best[:, -1:].isneginf() & (best.size(1) < score.size(1))
+        best = self._rescored(user, column, best)
+        best, first = self._first(best, self._place(user, column))
+        column = column.gather(1, first)
+        rows = full.view(-1).nonzero().view(-1)
+        for part in rows.split(max(1, NEAR // score.size(1))):
+            near = score[part].masked_fill_(score[part] < least[part], float('-inf'))
+            every = torch.arange(score.size(1), dtype=torch.int64, device=score.device)
+            every = every.expand_as(near)
+            near = self._rescored(user[part], every, near)
+            best[part], column[part] = self._first(near, self._place(user[part], every))
+        return best, column
+
+    def _slack(self, user: Tensor) -> Tensor | float:
+        """Return by how much dense scores may be in the wrong order. Shape: ``[B, 1]``."""
+        if not self.rescores:
+            return 0.0
+        return self._error * torch.linalg.vector_norm(self.z_user[user], dim=1, keepdim=True)
+
+    def _rescored(self, user: Tensor, column: Tensor, score: Tensor) -> Tensor:
+        """Return scores of pairs, of shape ``[B, W]``, each computed by itself; -inf stays."""
+        if not self.rescores:
+            return score
+        row = self.z_user[user]
+        if not bool(row.any()):  # The scores of users without a history are exact zeros.
+            return score
+        kept = ~score.isneginf()
+        item = self.candidates[column[kept]]
+        return score.masked_scatter(kept, pair_products(row, self.z_item, kept.sum(dim=1), item))
+
+    def _place(self, user: Tensor, column: Tensor) -> Tensor:
+        """Return the order of columns, of shape ``[B, W]``, among equal scores."""
+        if self.tie_seed is None:
+            return column
+        return _hash(self.tie_seed, user[:, None], self.candidates[column])
+
+    def _first(self, score: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the largest scores of each row, best first, equal ones in their order."""
+        # Sorting whole rows would take many times as long, and scores of sparse embeddings tie.
+        least = score.topk(self.k, dim=1).values[:, -1:]
+        key = torch.where(score == least, place, LAST).masked_fill_(score > least, FIRST)
+        chosen = key.topk(self.k, dim=1, largest=False).indices
+        chosen = chosen.gather(1, place.gather(1, chosen).argsort(dim=1, stable=True))
+        value, first = score.gather(1, chosen).sort(dim=1, descending=True, stable=True)
+        return value, chosen.gather(1, first)
 
 
 def _hash(seed: int, user: Tensor, item: Tensor) -> Tensor:
@@ -144,21 +226,3 @@ def _hash(seed: int, user: Tensor, item: Tensor) -> Tensor:
     for shift in (30, 27):  # The finaliser of SplitMix64; int64 wraps around.
         x = (x ^ (x >> shift)) * 0x3F58476D1CE4E5B
     return (x ^ (x >> 31)) & 0x7FFFFFFF
-
-
-def _largest(score: Tensor, k: int, place: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-    """Return the largest scores of each row and their columns; :obj:`place` orders ties."""
-    best, column = score.topk(min(k + 1, score.size(1)), dim=1)
-    equal = (best[:, 1:] == best[:, :-1]) & ~best[:, 1:].isneginf()
-    row = equal.any(dim=1).nonzero().view(-1)
-    best, column = best[:, :k], column[:, :k]
-    if k == 0 or row.numel() == 0:
-        return best, column
-    # Sorting whole rows would take many times as long, and scores of sparse embeddings often tie.
-    tied, order = score[row], place(row)
-    least = best[row, -1:]
-    key = torch.where(tied == least, order, LAST).masked_fill_(tied > least, FIRST)
-    chosen = key.topk(k, dim=1, largest=False).indices
-    chosen = chosen.gather(1, order.gather(1, chosen).argsort(dim=1, stable=True))
-    value, first = tied.gather(1, chosen).sort(dim=1, descending=True, stable=True)
-    return best.index_put((row,), value), column.index_put((row,), chosen.gather(1, first))

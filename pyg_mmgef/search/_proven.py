@@ -21,6 +21,7 @@ __all__ = [
     'product_dtype',
     'round_rows',
     'row_lengths',
+    'sum_rounding',
 ]
 
 SPARE = 22  # Candidates beyond k: enough to prove nearly every row.
@@ -64,11 +65,10 @@ class ProductBound:
 
     def __init__(self, norm: Tensor, error: Tensor, channels: int, dtype: torch.dtype) -> None:
         self.longest, self.largest_error = norm.amax(), error.amax()
-        # The error of a sum in float32 grows with the number of channels.
-        self.rounding = 2 * (channels + 8) * HALF_SPACING[torch.float32]
-        inside = float32_rounding(norm.device)
-        if dtype == torch.float32 and inside > HALF_SPACING[torch.float32]:
-            self.rounding += 4 * inside
+        # Products in bfloat16 are summed in float32.
+        self.rounding = sum_rounding(channels, torch.float32)
+        if dtype == torch.float32:
+            self.rounding = sum_rounding(channels, dtype, norm.device)
         # Relative to the rounded product, which may be the smaller one.
         self.spacing = HALF_SPACING[dtype] / (1 - HALF_SPACING[dtype])
 
@@ -90,6 +90,23 @@ class ProductBound:
     def lowest(self, product: Tensor, error: Tensor) -> Tensor:
         """Return the lowest exact score that a rounded product allows."""
         return product - self.spacing * product.abs() - error
+
+
+def sum_rounding(channels: int, dtype: torch.dtype, device: torch.device | None = None) -> float:
+    """Return by how much two sums of the same products differ, relative to the rows' lengths.
+
+    Args:
+        channels: Number of products; the error of a sum grows with it.
+        dtype: Precision of the sum, float32 or float64.
+        device: Device where one of the sums is a dense product, which may round its factors;
+            :obj:`None` where none is. (default: :obj:`None`)
+    """
+    half_spacing = torch.finfo(dtype).eps / 2
+    rounding = 2 * (channels + 8) * half_spacing
+    if device is not None and dtype == torch.float32:
+        inside = float32_rounding(device)
+        rounding += 4 * inside if inside > half_spacing else 0
+    return rounding
 
 
 def row_lengths(exact: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,8 +10,9 @@ from torch import Tensor
 from pyg_mmgef.sparse._csr import csr_tensor
 from pyg_mmgef.validate import check_choice, check_finite
 
-__all__ = ['METRICS', 'SearchRows']
+__all__ = ['METRICS', 'SearchRows', 'pair_products']
 
+FLOAT32 = torch.finfo(torch.float32)
 METRICS = ('cosine', 'ip', 'l2')
 SAFE_NORM = (1e-15, 1e15)  # Between these, squares of float32 rows neither under- nor overflow.
 FINGERPRINT_ROWS = 2**14  # Rows hashed at a time.
@@ -20,6 +21,9 @@ DIFFERENCE_ENTRIES = 2**20  # Coordinates of differences held at a time: 4 MiB s
 
 class SearchRows:
     r"""A matrix of item features and the metric that compares its rows.
+
+    Products of rows that point in unrelated directions are zero but for rounding errors, whose size
+    depends on the basis. :meth:`without_noise` sets them to zero.
 
     Float32 features, also memory-mapped ones, are not copied: a row is normalised (cosine) or
     centred (L2, which keeps distances and loses fewer digits) when it is read. Other precisions are
@@ -32,18 +36,22 @@ class SearchRows:
         allow_empty: Accept a matrix without rows. (default: :obj:`False`)
 
     Raises:
-        ValueError: If :obj:`x` isn't a non-empty floating point matrix of finite values, or the
-            metric is unknown.
+        ValueError: If :obj:`x` isn't a non-empty floating point matrix of finite values, or has
+            rows so long that their inner products or distances overflow, or the metric is unknown.
     """
 
     def __init__(
         self, x: Tensor | np.ndarray, metric: str = 'cosine', *, allow_empty: bool = False
     ) -> None:
         check_choice('metric', metric, METRICS)
-        x = _as_tensor(x, allow_empty).detach().float()
+        x = _as_tensor(x, allow_empty).detach()
+        self.spacing = max(torch.finfo(x.dtype).eps, FLOAT32.eps)
+        x = x.float()
         norm = torch.linalg.vector_norm(x, dim=1)
         if not bool(torch.isfinite(norm).all()):  # Not finite, or just very long.
             check_finite('x', x)
+        if metric != 'cosine':
+            _check_length(norm, metric)
         self.metric = metric
         self.x = x
         self.scale: Tensor | None = None
@@ -81,8 +89,7 @@ class SearchRows:
     def select(self, index: Tensor) -> 'SearchRows':
         """Return the features of some of the items (a copy)."""
         out = object.__new__(SearchRows)
-        out.metric = self.metric
-        out.center = self.center
+        out.metric, out.center, out.spacing = self.metric, self.center, self.spacing
         out.x = self.x[index]
         out.scale = None if self.scale is None else self.scale[index]
         out.has_content = self.has_content[index]
@@ -110,6 +117,7 @@ class SearchRows:
         other = self.queries(x)
         out = object.__new__(SearchRows)
         out.metric, out.center = self.metric, self.center
+        out.spacing = max(self.spacing, other.spacing)
         out.x = torch.cat([self.x, other.x])
         out.has_content = torch.cat([self.has_content, other.has_content])
         out.scale = None
@@ -124,12 +132,47 @@ class SearchRows:
             digest.update(rows.cpu().contiguous().numpy().data)
         return digest.hexdigest()
 
+    @property
+    def noise(self) -> float:
+        r"""The cosine up to which two rows may be orthogonal but for rounding.
+
+        It is :math:`\epsilon_x + \epsilon \sqrt{c}` with the spacing :math:`\epsilon_x` of the
+        precision that the features came in, :math:`\epsilon` of float32, and :math:`c` channels.
+        The first is at most what rounding both rows changes, the second what the sums of products
+        add up to: rounding errors are as often positive as negative, so they grow with the root
+        (`"A New Approach to Probabilistic Rounding Error Analysis"
+        <https://doi.org/10.1137/18M1226312>`_).
+        """
+        return self.spacing + FLOAT32.eps * self.channels**0.5
+
+    def without_noise(self, score: Tensor, item: Tensor, neighbor: Tensor) -> tuple[Tensor, Tensor]:
+        """Return similarities with zero for those that rounding alone can make, best first.
+
+        Distances stay as they are: those of rows that differ in nothing but rounding are small.
+
+        Args:
+            score: Similarities, best first. Shape: ``[Q, C]``.
+            item: The rows that they belong to. Shape: ``[Q]``.
+            neighbor: The rows that these are compared with. Shape: ``[Q, C]``.
+
+        Returns:
+            Similarities and neighbours of the same shapes.
+        """
+        if self.metric == 'l2':
+            return score, neighbor
+        if self.metric == 'cosine':
+            return score.masked_fill(score.abs() <= self.noise, 0.0), neighbor
+        norm = torch.linalg.vector_norm(self.x, dim=1)
+        noise = self.noise * norm[item, None] * norm[neighbor]
+        score, order = score.masked_fill(score.abs() <= noise, 0.0).sort(
+            dim=1, descending=True, stable=True
+        )
+        return score, neighbor.gather(1, order)
+
     def score(self, query: 'SearchRows', row: Tensor, candidate: Tensor) -> Tensor:
         r"""Return the float32 similarity of some queries and their candidate items.
 
-        Inner products are read straight from the rows (PyTorch's
-        :func:`~torch.sparse.sampled_addmm`, a fused gather and dot product: nothing of the size
-        ``[Q, C, channels]`` is held); L2 distances come from differences.
+        Inner products are :func:`pair_products`; L2 distances come from differences.
 
         Args:
             query: The queries; these features themselves, or others by :meth:`queries`.
@@ -147,10 +190,7 @@ class SearchRows:
         if self.metric == 'l2':
             score = self._distance(rows, item, count)
         else:
-            end = count.cumsum(0)
-            pointer, shape = torch.cat([end.new_zeros(1), end]), (len(rows), self.num_items)
-            pattern = csr_tensor(pointer, item, rows.new_zeros(len(item)), shape)
-            score = torch.sparse.sampled_addmm(pattern, rows, self.x.t(), beta=0.0).values()
+            score = pair_products(rows, self.x, count, item)
             if self.scale is not None and query.scale is not None:
                 score = score * self.scale[item] * query.scale[row].repeat_interleave(count)
         out = rows.new_full(candidate.shape, float('-inf'))
@@ -181,6 +221,41 @@ class SearchRows:
         score = score.masked_fill(candidate == item[:, None], float('-inf'))
         score, index = score.topk(k, dim=1)
         return score, candidate.gather(1, index)
+
+
+def pair_products(x: Tensor, y: Tensor, count: Tensor, column: Tensor) -> Tensor:
+    """Return the inner products of rows with some rows of another matrix.
+
+    They are read straight from the rows (PyTorch's :func:`~torch.sparse.sampled_addmm`, a fused
+    gather and dot product: nothing of the size ``[Q, C, channels]`` is held). The product of two
+    rows doesn't depend on where they are in their matrices, as it does in a dense product.
+
+    Args:
+        x: Rows. Shape: ``[Q, channels]``.
+        y: Rows of the other matrix. Shape: ``[N, channels]``.
+        count: How many of them each row is multiplied with. Shape: ``[Q]``.
+        column: Which these are, row after row. Shape: ``[P]``.
+
+    Returns:
+        Shape: ``[P]``.
+    """
+    end = count.cumsum(0)
+    pointer, shape = torch.cat([end.new_zeros(1), end]), (len(x), len(y))
+    pattern = csr_tensor(pointer, column, x.new_zeros(len(column)), shape)
+    return torch.sparse.sampled_addmm(pattern, x, y.t(), beta=0.0).values()
+
+
+def _check_length(norm: Tensor, metric: str) -> None:
+    """Raise a :class:`ValueError` if inner products or squared distances of rows may overflow."""
+    limit = FLOAT32.max**0.5 / (2 if metric == 'l2' else 1)
+    too_long = (norm >= limit).nonzero().view(-1)
+    if too_long.numel() > 0:
+        what = 'squared distances' if metric == 'l2' else 'inner products'
+        raise ValueError(
+            f"'x' holds {too_long.numel()} rows longer than {limit:.0e} (first: row "
+            f'{int(too_long[0])}), whose {what} overflow float32; divide all rows by one number, '
+            "which keeps the order of neighbours, or compare by metric='cosine'"
+        )
 
 
 def _rescaled(x: Tensor, norm: Tensor) -> tuple[Tensor, Tensor]:

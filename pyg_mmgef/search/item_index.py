@@ -49,12 +49,15 @@ class ItemIndex:
         x: Item features, a tensor or an array (also memory-mapped). Shape: ``[N, channels]``.
         metric: ``'cosine'``, ``'ip'`` or ``'l2'``. (default: ``'cosine'``)
         generator: Generator for the clustering and the sample; :obj:`None` makes one seeded with 0,
-            so the same features give the same index. (default: :obj:`None`)
+            so the same features give the same index on as many threads. With another number, the
+            projection is rounded otherwise, so a few other neighbours may be found, with as high a
+            recall and exact similarities. (default: :obj:`None`)
         verbose: Show progress bars. (default: :obj:`False`)
 
     Raises:
         ValueError: If :obj:`x` isn't a non-empty floating point matrix of finite values on the
-            CPU, or the metric is unknown.
+            CPU, its rows are so long that inner products or distances overflow float32, or the
+            metric is unknown.
         ImportError: If FAISS is not installed.
 
     Example:
@@ -109,7 +112,8 @@ class ItemIndex:
 
         Returns:
             ``edge_index`` of shape ``[2, E]`` (neighbour, item that receives), best first per
-            item, and ``edge_weight`` of shape ``[E]``, exact float32 similarities.
+            item, and ``edge_weight`` of shape ``[E]``, exact float32 similarities. One that is
+            zero but for rounding is zero, see :func:`~pyg_mmgef.graph.knn_graph`.
 
         Raises:
             ValueError: If :obj:`k` or :obj:`recall` is out of range.
@@ -118,6 +122,7 @@ class ItemIndex:
         check_fraction('recall', recall, '(0, 1]')
         k = max(0, min(k, self._content.numel() - 1))
         score, neighbor = self._neighbors(k, recall)
+        score, neighbor = self.features.without_noise(score, self._content, neighbor)
         edge_index = torch.stack([neighbor.view(-1), self._content.repeat_interleave(k)])
         return edge_index, score.view(-1)
 

@@ -43,9 +43,9 @@ def similar_items(
         :obj:`x`; where there are fewer other items, the remaining places hold ``-inf`` and -1.
 
     Raises:
-        ValueError: If :obj:`x` isn't a non-empty floating point matrix of finite values,
-            :obj:`items` aren't ids of its rows, :obj:`k` isn't a positive integer or the metric is
-            unknown.
+        ValueError: If :obj:`x` isn't a non-empty floating point matrix of finite values, its rows
+            are so long that inner products or distances overflow float32, :obj:`items` aren't ids
+            of its rows, :obj:`k` isn't a positive integer or the metric is unknown.
 
     Example:
         >>> x = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]])

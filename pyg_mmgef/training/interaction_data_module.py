@@ -62,7 +62,7 @@ class InteractionDataModule(LightningDataModule):
         super().__init__()
         interaction_edges(train)
         for name, part in (('val', val), ('test', test)):
-            if part is not None and 'edge_label_index' not in part[INTERACTS]:
+            if part is not None and not _has_labels(part):
                 raise ValueError(
                     f"'{name}' has no held-out interactions; set data{list(INTERACTS)}"
                     '.edge_label_index, or split the data with SplitInteractions'
@@ -123,3 +123,7 @@ class InteractionDataModule(LightningDataModule):
         """Restore the loader from a checkpoint; without training there is no loader."""
         if self._loader is not None:
             self._loader.load_state_dict(state_dict)
+
+
+def _has_labels(part: HeteroData) -> bool:
+    return INTERACTS in part.edge_types and 'edge_label_index' in part[INTERACTS]

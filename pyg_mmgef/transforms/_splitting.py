@@ -11,6 +11,7 @@ from pyg_mmgef.schema import (
     INTERACTS,
     ITEM,
     USER,
+    edge_values,
     interaction_edges,
     unique_interactions,
 )
@@ -24,9 +25,11 @@ def interactions_to_split(data: HeteroData) -> tuple[Tensor, Tensor]:
     """Return the distinct interactions and their positions in the data, after checking it.
 
     Raises:
-        ValueError: If the data has no interactions, or other edges that would carry held-out ones
+        ValueError: If the data has no interactions, times, ratings or weights that aren't one an
+            interaction, or other edges that would carry held-out ones
             into the train graph: an item graph built from them, or their reverse.
     """
+    edge_index = interaction_edges(data)
     for edge_type in data.edge_types:
         source, relation, destination = edge_type
         if source == destination == ITEM and relation.startswith(CO_INTERACTS[1]):
@@ -39,7 +42,7 @@ def interactions_to_split(data: HeteroData) -> tuple[Tensor, Tensor]:
                 f"'data' has the edges {edge_type} beside {INTERACTS}; they could carry held-out "
                 'interactions into the train graph, so remove them, and add them again afterwards'
             )
-    if interaction_edges(data).numel() == 0:
+    if edge_index.numel() == 0:
         raise ValueError("'data' has no interactions to split")
     return unique_interactions(data)
 
@@ -60,7 +63,7 @@ def interaction_times(data: HeteroData, kept: Tensor, strategy: str) -> Tensor:
             f"strategy={strategy!r} needs data['user', 'interacts', 'item'].time, which "
             "is missing; set it or use strategy='random'"
         )
-    return data[INTERACTS].time[kept].cpu()
+    return edge_values(data, INTERACTS, 'time')[kept].cpu()
 
 
 def select_parts(data: HeteroData, kept: Tensor, part: Tensor) -> Split:

@@ -6,7 +6,7 @@ from torch_geometric.transforms import BaseTransform
 from pyg_mmgef._describe import describe
 from pyg_mmgef.graph.knn import check_knn_options, knn_graph
 from pyg_mmgef.graph.weights import normalize_similarity
-from pyg_mmgef.schema import ITEM
+from pyg_mmgef.schema import item_store
 from pyg_mmgef.transforms._store_graph import store_graph
 
 __all__ = ['AddItemKNNGraph']
@@ -38,12 +38,14 @@ class AddItemKNNGraph(BaseTransform):
         num_threads: Threads of torch and FAISS; :obj:`None` changes nothing. (default: :obj:`None`)
         generator: Generator of the approximate backend; :obj:`None` makes one seeded with 0.
             (default: :obj:`None`)
-        normalize: Drop similarities that aren't positive and normalise; :obj:`False` keeps raw
+        normalize: Drop similarities that aren't positive, such as those that are rounding errors,
+            and normalise; :obj:`False` keeps raw
             similarities. (default: :obj:`True`)
         verbose: Show a progress bar. (default: :obj:`False`)
 
     Raises:
-        ValueError: If an option is unknown, or the data lacks :obj:`attr`.
+        ValueError: If an option is unknown, the types of the data have other names, or it lacks
+            :obj:`attr`.
     """
 
     def __init__(
@@ -83,13 +85,14 @@ class AddItemKNNGraph(BaseTransform):
 
     def forward(self, data: HeteroData) -> HeteroData:
         """Add ``edge_index`` and ``edge_weight`` of the graph."""
-        if self.attr not in data[ITEM]:
-            found = sorted(key for key in data[ITEM] if key == 'x' or key.startswith('x_'))
+        items = item_store(data)
+        if self.attr not in items:
+            found = sorted(key for key in items if key == 'x' or key.startswith('x_'))
             raise ValueError(
                 f"data['item'] has no features {self.attr!r} (found {found}); FuseModalities() "
                 "sets 'x'"
             )
-        x = data[ITEM][self.attr]
+        x = items[self.attr]
         edge_index, edge_weight = knn_graph(
             x,
             self.k,

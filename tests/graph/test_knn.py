@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pyg_mmgef.graph import knn, knn_graph
+from pyg_mmgef.graph import knn, knn_graph, normalize_similarity
 from pyg_mmgef.search import ItemIndex
 from pyg_mmgef.search import _faiss as faiss
 from pyg_mmgef.search._rows import SearchRows
@@ -170,6 +170,91 @@ class TestContent:
         assert set(pairs) == set(both_ways)
         expected = [both_ways[pair] for pair in pairs]
         assert edge_weight.tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def rotated(x: Tensor) -> Tensor:
+    """The same items in another basis, where sums of products are rounded."""
+    generator = torch.Generator().manual_seed(0)
+    rotation = torch.linalg.qr(torch.randn(x.size(1), x.size(1), generator=generator)).Q
+    return x @ rotation
+
+
+@pytest.mark.parametrize('backend', [*BACKENDS, 'cluster'])
+class TestItemsThatResembleNothing:
+    @pytest.mark.parametrize('metric', ['cosine', 'ip'])
+    @pytest.mark.parametrize('num_items', [40, 300])
+    def test_have_no_neighbours_in_any_basis(
+        self, backend: str, metric: str, num_items: int
+    ) -> None:
+        x = torch.eye(num_items) * torch.linspace(1, 1e4, num_items)
+        for basis in (x, rotated(x)):
+            edge_index, weight = knn_graph(basis, 10, metric=metric, backend=backend)
+            assert weight.tolist() == [0.0] * (10 * num_items)
+            assert normalize_similarity(edge_index, weight, num_items)[0].shape == (2, 0)
+
+    @pytest.mark.parametrize('metric', ['cosine', 'ip'])
+    @pytest.mark.parametrize(('cosine', 'kept'), [(1e-2, True), (2e-6, True), (5e-7, False)])
+    def test_small_similarities_are_kept(
+        self, backend: str, metric: str, cosine: float, kept: bool
+    ) -> None:
+        x = torch.eye(64)[:12].double()
+        x[1, :2] = torch.tensor([cosine, (1 - cosine**2) ** 0.5])
+        scale = 1.0 if metric == 'cosine' else 1e3
+        edge_index, weight = knn_graph(scale * x, 3, metric=metric, backend=backend)
+        edges = edge_index[:, weight != 0].t().tolist()
+        assert edges == ([[1, 0], [0, 1]] if kept else [])
+        if kept:
+            assert weight[weight != 0].tolist() == pytest.approx([cosine * scale**2] * 2)
+
+    def test_opposites_keep_their_negative_weight(self, backend: str) -> None:
+        x = rotated(torch.cat([torch.eye(8)[:3], -torch.eye(8)[:3]]))
+        edge_index, weight = knn_graph(x, 5, backend=backend)
+        assert weight.view(6, 5).tolist() == [[0, 0, 0, 0, pytest.approx(-1.0)]] * 6
+        assert edge_index[0].view(6, 5)[:, -1].tolist() == [3, 4, 5, 0, 1, 2]
+
+    @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+    def test_half_precision_has_larger_rounding_errors(
+        self, backend: str, dtype: torch.dtype
+    ) -> None:
+        x = rotated(torch.eye(64)).to(dtype)
+        _, weight = knn_graph(x, 5, backend=backend)
+        assert not weight.any()
+        assert knn_graph(x.float(), 5, backend=backend)[1].all()
+
+    def test_distances_stay_as_they_are(self, backend: str) -> None:
+        x = torch.linspace(0, 1e-4, 20)[:, None].repeat(1, 3)
+        _, weight = knn_graph(x, 2, metric='l2', backend=backend)
+        assert bool((weight < 0).all())
+
+
+@pytest.mark.parametrize('backend', [*BACKENDS, 'cluster'])
+@pytest.mark.parametrize(
+    ('metric', 'what'), [('ip', 'inner products'), ('l2', 'squared distances')]
+)
+@pytest.mark.parametrize('scale', [3e19, 1e25, 1e30])
+def test_products_that_overflow_are_refused(
+    backend: str, metric: str, what: str, scale: float
+) -> None:
+    x = features(30, 8)
+    x[4] *= scale
+    with pytest.raises(ValueError, match=f"'x' holds 1 rows .*row 4.*{what} overflow float32"):
+        knn_graph(x, 3, metric=metric, backend=backend)
+    _, weight = knn_graph(x / 1e15, 3, backend=backend)
+    assert bool(weight.isfinite().all())
+
+
+@pytest.mark.parametrize('backend', [*BACKENDS, 'cluster'])
+@pytest.mark.parametrize('scale', [1e-24, 1e-30])
+def test_a_row_of_tiny_length_keeps_its_direction(backend: str, scale: float) -> None:
+    x = features(50, 8)
+    expected, weight = knn_graph(x, 3, backend=backend)
+    for tiny, huge in ((slice(7, 8), slice(0, 0)), (slice(7, 8), slice(8, 9)), (slice(None), [])):
+        other = x.clone()
+        other[tiny] *= scale
+        other[huge] *= 1e20
+        edge_index, other_weight = knn_graph(other, 3, backend=backend)
+        assert torch.equal(edge_index, expected)
+        torch.testing.assert_close(other_weight, weight)
 
 
 @pytest.mark.parametrize('backend', BACKENDS)

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pyg_mmgef.nn._unit_length import unit_length
+from pyg_mmgef.nn._unit_length import unit_length, usual_length
 
 
 @pytest.mark.parametrize('shape', [(5, 3), (2, 5, 3), (0, 3)])
@@ -20,6 +20,14 @@ def test_zeros_and_extremes() -> None:
     x = torch.tensor([[0.0, 0.0], [3e-8, 4e-8], [3e15, 4e15]])
     expected = torch.tensor([[0.0, 0.0], [0.6, 0.8], [0.6, 0.8]])
     torch.testing.assert_close(unit_length(x), expected)
+
+
+@pytest.mark.parametrize('scale', [1e-30, 1e-24, 1e20, 1e30])
+def test_features_of_any_length_keep_their_direction(scale: float) -> None:
+    x = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    x[2] = 0
+    assert torch.equal(usual_length(x), x)
+    torch.testing.assert_close(unit_length(usual_length(x * scale)), unit_length(x))
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])

@@ -254,6 +254,13 @@ class TestMistakes:
         z[3, 0] = value
         self.check(rf"'{name}' holds NaN or infinite values in 1 of", **{name: z})
 
+    @pytest.mark.parametrize('name', ['z_user', 'z_item'])
+    def test_embeddings_whose_products_overflow(self, name: str) -> None:
+        z = random_case()[name] * 1e25
+        self.check(rf"'{name}' holds numbers as large as \de\+25, .* overflow", **{name: z})
+        sparse = {name: z.to_sparse_csr() for name, z in random_case().items() if name[:2] == 'z_'}
+        self.check(rf"'{name}' holds numbers as large as", **{**sparse, name: z.to_sparse_csr()})
+
     def test_embeddings_that_do_not_fit(self) -> None:
         self.check(
             "'z_user' and 'z_item' must have the same number of channels", z_item=torch.ones(23, 4)

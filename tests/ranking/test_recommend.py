@@ -201,6 +201,35 @@ def test_equal_items_stay_in_order() -> None:
     assert bool((items[:, ::2] < 500).all())
 
 
+@pytest.mark.parametrize('channels', [1, 3, 16, 64])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_equal_items_tie_whatever_their_column_and_batch(channels: int, dtype: torch.dtype) -> None:
+    """In the last bits, a dense product depends on both."""
+    generator = torch.Generator().manual_seed(0)
+    z_user = torch.randn(150, channels, generator=generator, dtype=dtype)
+    z_item = torch.randn(1, channels, generator=generator, dtype=dtype).repeat(203, 1)
+    z_item[50:120] = torch.randn(1, channels, generator=generator, dtype=dtype)
+    z_item[7] *= 1 - 1e-3
+    exact = (z_user.double() @ z_item.double().t()).float()
+    expected = exact.sort(dim=1, descending=True, stable=True).indices[:, :30]
+    for batch_size in (1, 7, 100, 2048):
+        for users in (torch.arange(150), torch.arange(40, 47)):
+            scores, items = recommend(z_user, z_item, users, k=30, batch_size=batch_size)
+            assert torch.equal(items, expected[users])
+            assert bool((scores[:, 1:] <= scores[:, :-1]).all())
+
+
+def test_scores_do_not_depend_on_the_batch() -> None:
+    generator = torch.Generator().manual_seed(0)
+    z_user, z_item = (torch.randn(size, 37, generator=generator) for size in (300, 901))
+    expected = recommend(z_user, z_item, k=9)  # The few that products choose.
+    for batch_size in (1, 7, 128):
+        for users in torch.arange(300).split(100):  # All items are ranked.
+            scores, items = recommend(z_user, z_item, users, k=9, batch_size=batch_size)
+            assert torch.equal(items, expected.items[users])
+            assert torch.equal(scores, expected.scores[users])
+
+
 @pytest.mark.parametrize('compiled', [True, False])
 def test_batches_and_threads_do_not_matter(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not compiled:
@@ -263,13 +292,13 @@ def test_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     z_user, z_item = z_user.double(), z_item.double()  # All items are ranked.
     expected = recommend(z_user, z_item, k=20, exclude=exclude)
     sizes: list[int] = []
-    largest = scoring._largest
+    rank = scoring._Ranker.__call__
 
-    def spy(score: Tensor, *args: Any) -> tuple[Tensor, Tensor]:
+    def spy(self: scoring._Ranker, user: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:
         sizes.append(score.numel())
-        return largest(score, *args)
+        return rank(self, user, score)
 
-    monkeypatch.setattr(scoring, '_largest', spy)
+    monkeypatch.setattr(scoring._Ranker, '__call__', spy)
     monkeypatch.setattr(scoring, 'BLOCK_SCORES', 10_000)
     out = recommend(z_user, z_item, k=20, exclude=exclude)
     assert max(sizes) <= 10_000
@@ -327,6 +356,19 @@ class TestMistakes:
         z[2] = math.nan
         self.check(rf"'{name}' holds NaN or infinite values in 1 of .*first: row 2", **{name: z})
         self.check(f"'{name}' must be a floating point matrix", **{name: z[0]})
+
+    @pytest.mark.parametrize('name', ['z_user', 'z_item'])
+    def test_embeddings_whose_products_overflow(self, name: str) -> None:
+        z = dict(zip(['z_user', 'z_item'], random_case(), strict=False))[name]
+        z[2, 1] = -1e25
+        message = rf"'{name}' holds numbers as large as 1e\+25, .* overflow torch.float32; .*divide"
+        self.check(message, **{name: z})
+
+    def test_large_embeddings_in_double_precision(self) -> None:
+        z_user, z_item, _ = random_case()
+        scores, items = recommend(z_user.double() * 1e25, z_item.double() * 1e25, k=5)
+        assert bool(scores.isfinite().all())
+        assert torch.equal(items, recommend(z_user, z_item, k=5).items)
 
     def test_batch_size(self) -> None:
         self.check("'batch_size' must be a positive integer", batch_size=-1)

@@ -1,7 +1,6 @@
 """Sparse embeddings are ranked as the dense ones of the same numbers are."""
 
 import math
-from typing import Any
 
 import pytest
 import torch
@@ -158,13 +157,13 @@ def test_bounded_memory(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     _, sparse = case
     expected = recommend(sparse['z_user'], sparse['z_item'], k=5)
     sizes: list[int] = []
-    largest = scoring._largest
+    rank = scoring._Ranker.__call__
 
-    def spy(score: Tensor, *args: Any) -> tuple[Tensor, Tensor]:
+    def spy(self: scoring._Ranker, user: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:
         sizes.append(score.numel())
-        return largest(score, *args)
+        return rank(self, user, score)
 
-    monkeypatch.setattr(scoring, '_largest', spy)
+    monkeypatch.setattr(scoring._Ranker, '__call__', spy)
     monkeypatch.setattr(scoring, 'BLOCK_SCORES', 500)
     out = recommend(sparse['z_user'], sparse['z_item'], k=5)
     assert max(sizes) <= 500

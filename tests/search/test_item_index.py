@@ -367,6 +367,31 @@ def test_repr() -> None:
     assert repr(ItemIndex(topics(300))) == "ItemIndex(300, 24, metric='cosine', num_cells=6)"
 
 
+@pytest.mark.parametrize('wanted', [0.5, 1.0])
+def test_rounding_errors_are_no_similarities(wanted: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.linalg.qr(torch.randn(600, 600, generator=generator)).Q
+    _, weight = ItemIndex(x).graph(5, recall=wanted)
+    assert weight.shape == (3000,)
+    assert not weight.any()
+
+
+@pytest.mark.parametrize('metric', ['ip', 'l2'])
+def test_products_that_overflow_are_refused(metric: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, more = torch.randn(60, 4, generator=generator), torch.full((2, 4), 1e25)
+    index = ItemIndex(x, metric=metric)
+    for call in (
+        lambda: ItemIndex(x * 1e25, metric=metric),
+        lambda: index.add(more),
+        lambda: index.update(x * 1e25),
+        lambda: index.search(more, 2),
+    ):
+        with pytest.raises(ValueError, match=r"'x' holds .* rows longer than .* overflow float32"):
+            call()
+    assert index.graph(3)[1].isfinite().all()
+
+
 def test_wrong_arguments() -> None:
     x = topics(300)
     index = ItemIndex(x)

@@ -4,6 +4,7 @@ from torch.utils.data import IterDataPipe
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import Compose
 
+from pyg_mmgef.encoders import TitleEncoder
 from pyg_mmgef.graph import knn_graph, normalize_similarity
 from pyg_mmgef.transforms import AddItemKNNGraph, FuseModalities
 from tests.references import dense_adjacency, similarity, symmetric_normalized, top_k_rows
@@ -55,6 +56,15 @@ def test_items_without_content_have_no_edges(data: HeteroData) -> None:
     data['item'].x[[2, 9]] = 0
     edge_index = AddItemKNNGraph(k=4)(data)['item', 'similar', 'item'].edge_index
     assert not torch.isin(edge_index, torch.tensor([2, 9])).any()
+
+
+def test_titles_that_share_no_word_have_no_edges() -> None:
+    titles = [f'red lamp type{i}' for i in range(30)] + [f'uniq{i} alone{i}' for i in range(30)]
+    shop = random_shop(num_items=60)
+    shop['item'].x, _ = TitleEncoder().fit(titles).encode_texts(titles)
+    store = AddItemKNNGraph()(shop)['item', 'similar', 'item']
+    assert store.edge_index[1].bincount(minlength=60).tolist() == [10] * 30 + [0] * 30
+    assert int(store.edge_index[0].max()) < 30
 
 
 def test_default_k() -> None:

@@ -195,3 +195,16 @@ def test_mistakes() -> None:
     data[INTERACTS].edge_index = torch.empty(2, 0, dtype=torch.long)
     with pytest.raises(ValueError, match="'data' has no interactions to split"):
         SplitColdItems()(data)
+
+
+@pytest.mark.parametrize('strategy', ['random', 'time'])
+def test_times_in_a_column_or_of_a_wrong_length(strategy: str) -> None:
+    shop = random_shop()
+    expected = SplitColdItems(strategy=strategy)(shop)
+    time = shop[INTERACTS].time
+    shop[INTERACTS].time = time[:, None]
+    for part, other in zip(SplitColdItems(strategy=strategy)(shop), expected, strict=True):
+        assert torch.equal(part[INTERACTS].edge_label_index, other[INTERACTS].edge_label_index)
+    shop[INTERACTS].time = time[1:]
+    with pytest.raises(ValueError, match=r"'time' of the edges .* must have shape"):
+        SplitColdItems(strategy=strategy)(shop)

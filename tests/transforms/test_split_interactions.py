@@ -279,3 +279,27 @@ def test_mistakes() -> None:
         SplitInteractions()(data)
     with pytest.raises(ValueError, match='has no edge type'):
         SplitInteractions()(HeteroData({'user': {'num_nodes': 1}, 'item': {'num_nodes': 1}}))
+
+
+@pytest.mark.parametrize('strategy', ['random', 'time', 'leave_last_out'])
+def test_times_in_a_column(strategy: str) -> None:
+    shop = random_shop()
+    expected = SplitInteractions(strategy=strategy)(shop)
+    column = shop.clone()
+    for key in ('time', 'rating'):
+        column[INTERACTS][key] = shop[INTERACTS][key][:, None]
+    for part, other in zip(SplitInteractions(strategy=strategy)(column), expected, strict=True):
+        assert torch.equal(part[INTERACTS].edge_label_index, other[INTERACTS].edge_label_index)
+        for key in ('time', 'rating'):
+            assert torch.equal(part[INTERACTS][key], other[INTERACTS][key][:, None])
+
+
+@pytest.mark.parametrize('key', ['time', 'rating', 'edge_weight'])
+@pytest.mark.parametrize('strategy', ['random', 'time', 'leave_last_out'])
+def test_numbers_of_a_wrong_length_are_refused(strategy: str, key: str) -> None:
+    shop = random_shop()
+    size = shop[INTERACTS].num_edges
+    for wrong in (torch.ones(size // 2), torch.ones(2 * size), torch.ones(size, 2)):
+        shop[INTERACTS][key] = wrong
+        with pytest.raises(ValueError, match=f"'{key}' of the edges .* must have shape"):
+            SplitInteractions(strategy=strategy)(shop)

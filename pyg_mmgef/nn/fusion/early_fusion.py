@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import Linear, Module, ModuleList, Parameter
 
 from pyg_mmgef._describe import describe
+from pyg_mmgef.nn._unit_length import usual_length
 from pyg_mmgef.validate import check_channels, check_choice
 
 __all__ = ['EarlyFusion', 'concat_fusion', 'mean_fusion']
@@ -207,7 +208,7 @@ def _unit_features(
                     f'{list(has[name].shape)} and {has[name].dtype}, for {num_items} items'
                 )
             mask = mask & has[name]
-        unit[name] = F.normalize(row, dim=1).masked_fill(~mask[:, None], 0.0)
+        unit[name] = F.normalize(usual_length(row), dim=1).masked_fill(~mask[:, None], 0.0)
         present[name] = mask
     return unit, present
 

@@ -69,6 +69,7 @@ class CLCRec(Recommender):
 
     paper = 'https://arxiv.org/abs/2107.05315'
     year = 2021
+    needs_negatives = True
 
     def __init__(
         self,

@@ -110,6 +110,7 @@ class COHESION(Recommender):
 
     paper = 'https://arxiv.org/abs/2504.04452'
     year = 2025
+    needs_negatives = True
     reads_graphs = ('similar_<modality>',)
 
     def __init__(

@@ -62,6 +62,7 @@ class DropoutNet(NetworksOnIALS):
 
     paper = 'https://papers.nips.cc/paper/7081'
     year = 2017
+    needs_negatives = True
 
     def __init__(
         self,

@@ -87,6 +87,8 @@ class Recommender(Module, ABC):
     interactions of an item change its embedding little where content says much."""
     is_trained: ClassVar[bool] = True
     """Whether there is a loss to minimise; other models are computed when they are first asked."""
+    needs_negatives: ClassVar[bool] = False
+    """Whether the model itself compares positives with negatives, whatever the loss function."""
     reads_graphs: ClassVar[tuple[str, ...]] = ()
     """The item graphs that ``from_data`` looks for: ``'similar'``, of fused features;
     ``'similar_<modality>'``, one of each modality; ``'co_interacts'``."""
@@ -118,7 +120,8 @@ class Recommender(Module, ABC):
             **kwargs: Arguments of the constructor.
 
         Raises:
-            ValueError: If the data lacks features or item graphs that the model can't do without.
+            ValueError: If the types of the data have other names than in the schema, or it lacks
+                features or item graphs that the model can't do without.
         """
         features = inspect.signature(cls).parameters.get('in_channels')
         if features is not None and features.default is features.empty:
@@ -169,6 +172,7 @@ class Recommender(Module, ABC):
 
         Args:
             data: The train graph, with what the model was built for: item features, item graphs.
+                All interactions count the same, so they must not have an ``edge_weight``.
             users: User ids, repeated or not; :obj:`None` means all, in order. Shape: ``[*]``.
                 (default: :obj:`None`)
             items: Item ids, repeated or not; :obj:`None` means all, in order. Shape: ``[*]``.
@@ -395,8 +399,12 @@ class Recommender(Module, ABC):
         return torch.where(select(self.is_warm(data), items), x, 0.0)
 
     def check_sizes(self, data: HeteroData) -> None:
-        """Raise a :class:`ValueError` unless the data has the users and items of the model."""
+        """Raise a :class:`ValueError` unless the data has the users and items of the model.
+
+        Its interactions must not have an ``edge_weight``, which no model reads.
+        """
         size = num_users_items(data)
+        _check_unweighted(data)
         if size != (self.num_users, self.num_items):
             raise ValueError(
                 f"'data' has {size[0]} users and {size[1]} items, but the model was built for "
@@ -439,6 +447,15 @@ class Recommender(Module, ABC):
                 'are',
                 stacklevel=4,
             )
+
+
+def _check_unweighted(data: HeteroData) -> None:
+    if INTERACTS in data.edge_types and 'edge_weight' in data[INTERACTS]:
+        raise ValueError(
+            "'data' has weights of the interactions, but to the models all interactions count the "
+            f'same; delete data{[*INTERACTS]}.edge_weight, or build a model of BipartiteLGConv, '
+            'which takes weights'
+        )
 
 
 def _has_content(x: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.nn._unit_length import unit_length
+from pyg_mmgef.nn._unit_length import unit_length, usual_length
 from pyg_mmgef.nn.parts.modality_features import ModalityFeatures
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.schema import item_modalities
@@ -62,7 +62,8 @@ class StandardContent:
         def build() -> tuple[Tensor, Tensor]:
             wide = torch.promote_types(dtype, torch.float32)
             rows = self._features(data, wide)
-            parts = [standardized(unit_length(x), has, has & is_warm) for x, has in rows]
+            units = [(unit_length(usual_length(x)), has) for x, has in rows]
+            parts = [standardized(x, has, has & is_warm) for x, has in units]
             has_any = torch.cat([has for _, has in rows], dim=1).any(dim=1, keepdim=True)
             return torch.cat(parts, dim=1).to(dtype), has_any
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.nn._unit_length import unit_length
+from pyg_mmgef.nn._unit_length import unit_length, usual_length
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.schema import item_modalities
 
@@ -97,4 +97,4 @@ def _is_present(x: Tensor, has: Tensor | None) -> Tensor:
 
 
 def _scaled(x: Tensor) -> Tensor:
-    return unit_length(x.detach().to(torch.promote_types(x.dtype, torch.float32)))
+    return unit_length(usual_length(x.detach().to(torch.promote_types(x.dtype, torch.float32))))

@@ -73,5 +73,16 @@ class _Key:
             other.is_tracked
             and self.versions == other.versions
             and self.options == other.options
-            and all(a is b for a, b in zip(self.tensors, other.tensors, strict=True))
+            and all(_is_same(a, b) for a, b in zip(self.tensors, other.tensors, strict=True))
         )
+
+
+def _is_same(a: Tensor, b: Tensor) -> bool:
+    """Return whether these are the same tensor, or the same view of one, which share a version."""
+    return a is b or (
+        a._base is not None
+        and a._base is b._base
+        and a.storage_offset() == b.storage_offset()
+        and a.shape == b.shape
+        and a.stride() == b.stride()
+    )

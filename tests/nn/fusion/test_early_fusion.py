@@ -161,6 +161,14 @@ def test_scale_of_the_features_does_not_matter(mode: str) -> None:
 
 
 @pytest.mark.parametrize('mode', MODES)
+def test_rows_of_any_length_keep_their_direction(mode: str) -> None:
+    x, has = modalities(torch.float)
+    fusion = random_fusion(mode, torch.float)
+    scaled = {name: row * torch.logspace(-30, 30, 6)[:, None] for name, row in x.items()}
+    torch.testing.assert_close(fusion(scaled, has), fusion(x, has))
+
+
+@pytest.mark.parametrize('mode', MODES)
 def test_what_is_missing_is_not_read(mode: str) -> None:
     x, has = modalities()
     fusion = random_fusion(mode)

@@ -12,7 +12,16 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.loader import TripletLoader
-from pyg_mmgef.nn import LATTICE, MMGEF, BPRLoss, ContentIALS, LightGCN, Recommender, recommenders
+from pyg_mmgef.nn import (
+    LATTICE,
+    MMGEF,
+    AlignmentUniformityLoss,
+    BPRLoss,
+    ContentIALS,
+    LightGCN,
+    Recommender,
+    recommenders,
+)
 from pyg_mmgef.ranking import evaluate_ranking, recommend
 from pyg_mmgef.schema import INTERACTS, ITEM, USER
 from tests.nn.models import shops
@@ -139,6 +148,19 @@ def test_the_loss_teaches_every_parameter(build: Build, num_negatives: int) -> N
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
         assert parameter.grad.ne(0).any(), name
+
+
+def test_a_loss_without_negatives_will_do_unless_the_model_needs_them(build: Build) -> None:
+    data = small_shop()
+    model = built(build, data).train()
+    if not model.has_parameters:
+        pytest.skip('nothing to train')
+    batch = next(iter(TripletLoader(data, batch_size=64, num_negatives=0)))
+    if model.needs_negatives:
+        with pytest.raises(ValueError, match="'negative' must have shape"):
+            model.loss(data, *batch, AlignmentUniformityLoss())
+    else:
+        assert model.loss(data, *batch, AlignmentUniformityLoss()).isfinite()
 
 
 def test_shared_negatives(build: Build) -> None:
@@ -406,6 +428,44 @@ def test_other_numbers_are_refused(build: Build) -> None:
     other = interacting(torch.tensor([[0], [0]]), 3, 4)
     with pytest.raises(ValueError, match="'data' has 3 users and 4 items"):
         model(other)
+
+
+def test_weights_of_interactions_are_refused(build: Build) -> None:
+    data = small_shop()
+    model = built(build, data)
+    data[INTERACTS].edge_weight = torch.ones(data[INTERACTS].num_edges)
+    with pytest.raises(ValueError, match=r'all interactions count the same; delete .*BipartiteLG'):
+        model(data)
+    with pytest.raises(TypeError, match='edge_weight'):
+        model(data, edge_weight=data[INTERACTS].edge_weight)
+    if model.has_parameters:
+        with pytest.raises(ValueError, match='all interactions count the same'):
+            model.loss(data, *batch_of(data), BPRLoss())
+
+
+@pytest.mark.parametrize('names', [('user', 'rates', 'movie'), ('user', 'rates', 'item')])
+def test_types_of_other_names_are_refused(build: Build, names: tuple[str, str, str]) -> None:
+    data = small_shop()
+    model = built(build, data)
+    data = HeteroData()
+    data['user'].num_nodes, data[names[2]].num_nodes = shops.NUM_USERS, NUM_ITEMS
+    data[names].edge_index = torch.tensor([[0, 1, 2], [0, 1, 3]])
+    data[names[2]].x_image = torch.ones(NUM_ITEMS, 4)
+    found = rf"'user', 'item' and 'interacts' \(found .*{names[2]}.*{names[1]}"
+    with pytest.raises(ValueError, match=found):
+        model(data)
+    for relation in ('similar', 'similar_image', 'co_interacts'):
+        data[names[2], relation, names[2]].edge_index = torch.tensor([[0], [1]])
+        data[names[2], relation, names[2]].edge_weight = torch.ones(1)
+    with pytest.raises(ValueError, match=found):
+        build(data)
+
+
+def test_what_is_no_hetero_data_is_refused(build: Build) -> None:
+    model = built(build, small_shop())
+    edge_index = torch.tensor([[0], [1]])  # As torch_geometric.nn.LightGCN takes it.
+    with pytest.raises(ValueError, match=r"'data' must be a HeteroData .*\(got Tensor\)"):
+        model(edge_index)
 
 
 @pytest.mark.parametrize('ids', [torch.tensor([99]), torch.tensor([-1]), torch.tensor([0.5])])

@@ -80,6 +80,8 @@ def test_content_is_centred_and_zero_where_missing() -> None:
     )
     torch.testing.assert_close(content.warm, expected[is_warm])
     torch.testing.assert_close(content.cold, expected[~is_warm])
+    tiny = Content({'image': 1e-24 * image, 'text': 1e-30 * text}, has, is_warm)
+    torch.testing.assert_close(tiny.warm, content.warm)
     new = {'image': torch.tensor([[0.0, 7.0]]), 'text': torch.zeros(1, 1)}
     torch.testing.assert_close(content.of(new), torch.tensor([[-0.3, 0.1, 0.0]]))
 

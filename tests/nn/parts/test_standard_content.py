@@ -34,6 +34,13 @@ def test_the_scale_of_a_modality_does_not_matter() -> None:
     torch.testing.assert_close(content(data, IS_WARM, torch.double)[0], before)
 
 
+def test_rows_of_any_length_keep_their_direction() -> None:
+    data, content = small_shop(), StandardContent(CHANNELS_OF)
+    before, _ = content(data, IS_WARM, torch.double)
+    data[ITEM].x_text = torch.logspace(-30, 30, NUM_ITEMS).double()[:, None] * data[ITEM].x_text
+    torch.testing.assert_close(content(data, IS_WARM, torch.double)[0], before)
+
+
 def test_rows_that_are_equal_become_zero() -> None:
     x = torch.full((7, 3), 0.1) / 3
     everyone, nobody = torch.ones(7, 1).bool(), torch.zeros(7, 1).bool()

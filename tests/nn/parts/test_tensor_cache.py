@@ -44,6 +44,18 @@ def test_equal_values_are_not_the_same_tensor() -> None:
     assert cache.get([torch.ones(2)], build) == [2]
 
 
+def test_the_same_view_is_the_same_tensor() -> None:
+    cache, build = TensorCache(), Builder()
+    a = torch.ones(4, 1)
+    first = cache.get([a.view(4)], build)
+    assert cache.get([a.view(4)], build) is first
+    others = a.view(4)[:2], a.view(4)[2:], a.view(2, 2), torch.ones(4, 1).view(4)
+    assert [cache.get([x], build) for x in others] == [[2], [3], [4], [5]]
+    cache.get([a.view(4)], build)
+    a[0] = 2
+    assert cache.get([a.view(4)], build) == [7]
+
+
 def test_changes_in_place_are_noticed() -> None:
     cache, build = TensorCache(), Builder()
     a, b = torch.ones(2), torch.ones(2)
