@@ -202,7 +202,7 @@ def _names(argument: str, value: Any) -> Columns | None:
     return () if names == (NONE,) and argument not in NEEDED else names
 
 
-def _sample(table: Any) -> TableSample:
+def _sample(table: Table) -> TableSample:
     return TableSample(table.columns, table.sample(NUM_ROWS))
 
 
@@ -236,7 +236,7 @@ def _usable_pictures(
 
 def _picture_names(cell: Any) -> list[str]:
     """Return the names in a cell: a list, or between separators."""
-    names = cell if isinstance(cell, list) else re.split('[|;,]', cell or '')
+    names = cell if isinstance(cell, list) else re.split('[|;,]', str(cell or ''))
     return [str(name).strip() for name in names if name]
 
 
