@@ -75,8 +75,10 @@ TESTED_ELSEWHERE = {
     'ranking/scoring.py': 'the inside of tests/ranking/test_evaluate.py and test_recommend.py',
     'encoders/missing_item.py': 'what the reports in tests/encoders/test_store.py list',
     'encoders/picture_problem.py': 'the table of tests/encoders/test_hostile_pictures.py',
+    'cli/folders.py': 'the folders that tests/cli/test_app.py and test_inputs.py refuse',
     'cli/plots.py': 'the picture in a run of tests/cli/test_app.py',
     'cli/prepare_dataset.py': 'the command of tests/cli/test_app.py',
+    'cli/show_inputs.py': 'what tests/cli/test_inputs.py reads',
     'cli/splits.py': 'what tests/cli/test_app.py splits',
     'cli/train_run.py': 'the command of tests/cli/test_app.py',
     **{

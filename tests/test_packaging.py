@@ -46,7 +46,7 @@ def test_every_hint_names_an_extra_for_users() -> None:
         for path in PACKAGE.rglob('*.py')
         for extra in re.findall(r'pyg-mmgef\[([^]]*)\]', path.read_text(encoding='utf-8'))
     }
-    assert {extra for _, extra in hints} == {'cli', 'clip', 'text'}
+    assert {extra for _, extra in hints} == {'cli', 'clip', 'text', 'database'}
     assert {extra for _, extra in hints} <= set(EXTRAS)
     assert len(hints) > 8
 
@@ -57,7 +57,7 @@ def test_the_command_knows_its_packages() -> None:
 
 
 def test_all_has_what_users_need_and_nothing_is_compiled() -> None:
-    assert EXTRAS['all'] == ['pyg-mmgef[cli,clip,text]']
+    assert EXTRAS['all'] == ['pyg-mmgef[cli,clip,text,database]']
     assert names(EXTRAS['sparse']) == {'torch-scatter', 'torch-sparse'}
 
 
@@ -98,6 +98,19 @@ def tables(folder: Path) -> None:
     InteractionTables(folder / 'orders.csv')
 
 
+def sqlite(folder: Path) -> None:
+    from pyg_mmgef.tables.database import read_database
+
+    (folder / 'shop.db').touch()
+    read_database(str(folder / 'shop.db'), 'SELECT 1')
+
+
+def postgresql(folder: Path) -> None:
+    from pyg_mmgef.tables.database import read_database
+
+    read_database('postgresql://host/shop', 'SELECT 1')
+
+
 def written(folder: Path) -> None:
     from pyg_mmgef.cli.recommend import write_table
 
@@ -114,6 +127,8 @@ def written(folder: Path) -> None:
         ('pyarrow', written, 'cli'),
         ('open_clip', clip, 'clip'),
         ('sentence_transformers', sentences, 'text'),
+        ('adbc_driver_sqlite', sqlite, 'database'),
+        ('adbc_driver_postgresql', postgresql, 'database'),
     ],
 )
 def test_a_missing_package_is_named_with_its_extra(
@@ -159,6 +174,7 @@ OPTIONAL = {
     'torch_sparse',
     'torch_scatter',
     'faiss',
+    'adbc_driver_manager',
 }
 """What is imported only where it is used."""
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef import __version__
+from pyg_mmgef.cli.folders import ABOUT, VERSIONS
 from pyg_mmgef.datasets import IdMap, InteractionTables
 from pyg_mmgef.encoders import FeatureStore
 from pyg_mmgef.files import (
@@ -30,15 +31,9 @@ from pyg_mmgef.files import (
 )
 from pyg_mmgef.schema import INTERACTS, ITEM, USER
 
-__all__ = ['ABOUT', 'CONFIG', 'TRAINED_ON', 'VERSIONS', 'DatasetFolder', 'preparing']
+__all__ = ['DatasetFolder', 'preparing']
 
 FORMAT = 2
-ABOUT, CONFIG = 'dataset.json', 'config.json'
-"""The files that mark a folder as a dataset, and as a run."""
-VERSIONS = 'versions'
-"""The folder within a dataset that holds one folder for each version."""
-TRAINED_ON = 'trained_on'
-"""The folder within a run that holds its dataset."""
 _NEW = '.new'
 _ITEMS = 'items.jsonl'
 PREPARE_AGAIN = 'give its "pyg-mmgef prepare" command again'

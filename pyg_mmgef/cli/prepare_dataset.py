@@ -1,29 +1,28 @@
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from pyg_mmgef.cli.dataset_folder import CONFIG, TRAINED_ON, DatasetFolder, preparing
+from pyg_mmgef.cli.dataset_folder import DatasetFolder, preparing
 from pyg_mmgef.cli.devices import checked_device
 from pyg_mmgef.cli.encoders import image_encoder, text_encoder
+from pyg_mmgef.cli.inputs import Inputs
 from pyg_mmgef.datasets import InteractionTables
-from pyg_mmgef.encoders import MissingItem
+from pyg_mmgef.encoders import MissingItem, TitleEncoder
 from pyg_mmgef.encoders._pictures import is_animation
-from pyg_mmgef.tables import open_table
+from pyg_mmgef.tables.database import without_password
 
 __all__ = ['prepare_dataset']
 
 
 def prepare_dataset(
-    interactions: list[Path],
-    items: Path | None,
+    inputs: Inputs,
+    sources: Mapping[str, Any],
     output: Path,
     *,
-    tables: dict[str, dict[str, Any]],
-    columns: dict[str, Any],
     image: str,
     text: str,
     encoder_options: dict[str, Any],
@@ -35,12 +34,9 @@ def prepare_dataset(
     the end, readers of the folder find the dataset of the call before.
 
     Args:
-        interactions: The files of the interactions.
-        items: The table of items.
+        inputs: The tables and their columns.
+        sources: Where the tables are from, see :func:`~pyg_mmgef.cli.inputs.read_inputs`.
         output: The folder to write.
-        tables: Arguments of :func:`~pyg_mmgef.tables.open_table` for ``'interactions'`` and
-            ``'items'``.
-        columns: Arguments of :class:`~pyg_mmgef.datasets.InteractionTables`.
         image: The encoder of pictures, see :func:`~pyg_mmgef.cli.encoders.image_encoder`.
         text: The encoder of texts, see :func:`~pyg_mmgef.cli.encoders.text_encoder`.
         encoder_options: ``batch_size``, ``device`` and ``num_workers``.
@@ -48,25 +44,22 @@ def prepare_dataset(
 
     Raises:
         ValueError: If a table or an encoder's name is invalid, pictures are asked for but none is
-            found, the folder is of a run, or the device isn't available.
+            found, or the device isn't available.
         TimeoutError: If another process is preparing the folder.
     """
     checked_device(encoder_options['device'])
-    if (output / CONFIG).exists() or output.resolve().name == TRAINED_ON:
-        raise ValueError(f'{str(output)!r} holds a run; give another folder with --output')
-    sources = {'interactions': interactions, 'items': items}
-    opened = {
-        name: None if source is None else open_table(source, argument=name, **tables[name])
-        for name, source in sources.items()
-    }
-    dataset = InteractionTables(opened['interactions'], opened['items'], **columns, verbose=verbose)
-    has_images = any(dataset.item_pictures)
+    columns = inputs.columns
+    # Built before anything is read or written, so that a mistake costs no time and changes nothing.
+    asks_images = columns['image'] is not None or columns['image_folder'] is not None
+    of_images = image_encoder(image, encoder_options) if asks_images else None
+    of_texts = text_encoder(text, encoder_options) if columns['text'] else None
+    dataset = InteractionTables(inputs.interactions, inputs.items, **columns, verbose=verbose)
     has_texts = any(words is not None for words in dataset.item_texts)
-    # All encoders are built before anything is written, so that a mistake changes nothing.
-    of_images = image_encoder(image, encoder_options) if has_images else None
-    of_texts = text_encoder(text, encoder_options, dataset.item_texts) if has_texts else None
+    if isinstance(of_texts, TitleEncoder) and has_texts:
+        of_texts.fit(dataset.item_texts)
+    database = sources['database'] and without_password(sources['database'])
     options = {
-        **json.loads(json.dumps({**sources, 'tables': tables, **columns}, default=str)),
+        **json.loads(json.dumps({**sources, 'database': database, **columns}, default=str)),
         'image_encoder': image,
         'text_encoder': text,
     }
@@ -80,7 +73,7 @@ def prepare_dataset(
                 features['image'] = store.images(of_images, dataset.item_pictures, verbose=verbose)
             encoders['image'] = of_images.fingerprint
             dataset.report |= _count_pictures(dataset.item_pictures, store.report('image'))
-        if of_texts is not None:
+        if of_texts is not None and has_texts:
             features['text'] = store.texts(of_texts, dataset.item_texts, verbose=verbose)
             encoders['text'] = of_texts.fingerprint
         return DatasetFolder.write(output, dataset, features, encoders, options)

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef import __version__
-from pyg_mmgef.cli.dataset_folder import ABOUT, CONFIG, TRAINED_ON, VERSIONS, DatasetFolder
+from pyg_mmgef.cli.dataset_folder import DatasetFolder
+from pyg_mmgef.cli.folders import ABOUT, CONFIG, TRAINED_ON, VERSIONS
 from pyg_mmgef.cli.models import build_model
 from pyg_mmgef.cli.settings import Settings
 from pyg_mmgef.cli.splits import split_data

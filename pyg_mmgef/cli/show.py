@@ -11,7 +11,15 @@ if TYPE_CHECKING:
     from pyg_mmgef.cli.dataset_folder import DatasetFolder
     from pyg_mmgef.cli.run_folder import LoadedRun, RunFolder
 
-__all__ = ['shortened', 'show_columns', 'show_dataset', 'show_metrics', 'show_models', 'show_run']
+__all__ = [
+    'plain_table',
+    'shortened',
+    'show_columns',
+    'show_dataset',
+    'show_metrics',
+    'show_models',
+    'show_run',
+]
 
 MOST_LISTED, LONGEST_TEXT = 10, 60
 
@@ -19,7 +27,7 @@ MOST_LISTED, LONGEST_TEXT = 10, 60
 def show_dataset(dataset: 'DatasetFolder') -> None:
     """Print the counts of a dataset and the pictures that can't be used."""
     out.print(dataset.path, style='bold')
-    table = _table('', '')
+    table = plain_table('', '')
     for words, count in dataset.about['report'].items():
         if count:
             table.add_row(words, f'{count:,}')
@@ -49,7 +57,7 @@ def show_run(run: 'RunFolder') -> None:
     else:
         out.print('nothing to train: the model is computed from the data')
     baselines = metrics.get('baselines', {})
-    table = _table('', 'validation', 'test', *(f'{name}, test' for name in baselines))
+    table = plain_table('', 'validation', 'test', *(f'{name}, test' for name in baselines))
     for key, value in metrics.items():
         if key.startswith('test_'):
             name = key.removeprefix('test_')
@@ -60,7 +68,7 @@ def show_run(run: 'RunFolder') -> None:
 
 def show_metrics(metrics: dict[str, float]) -> None:
     """Print metrics, one per line."""
-    table = _table('', '')
+    table = plain_table('', '')
     for name, value in metrics.items():
         table.add_row(name, f'{value:.4f}')
     out.print(table)
@@ -70,7 +78,7 @@ def show_columns(columns: dict[str, list[Any]], loaded: 'LoadedRun') -> None:
     """Print a table with a column ``'item'``, and add the items' texts."""
     texts = [item['text'] or '' for item in loaded.dataset.items()]
     rows = loaded.dataset.item_ids.to_rows(columns['item']).tolist()
-    table = _table(*columns, 'text')
+    table = plain_table(*columns, 'text')
     for row, *values in zip(rows, *columns.values(), strict=True):
         cells = [f'{value:.3f}' if isinstance(value, float) else str(value) for value in values]
         table.add_row(*cells, shortened(texts[row], LONGEST_TEXT))
@@ -79,7 +87,7 @@ def show_columns(columns: dict[str, list[Any]], loaded: 'LoadedRun') -> None:
 
 def show_models(models: dict[str, tuple[str, list[str]]]) -> None:
     """Print a description of each model and its options."""
-    table = _table('model', 'what it is', 'options of "train", and defaults')
+    table = plain_table('model', 'what it is', 'options of "train", and defaults')
     for name, (what, options) in models.items():
         table.add_row(name, what, ' '.join(options))
     out.print(table)
@@ -106,7 +114,8 @@ def shortened(text: str, width: int) -> str:
     return ''.join(pieces)
 
 
-def _table(*columns: str) -> Table:
+def plain_table(*columns: str) -> Table:
+    """Return an empty table without lines around its cells."""
     table = Table(box=None, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow='fold')

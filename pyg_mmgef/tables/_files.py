@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from pyg_mmgef.tables._spelling import spelt
+
 __all__ = ['PACKED', 'decoded_copies', 'first_text', 'in_utf8', 'is_utf8', 'unpacked']
 
 PACKED = ('.gz', '.zst')
@@ -40,7 +42,8 @@ def is_utf8(encoding: str) -> bool:
         return codecs.lookup(encoding).name in ('utf-8', 'utf-8-sig', 'ascii')
     except LookupError as error:
         raise ValueError(
-            f"'encoding' must be the name of an encoding, such as 'utf-8', 'latin-1' or 'cp1252' "
+            f"{spelt('encoding')} must be the name of an encoding, such as 'utf-8', 'latin-1' or "
+            f"'cp1252' "
             f'(got {encoding!r})'
         ) from error
 
@@ -59,7 +62,7 @@ def first_text(path: Path, encoding: str, size: int = 2**16) -> str:
     with unpacked(path) as file:
         content = file.read(size)
     if content[:2] in _UTF16 and is_utf8(encoding):
-        raise ValueError(f"{path.name!r} is encoded as UTF-16; name the 'encoding' 'utf-16'")
+        raise ValueError(f"{path.name!r} is encoded as UTF-16; set {spelt('encoding')} to 'utf-16'")
     if b'\0' in content and is_utf8(encoding) and _is_binary(content):
         raise ValueError(f'{path.name!r} is no text file; it begins {content[:16]!r}')
     text = codecs.getincrementaldecoder(encoding)('replace').decode(content)

@@ -24,6 +24,7 @@ from pyg_mmgef.tables._numbering import (
     drop_unused,
     number_ids,
 )
+from pyg_mmgef.tables._spelling import spelt
 from pyg_mmgef.tables._texts import plain_text
 from pyg_mmgef.tables.table import Account, Table, count, listed, one_row
 
@@ -206,7 +207,9 @@ def _tick(connection: Connection, name: str, value: str | float) -> int:
     """Return a limit in the unit of the table's times."""
     (tick,) = one_row(connection, f'SELECT {time_of_text(literal(str(value)))}')
     if tick is None:
-        raise ValueError(f"'{name}' must be a number or a date such as 2024-12-31 (got {value!r})")
+        raise ValueError(
+            f'{spelt(name)} must be a number or a date such as 2024-12-31 (got {value!r})'
+        )
     try:
         float(value)
     except ValueError:

@@ -16,6 +16,7 @@ from pyg_mmgef.tables._rejects import (
     num_rejected,
     rejected,
 )
+from pyg_mmgef.tables._spelling import spelt
 from pyg_mmgef.tables.table import Account, Table, count, create, listed, one_row
 
 __all__ = ['Dialect', 'TextTable', 'guess_delimiter']
@@ -208,8 +209,8 @@ class TextTable(Table):
         if self._dialect.quote is None and 2 * num_joined >= num_rows:
             raise ValueError(
                 f'quotes join lines that would be whole rows without them, {num_joined} times (the '
-                f"first begins {example[:40]!r}); pass quote='' if quotes are ordinary letters in "
-                "this file, or quote='\"' if they aren't"
+                f"first begins {example[:40]!r}); set {spelt('quote')} to '' if quotes are "
+                "ordinary letters in this file, or to '\"' if they aren't"
             )
         return int(num_breaks)
 

@@ -1,12 +1,13 @@
 """Columns by their names."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
+from pyg_mmgef.tables._spelling import spelt
 from pyg_mmgef.tables._text_table import TextTable
 from pyg_mmgef.tables.table import Table, listed
 
-__all__ = ['find_columns']
+__all__ = ['close_match', 'find_columns']
 
 
 def find_columns(table: Table, names: Mapping[str, str]) -> dict[str, str]:
@@ -23,13 +24,13 @@ def find_columns(table: Table, names: Mapping[str, str]) -> dict[str, str]:
     shared = names.get('user'), names.get('item')
     if shared[0] == shared[1] is not None:
         raise ValueError(
-            f"'user' and 'item' both name the column {shared[0]!r} of {table.name}; it has the "
-            f'columns {listed(table.columns)}'
+            f'{spelt("user")} and {spelt("item")} both name the column {shared[0]!r} of '
+            f'{table.name}; it has the columns {listed(table.columns)}'
         )
     problems = [
-        f"'{role.split()[0]}' names the column {names[role]!r}, "
+        f'{spelt(role.split()[0])} names the column {names[role]!r}, '
         + ('which does not exist' if not columns else f'of which there are {len(columns)}')
-        + _close(table, names[role])
+        + ('' if columns else _hint(table, role.split()[0], names[role]))
         for role, columns in found.items()
         if len(columns) != 1
     ]
@@ -40,10 +41,10 @@ def find_columns(table: Table, names: Mapping[str, str]) -> dict[str, str]:
     if headless:
         hint = (
             '; its first row looks like values instead of names: if the file has no header, name '
-            "its columns with 'columns'"
+            f'its columns with {spelt("columns")}'
         )
     elif len(table.columns) == 1 and isinstance(table, TextTable):
-        hint = "; if that is a whole line, name the column separator with 'delimiter'"
+        hint = f'; if that is a whole line, name the column separator with {spelt("delimiter")}'
     raise ValueError(
         f'{"; ".join(problems) or "names are missing"} in {table.name}, which has the columns '
         f'{listed(table.columns)}{hint}'
@@ -60,6 +61,17 @@ def _matches(table: Table, name: str) -> list[str]:
     )
 
 
-def _close(table: Table, name: str) -> str:
-    close = get_close_matches(name, table.columns, n=1)
-    return f' (did you mean {close[0]!r}?)' if close else ''
+def close_match(name: str, known: Iterable[str]) -> str:
+    """Return a question about the name that was probably meant, empty if none is close."""
+    by_small = {other.lower(): other for other in known}
+    close = get_close_matches(name.lower(), by_small, n=1)
+    return f' (did you mean {by_small[close[0]]!r}?)' if close else ''
+
+
+def _hint(table: Table, argument: str, name: str) -> str:
+    names = [column.strip().split(':')[0] for column in table.columns]
+    parts = [part.strip() for part in name.split(',')]
+    if len(parts) > 1 and set(parts) <= set(names):
+        each = ' '.join(f'{spelt(argument)} {part}' for part in parts)
+        return f' (did you mean {each if spelt(argument).startswith("-") else tuple(parts)}?)'
+    return close_match(name, names)

@@ -11,7 +11,9 @@ from pyg_mmgef.tables._engine import connect, literal, reading, unglobbed
 from pyg_mmgef.tables._files import PACKED, first_text, is_utf8
 from pyg_mmgef.tables._json_table import JSONTable
 from pyg_mmgef.tables._query_table import QueryTable, described
+from pyg_mmgef.tables._spelling import spelt
 from pyg_mmgef.tables._text_table import Dialect, TextTable, guess_delimiter
+from pyg_mmgef.tables.find_columns import close_match
 from pyg_mmgef.tables.table import Table, listed
 
 __all__ = ['open_table']
@@ -75,39 +77,41 @@ def open_table(
     if isinstance(source, Table):
         return source
     if hasattr(source, 'iloc') and hasattr(source, 'columns'):
-        return ArrowTable(f"the data frame '{argument}'", frame_to_arrow(source))
+        return ArrowTable(f'the data frame {spelt(argument)}', frame_to_arrow(source))
     if hasattr(source, '__arrow_c_stream__'):
-        return ArrowTable(f"the table '{argument}'", arrow().table(source))
+        return ArrowTable(f'the table {spelt(argument)}', arrow().table(source))
     if isinstance(source, str | os.PathLike):
         paths = _found(argument, Path(source).expanduser())
     elif isinstance(source, Sequence) and source:
         paths = [path for part in source for path in _found(argument, Path(part).expanduser())]
     else:
         raise ValueError(
-            f"'{argument}' must be a path, an Arrow table or a data frame "
+            f'{spelt(argument)} must be a path, an Arrow table or a data frame '
             f'(got {type(source).__name__})'
         )
     kinds = sorted({_kind(path) for path in paths})
     if len(kinds) > 1:
-        raise ValueError(f"'{argument}' names files of several kinds, {kinds}; give those of one")
+        raise ValueError(
+            f'{spelt(argument)} names files of several kinds, {kinds}; give those of one'
+        )
     (kind,) = kinds
     first = paths[0]
-    name = f"'{first.name}' ('{argument}')"
+    name = f"'{first.name}' ({spelt(argument)})"
     if len(paths) > 1:
-        name = f"{first.name!r} and {len(paths) - 1} more files ('{argument}')"
+        name = f'{first.name!r} and {len(paths) - 1} more files ({spelt(argument)})'
     folder = first.parent
     if kind in _DATABASES:
         if query is None:
             raise ValueError(
-                f"{name} is a database; say what to read from it with 'query', such as 'select * "
-                "from orders'"
+                f'{name} is a database; say what to read from it with {spelt("query")}, such as '
+                "'select * from orders'"
             )
         return QueryTable(name, first, query)
     if query is not None:
-        raise ValueError(f"'query' is for a DuckDB database, but {name} is none")
+        raise ValueError(f'{spelt("query")} is for a DuckDB database, but {name} is none')
     if columns is not None and kind in (*_PARQUET, *_JSON):
         raise ValueError(
-            f"'columns' names those of a text file without a header, but not of {name}"
+            f'{spelt("columns")} names those of a text file without a header, but not of {name}'
         )
     if kind in _PARQUET:
         return _parquet(name, paths, folder)
@@ -134,16 +138,19 @@ def _found(argument: str, path: Path) -> list[Path]:
         if not files:
             there = listed(sorted(file.name for file in path.iterdir()))
             raise FileNotFoundError(
-                f"'{argument}' is the folder {str(path)!r}, which holds no table but {there}"
+                f'{spelt(argument)} is the folder {str(path)!r}, which holds no table but {there}'
             )
         return files
     matches = sorted(map(Path, glob.glob(str(path), recursive=True)))
     if matches:
         return [file for file in matches if file.is_file()]
-    there = 'its folder does not exist either'
+    near, there = '', 'its folder does not exist either'
     if path.parent.is_dir():
-        there = f'its folder holds {listed(sorted(file.name for file in path.parent.iterdir()))}'
-    raise FileNotFoundError(f"'{argument}' names {str(path)!r}, which doesn't exist; {there}")
+        names = sorted(file.name for file in path.parent.iterdir())
+        near, there = close_match(path.name, names), f'its folder holds {listed(names)}'
+    raise FileNotFoundError(
+        f"{spelt(argument)} names {str(path)!r}, which doesn't exist{near}; {there}"
+    )
 
 
 def _kind(path: Path) -> str:
@@ -155,7 +162,8 @@ def _delimiter(path: Path, kind: str, given: str | None, encoding: str) -> str:
     if given is not None:
         if not 1 <= len(given.encode()) <= 4 or '\n' in given:
             raise ValueError(
-                f"'delimiter' must have one to four characters, such as ',' or '::' (got {given!r})"
+                f"{spelt('delimiter')} must have one to four characters, such as ',' or '::' "
+                f'(got {given!r})'
             )
         return given
     is_utf8(encoding)
@@ -168,7 +176,7 @@ def _delimiter(path: Path, kind: str, given: str | None, encoding: str) -> str:
         known = ', '.join(_KNOWN)
         raise ValueError(
             f"its kind is unknown ({known}; '.gz' and '.zst' may follow), and its lines have no "
-            "separator in common; name it with 'delimiter'"
+            f'separator in common; name it with {spelt("delimiter")}'
         )
     return delimiter
 

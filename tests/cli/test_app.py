@@ -147,7 +147,7 @@ def test_mistakes_are_one_line(
     orders = catalogue / 'orders.csv'
     for arguments, message in (
         (('prepare', tmp_path / 'none.csv', '-o', tmp_path / 'x'), 'none.csv'),
-        (('prepare', orders, '-o', tmp_path / 'x'), "'user_id'"),
+        (('prepare', orders, '-o', tmp_path / 'x', '--user', 'costumer'), "'customer'"),
         (('train', tmp_path, '-o', tmp_path / 'x'), 'pyg-mmgef prepare'),
         (
             ('train', dataset, '-o', trained, '--model', 'mmgef', '--epochs', 4, '--neighbors', 6),

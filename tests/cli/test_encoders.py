@@ -8,8 +8,9 @@ OPTIONS = {'batch_size': 8, 'device': 'cpu', 'num_workers': 0}
 
 def test_the_small_ones_need_nothing() -> None:
     assert isinstance(image_encoder('small', OPTIONS), PixelEncoder)
-    encoder = text_encoder('small', OPTIONS, ['a red chair', None, 'a blue chair'])
+    encoder = text_encoder('small', OPTIONS)
     assert encoder is not None
+    encoder.fit(['a red chair', None, 'a blue chair'])
     x, has = encoder.encode_texts(['red'])
     assert x[0].abs().sum() > 0
     assert has.tolist() == [True]
@@ -17,7 +18,7 @@ def test_the_small_ones_need_nothing() -> None:
 
 def test_none() -> None:
     assert image_encoder('none', OPTIONS) is None
-    assert text_encoder('none', OPTIONS, []) is None
+    assert text_encoder('none', OPTIONS) is None
 
 
 def test_open_clip_without_weights() -> None:
@@ -31,4 +32,4 @@ def test_what_is_not_known(spec: str) -> None:
     with pytest.raises(ValueError, match='open_clip:'):
         image_encoder(spec, OPTIONS)
     with pytest.raises(ValueError, match='open_clip:'):
-        text_encoder(spec, OPTIONS, [])
+        text_encoder(spec, OPTIONS)

@@ -109,6 +109,24 @@ def test_prepare_and_train(shop: Shop) -> None:
     assert 'Warning' not in shop.lines
 
 
+def test_a_dry_run_and_the_command_to_type(shop: Shop) -> None:
+    words = (
+        'prepare',
+        shop.folder / 'orders.csv',
+        '--items',
+        shop.folder / 'items.csv',
+        '-o',
+        NAME,
+    )
+    shown = show(*words, '--user', USER, '--item', ITEM, '--text', TITLE, '--dry-run')
+    assert f'{printable(TITLE)} ' in shown
+    code, out, err = printed(*words, columns=None)
+    assert code == 1
+    assert is_text(out + err)
+    assert f"{printable(NAME)}' " in err
+    assert '--user USER_COLUMN' in err
+
+
 def test_info_and_evaluate(shop: Shop) -> None:
     assert printable(str(shop.dataset)) in show('info', shop.dataset).split('\n')
     assert printable(str(shop.run)) in show('info', shop.run).split('\n')

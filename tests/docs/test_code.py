@@ -2,6 +2,7 @@
 
 import csv
 import shlex
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,15 @@ def test_commands_for_own_catalogue_run(shop: SyntheticShop) -> None:
         writer.writerow(['product_id', 'title', 'description', 'photo'])
         for item, (title, path) in enumerate(zip(shop.titles, shop.image_paths, strict=True)):
             writer.writerow([item, title or '', 'as new', '' if path is None else path.name])
-    (commands,) = blocks('guides/own_catalogue.rst', 'bash')
-    run_commands(commands)
+    with sqlite3.connect('shop.db') as database:
+        for name in ('orders', 'products'):
+            header, *lines = csv.reader(Path(f'{name}.csv').read_text().splitlines())
+            database.execute(f'CREATE TABLE {name} ({", ".join(header)})')
+            marks = ', '.join('?' * len(header))
+            database.executemany(f'INSERT INTO {name} VALUES ({marks})', lines)
+    database.close()
+    found, given, of_sqlite, _ = blocks('guides/own_catalogue.rst', 'bash')
+    for commands in (found, given, of_sqlite):
+        run_commands(commands)
     assert Path('recommendations.parquet').is_file()
     assert (Path('runs/first') / 'report.html').is_file()

@@ -32,7 +32,7 @@ REVIEWS = 'user\titem\ttext\n' + ''.join(
 
 
 def test_quotes_that_join_whole_rows_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"join lines that would be whole rows .* pass quote=''"):
+    with pytest.raises(ValueError, match=r"join lines that would be whole .* set 'quote' to ''"):
         read(tmp_path / 'reviews.tsv', REVIEWS)
     assert len(read(tmp_path / 'reviews.tsv', REVIEWS, quote='').user) == 40
     joined = read(tmp_path / 'reviews.tsv', REVIEWS, quote='"')
@@ -110,7 +110,7 @@ def test_encodings(tmp_path: Path, encoding: str) -> None:
 def test_unknown_encodings(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"'encoding' must be the name of an encoding"):
         read(tmp_path / 'a.csv', 'user,item\na,x\n', encoding='klingon')
-    with pytest.raises(ValueError, match="encoded as UTF-16; name the 'encoding' 'utf-16'"):
+    with pytest.raises(ValueError, match="encoded as UTF-16; set 'encoding' to 'utf-16'"):
         read(tmp_path / 'a.csv', 'user,item\na,x\n'.encode('utf-16'))
 
 

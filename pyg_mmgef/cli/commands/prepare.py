@@ -4,13 +4,14 @@ from typing import Annotated, Any, Literal
 import typer
 
 from pyg_mmgef.cli.commands._arguments import OutputFolder
-from pyg_mmgef.cli.console import draws_progress
+from pyg_mmgef.cli.console import draws_progress, err, out
 from pyg_mmgef.cli.show import show_dataset
 
 __all__ = ['prepare']
 
 Images = Literal['first', 'mean']
 READ, ENCODE = 'What to read', 'Encoders'
+FOUND = 'found by names and values'
 GUESSED = 'comma in .csv, tab in .tsv, else guessed from the first lines'
 
 
@@ -23,28 +24,33 @@ def _encode(text: str, **kwargs: Any) -> Any:
 
 
 def prepare(
+    context: typer.Context,
+    output: OutputFolder,
     interactions: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
             help='Table of interactions, one row per click, order or rating: Parquet, CSV, TSV, '
             'JSON Lines or another text file, also compressed (.gz, .zst); several files, a '
-            'pattern or a folder of such; or a DuckDB database.',
+            'pattern or a folder of such; or a DuckDB database. Not with --database and --query.',
             show_default=False,
         ),
-    ],
-    output: OutputFolder,
+    ] = None,
     items: Annotated[
         Path | None, _read('Table of items, one row per item; a file, a pattern or a folder.')
     ] = None,
-    user: Annotated[str, _read('Column of the user ids.', show_default=True)] = 'user_id',
-    item: Annotated[str, _read('Column of the item ids.', show_default=True)] = 'item_id',
+    user: Annotated[str | None, _read('Column of the user ids.', show_default=FOUND)] = None,
+    item: Annotated[str | None, _read('Column of the item ids.', show_default=FOUND)] = None,
     item_id: Annotated[
-        str | None,
-        _read('Column of the item ids in --items.', show_default='the name that --item gives'),
+        str | None, _read('Column of the item ids in --items.', show_default=FOUND)
     ] = None,
-    rating: Annotated[str | None, _read('Column of the ratings.')] = None,
+    rating: Annotated[
+        str | None, _read("Column of the ratings, or 'none'.", show_default=FOUND)
+    ] = None,
     time: Annotated[
-        str | None, _read('Column of the times: numbers, or dates as in ISO 8601.')
+        str | None,
+        _read(
+            "Column of the times, numbers or dates as in ISO 8601, or 'none'.", show_default=FOUND
+        ),
     ] = None,
     event: Annotated[
         str | None, _read('Column of the kinds of events, such as view or buy.')
@@ -65,11 +71,18 @@ def prepare(
     ] = None,
     text: Annotated[
         list[str] | None,
-        _read('Column of --items with words; repeat it to join several columns.'),
+        _read(
+            "Column of --items with words, or 'none'; repeat it to join several columns.",
+            show_default=FOUND,
+        ),
     ] = None,
     image: Annotated[
         str | None,
-        _read('Column of --items with the file names of the pictures, one or several, or URLs.'),
+        _read(
+            'Column of --items with the file names of the pictures, one or several, or URLs, or '
+            "'none'.",
+            show_default=FOUND,
+        ),
     ] = None,
     image_folder: Annotated[
         Path | None,
@@ -106,7 +119,7 @@ def prepare(
         ),
     ] = 0,
     duplicates: Annotated[
-        str,
+        Literal['last', 'first', 'max'],
         _read(
             "Row that is kept of a repeated user-item pair: 'last' (the latest), 'first' or 'max' "
             '(the best rating).',
@@ -148,8 +161,15 @@ def prepare(
     decimal: Annotated[
         str, _read('Decimal separator of numbers in text files.', show_default=True)
     ] = '.',
+    database: Annotated[
+        str | None,
+        _read(
+            "Database to read from: 'sqlite:///shop.db', a path that ends in .sqlite, .db or "
+            ".duckdb, or 'postgresql://user@host/name'.",
+        ),
+    ] = None,
     query: Annotated[
-        str | None, _read('SQL whose result are the interactions, for a DuckDB database.')
+        str | None, _read('SQL whose result are the interactions, for a database.')
     ] = None,
     item_query: Annotated[
         str | None,
@@ -172,16 +192,25 @@ def prepare(
     batch_size: Annotated[int, _encode('Number of pictures or texts in a batch.', min=1)] = 64,
     device: Annotated[str, _encode("Where the encoders run: 'cpu' or 'cuda'.")] = 'cpu',
     num_workers: Annotated[int, _encode('Number of threads that read pictures.', min=0)] = 2,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            '--dry-run', help='Show columns, three rows and all options, and write nothing.'
+        ),
+    ] = False,
 ) -> None:
     """Read tables and pictures, encode them, and write a dataset folder.
 
-    Rows and pictures that can't be used are skipped and counted. The encoders called small need
-    no download.
+    Columns that aren't given are found by their names and values. Rows and pictures that can't be
+    used are skipped and counted. The encoders called small need no download.
 
     Example: pyg-mmgef prepare orders.csv -o shop --items products.csv --text title --image photo
     --image-folder photos
     """
-    from pyg_mmgef.cli.prepare_dataset import prepare_dataset
+    # Without torch, so that a mistake shows at once.
+    from pyg_mmgef.cli import show_inputs as show
+    from pyg_mmgef.cli.inputs import UndecidedColumns, read_inputs
+    from pyg_mmgef.tables._spelling import spelt_as_options
 
     text_files = {
         'quote': '' if quote == 'none' else quote,
@@ -189,11 +218,11 @@ def prepare(
         'encoding': encoding,
         'decimal': decimal,
     }
-    dataset = prepare_dataset(
-        interactions,
-        interactions[0] if items is None and item_query else items,
-        output,
-        tables={
+    sources = {
+        'database': database,
+        'interactions': interactions,
+        'items': items,
+        'tables': {
             'interactions': {
                 **text_files,
                 'delimiter': delimiter,
@@ -207,34 +236,55 @@ def prepare(
                 'query': item_query,
             },
         },
-        columns={
-            'user': user,
-            'item': item,
-            'item_id': item_id,
-            'rating': rating,
-            'time': time,
-            'event': event,
-            'event_weights': _weights(event_weight),
-            'since': since,
-            'until': until,
-            'text': tuple(text or ()),
-            'image': image,
-            'image_folder': image_folder,
-            'images': images,
-            'download_images': download_images,
-            'min_rating': min_rating,
-            'k_core': k_core,
-            'duplicates': duplicates,
-        },
-        image=image_encoder,
-        text=text_encoder,
-        encoder_options={
-            'batch_size': batch_size,
-            'device': device,
-            'num_workers': num_workers,
-        },
-        verbose=draws_progress(),
-    )
+    }
+    arguments = {
+        'user': user,
+        'item': item,
+        'item_id': item_id,
+        'rating': rating,
+        'time': time,
+        'event': event,
+        'event_weights': _weights(event_weight),
+        'since': since,
+        'until': until,
+        'text': tuple(text or ()),
+        'image': image,
+        'image_folder': image_folder,
+        'images': images,
+        'download_images': download_images,
+        'min_rating': min_rating,
+        'k_core': k_core,
+        'duplicates': duplicates,
+    }
+    encoders = {'image_encoder': image_encoder, 'text_encoder': text_encoder}
+    with spelt_as_options():
+        try:
+            inputs = read_inputs(sources, arguments, output, encoders)
+        except UndecidedColumns as undecided:
+            show.show_tables(undecided.inputs, err)
+            err.print(show.command_to_type(context, undecided))
+            raise ValueError(f'{undecided}; fill in the command above') from None
+        show.show_found(inputs)
+        if dry_run:
+            show.show_tables(inputs, out)
+            show.show_options(context, inputs)
+            return
+
+        from pyg_mmgef.cli.prepare_dataset import prepare_dataset
+
+        dataset = prepare_dataset(
+            inputs,
+            sources,
+            output,
+            image=image_encoder,
+            text=text_encoder,
+            encoder_options={
+                'batch_size': batch_size,
+                'device': device,
+                'num_workers': num_workers,
+            },
+            verbose=draws_progress(),
+        )
     show_dataset(dataset)
 
 

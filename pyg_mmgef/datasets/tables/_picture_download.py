@@ -17,7 +17,6 @@ from pathlib import Path, PurePosixPath
 from tqdm import tqdm
 
 from pyg_mmgef import __version__
-from pyg_mmgef.datasets.tables._picture_folder import IMAGE_SUFFIXES
 from pyg_mmgef.encoders._pictures import (
     UnreadablePictureError,
     decode_picture,
@@ -25,6 +24,7 @@ from pyg_mmgef.encoders._pictures import (
     require_pillow,
 )
 from pyg_mmgef.files import remove_leftovers, write_atomically
+from pyg_mmgef.tables._picture_folder import IMAGE_SUFFIXES
 
 __all__ = ['FAILURES', 'download_pictures', 'file_of_address']
 

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pyg_mmgef.datasets.tables._picture_download import download_pictures, file_of_address
-from pyg_mmgef.datasets.tables._picture_folder import (
+from pyg_mmgef.datasets.tables._texts import parse_cell
+from pyg_mmgef.tables._picture_folder import (
     IMAGE_SUFFIXES,
     NotFound,
     PictureFolder,
-    near_folders,
+    check_picture_folder,
+    nearby_pictures,
 )
-from pyg_mmgef.datasets.tables._texts import parse_cell
+from pyg_mmgef.tables._spelling import spelt
 from pyg_mmgef.validate import check_choice
 
 __all__ = ['ItemPictures', 'find_pictures', 'picture_folder', 'picture_names']
@@ -59,18 +61,14 @@ def picture_folder(
             return None
         if items_folder is None:
             raise ValueError(
-                "'image' names picture files, but 'items' is no file, so their folder is unknown; "
-                "pass 'image_folder'"
+                f'{spelt("image")} names picture files, but {spelt("items")} is no file, so their '
+                f'folder is unknown; give it with {spelt("image_folder")}'
             )
         return items_folder
     folder = Path(image_folder).expanduser()
     if create:
         folder.mkdir(parents=True, exist_ok=True)
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"'image_folder' must be an existing folder (got {str(folder)!r}); "
-            f'{_did_you_mean(folder)}'
-        )
+    check_picture_folder(folder)
     return folder
 
 
@@ -109,13 +107,13 @@ def find_pictures(
     else:
         names = [_names_of(files, cell) for cell in cells]
         if not any(names):
-            raise ValueError("'image' is a column that names no picture; give another")
+            raise ValueError(f'{spelt("image")} is a column that names no picture; give another')
         failed = _download(names, files, images, verbose) if download else {}
         found = _find_names(files, names, images, has_tried=download)
         found.report.update(failed)
         num_asked = sum(map(bool, names))
         example = next((of_item[0] for of_item in names if of_item), None)
-        what = f"with a picture name in 'image' (such as {example!r}) have their file"
+        what = f'with a picture name in {spelt("image")} (such as {example!r}) have their file'
     _check(found, files, num_asked, what)
     found.report['items without a picture'] = sum(not paths for paths in found.paths)
     return found
@@ -227,21 +225,11 @@ def _check(found: ItemPictures, files: PictureFolder, num_asked: int, what: str)
         [f'{num_found or "none"} of {num_asked} items {what} in {folder!r}', *reasons]
     )
     if found.report.get(NOT_DOWNLOADED):
-        hint = (
-            "addresses of pictures aren't files; download them with 'download_images' "
-            '(--download-images)'
-        )
+        hint = f"addresses of pictures aren't files; download them with {spelt('download_images')}"
     else:
         held = f'pictures such as {files.example!r}' if files.example else 'no pictures'
-        hint = f'the folder holds {held}; {_did_you_mean(files.path)}'
+        hint = f'the folder holds {held}; {nearby_pictures(files.path)}'
     if num_found == 0:
         raise ValueError(f'{message}; {hint}')
     if found.report.get(NOT_DOWNLOADED) or num_found < _FEW * num_asked:
         warnings.warn(f'{message}; {hint}', UserWarning, stacklevel=4)
-
-
-def _did_you_mean(folder: Path) -> str:
-    near = near_folders(folder)
-    if not near:
-        return 'no other folder near it has pictures'
-    return f'did you mean {" or ".join(map(repr, near))}?'

@@ -20,6 +20,7 @@ from pyg_mmgef.datasets.tables._texts import clean_texts, join_texts
 from pyg_mmgef.datasets.tables.id_map import IdMap, Ids
 from pyg_mmgef.tables import Table, find_columns, open_table
 from pyg_mmgef.tables._read_tables import read_tables
+from pyg_mmgef.tables._spelling import spelt
 from pyg_mmgef.validate import check_choice, check_finite, check_positive
 
 __all__ = ['InteractionTables']
@@ -211,8 +212,8 @@ class InteractionTables(Dataset):
             check_positive('k_core', k_core)
         if download_images and (image is None or image_folder is None):
             raise ValueError(
-                "'download_images' needs 'image', the column of the addresses, and 'image_folder', "
-                'the folder to write the pictures to'
+                f'{spelt("download_images")} needs {spelt("image")}, the column of the addresses, '
+                f'and {spelt("image_folder")}, the folder to write the pictures to'
             )
         table = open_table(interactions, argument='interactions')
         columns = find_columns(table, {k: name for k, name in named.items() if name is not None})
@@ -405,20 +406,33 @@ def _check_arguments(
     duplicates: str,
 ) -> None:
     check_choice('duplicates', duplicates, ('last', 'first', 'max'))
-    for name, needs in (('min_rating', min_rating is not None), ("'max'", duplicates == 'max')):
+    for name, needs in (
+        ('min_rating', min_rating is not None),
+        ('duplicates', duplicates == 'max'),
+    ):
         if needs and columns['rating'] is None and columns['event'] is None:
-            raise ValueError(f"{name} needs ratings; name their column with 'rating'")
+            raise ValueError(
+                f'{spelt(name)} needs ratings; name their column with {spelt("rating")}'
+            )
     if (columns['event'] is None) != (not event_weights):
         raise ValueError(
-            "'event' names a column and 'event_weights' says what its values count for; pass both, "
-            'or none'
+            f'{spelt("event")} names a column and {spelt("event_weights")} says what its values '
+            'count for; give both, or none'
         )
     if columns['event'] is not None and columns['rating'] is not None:
-        raise ValueError("'event' and 'rating' both give ratings; pass one of them")
+        raise ValueError(
+            f'{spelt("event")} and {spelt("rating")} both give ratings; give one of them'
+        )
     if needs_time and columns['time'] is None:
-        raise ValueError("'since' and 'until' need times; name their column with 'time'")
+        raise ValueError(
+            f'{spelt("since")} and {spelt("until")} need times; name their column with '
+            f'{spelt("time")}'
+        )
     if items is None and (text or image is not None):
-        raise ValueError("'text' and 'image' are columns of 'items', which is None; pass the table")
+        raise ValueError(
+            f'{spelt("text")} and {spelt("image")} are columns of {spelt("items")}, which is '
+            'missing; give the table'
+        )
 
 
 def _worded(report: dict[str, int]) -> str:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from pyg_mmgef.datasets import InteractionTables
-from pyg_mmgef.datasets.tables._picture_folder import NotFound, PictureFolder, near_folders
 from pyg_mmgef.datasets.tables._pictures import find_pictures, picture_folder, picture_names
+from pyg_mmgef.tables._picture_folder import NotFound, PictureFolder, near_folders
 
 pa = pytest.importorskip('pyarrow')
 
@@ -171,7 +171,7 @@ def test_lists_in_json_lines(tmp_path: Path) -> None:
 def test_addresses_are_explained(tmp_path: Path) -> None:
     make(tmp_path, 'b.jpg')
     cells = ['https://images.example.com/a.jpg', 'b.jpg', None]
-    with pytest.warns(UserWarning, match=r"aren't files.*--download-images") as record:
+    with pytest.warns(UserWarning, match=r"aren't files.*'download_images'") as record:
         found = find_pictures(cells, [1, 2, 3], tmp_path)
     assert len(record) == 1
     assert relative(tmp_path, found.paths) == [[], ['b.jpg'], []]

@@ -10,7 +10,16 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-__all__ = ['IMAGE_SUFFIXES', 'NotFound', 'PictureFolder', 'near_folders']
+from pyg_mmgef.tables._spelling import spelt
+
+__all__ = [
+    'IMAGE_SUFFIXES',
+    'NotFound',
+    'PictureFolder',
+    'check_picture_folder',
+    'near_folders',
+    'nearby_pictures',
+]
 
 IMAGE_SUFFIXES = (
     *('.jpg', '.jpeg', '.png', '.webp', '.gif', '.bmp', '.tif', '.tiff', '.avif'),
@@ -148,6 +157,23 @@ class PictureFolder:
             target = Path(os.path.realpath(folder))
             self._is_inside[folder] = target.is_relative_to(self._root)
         return self._is_inside[folder]
+
+
+def check_picture_folder(folder: Path) -> None:
+    """Raise a :class:`FileNotFoundError` unless a folder exists."""
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f'{spelt("image_folder")} must be an existing folder (got {str(folder)!r}); '
+            f'{nearby_pictures(folder)}'
+        )
+
+
+def nearby_pictures(folder: Path) -> str:
+    """Return a question about :func:`near_folders`."""
+    near = near_folders(folder)
+    if not near:
+        return 'no other folder near it has pictures'
+    return f'did you mean {" or ".join(map(repr, near))}?'
 
 
 def near_folders(folder: Path) -> list[str]:
