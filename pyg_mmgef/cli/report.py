@@ -62,6 +62,7 @@ def write_report(
     page = _template().render(
         run=run,
         dataset=loaded.dataset,
+        dataset_name=Path(run.config['dataset']['path']).name,
         metrics=run.metrics or {},
         results=results,
         baselines=baselines,
