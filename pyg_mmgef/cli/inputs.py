@@ -12,7 +12,13 @@ from pyg_mmgef.tables import Table, find_columns, open_table
 from pyg_mmgef.tables._picture_folder import PictureFolder, check_picture_folder
 from pyg_mmgef.tables._spelling import as_option, spelt, spelt_as_options
 from pyg_mmgef.tables.database import read_database
-from pyg_mmgef.tables.suggest import Columns, TableSample, is_url, suggest_columns
+from pyg_mmgef.tables.suggest import (
+    Columns,
+    TableSample,
+    event_kinds,
+    is_url,
+    suggest_columns,
+)
 
 __all__ = ['Inputs', 'UndecidedColumns', 'read_inputs']
 
@@ -62,7 +68,11 @@ class UndecidedColumns(ValueError):
         table = of_items or self.inputs.interactions
         fitting = ' or '.join(map(repr, self.undecided[argument]))
         if not fitting:
-            return f'no column of {table.name} is clearly the one for {as_option(argument)}'
+            hint = ''
+            if len(table.columns) == 1:
+                option = '--item-delimiter' if argument in OF_ITEMS else '--delimiter'
+                hint = f'; if its column is a whole line, give the separator with {option}'
+            return f'no column of {table.name} is clearly the one for {as_option(argument)}{hint}'
         nothing = '' if argument in NEEDED else f', or {NONE!r}'
         return f'{as_option(argument)} could be {fitting} of {table.name}{nothing}'
 
@@ -167,13 +177,23 @@ def _with_found(
     interactions: Table, items: Table | None, columns: Mapping[str, Any], given: dict[str, Columns]
 ) -> Inputs:
     notes: list[str] = []
+    of_interactions = _sample(interactions)
     if items is None:
-        found = suggest_columns(_sample(interactions), None, given)
+        found = suggest_columns(of_interactions, None, given)
     else:
         sample = _sample(items)
-        found = suggest_columns(_sample(interactions), sample, given)
+        found = suggest_columns(of_interactions, sample, given)
         if 'image' in found:
             found['image'], notes = _usable_pictures(found['image'], sample, columns, items.folder)
+    events = event_kinds(of_interactions)
+    if events is not None and not {'event', 'rating'} & {
+        a for a, c in (given | found).items() if c
+    }:
+        column, kinds = events
+        notes.append(
+            f'{column!r} holds {", ".join(kinds)}, which all count alike; weigh them with --event '
+            f'{column} --event-weight {kinds[0]}=1 and so on; events without a weight are left out'
+        )
     undecided = {
         argument: names
         for argument, names in found.items()

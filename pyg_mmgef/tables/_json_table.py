@@ -7,7 +7,7 @@ from pathlib import Path
 from pyg_mmgef.tables._engine import Connection, connect, literal, reading, unglobbed
 from pyg_mmgef.tables._files import first_text, in_utf8
 from pyg_mmgef.tables._rejects import IGNORED, LONGEST_LINE, STORED, clear, num_rejected
-from pyg_mmgef.tables.table import MALFORMED, Account, Table, create, drop_malformed
+from pyg_mmgef.tables.table import MALFORMED, Account, Table, create, drop_malformed, one_row
 
 __all__ = ['JSONTable']
 
@@ -74,7 +74,7 @@ class JSONTable(Table):
         files = ', '.join(literal(unglobbed(path)) for path in paths)
         if self._is_array:
             lines = (
-                f"(SELECT json AS line FROM read_json_objects([{files}], format='array', "
+                f"(SELECT json::VARCHAR AS line FROM read_json_objects([{files}], format='array', "
                 f'maximum_object_size={LONGEST_LINE}))'
             )
         else:
@@ -86,16 +86,21 @@ class JSONTable(Table):
         whole = f"regexp_replace(line, {literal(_SURROGATE)}, chr(65533), 'g')"
         return (
             "(SELECT CASE WHEN TRY(json_type(line)) = 'OBJECT' THEN line "
-            f"WHEN TRY(json_type({whole})) = 'OBJECT' THEN {whole} END AS object "
+            f"WHEN TRY(json_type({whole})) = 'OBJECT' THEN {whole} END AS object, line "
             f"FROM {lines} WHERE trim(line) <> '')"
         )
 
     def _read(self, connection: Connection, into: str, cells: Mapping[str, str]) -> Account:
         clear(connection)
-        cells = {**cells, MALFORMED: 'object IS NULL'}
+        malformed = {
+            MALFORMED: 'object IS NULL',
+            'malformed': 'CASE WHEN object IS NULL THEN line END',
+        }
         with in_utf8(self._paths, self._encoding) as paths:
-            num_rows = create(connection, into, cells, self._scan_of(paths, STORED))
+            scan = self._scan_of(paths, STORED)
+            num_rows = create(connection, into, {**cells, **malformed}, scan)
+        (example,) = one_row(connection, f"SELECT coalesce(any_value(malformed), '') FROM {into}")
         num_malformed = drop_malformed(connection, into)
         # An array has no lines, and is refused as a whole.
         num_lost = 0 if self._is_array else num_rejected(connection)
-        return Account(num_rows + num_lost, num_malformed + num_lost)
+        return Account(num_rows + num_lost, num_malformed + num_lost, malformed=example)

@@ -6,6 +6,7 @@ from itertools import product
 __all__ = [
     'UNNAMED',
     'id_rank',
+    'is_event',
     'item_rank',
     'joined',
     'rating_rank',
@@ -60,6 +61,9 @@ _OTHER_TIMES = _set(  # The time of something else, or how long it took.
     'elapsed prep cook reading'
 )
 
+_EVENTS = _set('event events action activity behavior behaviour interaction feedback')
+_KINDS = _set('type kind name')
+
 _RATINGS = _set('rating ratings overall stars star bookrating ratingvalue')
 _SCORES = _set('score scores grade points')
 _STATISTICS = _set('average avg mean count num number n total max min std')
@@ -107,6 +111,7 @@ def user_rank(column: str) -> int | None:
         _ends_in(words, _USER_IDS),
         joined(column) in _USERS or joined(column) == 'username',
         joined(column) in _SESSIONS,
+        'email' in words,
     )
 
 
@@ -135,6 +140,15 @@ def time_rank(column: str) -> int | None:
         joined(column) in _TIMES_OF_ACTS or (ends_in_time and bool(_ACTS.intersection(words))),
         ends_in_time or words[0] == 'date' or joined(column) == 'when',
         True,
+    )
+
+
+def is_event(column: str) -> bool:
+    """Return whether a column is named after kinds of events."""
+    words = _words(column)
+    is_kind = len(words) == 2 and words[1] in _KINDS
+    return bool(words) and (
+        (words[0] in _EVENTS and (len(words) == 1 or is_kind)) or words == ('type',)
     )
 
 

@@ -62,6 +62,7 @@ class TablesRead(NamedTuple):
         user_ids: The distinct ids of the users, sorted.
         item_ids: Those of the items of both tables.
         report: Counts of the rows, by what became of them.
+        notes: What to look at: a row that could not be parsed, texts in another encoding.
         listed: The item table.
     """
 
@@ -72,6 +73,7 @@ class TablesRead(NamedTuple):
     user_ids: DistinctIds
     item_ids: DistinctIds
     report: dict[str, int]
+    notes: list[str]
     listed: ItemRows | None
 
 
@@ -105,11 +107,14 @@ def read_tables(
             both tables don't meet.
     """
     with connect() as connection:
-        report, ends = _read_interactions(connection, table, columns, event_weights, since, until)
+        notes: list[str] = []
+        report, ends = _read_interactions(
+            connection, table, columns, event_weights, since, until, notes
+        )
         item_columns = [ends['item']]
         item_report: dict[str, int] = {}
         if items is not None:
-            listed_id, item_report = _read_items(connection, items, item_id, texts)
+            listed_id, item_report = _read_items(connection, items, item_id, texts, notes)
             item_columns.append(listed_id)
         user_ids = number_ids(connection, 'users', [ends['user']])
         item_ids = number_ids(connection, 'items', item_columns)
@@ -117,6 +122,11 @@ def read_tables(
         if items is not None:
             check_meeting(connection, item_columns, items, item_id)
             rows_of_items = _fetch_items(connection, items, texts, item_report)
+            if rows_of_items.report['texts with invalid characters']:
+                notes.append(
+                    f'texts of {items.name} hold characters that its encoding lacks; name the '
+                    f'right one with {spelt("encoding")}'
+                )
         arrays = _fetch_interactions(connection)
         return TablesRead(
             arrays['user'],
@@ -126,6 +136,7 @@ def read_tables(
             user_ids,
             item_ids,
             report,
+            notes,
             rows_of_items,
         )
 
@@ -137,6 +148,7 @@ def _read_interactions(
     event_weights: Mapping[str, float] | None,
     since: str | float | None,
     until: str | float | None,
+    notes: list[str],
 ) -> tuple[dict[str, int], dict[str, IdColumn]]:
     """Create the table of complete interactions, and return the number of those left out."""
     ids = {end: id_cell(table, columns[end]) for end in ('user', 'item')}
@@ -171,6 +183,7 @@ def _read_interactions(
     if event_weights is not None:
         _check_events(connection, event_weights, where(table, columns['event']))
     report = _account(account, 'rows read', 'rows that could not be parsed')
+    notes += _notes(account, table)
     left_out = _drop(connection, reasons)
     left_out |= _drop_other_times(connection, since, until)
     if any(left_out.values()):
@@ -263,7 +276,7 @@ def _fetch_interactions(connection: Connection) -> dict[str, NDArray[Any]]:
 
 
 def _read_items(
-    connection: Connection, items: Table, item_id: str, texts: Sequence[str]
+    connection: Connection, items: Table, item_id: str, texts: Sequence[str], notes: list[str]
 ) -> tuple[IdColumn, dict[str, int]]:
     """Create the table of the items, and return its column of ids and an account of its rows."""
     item = id_cell(items, item_id)
@@ -275,6 +288,7 @@ def _read_items(
         _check_refused(connection, column, 'item_refused')
     collect_ids(connection, column)
     report = _account(account, 'item rows read', 'item rows that could not be parsed')
+    notes += _notes(account, items)
     report['item rows without an id'] = count(connection, _ITEMS, 'item_id IS NULL')
     return column, report
 
@@ -304,6 +318,18 @@ def _account(account: Account, read: str, malformed: str) -> dict[str, int]:
             account.num_inner_lines
         )
     return report
+
+
+def _notes(account: Account, table: Table) -> list[str]:
+    if not account.num_malformed:
+        return []
+    hint = ''
+    if '\\"' in account.malformed:
+        hint = f"; if backslashes stand before quotes within quotes, pass {spelt('escape')} '\\'"
+    return [
+        f'rows of {table.name} could not be parsed ({account.num_malformed:,}), such as '
+        f'{account.malformed[:80]!r}{hint}'
+    ]
 
 
 def where(table: Table, column: str) -> str:

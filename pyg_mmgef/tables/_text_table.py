@@ -183,7 +183,9 @@ class TextTable(Table):
             num_inner = self._num_inner_lines(connection, paths, has_break)
         self._check_closed(connection)
         num_malformed = num_rejected(connection)
-        return Account(num_rows + num_malformed, num_malformed, num_inner)
+        first = rejected(connection, 'true')
+        example = '' if first is None else first[1]
+        return Account(num_rows + num_malformed, num_malformed, num_inner, example)
 
     def _num_inner_lines(
         self, connection: Connection, paths: Sequence[Path], has_break: str

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from itertools import product
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 from pyg_mmgef.tables._names import (
     UNNAMED,
     id_rank,
+    is_event,
     item_rank,
     joined,
     rating_rank,
@@ -21,7 +23,7 @@ from pyg_mmgef.tables._names import (
 )
 from pyg_mmgef.tables._picture_folder import IMAGE_SUFFIXES
 
-__all__ = ['TableSample', 'is_url', 'suggest_columns']
+__all__ = ['TableSample', 'event_kinds', 'is_url', 'suggest_columns']
 
 Columns: TypeAlias = tuple[str, ...]
 
@@ -31,6 +33,7 @@ _DATE = re.compile(  # As DuckDB reads them.
     r'([ T]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?(Z|UTC|[+-]\d{2}(:?\d{2})?))?)?'
 )
 _MOST = 0.9  # of the cells that aren't missing
+_MOST_KINDS = 12  # of events
 _FREE_TEXT = 6  # words in a cell, on average
 _LONGEST_ID = 80  # characters
 
@@ -82,6 +85,20 @@ def suggest_columns(
         known.setdefault('image', tuple(c for c in free if _mostly(items, c, _is_picture)))
         known.setdefault('text', _texts(items, [c for c in free if c not in known['image']]))
     return {purpose: columns for purpose, columns in known.items() if purpose not in given}
+
+
+def event_kinds(interactions: TableSample) -> tuple[str, tuple[str, ...]] | None:
+    """Return a column that is named after kinds of events, and what it holds, most often first.
+
+    Args:
+        interactions: The table of interactions.
+    """
+    for column in interactions.columns:
+        cells = [str(cell).strip() for cell in _present(_cells(interactions, column))]
+        kinds = Counter(cells)
+        if is_event(column) and 1 < len(kinds) <= _MOST_KINDS:
+            return column, tuple(kind for kind, _ in kinds.most_common())
+    return None
 
 
 def is_url(cell: Any) -> bool:
@@ -144,7 +161,7 @@ def _distinct(sample: TableSample) -> Columns:
     found = []
     for column in sample.columns:
         cells = _cells(sample, column)
-        if _are_ids(cells) and len(_ids(sample, column)) >= _MOST * len(cells):
+        if _are_ids(cells) and len(_ids(sample, column)) >= _MOST * len(_present(cells)):
             found.append(column)
     return tuple(found)
 

@@ -24,11 +24,19 @@ MALFORMED = 'is_malformed'
 
 
 class Account(NamedTuple):
-    """The rows that were read, those of them that could not be parsed, and lines within values."""
+    """What became of the lines of a table.
+
+    Args:
+        num_read: Number of rows.
+        num_malformed: Number of rows that could not be parsed. (default: ``0``)
+        num_inner_lines: Number of line breaks within values. (default: ``0``)
+        malformed: One of the rows that could not be parsed. (default: ``''``)
+    """
 
     num_read: int
     num_malformed: int = 0
     num_inner_lines: int = 0
+    malformed: str = ''
 
 
 class Table:

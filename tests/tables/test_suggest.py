@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pyg_mmgef.tables._cells import time_of_text
-from pyg_mmgef.tables.suggest import TableSample, suggest_columns
+from pyg_mmgef.tables.suggest import TableSample, event_kinds, suggest_columns
 
 
 def table(*rows: dict[str, Any]) -> TableSample:
@@ -480,3 +480,27 @@ def test_empty_tables_are_judged_by_their_names() -> None:
     assert found['user'] == ('user_id',)
     assert found['time'] == ('when',)
     assert (found['text'], found['image']) == ((), ())
+
+
+def test_ids_that_some_rows_lack_are_found() -> None:
+    orders = sample(user_id=[1, 2], sku=['a-1', 'b-2'])
+    products = sample(handle=['a', 'a', 'b'], sku=['a-1', None, 'b-2'])
+    assert suggest_columns(orders, products)['item_id'] == ('sku',)
+
+
+def test_addresses_are_users_where_nothing_else_is() -> None:
+    assert suggest_columns(sample(Email=['a@x', 'b@x'], sku=['a', 'b']))['user'] == ('Email',)
+    both = sample(Email=['a@x', 'b@x'], customer_id=[1, 2], sku=['a', 'b'])
+    assert suggest_columns(both)['user'] == ('customer_id',)
+
+
+@pytest.mark.parametrize('name', ['event', 'type', 'event_type', 'behavior', 'action'])
+def test_kinds_of_events(name: str) -> None:
+    kinds = ['pv', 'buy', 'pv', None]
+    assert event_kinds(sample(user=[1, 2, 3, 4], **{name: kinds})) == (name, ('pv', 'buy'))
+
+
+def test_what_is_no_kind_of_event() -> None:
+    assert event_kinds(sample(event_time=['a', 'b'], event_id=['a', 'b'])) is None
+    assert event_kinds(sample(event=['view', 'view'])) is None
+    assert event_kinds(sample(action=[f'e{i}' for i in range(40)])) is None

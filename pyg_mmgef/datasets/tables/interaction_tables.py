@@ -164,6 +164,9 @@ class InteractionTables(Dataset):
     report: dict[str, int]
     """Counts of the rows, users and items that were read, skipped and kept, by reason."""
 
+    notes: list[str]
+    """What to look at in the tables, such as a row that could not be parsed."""
+
     _extra_columns: ClassVar[tuple[str, ...]] = ()
     """Further columns of the items that a subclass keeps."""
 
@@ -290,7 +293,7 @@ class InteractionTables(Dataset):
             self.item_pictures = found.paths
             report |= found.report
         self.item_images = [paths[0] if paths else None for paths in self.item_pictures]
-        self.report = report
+        self.report, self.notes = report, read.notes
         self._data = build_graph(rows, user_row, item_row, self.user_ids, self.item_ids)
         self._processed: HeteroData | None = None
 

@@ -1,5 +1,6 @@
 import gzip
 import json
+import re
 import sys
 import uuid
 from collections.abc import Callable
@@ -677,3 +678,20 @@ def test_features_by_ids_in_an_array() -> None:
     dataset = InteractionTables(frame)
     dataset.add_features('image', torch.tensor([[1.0], [2.0]]), ids=np.array([9, 7]))
     assert dataset[0]['item'].x_image.tolist() == [[2.0], [1.0]]
+
+
+def test_notes_show_what_could_not_be_read(tmp_path: Path) -> None:
+    (tmp_path / 'orders.csv').write_text('user_id,item_id\na,x\nb\n')
+    (tmp_path / 'items.csv').write_bytes(b'item_id,title\nx,Caf\xe9\ny,"a \\"real\\" one"\n')
+    dataset = InteractionTables(tmp_path / 'orders.csv', tmp_path / 'items.csv', text='title')
+    of_orders, of_items, of_texts = dataset.notes
+    assert re.fullmatch(
+        r"rows of 'orders.csv' .* could not be parsed \(1\), such as 'b'", of_orders
+    )
+    assert of_items.endswith(r"if backslashes stand before quotes within quotes, pass 'escape' '\'")
+    assert "name the right one with 'encoding'" in of_texts
+
+
+def test_notes_show_a_line_that_is_no_json(tmp_path: Path) -> None:
+    (tmp_path / 'a.jsonl').write_text('{"user_id": 1, "item_id": 2}\noops\n')
+    assert "such as 'oops'" in InteractionTables(tmp_path / 'a.jsonl').notes[0]
