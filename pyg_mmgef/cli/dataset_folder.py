@@ -182,6 +182,7 @@ class DatasetFolder:
             'version': __version__,
             'options': dict(options),
             'report': tables.report,
+            'notes': tables.notes,
             'modalities': {
                 name: {
                     'encoder': encoders[name],

@@ -25,7 +25,7 @@ MOST_LISTED, LONGEST_TEXT = 10, 60
 
 
 def show_dataset(dataset: 'DatasetFolder') -> None:
-    """Print the counts of a dataset and the pictures that can't be used."""
+    """Print the counts of a dataset, what to look at, and the pictures that can't be used."""
     out.print(dataset.path, style='bold')
     table = plain_table('', '')
     for words, count in dataset.about['report'].items():
@@ -34,6 +34,8 @@ def show_dataset(dataset: 'DatasetFolder') -> None:
     for name, about in dataset.about['modalities'].items():
         table.add_row(f'items with {name}', f'{about["items"]:,} ({about["channels"]} channels)')
     out.print(table)
+    for note in dataset.about['notes']:
+        out.print(note, style='yellow')
     for name, about in dataset.about['modalities'].items():
         unusable = about['unusable']
         for bad in unusable[:MOST_LISTED]:
