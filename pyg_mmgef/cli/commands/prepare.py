@@ -32,7 +32,7 @@ def prepare(
             help='Table of interactions, one row per click, order or rating: Parquet, CSV, TSV, '
             'JSON Lines or another text file, also compressed (.gz, .zst); several files, a '
             'pattern or a folder of such; or a DuckDB database. Not with --database and --query.',
-            show_default=False,
+            show_default='what --query gives',
         ),
     ] = None,
     items: Annotated[
