@@ -52,7 +52,8 @@ ABOUT = (
     'three steps of conjugate gradients a sweep, or exactly: ``implicit`` by Cholesky factors, '
     'IALS by 20 steps. MovieLens 100K, split 8:1:1 per user, ranked on validation, 64 channels, '
     'one thread. The objective is ours. Seconds are those of the processor, for 16 sweeps the '
-    'fastest of five runs.'
+    'fastest of five runs. Three steps a sweep come nearly as low as exact solutions do, in a '
+    'fraction of their time.'
 )
 
 

@@ -39,6 +39,8 @@ def test_graphs_are_compared_at_no_more_recall() -> None:
     exact = ['exact, recall 1.000, 105 MB']
     assert [row.ours for row in performance.of_item_graphs(slower)] == exact
     assert rows[0].job == 'a kNN graph of 50,000 items of 512 channels'
+    (alone,) = performance.of_item_graphs([graph('ours exact', 1.0, None, fresh=3.0)])
+    assert (alone.seconds, *performance.beside(alone)) == (3.0, '', '', '')
 
 
 def test_steps_have_the_memory_of_their_process_and_peers_that_failed_stay() -> None:
