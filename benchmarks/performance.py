@@ -1,7 +1,7 @@
 """How fast is it? Benchmarks beside peers, and the page of what was measured.
 
     python benchmarks/performance.py run           # two minutes; "make bench"
-    python benchmarks/performance.py run --full    # larger sizes, all peers: 40 minutes, 20 GB
+    python benchmarks/performance.py run --full    # larger sizes, all peers: 30 minutes, 20 GB
     python benchmarks/performance.py page          # docs/performance.rst from docs/performance
 
 ``run`` calls the scripts named in ``SCRIPTS`` one after the other, each of which can also be called
@@ -253,7 +253,11 @@ READERS: dict[str, Callable[[Results], list[Row]]] = {
     'tables': of_tables,
 }
 TITLES = {
-    'train_step': ('Training', 'Amazon Baby in size, 512-d features, batches of 2,048.'),
+    'train_step': (
+        'Training',
+        'Amazon Baby in size, 512-d features, batches of 2,048. PyG is faster on the '
+        '``SparseTensor`` of torch-sparse, which the next table has.',
+    ),
     'scaling': (
         'Growth',
         'A training step as the shop and the batch grow, from the size of Amazon Baby to a million '
