@@ -43,8 +43,9 @@ ABOUT = (
     'with the data, and are fused 0.1 / 0.9. The item ids propagate, as there are no feature '
     'vectors. Co-interactions connect items that share at least {min_count} users. The settings '
     'were chosen on validation, for MM-GEF and for LightGCN; all other rows have those of MM-GEF. '
-    'So is the epoch, of at most {epochs}. Figures are those of test with {seeds}. The last column '
-    'has the weights that attention gives to the item graphs, in their order.'
+    'The epoch, of at most {epochs}, is chosen on validation, too. Figures are those of test, '
+    '{seeds}. The last column has the weights that attention gives to the graph of content and to '
+    'that of co-interactions.'
 )
 
 

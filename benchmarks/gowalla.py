@@ -6,10 +6,6 @@ after 1,000 epochs: Recall@20 0.1830, NDCG@20 0.1554 (arXiv 2002.02126: 3 layers
 
     python benchmarks/gowalla.py                   # BPR, in batches that a CPU can afford
     python benchmarks/gowalla.py --loss softmax    # faster, but it stops at 0.169
-    python benchmarks/gowalla.py --output docs/measured --page docs/measured
-
-With ``--page``, nothing is measured: ``gowalla.rst`` in that folder, and its picture in the folder
-``images`` beside, are made of the results that lie in the folder of the output.
 
 A step propagates over the whole graph, whatever its batch. So by default batch and learning rate
 are eight times the published ones, and the rate falls to zero over 360 epochs. Users are drawn
@@ -23,21 +19,9 @@ what ranks unpopular items well.)
 
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
-from common import (
-    INTERACTS,
-    data_root,
-    parser,
-    pyplot,
-    read_json,
-    save_plot,
-    train_epoch,
-    write_json,
-)
-from experiments.figures import decimal
-from experiments.rst import list_table, measured_page, picture, wrapped, write_page
+from common import INTERACTS, data_root, parser, pyplot, save_plot, train_epoch, write_json
 from torch.optim.lr_scheduler import LinearLR
 from torch_geometric import seed_everything
 
@@ -51,27 +35,16 @@ DEFAULTS = {
     'softmax': {'num_negatives': 1024, 'lr': 5e-3, 'batch_size': 8192, 'epochs': 12, 'l2': 0.0},
 }
 PUBLISHED = {'recall@20': 0.1830, 'ndcg@20': 0.1554}
-ABOUT = (
-    'LightGCN on Gowalla, in the split that it was published with, which has no validation part: '
-    'the last epoch counts. The penalty on the embeddings of layer 0 and users drawn uniformly are '
-    "the authors'. Batches of {batch_size:,} and a learning rate of {lr} that falls to zero are "
-    'not, and were found in sight of this test. One seed, one thread.'
-)
 
 
 def main() -> None:
-    arguments = parser(__doc__, page=True)
+    arguments = parser(__doc__)
     arguments.add_argument('--loss', choices=list(DEFAULTS), default='bpr')
     for name, value in DEFAULTS['bpr'].items():
         arguments.add_argument(f'--{name.replace("_", "-")}', type=type(value))
     arguments.add_argument('--eval-every', type=int, default=5)
     arguments.add_argument('--seconds', type=float, default=float('inf'), help='of training')
     args = arguments.parse_args()
-    if args.page:
-        content = read_json(args.output / 'gowalla.json')
-        write_page(args.page / 'gowalla.rst', page(content))
-        plot(args.page.parent / 'images' / 'gowalla.png', content['results']['curve'])
-        return
     for name, value in DEFAULTS[args.loss].items():
         if getattr(args, name) is None:
             setattr(args, name, value)
@@ -117,28 +90,11 @@ def main() -> None:
                 f'{epoch:>6}{seconds:>9.0f}{metrics["recall@20"]:>9.4f}{metrics["ndcg@20"]:>9.4f}',
                 flush=True,
             )
-            settings = {name: getattr(args, name) for name in ('loss', *DEFAULTS['bpr'])}
+            settings = {key: str(value) for key, value in vars(args).items()}
             write_json(args.output / 'gowalla.json', {'settings': settings, 'curve': curve})
         if last:
             break
     plot(args.output / 'gowalla.png', curve)
-
-
-def page(content: dict[str, Any]) -> str:
-    """Return the page of the results."""
-    settings, last = content['results']['settings'], content['results']['curve'][-1]
-    cells = [
-        ['here', str(last['epoch']), f'{last["seconds"] / 60:.0f} minutes']
-        + [decimal(last[name]) for name in PUBLISHED],
-        ['published', '1000', '', *map(decimal, PUBLISHED.values())],
-    ]
-    about = ABOUT.format(batch_size=settings['batch_size'], lr=decimal(settings['lr'], 3))
-    parts = [
-        *wrapped(about),
-        *list_table(['', 'epochs', 'training', 'Recall@20', 'NDCG@20'], cells),
-        *picture('gowalla', 'Recall@20 and NDCG@20 of test by epoch, beside the published'),
-    ]
-    return measured_page('gowalla', 'LightGCN on Gowalla', parts, content['machine'])
 
 
 def plot(path: Path, curve: list[dict[str, float]]) -> None:

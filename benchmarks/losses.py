@@ -4,22 +4,15 @@ Data: the folder `amazon_baby` below PYG_MMGEF_DATA. LightGCN (2 layers) and MM-
 `amazon_baby.py`) with each loss; learning rate 1e-3, batch 2048. Where several temperatures or
 weights of uniformity are given below, validation chooses, the epoch too; test is read once. That
 takes an hour or two; started again, it keeps the rows that are in its JSON file already.
-
-    python benchmarks/losses.py --output docs/measured                         # measure
-    python benchmarks/losses.py --output docs/measured --page docs/measured
-
-With ``--page``, nothing is measured: ``losses.rst`` in that folder, and its picture in the folder
-``images`` beside, are made of the results that lie in the folder of the output.
 """
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from amazon_baby import BOTH, L2, LIGHT_GCN_L2, SETTINGS, load
-from common import INTERACTS, fit, parser, plot_curves, read_json, write_json
-from experiments.figures import decimal
-from experiments.rst import list_table, measured_page, picture, wrapped, write_page
+from common import INTERACTS, fit, parser, plot_curves, write_json
 from torch_geometric import seed_everything
 
 from pyg_mmgef.nn import MMGEF, AlignmentUniformityLoss, BPRLoss, LightGCN, SampledSoftmaxLoss
@@ -28,12 +21,6 @@ from pyg_mmgef.transforms import AddCoInteractionGraph
 
 NUM_NEGATIVES = 2048
 TEMPERATURES, GAMMAS = (0.15, 0.2), (0.5, 1.0, 2.0)
-ABOUT = (
-    'LightGCN with two layers, and MM-GEF with the settings of ``benchmarks/amazon_baby.py``, '
-    'trained with each loss on Amazon Baby: learning rate .001, batches of 2,048, at most {epochs} '
-    'epochs, one seed. The temperature of a softmax (.15 or .2), the weight of uniformity (.5, 1 '
-    'or 2) and the epoch are chosen on validation. Figures are those of test.'
-)
 
 
 def losses(l2: float) -> Iterator[tuple[str, list[Any], dict[str, Any]]]:
@@ -51,14 +38,9 @@ def losses(l2: float) -> Iterator[tuple[str, list[Any], dict[str, Any]]]:
 
 
 def main() -> None:
-    arguments = parser(__doc__, page=True)
+    arguments = parser(__doc__)
     arguments.add_argument('--epochs', type=int, default=300)
     args = arguments.parse_args()
-    if args.page:
-        content = read_json(args.output / 'losses.json')
-        write_page(args.page / 'losses.rst', page(content))
-        plot_curves(args.page.parent / 'images' / 'losses.png', content['results'], '{row}')
-        return
     torch.set_num_threads(args.threads)
     train, val, test = load()
     train = AddCoInteractionGraph(k=10, min_count=3)(train)
@@ -66,7 +48,7 @@ def main() -> None:
     path = args.output / 'losses.json'
     results: list[dict[str, Any]] = []
     if path.exists() and not args.quick:
-        results = read_json(path)['results']
+        results = json.loads(path.read_text())['results']
     known = {row['row'] for row in results}
     print(
         f'{"Amazon Baby, test":<42}{"R@20":>8}{"N@20":>8}{"val R@20":>10}{"epoch":>7}{"s/epoch":>9}'
@@ -106,7 +88,6 @@ def main() -> None:
                     **metrics,
                     'val_recall@20': best.recall,
                     'epoch': best.epoch,
-                    'epochs': args.epochs,
                     'seconds_per_epoch': best.seconds_per_epoch,
                     'curve': best.curve,
                 }
@@ -119,26 +100,6 @@ def main() -> None:
             )
             write_json(path, results)
     plot_curves(args.output / 'losses.png', results, '{row}')
-
-
-def page(content: dict[str, Any]) -> str:
-    """Return the page of the results."""
-    rows = content['results']
-    cells = [
-        [
-            row['row'],
-            row['loss'],
-            *(decimal(row[key]) for key in ('recall@20', 'ndcg@20')),
-            str(row['epoch']),
-        ]
-        for row in rows
-    ]
-    parts = [
-        *wrapped(ABOUT.format(epochs=max(row['epochs'] for row in rows))),
-        *list_table(['', 'chosen', 'Recall@20', 'NDCG@20', 'epoch'], cells),
-        *picture('losses', 'validation Recall@20 by epoch, for each loss'),
-    ]
-    return measured_page('losses', 'Losses', parts, content['machine'])
 
 
 if __name__ == '__main__':

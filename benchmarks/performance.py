@@ -256,7 +256,7 @@ TITLES = {
     'train_step': (
         'Training',
         'Amazon Baby in size, 512-d features, batches of 2,048. PyG is faster on the '
-        '``SparseTensor`` of torch-sparse, which the next table has.',
+        '``SparseTensor`` of torch-sparse, as the next section shows.',
     ),
     'scaling': (
         'Growth',
