@@ -74,8 +74,8 @@ def of_growth(results: Results) -> list[Row]:
     rows = []
     for shop in results.values():
         job = (
-            f'{shop["triplets"]:,} triplets of {shop["users"]:,} users, {shop["items"]:,} items '
-            f'and {shop["interactions"]:,} interactions'
+            f'a step of {shop["users"]:,} users, {shop["items"]:,} items, '
+            f'{shop["interactions"]:,} interactions'
         )
         peers = {name: row for name, row in shop['methods'].items() if name.startswith('PyG')}
         for name, own in shop['methods'].items():
@@ -260,8 +260,8 @@ TITLES = {
     ),
     'scaling': (
         'Growth',
-        'A training step as the shop and the batch grow, from the size of Amazon Baby to a million '
-        'users and items; MM-GEF has 512-d features and two item graphs. Each in a new process, '
+        'A training step as the shop and the batch grow, from the size of Amazon Baby and 2,048 '
+        'triplets to a million users and items and 400,000 triplets; MM-GEF has 512-d features and two item graphs. Each in a new process, '
         'which may take 20 GiB; beside the name is the most memory that it took. The fastest step '
         'of five, or of twenty in a small shop.',
     ),

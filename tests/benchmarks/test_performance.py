@@ -51,7 +51,7 @@ def test_steps_have_the_memory_of_their_process_and_peers_that_failed_stay() -> 
     }
     sizes = {'users': 4, 'items': 3000, 'interactions': 9, 'triplets': 2}
     rows = performance.of_growth({'x1': {**sizes, 'methods': methods}})
-    assert {row.job for row in rows} == {'2 triplets of 4 users, 3,000 items and 9 interactions'}
+    assert {row.job for row in rows} == {'a step of 4 users, 3,000 items, 9 interactions'}
     assert {(row.ours, row.seconds) for row in rows} == {('LightGCN, 524 MB', 0.1)}
     assert [performance.beside(row) for row in rows] == [
         ['PyG LightGCN, edge_index: out of memory', '', ''],
