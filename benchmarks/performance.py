@@ -261,9 +261,9 @@ TITLES = {
     'scaling': (
         'Growth',
         'A training step as the shop and the batch grow, from the size of Amazon Baby and 2,048 '
-        'triplets to a million users and items and 400,000 triplets; MM-GEF has 512-d features and two item graphs. Each in a new process, '
-        'which may take 20 GiB; beside the name is the most memory that it took. The fastest step '
-        'of five, or of twenty in a small shop.',
+        'triplets to a million users and items and 400,000 triplets; MM-GEF has 512-d features and '
+        'two item graphs. Each in a new process, which may take 20 GiB; beside the name is the '
+        'most memory that it took. The fastest step of five, or of twenty in a small shop.',
     ),
     'lightning_overhead': (
         'What Lightning costs',
