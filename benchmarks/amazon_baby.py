@@ -45,7 +45,7 @@ ABOUT = (
     'were chosen on validation, for MM-GEF and for LightGCN; all other rows have those of MM-GEF. '
     'The epoch, of at most {epochs}, is chosen on validation, too. Figures are those of test, '
     '{seeds}. The last column has the weights that attention gives to the graph of content and to '
-    'that of co-interactions.'
+    'that of co-interactions; with late fusion, to those of pictures, texts and co-interactions.'
 )
 
 
