@@ -28,20 +28,23 @@ EVAL_EVERY = 5
 PATIENCE = 6
 """Looks without an improvement before training stops."""
 PACKAGES = (
-    *('torch', 'torch-geometric', 'faiss-cpu', 'scipy', 'scikit-learn', 'pandas', 'pyarrow'),
-    *('pynndescent', 'hnswlib', 'usearch'),
+    *('torch', 'torch-geometric', 'torch-sparse', 'lightning', 'open-clip-torch', 'scipy'),
+    *('scikit-learn', 'pandas', 'pyarrow', 'faiss-cpu', 'pynndescent', 'hnswlib', 'usearch'),
+    'implicit',
 )
 """What is measured, or measured against."""
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    """Return a parser with the flags that every benchmark has."""
+def parser(description: str, *, page: bool = False) -> argparse.ArgumentParser:
+    """Return a parser with the flags that every benchmark has, and those that make a page."""
     out = argparse.ArgumentParser(description=description.splitlines()[0])
     out.add_argument(
         '--output', type=Path, default=Path('results'), help='folder for JSON and plot'
     )
     out.add_argument('--threads', type=int, default=torch.get_num_threads())
     out.add_argument('--quick', action='store_true', help='a short run that only shows it works')
+    if page:
+        out.add_argument('--page', type=Path, help='make the page in this folder, measure nothing')
     return out
 
 
@@ -69,6 +72,12 @@ def write_json(path: Path, results: Any) -> None:
     content = json.dumps({'machine': machine, 'results': results}, indent=2)
     write_atomically(path, content.encode())
     print(f'Wrote {path}')
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return results with the machine, as they were written."""
+    content: dict[str, Any] = json.loads(path.read_text(encoding='utf-8'))
+    return content
 
 
 def _versions() -> dict[str, str]:

@@ -147,7 +147,8 @@ def main() -> None:
     )
     results = []
     with tempfile.TemporaryDirectory() as folder:
-        paths = posters(num_images) or drawn(Path(folder), num_images)
+        found = posters(num_images)
+        paths = found or drawn(Path(folder), num_images)
         difference = (plain_images(encoder, paths[:BATCH_SIZE])) - encoder.encode_images(
             paths[:BATCH_SIZE]
         )[0]
@@ -214,7 +215,14 @@ def main() -> None:
             rounds,
         ),
     )
-    write_json(args.output / 'encode.json', {'model': args.model, 'runs': results})
+    kept = {
+        'model': args.model,
+        'pictures': 'posters of MovieLens 100K' if found else 'drawn',
+        'batch_size': BATCH_SIZE,
+        'difference': difference.abs().max().item(),
+        'runs': results,
+    }
+    write_json(args.output / 'encode.json', kept)
 
 
 if __name__ == '__main__':

@@ -1,7 +1,11 @@
 """IALS beside the package `implicit`: the same objective, its value, the ranking, the time.
 
     pip install -c constraints.txt implicit
-    python benchmarks/ials.py
+    python benchmarks/ials.py --output docs/measured
+    python benchmarks/ials.py --output docs/measured --page docs/measured
+
+With ``--page``, nothing is measured: ``ials.rst`` in that folder is made of the results that lie in
+the folder of the output.
 
 Data: the folder `ml100k_multimodal` below PYG_MMGEF_DATA, split 8:1:1 per user; ranked on
 validation. One thread for both; seconds are those of the processor.
@@ -27,7 +31,9 @@ import ml100k
 import numpy as np
 import scipy.sparse as sp
 import torch
-from common import INTERACTS, parser, write_json
+from common import INTERACTS, parser, read_json, write_json
+from experiments.figures import decimal
+from experiments.rst import list_table, measured_page, wrapped, write_page
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
@@ -40,6 +46,15 @@ L2 = 0.03
 TOTAL = 100.0
 RUNS = {16: 5, 100: 1}  # By the number of sweeps; the fastest run counts.
 QUICK_RUNS = {2: 1}
+ABOUT = (
+    'With ``l2_exponent=0``, :class:`~pyg_mmgef.nn.IALS` and the package ``implicit`` minimise the '
+    'same objective, on another scale; an exponent of 0.5 minimises something else. Both solve by '
+    'three steps of conjugate gradients a sweep, or exactly: ``implicit`` by Cholesky factors, '
+    'IALS by 20 steps. MovieLens 100K, split 8:1:1 per user, ranked on validation, 64 channels, '
+    'one thread. The objective is ours. Seconds are those of the processor, for 16 sweeps the '
+    'fastest of five runs. Three steps a sweep come nearly as low as exact solutions do, in a '
+    'fraction of their time.'
+)
 
 
 @dataclass
@@ -121,7 +136,11 @@ def solve_implicit(problem: Problem, embedding_dim: int, num_sweeps: int, use_cg
 
 
 def main() -> None:
-    args = parser(__doc__).parse_args()
+    args = parser(__doc__, page=True).parse_args()
+    if args.page:
+        content = read_json(args.output / 'ials.json')
+        write_page(args.page / 'ials.rst', page(content))
+        return
     torch.set_num_threads(1)
     train, val, _ = SplitInteractions(seed=0)(ml100k.interactions())
     problem = Problem(train, L2, TOTAL / train['user'].num_nodes)
@@ -147,6 +166,23 @@ def main() -> None:
                 flush=True,
             )
     write_json(args.output / 'ials.json', rows)
+
+
+def page(content: dict[str, Any]) -> str:
+    """Return the page of the results."""
+    cells = [
+        [
+            row['solver'],
+            str(row['sweeps']),
+            f'{row["seconds"]:.2f}',
+            f'{row["objective"]:,.2f}',
+            decimal(row['recall']),
+        ]
+        for row in content['results']
+    ]
+    header = ['solver', 'sweeps', 'seconds', 'objective', 'Recall@20']
+    parts = [*wrapped(ABOUT), *list_table(header, cells)]
+    return measured_page('ials', 'IALS beside implicit', parts, content['machine'])
 
 
 @dataclass

@@ -351,6 +351,7 @@ def plot(rows: list[dict], path: Path) -> None:
 def main() -> None:
     out = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     out.add_argument('--output', type=Path, default=Path('results'))
+    out.add_argument('--name', default='knn_build', help='of the JSON and of the plot')
     out.add_argument('--threads', type=int, default=len(os.sched_getaffinity(0)))
     out.add_argument('--quick', action='store_true', help='small sizes, one minute')
     out.add_argument('--sizes', type=int, nargs='+')
@@ -384,8 +385,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, make in sets:
             rows += measure(name, make, methods, args.threads, Path(folder))
-            write_json(args.output / 'knn_build.json', rows)
-    plot(rows, args.output / 'knn_build.png')
+            write_json(args.output / f'{args.name}.json', rows)
+    plot(rows, args.output / f'{args.name}.png')
 
 
 if __name__ == '__main__':

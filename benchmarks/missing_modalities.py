@@ -15,7 +15,6 @@ results that lie in the folder of the output.
 
 import argparse
 import copy
-import json
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,9 +22,9 @@ from typing import Any
 
 import torch
 from best_page import TITLES
-from common import INTERACTS, parser, pyplot, save_plot, write_json
+from common import INTERACTS, parser, pyplot, read_json, save_plot, write_json
 from experiments.figures import deviation, plus_minus
-from experiments.rst import heading, list_table, measured_by, wrapped, write_page
+from experiments.rst import heading, list_table, measured_page, wrapped, write_page
 from ml100k import load as load_ml100k
 from torch_geometric.data import HeteroData
 
@@ -38,7 +37,6 @@ from pyg_mmgef.transforms import SplitColdItems, SplitInteractions
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 KINDS = {'pictures': ['image'], 'texts': ['text'], 'both': ['image', 'text']}
 TASKS = ('warm', 'cold among cold')
-MADE = '.. Made by benchmarks/missing_modalities.py from missing_modalities.json; do not edit.'
 ABOUT = (
     'A share of the items loses its pictures, its texts or both, in training as in the ranking. '
     'A fifth of the items is cold, the others are split 8:1:1, both anew with each of three seeds. '
@@ -90,11 +88,10 @@ def conditions() -> Iterator[tuple[str, float]]:
 
 
 def main() -> None:
-    arguments = parser(__doc__)
+    arguments = parser(__doc__, page=True)
     arguments.add_argument('--data', nargs='+', choices=['shop', 'ml100k'], default=['shop'])
     arguments.add_argument('--root', type=Path, default=Path('runs/shop'), help='of the shop')
     arguments.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
-    arguments.add_argument('--page', type=Path, help='folder to make the page in')
     args = arguments.parse_args()
     if args.page:
         write_page(args.page / 'missing_modalities.rst', page(args.output))
@@ -129,9 +126,9 @@ def mean_std(rows: list[dict[str, float]], key: str) -> str:
 
 def page(folder: Path) -> str:
     """Return the page of the results in a folder."""
-    content = json.loads((folder / 'missing_modalities.json').read_text(encoding='utf-8'))
+    content = read_json(folder / 'missing_modalities.json')
     header = ['items without', *(f'{100 * share:.0f} %' for share in SHARES)]
-    lines = [MADE, '', *heading('Missing modalities', '='), *wrapped(ABOUT)]
+    lines = wrapped(ABOUT)
     for data in dict.fromkeys(row['data'] for row in content['results']):
         rows = [row for row in content['results'] if row['data'] == data]
         for task in TASKS:
@@ -141,7 +138,7 @@ def page(folder: Path) -> str:
                 for kind, found in curves.items()
             ]
             lines += [*heading(f'{TITLES[data]}, {task}', '-'), *list_table(header, cells)]
-    return '\n'.join([*lines, *measured_by('missing_modalities', content['machine'])])
+    return measured_page('missing_modalities', 'Missing modalities', lines, content['machine'])
 
 
 def curve(rows: list[dict[str, Any]], kind: str, task: str) -> dict[float, list[float]]:

@@ -1,7 +1,7 @@
 """How fast is it? Benchmarks beside peers, and the page of what was measured.
 
     python benchmarks/performance.py run           # two minutes; "make bench"
-    python benchmarks/performance.py run --full    # larger sizes, all peers: 15 minutes
+    python benchmarks/performance.py run --full    # larger sizes, all peers: 30 minutes, 20 GB
     python benchmarks/performance.py page          # docs/performance.rst from docs/performance
 
 ``run`` calls the scripts named in ``SCRIPTS`` one after the other, each of which can also be called
@@ -12,6 +12,7 @@ alone, and ends with one table. Their results become the page's if they are writ
 import argparse
 import json
 import math
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,12 +24,25 @@ from experiments.rst import heading, list_table, measured_by, wrapped, write_pag
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / 'docs'
-SCRIPTS = (
-    *('train_step', 'propagation', 'evaluate', 'knn_build', 'co_interaction', 'extensions'),
-    'tables',
-)
-FULL: dict[str, list[str]] = {'knn_build': ['--sizes', '50000', '200000']}
+SCRIPTS = {
+    **{name: name for name in ('train_step', 'scaling', 'lightning_overhead', 'propagation')},
+    **{name: name for name in ('evaluate', 'knn_build')},
+    'knn_million': 'knn_build',
+    **{name: name for name in ('co_interaction', 'extensions', 'encode', 'tables')},
+}
+"""What makes the results of each name."""
+FULL: dict[str, list[str]] = {
+    'scaling': ['--million'],
+    'knn_build': ['--sizes', '50000', '200000'],
+    'knn_million': [
+        *('--name', 'knn_million', '--sizes', '1000000'),
+        *('--methods', 'ours recall=0.95', 'ours recall=0.98'),
+    ],
+    'encode': ['--count', '64'],
+}
 """Arguments of a full run, where they aren't the script's defaults."""
+ONLY_FULL = ('scaling', 'lightning_overhead', 'knn_million', 'encode')
+"""What a short run leaves out."""
 LEAST_RECALL = 0.9
 """Of a kNN graph that is shown."""
 MADE = '.. Made by benchmarks/performance.py from docs/performance; do not edit.'
@@ -36,13 +50,13 @@ Results: TypeAlias = Any
 
 
 class Row(NamedTuple):
-    """A job that this library and a peer did side by side."""
+    """A job that this library and a peer did side by side, or this library alone."""
 
     job: str
     ours: str
     peer: str
     seconds: float
-    peer_seconds: float
+    peer_seconds: float | None
 
 
 def of_steps(results: Results) -> list[Row]:
@@ -53,6 +67,42 @@ def of_steps(results: Results) -> list[Row]:
         for name, row in results.items()
         if not name.startswith('PyG')
     ]
+
+
+def of_growth(results: Results) -> list[Row]:
+    """Return the training steps of larger and larger shops, with the memory of the process."""
+    rows = []
+    for shop in results.values():
+        job = (
+            f'a step of {shop["users"]:,} users, {shop["items"]:,} items, '
+            f'{shop["interactions"]:,} interactions'
+        )
+        peers = {name: row for name, row in shop['methods'].items() if name.startswith('PyG')}
+        for name, own in shop['methods'].items():
+            if name in peers:
+                continue
+            ours = f'{name}, {size(own["MiB"])}'
+            for peer, row in peers.items():
+                if 'failed' in row:
+                    why = 'out of memory' if 'allocate memory' in row['failed'] else 'failed'
+                    rows.append(Row(job, ours, f'{peer}: {why}', own['ms'] / 1e3, None))
+                    continue
+                text = f'{peer}, {size(row["MiB"])}'
+                rows.append(Row(job, ours, text, own['ms'] / 1e3, row['ms'] / 1e3))
+    return rows
+
+
+def of_lightning(results: Results) -> list[Row]:
+    """Return the steps in Lightning's loop beside those in a plain one and in its usual one."""
+    rows = []
+    for name, row in results.items():
+        model, _, loop = name.partition(', ')
+        if loop != 'Lightning':
+            ours = results[f'{model}, Lightning']['ms'] / 1e3
+            rows.append(
+                Row(f'a training step of {model}', 'make_trainer', loop, ours, row['ms'] / 1e3)
+            )
+    return rows
 
 
 def of_propagation(results: Results) -> list[Row]:
@@ -92,23 +142,33 @@ def of_item_graphs(results: Results) -> list[Row]:
     """Return kNN graphs: exact ones beside exact ones, others beside peers of no more recall.
 
     An approximate search that is slower than the exact one is left out, as nobody would use it.
+    Where no peer was measured, this library stands alone.
     """
     done = [row for row in results if 'failed' not in row]
     exact = {_features(row): _later(row) for row in done if row['method'] == 'ours exact'}
     rows = []
-    for own in (row for row in done if row['method'].startswith('ours')):
+    for own in filter(_is_ours, done):
         features, is_exact = _features(own), own['method'] == 'ours exact'
         if not is_exact and _later(own) > exact.get(features, math.inf):
             continue
         job = f'a kNN graph of {own["size"]:,} items of {own["channels"]} channels'
-        for other in done:
+        others = [row for row in done if _features(row) == features and not _is_ours(row)]
+        if not others:
+            rows.append(Row(job, _graph(own), '', _later(own), None))
+        for other in others:
             fits = other['recall'] > 0.9999 if is_exact else other['recall'] <= own['recall'] + 0.01
-            same = _features(other) == features and not other['method'].startswith('ours')
-            if same and fits and other['recall'] > LEAST_RECALL:
-                ours = f'{own["method"].removeprefix("ours ")}, recall {decimal(own["recall"], 3)}'
-                peer = f'{other["method"]}, recall {decimal(other["recall"], 3)}'
-                rows.append(Row(job, ours, peer, _later(own), _later(other)))
+            if fits and other['recall'] > LEAST_RECALL:
+                rows.append(Row(job, _graph(own), _graph(other), _later(own), _later(other)))
     return rows
+
+
+def _is_ours(row: dict[str, Any]) -> bool:
+    return str(row['method']).startswith('ours')
+
+
+def _graph(row: dict[str, Any]) -> str:
+    name, recall = row['method'].removeprefix('ours '), decimal(row['recall'], 3)
+    return f'{name}, recall {recall}, {size(row["memory_mib"])}'
 
 
 def _features(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -121,19 +181,23 @@ def _later(row: dict[str, Any]) -> float:
 
 
 def of_co_interactions(results: Results) -> list[Row]:
-    """Return the graphs of items that share users, beside SciPy's whole product."""
-    times = {(row['items'], row['method']): row for row in results if 'failed' not in row}
-    return [
-        Row(
-            f'a co-interaction graph of {items:,} items and {own["interactions"]:,} interactions',
-            'co_interaction_graph',
-            'SciPy, the whole product',
-            own['seconds'],
-            times[items, 'SciPy']['seconds'],
-        )
-        for (items, method), own in times.items()
-        if method == 'ours' and (items, 'SciPy') in times
-    ]
+    """Return the graphs of items that share users, beside SciPy's whole product if it was tried."""
+    found = {(row['items'], row['method']): row for row in results if 'failed' not in row}
+    rows = []
+    for (items, method), own in found.items():
+        if method == 'ours':
+            peer = found.get((items, 'SciPy'))
+            name = f'SciPy, the whole product, {size(peer["memory_mib"])}' if peer else ''
+            rows.append(
+                Row(
+                    f'a graph of {items:,} items and {own["interactions"]:,} interactions',
+                    f'co_interaction_graph, {size(own["memory_mib"])}',
+                    name,
+                    own['seconds'],
+                    peer['seconds'] if peer else None,
+                )
+            )
+    return rows
 
 
 def of_extensions(results: Results) -> list[Row]:
@@ -141,6 +205,21 @@ def of_extensions(results: Results) -> list[Row]:
     return [
         Row(name, 'with its extension', 'torch alone', seconds['extension'], seconds['torch'])
         for name, seconds in results.items()
+    ]
+
+
+def of_encoding(results: Results) -> list[Row]:
+    """Return how long pictures and texts take, beside a plain loop over open_clip."""
+    times = {
+        (run['what'], run['count'], run['contestant']): statistics.median(run['seconds'])
+        for run in results['runs']
+        if 'contestant' in run
+    }
+    peer = 'plain open_clip loop'
+    return [
+        Row(f'{count} {what}', name, peer, seconds, times[what, count, peer])
+        for (what, count, name), seconds in times.items()
+        if name != peer and (what, count, peer) in times
     ]
 
 
@@ -163,27 +242,60 @@ def of_tables(results: Results) -> list[Row]:
 
 READERS: dict[str, Callable[[Results], list[Row]]] = {
     'train_step': of_steps,
+    'scaling': of_growth,
+    'lightning_overhead': of_lightning,
     'propagation': of_propagation,
     'evaluate': of_evaluation,
     'knn_build': of_item_graphs,
+    'knn_million': of_item_graphs,
     'co_interaction': of_co_interactions,
     'extensions': of_extensions,
+    'encode': of_encoding,
     'tables': of_tables,
 }
 TITLES = {
-    'train_step': ('Training', 'Amazon Baby in size, 512-d features, batches of 2,048.'),
+    'train_step': (
+        'Training',
+        'Amazon Baby in size, 512-d features, batches of 2,048. PyG is faster on the '
+        '``SparseTensor`` of torch-sparse, as the next section shows.',
+    ),
+    'scaling': (
+        'Growth',
+        'A training step as the shop and the batch grow, from the size of Amazon Baby and 2,048 '
+        'triplets to a million users and items and 400,000 triplets; MM-GEF has 512-d features and '
+        'two item graphs. Each in a new process, which may take 20 GiB; beside the name is the '
+        'most memory that it took. The fastest step of five, or of twenty in a small shop.',
+    ),
+    'lightning_overhead': (
+        'What Lightning costs',
+        'Amazon Baby in size, batches of 2,048. "Lightning, as usual" logs the loss of each step '
+        'and refreshes its bar each time. A gap of some percent is noise.',
+    ),
     'propagation': ('Propagation', 'The same size, 64 channels, forward and backward.'),
     'evaluate': ('Ranking', 'Recall, precision and NDCG at 10 and 20, or the items themselves.'),
     'knn_build': (
         'Item graphs of features',
         'Ten neighbours of each item, by vectors that imitate those of texts; each method alone in '
-        'a new process, its second call.',
+        'a new process, its second call. Memory is what a method takes beside the features.',
     ),
-    'co_interaction': ('Item graphs of shared users', 'Ten neighbours of each item.'),
+    'knn_million': (
+        'Item graphs of a million items',
+        'The same, but the first call of a process, with the import; the others were not run.',
+    ),
+    'co_interaction': (
+        'Item graphs of shared users',
+        'Ten neighbours of each item; the memory is that beside the interactions.',
+    ),
     'extensions': (
         'Compiled extensions',
         'Exact neighbours of 20,000 items of 64 channels; 20,000 items that share users, 400,000 '
         'interactions. The fastest of five rounds.',
+    ),
+    'encode': (
+        'Pictures and texts',
+        'OpenCLIP\'s ViT-B-32 with random weights, posters and short titles, batches of 8. "The '
+        'model elsewhere" takes as long as reading a picture and leaves the processor alone, as '
+        'one on a GPU does.',
     ),
     'tables': (
         'Reading tables',
@@ -193,13 +305,13 @@ TITLES = {
 }
 
 
-def read(folder: Path, script: str) -> tuple[dict[str, Any], list[Row]] | None:
-    """Return the machine and the rows of a script, or None where it wasn't run."""
-    path = folder / f'{script}.json'
+def read(folder: Path, name: str) -> tuple[dict[str, Any], list[Row]] | None:
+    """Return the machine and the rows of results, or None where there are none."""
+    path = folder / f'{name}.json'
     if not path.exists():
         return None
     content = json.loads(path.read_text(encoding='utf-8'))
-    return content['machine'], READERS[script](content['results'])
+    return content['machine'], READERS[name](content['results'])
 
 
 def spoken(seconds: float) -> str:
@@ -207,9 +319,18 @@ def spoken(seconds: float) -> str:
     return f'{1e3 * seconds:.3g} ms' if seconds < 0.9995 else f'{seconds:.3g} s'
 
 
-def times_faster(row: Row) -> str:
+def size(mib: float) -> str:
+    """Return an amount of memory: 184 MB, 1.6 GB."""
+    gigabytes = mib * 2**20 / 1e9
+    return f'{1e3 * gigabytes:.0f} MB' if gigabytes < 0.9995 else f'{gigabytes:.1f} GB'
+
+
+def beside(row: Row) -> list[str]:
+    """Return the peer, its time, and how many times faster this library is."""
+    if row.peer_seconds is None:
+        return [row.peer, '', '']
     ratio = row.peer_seconds / row.seconds
-    return f'{ratio:.0f}' if ratio >= 10 else f'{ratio:.1f}'
+    return [row.peer, spoken(row.peer_seconds), f'{ratio:.0f}' if ratio >= 10 else f'{ratio:.1f}']
 
 
 def page(folder: Path) -> str:
@@ -221,24 +342,15 @@ def page(folder: Path) -> str:
         '``make bench`` repeats a part in two minutes on your machine, '
         '``python benchmarks/performance.py run --full`` all of it.'
     )
-    for script in SCRIPTS:
-        found = read(folder, script)
+    for name, script in SCRIPTS.items():
+        found = read(folder, name)
         if found is None:
             continue
         machine, rows = found
-        title, about = TITLES[script]
+        title, about = TITLES[name]
         lines += [*heading(title, '-'), *wrapped(about)]
         header = ['job', 'here', 'time', 'other', 'its time', 'times faster']
-        cells = [
-            [
-                row.job,
-                row.ours,
-                spoken(row.seconds),
-                row.peer,
-                *(spoken(row.peer_seconds), times_faster(row)),
-            ]
-            for row in rows
-        ]
+        cells = [[row.job, row.ours, spoken(row.seconds), *beside(row)] for row in rows]
         lines += list_table(header, cells)
         lines += measured_by(script, machine)
     return '\n'.join(lines)
@@ -246,17 +358,19 @@ def page(folder: Path) -> str:
 
 def run(folder: Path, full: bool) -> None:
     """Call the scripts, and print one table of all."""
-    for script in SCRIPTS:
-        print(f'{script} ...', file=sys.stderr, flush=True)
-        arguments = FULL.get(script, []) if full else ['--quick']
-        command = [sys.executable, str(HERE / f'{script}.py'), '--output', str(folder), *arguments]
+    names = [name for name in SCRIPTS if full or name not in ONLY_FULL]
+    for name in names:
+        print(f'{name} ...', file=sys.stderr, flush=True)
+        arguments = FULL.get(name, []) if full else ['--quick']
+        command = [sys.executable, str(HERE / f'{SCRIPTS[name]}.py'), '--output', str(folder)]
+        command += arguments
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     print(f'{"job":<66}{"here":>10}{"other":>10}{"faster":>9}  other')
-    for script in SCRIPTS:
-        found = read(folder, script)
+    for name in names:
+        found = read(folder, name)
         for row in found[1] if found else []:
-            times = f'{spoken(row.seconds):>10}{spoken(row.peer_seconds):>10}'
-            print(f'{row.job:<66}{times}{times_faster(row):>8}x  {row.peer}')
+            peer, its_time, ratio = beside(row)
+            print(f'{row.job:<66}{spoken(row.seconds):>10}{its_time:>10}{ratio:>9}  {peer}')
 
 
 def main() -> None:

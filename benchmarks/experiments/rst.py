@@ -14,7 +14,9 @@ __all__ = [
     'link',
     'list_table',
     'measured_by',
+    'measured_page',
     'note',
+    'picture',
     'wrapped',
     'write_page',
 ]
@@ -50,6 +52,19 @@ def measured_by(script: str, machine: Mapping[str, object]) -> list[str]:
     """Return a paragraph that names the script of results, the machine and the versions."""
     versions = ', '.join(f'{name} {value}' for name, value in machine.items())
     return wrapped(f'``benchmarks/{script}.py``; {versions}.')
+
+
+def measured_page(
+    script: str, title: str, parts: Sequence[str], machine: Mapping[str, object]
+) -> str:
+    """Return the page that a script makes of its own results."""
+    made = f'.. Made by benchmarks/{script}.py from {script}.json; do not edit.'
+    return '\n'.join([made, '', *heading(title, '='), *parts, *measured_by(script, machine)])
+
+
+def picture(name: str, alt: str) -> list[str]:
+    """Return a picture of docs/images, for a page in a folder beside."""
+    return [f'.. image:: ../images/{name}.png', f'   :alt: {alt}', '']
 
 
 def list_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -1,6 +1,7 @@
-"""The pages of first interactions and of missing modalities are those of the kept results."""
+"""The pages of what was measured are those of the kept results."""
 
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,11 @@ pytest.importorskip('matplotlib')
 
 import missing_modalities
 import warm_up
+from common import read_json
 
 FOLDER = Path(__file__).parents[2] / 'docs' / 'measured'
+OWN = ('amazon_baby', 'ials', 'time_to_quality')
+"""Scripts that make the page of their name."""
 
 
 def test_the_tables_are_what_the_kept_results_say() -> None:
@@ -25,3 +29,18 @@ def test_the_page_of_missing_modalities_is_what_the_kept_results_say() -> None:
     text = (FOLDER / 'missing_modalities.rst').read_text(encoding='utf-8')
     assert missing_modalities.page(FOLDER) == text
     assert text.count('.. list-table::') == 4
+
+
+@pytest.mark.parametrize('name', OWN)
+def test_the_page_of_a_script_is_what_its_kept_results_say(name: str) -> None:
+    text = (FOLDER / f'{name}.rst').read_text(encoding='utf-8')
+    assert import_module(name).page(read_json(FOLDER / f'{name}.json')) == text
+    assert text.count('.. list-table::') == 1
+
+
+def test_all_kept_results_have_their_page() -> None:
+    names = {path.stem for path in FOLDER.glob('*.json')}
+    assert names == {'warm_up', 'missing_modalities', *OWN}
+    for name in names:
+        machine = read_json(FOLDER / f'{name}.json')['machine']
+        assert machine.keys() >= {'date', 'processor', 'threads', 'torch', 'torch-geometric'}

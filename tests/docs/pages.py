@@ -6,7 +6,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).parents[2] / 'docs'
 UNIT = r'(?= ?(?:%|ms\b|s\b|seconds|minutes|GB\b|MB\b|times\b|x\b))'
-FIGURE = re.compile(rf'(?<![\w.])\.\d\d+|\d[\d.,]*{UNIT}')
+FIGURE = re.compile(rf'(?<![\w.])(?:\.\d\d+|0\.\d{{3,}})|\d[\d.,]*{UNIT}')
 """What was measured: a metric, a share, a time, a size, a ratio; its number."""
 
 
