@@ -15,7 +15,7 @@ Connection: TypeAlias = Any
 
 
 def connect() -> Connection:
-    """Return a new connection, which fetches nothing and keeps what exceeds memory on disk.
+    """Return a new connection, which fetches nothing and keeps what exceeds half of memory on disk.
 
     Raises:
         ImportError: If duckdb isn't installed.
@@ -25,6 +25,7 @@ def connect() -> Connection:
             'autoinstall_known_extensions': 'false',
             'autoload_known_extensions': 'false',
             'python_enable_replacements': 'false',
+            'memory_limit': '50%',
             'temp_directory': str(Path(tempfile.gettempdir(), 'pyg_mmgef.duckdb')),
         }
     )

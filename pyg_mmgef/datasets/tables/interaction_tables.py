@@ -159,7 +159,7 @@ class InteractionTables(Dataset):
     """The joined text of each item, :obj:`None` if it has none."""
     item_images: list[Path | None]
     """The path of each item's first picture, :obj:`None` if it has none."""
-    item_pictures: list[list[Path]]
+    item_pictures: list[Sequence[Path]]
     """The paths of each item's pictures: one at most, or with ``images='mean'`` all."""
     report: dict[str, int]
     """Counts of the rows, users and items that were read, skipped and kept, by reason."""
@@ -280,7 +280,7 @@ class InteractionTables(Dataset):
         self.item_texts = join_texts(self.item_fields, len(self.item_ids))
         if text:
             report['items without a text'] = sum(t is None for t in self.item_texts)
-        self.item_pictures = [[] for _ in self.item_ids]
+        self.item_pictures = [()] * len(self.item_ids)
         if folder is not None:
             found = find_pictures(
                 None if image is None else self._fields[item_columns['image']],
@@ -290,7 +290,7 @@ class InteractionTables(Dataset):
                 download=download_images,
                 verbose=verbose,
             )
-            self.item_pictures = found.paths
+            self.item_pictures = list(found.paths)
             report |= found.report
         self.item_images = [paths[0] if paths else None for paths in self.item_pictures]
         self.report, self.notes = report, read.notes
