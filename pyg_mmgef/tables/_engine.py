@@ -8,6 +8,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
+import psutil
+
 __all__ = ['Connection', 'connect', 'literal', 'quoted', 'reading', 'unglobbed']
 
 Connection: TypeAlias = Any
@@ -25,7 +27,7 @@ def connect() -> Connection:
             'autoinstall_known_extensions': 'false',
             'autoload_known_extensions': 'false',
             'python_enable_replacements': 'false',
-            'memory_limit': '50%',
+            'memory_limit': f'{psutil.virtual_memory().total // 2**21} MiB',
             'temp_directory': str(Path(tempfile.gettempdir(), 'pyg_mmgef.duckdb')),
         }
     )
