@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
+from uuid import uuid4
 
 __all__ = ['Connection', 'connect', 'literal', 'quoted', 'reading', 'unglobbed']
 
@@ -26,7 +27,8 @@ def connect() -> Connection:
             'autoload_known_extensions': 'false',
             'python_enable_replacements': 'false',
             'memory_limit': '50%',
-            'temp_directory': str(Path(tempfile.gettempdir(), 'pyg_mmgef.duckdb')),
+            # Versions of DuckDB give files in one folder the same names in every process.
+            'temp_directory': str(Path(tempfile.gettempdir(), f'pyg_mmgef-{uuid4().hex}')),
         }
     )
     connection.execute("SET TimeZone = 'UTC'")

@@ -75,13 +75,14 @@ class JSONTable(Table):
         if self._is_array:
             lines = (
                 f"(SELECT json::VARCHAR AS line FROM read_json_objects([{files}], format='array', "
-                f'maximum_object_size={LONGEST_LINE}))'
+                f'hive_partitioning=false, maximum_object_size={LONGEST_LINE}))'
             )
         else:
             # JSON spells control characters as escapes, so a line of JSON is one field.
             lines = (
                 f"read_csv([{files}], delim=chr(1), quote='', escape='', header=false, "
-                f"columns={{line: 'VARCHAR'}}, auto_detect=false, {on_error})"
+                f"columns={{line: 'VARCHAR'}}, auto_detect=false, hive_partitioning=false, "
+                f'{on_error})'
             )
         whole = f"regexp_replace(line, {literal(_SURROGATE)}, chr(65533), 'g')"
         return (

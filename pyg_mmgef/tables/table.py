@@ -16,6 +16,7 @@ __all__ = [
     'create',
     'drop_malformed',
     'listed',
+    'numbered',
     'one_row',
 ]
 
@@ -167,6 +168,18 @@ def listed(names: Iterable[str], limit: int = 20) -> str:
     names = list(names)
     more = f' and {len(names) - limit} more' if len(names) > limit else ''
     return f'[{", ".join(map(repr, names[:limit]))}]{more}'
+
+
+def numbered(names: Iterable[str]) -> list[str]:
+    """Return names of columns, with numbers behind those that are repeated."""
+    out: list[str] = []
+    for name in names:
+        number, free = 1, name
+        while free in out:
+            number += 1
+            free = f'{name} ({number})'
+        out.append(free)
+    return out
 
 
 def _value(cell: Any, kind: str) -> Any:

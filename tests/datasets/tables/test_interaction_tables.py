@@ -512,6 +512,10 @@ def test_transform_and_copies() -> None:
             r"'user' names the column 'client', .* columns \['user_id', 'item_id'",
         ),
         ({'min_rating': 3}, "'min_rating' needs ratings"),
+        (
+            {'event': 'stars', 'event_weights': {'buy': float('inf')}},
+            r"'event_weights' must be finite \(got inf for 'buy'\)",
+        ),
         ({'duplicates': 'max'}, "'duplicates' needs ratings"),
         ({'duplicates': 'best'}, "'duplicates' must be one of"),
         ({'k_core': -1}, "'k_core' must be a positive integer"),
