@@ -1,10 +1,13 @@
-"""Cells as plain text."""
+"""Cells as plain text, and the lists that texts hold."""
 
+import ast
 import json
+from contextlib import suppress
+from typing import Any
 
 from pyg_mmgef.tables._cells import MISSING
 
-__all__ = ['plain_text']
+__all__ = ['parse_cell', 'plain_text']
 
 
 def plain_text(cell: str | None, *, is_json: bool) -> str | None:
@@ -20,6 +23,19 @@ def plain_text(cell: str | None, *, is_json: bool) -> str | None:
     if isinstance(value, (dict, list)):
         return cell
     return None if value is None else _tidy(str(value))
+
+
+def parse_cell(cell: str) -> Any:
+    """Return the list or dictionary that a cell holds, or the cell if it holds none.
+
+    Parquet, Arrow and JSON Lines have lists, which are read as JSON; pandas writes them into CSV
+    files as Python does.
+    """
+    if (cell[:1], cell[-1:]) in (('[', ']'), ('{', '}')):
+        for parse in (json.loads, ast.literal_eval):
+            with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+                return parse(cell)
+    return cell
 
 
 def _tidy(text: str | None) -> str | None:

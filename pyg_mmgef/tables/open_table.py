@@ -16,14 +16,14 @@ from pyg_mmgef.tables._text_table import Dialect, TextTable, guess_delimiter
 from pyg_mmgef.tables.find_columns import close_match
 from pyg_mmgef.tables.table import Table, listed
 
-__all__ = ['open_table']
+__all__ = ['DATABASES', 'open_table']
 
 _DELIMITERS = {'.csv': ',', '.tsv': '\t', '.tab': '\t', '.inter': '\t', '.item': '\t'}
 _WITHOUT_QUOTES = ('.inter', '.item')  # RecBole's files, in which quotes have no meaning
 _JSON = ('.jsonl', '.ndjson', '.json')
 _PARQUET = ('.parquet', '.pq')
-_DATABASES = ('.duckdb', '.ddb')
-_KNOWN = (*_PARQUET, *_DELIMITERS, *_JSON, *_DATABASES)
+DATABASES = ('.duckdb', '.ddb')
+_KNOWN = (*_PARQUET, *_DELIMITERS, *_JSON, *DATABASES)
 _TABS = {'\\t': '\t', 'tab': '\t'}
 
 
@@ -101,7 +101,7 @@ def open_table(
     if len(paths) > 1:
         name = f'{first.name!r} and {len(paths) - 1} more files ({spelt(argument)})'
     folder = first.parent
-    if kind in _DATABASES:
+    if kind in DATABASES:
         if query is None:
             raise ValueError(
                 f'{name} is a database; say what to read from it with {spelt("query")}, such as '
