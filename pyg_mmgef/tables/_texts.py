@@ -17,12 +17,12 @@ def plain_text(cell: str | None, *, is_json: bool) -> str | None:
         cell: The cell.
         is_json: Whether it is JSON, of which lists and objects stay as they are.
     """
-    if not is_json or cell is None:
-        return _tidy(cell)
-    value = json.loads(cell)
-    if isinstance(value, (dict, list)):
-        return cell
-    return None if value is None else _tidy(str(value))
+    if is_json and cell is not None:
+        if cell.startswith(('[', '{')):
+            return cell
+        if cell.startswith('"'):
+            return _tidy(json.loads(cell))
+    return _tidy(cell)
 
 
 def parse_cell(cell: str) -> Any:

@@ -83,11 +83,15 @@ def open_table(
         return ArrowTable(f'the table {spelt(argument)}', arrow().table(source))
     if isinstance(source, str | os.PathLike):
         paths = _found(argument, Path(source).expanduser())
-    elif isinstance(source, Sequence) and source:
+    elif (
+        isinstance(source, Sequence)
+        and source
+        and all(isinstance(part, str | os.PathLike) for part in source)
+    ):
         paths = [path for part in source for path in _found(argument, Path(part).expanduser())]
     else:
         raise ValueError(
-            f'{spelt(argument)} must be a path, an Arrow table or a data frame '
+            f'{spelt(argument)} must be a path or a list of paths, an Arrow table or a data frame '
             f'(got {type(source).__name__})'
         )
     kinds = sorted({_kind(path) for path in paths})
@@ -154,8 +158,9 @@ def _found(argument: str, path: Path) -> list[Path]:
             )
         return files
     matches = sorted(map(Path, glob.glob(str(path), recursive=True)))
-    if matches:
-        return [file for file in matches if file.is_file()]
+    files = [file for file in matches if file.is_file()]
+    if files:
+        return files
     near, there = '', 'its folder does not exist either'
     if path.parent.is_dir():
         names = sorted(file.name for file in path.parent.iterdir())

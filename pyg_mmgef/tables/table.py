@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -183,4 +183,7 @@ def numbered(names: Iterable[str]) -> list[str]:
 
 
 def _value(cell: Any, kind: str) -> Any:
-    return json.loads(cell) if kind == 'JSON' and cell is not None else cell
+    if kind == 'JSON' and cell is not None:
+        with suppress(ValueError, RecursionError):  # thousands of digits, or of brackets
+            return json.loads(cell)
+    return cell

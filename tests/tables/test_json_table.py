@@ -78,3 +78,19 @@ def test_folders_of_hive_change_nothing(tmp_path: Path) -> None:
         (tmp_path / f'line={day}').mkdir()
         write(tmp_path / f'line={day}' / 'a.jsonl', {'user': day, 'item': 'x'})
     assert read_tables(open_table(tmp_path), COLUMNS).user_ids.tolist() == [1, 2]  # type: ignore[union-attr]
+
+
+def test_damaged_arrays_are_named_once(tmp_path: Path) -> None:
+    (tmp_path / 'a.json').write_text('[{"user": 1, "item": 2}, {"user"')
+    with pytest.raises(ValueError, match=r"^'a.json' \('source'\) can't be read: Invalid"):
+        open_table(tmp_path / 'a.json')
+
+
+@pytest.mark.parametrize('value', ['[' * 5000 + ']' * 5000, '9' * 5000])
+def test_values_that_python_does_not_read(tmp_path: Path, value: str) -> None:
+    (tmp_path / 'a.jsonl').write_text(f'{{"user": 1, "item": 2, "note": {value}}}\n')
+    table = open_table(tmp_path / 'a.jsonl')
+    assert table.sample(1) == [{'user': 1, 'item': 2, 'note': value}]
+    found = read_tables(table, COLUMNS, items=table, item_id='item', texts=['note'])
+    assert found.listed is not None
+    assert found.listed.texts == {'note': [value]}

@@ -192,3 +192,15 @@ def test_options_that_cannot_be(tmp_path: Path, options: dict[str, Any], match: 
     (tmp_path / 'a.csv').write_text('user,item\na,x\n')
     with pytest.raises(ValueError, match=match):
         open_table(tmp_path / 'a.csv', **options)
+
+
+@pytest.mark.parametrize('source', [[], [1], b'ab', 7])
+def test_what_is_no_table(source: Any) -> None:
+    with pytest.raises(ValueError, match=r"^'source' must be a path or a list"):
+        open_table(source)
+
+
+def test_a_pattern_that_only_folders_match(tmp_path: Path) -> None:
+    (tmp_path / 'day 1').mkdir()
+    with pytest.raises(FileNotFoundError, match=r"its folder holds \['day 1'\]"):
+        open_table(tmp_path / 'day*')

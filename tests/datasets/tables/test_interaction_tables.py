@@ -525,7 +525,10 @@ def test_transform_and_copies() -> None:
             r"is left: rows read: 4, .* valid time: 4; its first row has .* time 'bert'$",
         ),
         ({'k_core': 9}, r'no interaction .* is left: .*rows outside of the k-core: 4'),
-        ({'items': {}}, "'items' must be a path, an Arrow table or a data frame"),
+        (
+            {'items': {}},
+            "'items' must be a path or a list of paths, an Arrow table or a data frame",
+        ),
     ],
 )
 def test_wrong_arguments(arguments: dict[str, Any], match: str) -> None:
