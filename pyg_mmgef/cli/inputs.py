@@ -1,5 +1,6 @@
 """The tables that ``prepare`` reads and their columns, without torch: a mistake shows at once."""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -191,8 +192,9 @@ def _with_found(
     }:
         column, kinds = events
         notes.append(
-            f'{column!r} holds {", ".join(kinds)}, which all count alike; weigh them with --event '
-            f'{column} --event-weight {kinds[0]}=1 and so on; events without a weight are left out'
+            f'{column!r} holds {", ".join(kinds)}, which all count alike; weigh them with '
+            f'{shlex.join(["--event", column, "--event-weight", f"{kinds[0]}=1"])} and so on; '
+            'events without a weight are left out'
         )
     undecided = {
         argument: names

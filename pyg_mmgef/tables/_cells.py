@@ -35,6 +35,7 @@ _EXACT = {HALF: 2**11, 'FLOAT': 2**24, 'DOUBLE': 2**53}
 """The size from which on a floating point number skips integers."""
 
 _TIMES = ('DATE', 'TIMESTAMP')
+_NO_NUMBERS = ('TIME', 'TIME_NS', 'TIME WITH TIME ZONE', 'INTERVAL', 'UUID', 'BIT')
 
 
 class IdCell(NamedTuple):
@@ -106,7 +107,7 @@ def number_cell(table: Table, column: str) -> str:
         ValueError: If the type of the column can't be a number, such as dates.
     """
     cell, kind = table.cell(column), _kind(table, column)
-    if kind.startswith(_TIMES) or kind in ('TIME', 'INTERVAL', 'UUID') or _is_nested(kind):
+    if kind.startswith(_TIMES) or kind in _NO_NUMBERS or _is_nested(kind):
         raise ValueError(f'{where(table, column)} holds {kind}, not numbers')
     if kind == 'BOOLEAN':
         return f'{cell}::INTEGER::FLOAT'
@@ -128,7 +129,7 @@ def time_cell(table: Table, column: str) -> str:
         ValueError: If the type of the column can't be a time.
     """
     cell, kind = table.cell(column), _kind(table, column)
-    if kind in ('BOOLEAN', 'TIME', 'INTERVAL', 'UUID') or _is_nested(kind):
+    if kind == 'BOOLEAN' or kind in _NO_NUMBERS or _is_nested(kind):
         raise ValueError(f'{where(table, column)} holds {kind}, not times')
     if kind.startswith(_TIMES):
         return f'TRY_CAST(floor(epoch({cell})) AS BIGINT)'

@@ -222,6 +222,18 @@ def test_columns_may_have_any_names(tmp_path: Path) -> None:
             assert found.item_ids == [f'{item} {i}' for i in range(3)]
 
 
+@pytest.mark.parametrize('kind', ['TIME', 'TIMETZ', 'INTERVAL', 'UUID', 'BIT'])
+def test_columns_that_hold_no_numbers(tmp_path: Path, kind: str) -> None:
+    duckdb.connect(str(tmp_path / 'a.duckdb')).close()
+    query = f'SELECT 1 AS "user", 1 AS item, NULL::{kind} AS "time"'
+    table = open_table(tmp_path / 'a.duckdb', query=query)
+    columns = {'user': 'user', 'item': 'item'}
+    with pytest.raises(ValueError, match=r"^column 'time' of 'a.duckdb' .* not times$"):
+        read_tables(table, {**columns, 'time': 'time'})
+    with pytest.raises(ValueError, match=r"^column 'time' of 'a.duckdb' .* not numbers$"):
+        read_tables(table, {**columns, 'rating': 'time'})
+
+
 def write_parts(folder: Path, *parts: dict[str, Any]) -> Path:
     for number, part in enumerate(parts):
         path = folder / f'{number}.parquet'
