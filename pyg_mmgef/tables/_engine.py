@@ -26,12 +26,15 @@ def connect() -> Connection:
             'autoinstall_known_extensions': 'false',
             'autoload_known_extensions': 'false',
             'python_enable_replacements': 'false',
-            'memory_limit': '50%',
             # Versions of DuckDB give files in one folder the same names in every process.
             'temp_directory': str(Path(tempfile.gettempdir(), f'pyg_mmgef-{uuid4().hex}')),
         }
     )
     connection.execute("SET TimeZone = 'UTC'")
+    # The default limit is 80% of what there is; older versions of DuckDB take no percentage.
+    ((limit,),) = connection.execute("SELECT current_setting('memory_limit')").fetchall()
+    size, unit = limit.split()
+    connection.execute(f"SET memory_limit = '{float(size) * 5 / 8} {unit}'")
     return connection
 
 
