@@ -23,6 +23,8 @@ __all__ = [
 MALFORMED = 'is_malformed'
 """Column that marks the rows that could not be parsed."""
 
+_ZONED = 'TIMESTAMP WITH TIME ZONE'
+
 
 class Account(NamedTuple):
     """What became of the lines of a table.
@@ -74,7 +76,7 @@ class Table:
         Raises:
             ValueError: If the table can't be read.
         """
-        cells = ', '.join(self.cell(column) for column in self.columns)
+        cells = ', '.join(map(self._fetched, self.columns))
         with reading(self.name), connect() as connection, self._opened(connection) as rows_of:
             rows = connection.execute(f'SELECT {cells} FROM {rows_of} LIMIT {num_rows}').fetchall()
         return [
@@ -94,7 +96,7 @@ class Table:
         Raises:
             ValueError: If the table can't be read.
         """
-        cell = self.cell(column)
+        cell = self._fetched(column)
         with reading(self.name), connect() as connection, self._opened(connection) as rows_of:
             rows = connection.execute(
                 f'SELECT DISTINCT {cell} FROM {rows_of} WHERE {cell} IS NOT NULL'
@@ -118,6 +120,11 @@ class Table:
     def cell(self, column: str) -> str:
         """Return the SQL of a column's cell."""
         return quoted(column)
+
+    def _fetched(self, column: str) -> str:
+        cell = self.cell(column)
+        # DuckDB 1 needs pytz to return times with a zone. The zone of a connection is UTC.
+        return f'{cell}::TIMESTAMP' if self.columns[column] == _ZONED else cell
 
     def _read(self, connection: Connection, into: str, cells: Mapping[str, str]) -> Account:
         with self._opened(connection) as rows_of:
