@@ -1,6 +1,6 @@
 """The tables that ``prepare`` reads and their columns, without torch: a mistake shows at once."""
 
-import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +10,10 @@ from pyg_mmgef.cli.encoders import check_encoder
 from pyg_mmgef.cli.folders import check_output
 from pyg_mmgef.tables import Table, find_columns, open_table
 from pyg_mmgef.tables._picture_folder import PictureFolder, check_picture_folder
+from pyg_mmgef.tables._picture_names import picture_names
 from pyg_mmgef.tables._spelling import as_option, spelt, spelt_as_options
 from pyg_mmgef.tables.database import read_database
+from pyg_mmgef.tables.open_table import DATABASES
 from pyg_mmgef.tables.suggest import (
     Columns,
     TableSample,
@@ -30,7 +32,6 @@ NONE = 'none'
 """The name that leaves out a column which would be found."""
 OF_BOTH = ('columns', 'delimiter', 'query')
 """The arguments of a table that have an option for each of the two."""
-DUCKDB = ('.duckdb', '.ddb')
 
 
 class Inputs(NamedTuple):
@@ -152,7 +153,7 @@ def _open(name: str, sources: Mapping[str, Any]) -> Any:
             raise ValueError(
                 f'{spelt("query")} and {spelt(name)} both give the {name}; leave out one of them'
             )
-        if database.endswith(DUCKDB):
+        if database.endswith(DATABASES):
             path = Path(database)
         else:
             path, options = read_database(database, query), {}
@@ -191,8 +192,9 @@ def _with_found(
     }:
         column, kinds = events
         notes.append(
-            f'{column!r} holds {", ".join(kinds)}, which all count alike; weigh them with --event '
-            f'{column} --event-weight {kinds[0]}=1 and so on; events without a weight are left out'
+            f'{column!r} holds {", ".join(kinds)}, which all count alike; weigh them with '
+            f'{shlex.join(["--event", column, "--event-weight", f"{kinds[0]}=1"])} and so on; '
+            'events without a weight are left out'
         )
     undecided = {
         argument: names
@@ -234,7 +236,7 @@ def _usable_pictures(
     folder = given.expanduser() if given else of_table
     usable, notes = [], []
     for column in columns:
-        names = [name for row in sample.rows for name in _picture_names(row[column])]
+        names = [name for row in sample.rows for name in picture_names(row[column])]
         if options['download_images']:
             usable.append(column)
         elif any(map(is_url, names)):
@@ -252,12 +254,6 @@ def _usable_pictures(
         else:
             usable.append(column)
     return tuple(usable), notes
-
-
-def _picture_names(cell: Any) -> list[str]:
-    """Return the names in a cell: a list, or between separators."""
-    names = cell if isinstance(cell, list) else re.split('[|;,]', str(cell or ''))
-    return [str(name).strip() for name in names if name]
 
 
 def _holds_any(folder: Path, names: Sequence[str], *, below: bool) -> bool:

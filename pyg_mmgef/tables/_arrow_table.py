@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any, TypeAlias
 
 from pyg_mmgef.tables._engine import Connection, connect
-from pyg_mmgef.tables.table import MALFORMED, Account, Table, create, drop_malformed
+from pyg_mmgef.tables.table import MALFORMED, Account, Table, create, drop_malformed, numbered
 
 __all__ = ['HALF', 'UNREADABLE', 'ArrowTable', 'Record', 'RecordTable', 'arrow', 'frame_to_arrow']
 
@@ -49,11 +49,7 @@ class ArrowTable(Table):
 
     def __init__(self, name: str, table: Any) -> None:
         pa = arrow()
-        given: list[str] = table.column_names
-        names = [
-            f'{column} ({given[:index].count(column) + 1})' if column in given[:index] else column
-            for index, column in enumerate(given)
-        ]
+        names = numbered(table.column_names)
         # Names that differ in case alone are one to DuckDB, so columns are named by their places.
         self._table = pa.table(
             [_readable(column) for column in table.columns], [f'c{i}' for i in range(len(names))]
@@ -63,13 +59,14 @@ class ArrowTable(Table):
                 _kind(connection, column, original)
                 for column, original in zip(self._table.columns, table.columns, strict=True)
             ]
-        self._hidden = [i for i, kind in enumerate(kinds) if kind.startswith(UNREADABLE)]
-        self._table = self._table.drop_columns([f'c{i}' for i in self._hidden])
+        self._unreadable = [f'c{i}' for i, kind in enumerate(kinds) if kind.startswith(UNREADABLE)]
+        self._table = self._table.drop_columns(self._unreadable)
         super().__init__(name, dict(zip(names, kinds, strict=True)))
 
     def cell(self, column: str) -> str:
         """Return the SQL of a column's cell."""
-        return f'c{list(self.columns).index(column)}'
+        cell = f'c{list(self.columns).index(column)}'
+        return 'NULL' if cell in self._unreadable else cell
 
     @contextmanager
     def _opened(self, connection: Connection) -> Iterator[str]:

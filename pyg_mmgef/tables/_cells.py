@@ -10,6 +10,7 @@ __all__ = [
     'MISSING',
     'UNDECODED',
     'IdCell',
+    'event_cell',
     'id_cell',
     'is_json',
     'number_cell',
@@ -17,6 +18,7 @@ __all__ = [
     'tidy_ids',
     'time_cell',
     'time_of_text',
+    'where',
 ]
 
 MISSING = ('', 'nan', 'NaN', 'NAN', 'None', 'null', 'NULL', '<NA>', 'NaT')
@@ -33,6 +35,7 @@ _EXACT = {HALF: 2**11, 'FLOAT': 2**24, 'DOUBLE': 2**53}
 """The size from which on a floating point number skips integers."""
 
 _TIMES = ('DATE', 'TIMESTAMP')
+_NO_NUMBERS = ('TIME', 'TIME_NS', 'TIME WITH TIME ZONE', 'INTERVAL', 'UUID', 'BIT')
 
 
 class IdCell(NamedTuple):
@@ -76,7 +79,7 @@ def id_cell(table: Table, column: str) -> IdCell:
             refused=f'CASE WHEN ({is_nested}) AND {of_mongo} IS NULL THEN {cell}::VARCHAR END',
         )
     if kind == 'BOOLEAN' or _is_nested(kind):
-        raise ValueError(f'{_where(table, column)} holds {kind}; ids must be strings or integers')
+        raise ValueError(f'{where(table, column)} holds {kind}; ids must be strings or integers')
     return IdCell(_as_text(cell, kind), is_text=True)
 
 
@@ -104,8 +107,8 @@ def number_cell(table: Table, column: str) -> str:
         ValueError: If the type of the column can't be a number, such as dates.
     """
     cell, kind = table.cell(column), _kind(table, column)
-    if kind.startswith(_TIMES) or kind in ('TIME', 'INTERVAL', 'UUID') or _is_nested(kind):
-        raise ValueError(f'{_where(table, column)} holds {kind}, not numbers')
+    if kind.startswith(_TIMES) or kind in _NO_NUMBERS or _is_nested(kind):
+        raise ValueError(f'{where(table, column)} holds {kind}, not numbers')
     if kind == 'BOOLEAN':
         return f'{cell}::INTEGER::FLOAT'
     if not _is_text(kind):
@@ -126,8 +129,8 @@ def time_cell(table: Table, column: str) -> str:
         ValueError: If the type of the column can't be a time.
     """
     cell, kind = table.cell(column), _kind(table, column)
-    if kind in ('BOOLEAN', 'TIME', 'INTERVAL', 'UUID') or _is_nested(kind):
-        raise ValueError(f'{_where(table, column)} holds {kind}, not times')
+    if kind == 'BOOLEAN' or kind in _NO_NUMBERS or _is_nested(kind):
+        raise ValueError(f'{where(table, column)} holds {kind}, not times')
     if kind.startswith(_TIMES):
         return f'TRY_CAST(floor(epoch({cell})) AS BIGINT)'
     if _is_text(kind):
@@ -147,6 +150,11 @@ def time_of_text(text: str, decimal: str = '.') -> str:
     iso = f"regexp_replace(trim({text}), ' ([+-][0-9]{{2}}(:?[0-9]{{2}})?)$', '\\1')"
     date = f'TRY_CAST({iso} AS TIMESTAMPTZ)'
     return f'coalesce({integer}, {real}, TRY_CAST(floor(epoch({date})) AS BIGINT))'
+
+
+def event_cell(table: Table, column: str) -> str:
+    """Return the SQL of the name of a kind of event."""
+    return f'trim({_as_text(table.cell(column), _kind(table, column))})'
 
 
 def text_cell(table: Table, column: str) -> str:
@@ -171,13 +179,14 @@ def _kind(table: Table, column: str) -> str:
     kind = table.columns[column]
     if kind.startswith(UNREADABLE):
         raise ValueError(
-            f'{_where(table, column)} holds {kind.removeprefix(UNREADABLE).strip()}, which cannot '
+            f'{where(table, column)} holds {kind.removeprefix(UNREADABLE).strip()}, which cannot '
             'be read; convert it to strings or numbers'
         )
     return kind
 
 
-def _where(table: Table, column: str) -> str:
+def where(table: Table, column: str) -> str:
+    """Return how messages call a column."""
     return f'column {column!r} of {table.name}'
 
 

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
-
-import psutil
+from uuid import uuid4
 
 __all__ = ['Connection', 'connect', 'literal', 'quoted', 'reading', 'unglobbed']
 
@@ -27,11 +26,15 @@ def connect() -> Connection:
             'autoinstall_known_extensions': 'false',
             'autoload_known_extensions': 'false',
             'python_enable_replacements': 'false',
-            'memory_limit': f'{psutil.virtual_memory().total // 2**21} MiB',
-            'temp_directory': str(Path(tempfile.gettempdir(), 'pyg_mmgef.duckdb')),
+            # Versions of DuckDB give files in one folder the same names in every process.
+            'temp_directory': str(Path(tempfile.gettempdir(), f'pyg_mmgef-{uuid4().hex}')),
         }
     )
     connection.execute("SET TimeZone = 'UTC'")
+    # The default limit is 80% of what there is; older versions of DuckDB take no percentage.
+    ((limit,),) = connection.execute("SELECT current_setting('memory_limit')").fetchall()
+    size, unit = limit.split()
+    connection.execute(f"SET memory_limit = '{float(size) * 5 / 8} {unit}'")
     return connection
 
 
@@ -51,12 +54,18 @@ def unglobbed(path: Path) -> str:
 
 
 @contextmanager
-def reading(name: str) -> Iterator[None]:
-    """Turn errors into a :class:`ValueError` of one line that names the table."""
+def reading(name: str, *, ours: bool = True) -> Iterator[None]:
+    """Turn errors into a :class:`ValueError` of one line that names the table.
+
+    Args:
+        name: The table's name in messages.
+        ours: Whether to turn errors of Python, too, and not only DuckDB's.
+            (default: :obj:`True`)
+    """
     duckdb = _duckdb()
     try:
         yield
-    except (duckdb.Error, ValueError, OSError, EOFError) as error:
+    except (duckdb.Error, *((ValueError, OSError, EOFError) if ours else ())) as error:
         (reason, *_) = str(error).splitlines() or [type(error).__name__]
         raise ValueError(f"{name} can't be read: {reason}") from error
 

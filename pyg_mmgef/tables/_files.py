@@ -39,6 +39,7 @@ def is_utf8(encoding: str) -> bool:
         ValueError: If Python knows no such encoding.
     """
     try:
+        'a'.encode(encoding)  # 'hex' is a codec of Python, but none of texts.
         return codecs.lookup(encoding).name in ('utf-8', 'utf-8-sig', 'ascii')
     except LookupError as error:
         raise ValueError(

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pyg_mmgef.tables._engine import Connection, connect, literal, reading, unglobbed
+from pyg_mmgef.tables._engine import Connection, connect, literal, unglobbed
 from pyg_mmgef.tables._files import first_text, in_utf8
 from pyg_mmgef.tables._rejects import IGNORED, LONGEST_LINE, STORED, clear, num_rejected
 from pyg_mmgef.tables.table import MALFORMED, Account, Table, create, drop_malformed, one_row
@@ -43,7 +43,7 @@ class JSONTable(Table):
         begin = first_text(self._paths[0], encoding).lstrip()
         self._is_array = begin.startswith('[')
         columns: dict[str, None] = {}
-        for keys in self._peek(name):
+        for keys in self._peek():
             columns.update(dict.fromkeys(keys))
         if not columns:
             raise ValueError(
@@ -57,8 +57,8 @@ class JSONTable(Table):
         pointer = column.replace('~', '~0').replace('/', '~1')
         return f'json_extract(object, {literal("/" + pointer)})'
 
-    def _peek(self, name: str) -> list[list[str]]:
-        with reading(name), connect() as connection, self._opened(connection) as rows_of:
+    def _peek(self) -> list[list[str]]:
+        with connect() as connection, self._opened(connection) as rows_of:
             rows = connection.execute(
                 f'SELECT json_keys(object) FROM {rows_of} WHERE object IS NOT NULL '
                 f'LIMIT {_NUM_PEEKED}'
@@ -75,13 +75,14 @@ class JSONTable(Table):
         if self._is_array:
             lines = (
                 f"(SELECT json::VARCHAR AS line FROM read_json_objects([{files}], format='array', "
-                f'maximum_object_size={LONGEST_LINE}))'
+                f'hive_partitioning=false, maximum_object_size={LONGEST_LINE}))'
             )
         else:
             # JSON spells control characters as escapes, so a line of JSON is one field.
             lines = (
                 f"read_csv([{files}], delim=chr(1), quote='', escape='', header=false, "
-                f"columns={{line: 'VARCHAR'}}, auto_detect=false, {on_error})"
+                f"columns={{line: 'VARCHAR'}}, auto_detect=false, hive_partitioning=false, "
+                f'{on_error})'
             )
         whole = f"regexp_replace(line, {literal(_SURROGATE)}, chr(65533), 'g')"
         return (

@@ -17,7 +17,6 @@ class QueryTable(Table):
         name: Its name in messages.
         path: The database.
         query: The query.
-        columns: Its columns and their types.
     """
 
     def __init__(self, name: str, path: Path, query: str) -> None:
@@ -28,13 +27,12 @@ class QueryTable(Table):
 
     @contextmanager
     def _opened(self, connection: Connection) -> Iterator[str]:
-        # The names in a query are those of the database, which a connection of its own resolves.
         database = quoted(f'database_{id(self)}')
         connection.execute(
             f'ATTACH IF NOT EXISTS {literal(str(self._path))} AS {database} (READ_ONLY)'
         )
         connection.execute(f'USE {database}')
-        yield f'({self._query})'
+        yield f'(\n{self._query}\n)'  # Its last line may be a comment.
 
 
 def described(connection: Connection, sql: str) -> dict[str, str]:

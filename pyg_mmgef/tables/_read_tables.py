@@ -8,14 +8,16 @@ from numpy.typing import NDArray
 
 from pyg_mmgef.tables._cells import (
     UNDECODED,
+    event_cell,
     id_cell,
     is_json,
     number_cell,
     text_cell,
     time_cell,
     time_of_text,
+    where,
 )
-from pyg_mmgef.tables._engine import Connection, connect, literal
+from pyg_mmgef.tables._engine import Connection, connect, literal, reading
 from pyg_mmgef.tables._meet import check_meeting
 from pyg_mmgef.tables._numbering import (
     DistinctIds,
@@ -30,7 +32,8 @@ from pyg_mmgef.tables.table import Account, Table, count, listed, one_row
 
 __all__ = ['ItemRows', 'TablesRead', 'read_tables']
 
-_INTERACTIONS, _ITEMS = 'interactions', 'listed_items'
+# A query of a database runs beside these tables, so its own tables must have other names.
+_INTERACTIONS, _ITEMS = 'pyg_mmgef_interactions', 'pyg_mmgef_items'
 _BATCH = 2**20  # rows
 _LATEST = 2**62  # nanoseconds since 1970 fit, and so does int64
 _TICKS = ((1e11, 1), (1e14, 10**3), (1e17, 10**6))
@@ -106,7 +109,8 @@ def read_tables(
         ValueError: If a table can't be read, a column holds values of the wrong kind, or the ids of
             both tables don't meet.
     """
-    with connect() as connection:
+    # Memory or disk may end after the table was read.
+    with connect() as connection, reading(table.name, ours=False):
         notes: list[str] = []
         report, ends = _read_interactions(
             connection, table, columns, event_weights, since, until, notes
@@ -162,7 +166,7 @@ def _read_interactions(
         'item_id IS NULL': 'rows without an item id',
     }
     if event_weights is not None:
-        cells['event'] = event = f'trim({text_cell(table, columns["event"])})'
+        cells['event'] = event = event_cell(table, columns['event'])
         weights = ' '.join(
             f'WHEN {literal(kind)} THEN {float(weight)!r}' for kind, weight in event_weights.items()
         )
@@ -330,8 +334,3 @@ def _notes(account: Account, table: Table) -> list[str]:
         f'rows of {table.name} could not be parsed ({account.num_malformed:,}), such as '
         f'{account.malformed[:80]!r}{hint}'
     ]
-
-
-def where(table: Table, column: str) -> str:
-    """Return how messages call a column."""
-    return f'column {column!r} of {table.name}'

@@ -8,7 +8,7 @@ __all__ = ['IGNORED', 'LONGEST_LINE', 'NOT_DECODED', 'STORED', 'clear', 'num_rej
 LONGEST_LINE = 2**22
 """Bytes that a row may have."""
 
-_LINES, _SCANS = 'rejected_lines', 'rejecting_scans'
+_LINES, _SCANS = 'pyg_mmgef_rejected_lines', 'pyg_mmgef_rejecting_scans'
 IGNORED = f'ignore_errors=true, max_line_size={LONGEST_LINE}'
 """Options of ``read_csv`` that leave such lines out."""
 

@@ -3,6 +3,8 @@
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +19,7 @@ from pyg_mmgef.tables._rejects import (
     rejected,
 )
 from pyg_mmgef.tables._spelling import spelt
-from pyg_mmgef.tables.table import Account, Table, count, create, listed, one_row
+from pyg_mmgef.tables.table import Account, Table, count, create, listed, numbered, one_row
 
 __all__ = ['Dialect', 'TextTable', 'guess_delimiter']
 
@@ -115,11 +117,8 @@ class TextTable(Table):
 
     def _header(self, path: Path) -> list[str]:
         lines = first_text(path, self._dialect.encoding).splitlines()
-        names: list[str] = []
-        for cell in self._dialect.split(next(iter(lines), '')):
-            name = cell.strip()
-            repeated = sum(n == name or n.startswith(f'{name} (') for n in names)
-            names.append(f'{name} ({repeated + 1})' if name in names else name)
+        cells = self._dialect.split(next(iter(lines), ''))
+        names = numbered([cell.strip() for cell in cells])
         if not any(names):
             raise ValueError(f'{path.name!r} has no header, its first line is empty')
         return names
@@ -130,13 +129,11 @@ class TextTable(Table):
             yield self._scan_of(paths, IGNORED)
 
     def _scan_of(self, paths: Sequence[Path], on_error: str) -> str:
-        groups: dict[tuple[str, ...], list[Path]] = {}
-        for path, header in zip(paths, self._headers, strict=True):
-            groups.setdefault(tuple(header), []).append(path)
+        headed = zip(self._headers, paths, strict=True)
         selected = ', '.join(map(self.cell, self.columns))
         scans = [
-            f'SELECT {selected} FROM {self._read_csv(group, header, on_error)}'
-            for header, group in groups.items()
+            f'SELECT {selected} FROM {self._read_csv([p for _, p in group], header, on_error)}'
+            for header, group in groupby(headed, key=itemgetter(0))
         ]
         return f'({" UNION ALL ".join(scans)})'
 
@@ -148,7 +145,7 @@ class TextTable(Table):
         return (
             f'read_csv([{files}], delim={literal(self._dialect.delimiter)}, quote={literal(quote)},'
             f' escape={literal(escape if quote else "")}, header={self._has_header},'
-            f' columns={{{columns}}}, auto_detect=false, {on_error})'
+            f' columns={{{columns}}}, auto_detect=false, hive_partitioning=false, {on_error})'
         )
 
     def _read(self, connection: Connection, into: str, cells: Mapping[str, str]) -> Account:

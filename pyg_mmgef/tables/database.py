@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from pyg_mmgef.tables._engine import quoted
+
 __all__ = ['DatabaseQuery', 'read_database', 'without_password']
 
 _SQLITE, _SUFFIXES = 'sqlite:///', ('.sqlite', '.sqlite3', '.db')
@@ -82,7 +84,7 @@ class DatabaseQuery:
         return result.__arrow_c_stream__(requested_schema)
 
     def _column(self, field: Any) -> str:
-        name = '"' + field.name.replace('"', '""') + '"'
+        name = quoted(field.name)
         if self._address.startswith(_POSTGRESQL):
             return name if _is_plain(field.type) else f'{_POSTGRESQL_TEXT.format(name)} AS {name}'
         return f'{_SQLITE_TEXT.format(name)} AS {name}'

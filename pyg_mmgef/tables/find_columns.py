@@ -1,5 +1,6 @@
 """Columns by their names."""
 
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
@@ -53,7 +54,7 @@ def find_columns(table: Table, names: Mapping[str, str]) -> dict[str, str]:
 
 def _matches(table: Table, name: str) -> list[str]:
     exact = [column for column in table.columns if column == name]
-    repeated = [column for column in table.columns if column.startswith(f'{name} (')]
+    repeated = [c for c in table.columns if re.fullmatch(rf'{re.escape(name)} \(\d+\)', c)]
     return (
         exact + repeated
         if exact

@@ -16,14 +16,14 @@ from pyg_mmgef.tables._text_table import Dialect, TextTable, guess_delimiter
 from pyg_mmgef.tables.find_columns import close_match
 from pyg_mmgef.tables.table import Table, listed
 
-__all__ = ['open_table']
+__all__ = ['DATABASES', 'open_table']
 
 _DELIMITERS = {'.csv': ',', '.tsv': '\t', '.tab': '\t', '.inter': '\t', '.item': '\t'}
 _WITHOUT_QUOTES = ('.inter', '.item')  # RecBole's files, in which quotes have no meaning
 _JSON = ('.jsonl', '.ndjson', '.json')
 _PARQUET = ('.parquet', '.pq')
-_DATABASES = ('.duckdb', '.ddb')
-_KNOWN = (*_PARQUET, *_DELIMITERS, *_JSON, *_DATABASES)
+DATABASES = ('.duckdb', '.ddb')
+_KNOWN = (*_PARQUET, *_DELIMITERS, *_JSON, *DATABASES)
 _TABS = {'\\t': '\t', 'tab': '\t'}
 
 
@@ -46,9 +46,10 @@ def open_table(
     ``query``), else text with a row a line. Text and JSON may be compressed (``.gz``, ``.zst``).
 
     Args:
-        source: Path of a file; a pattern such as ``'orders/*.csv'``; a list of paths; a folder, of
-            which all files of one kind are read, with Hive's ``name=value`` folders as columns; a
-            data frame; an object with Arrow's ``__arrow_c_stream__``; or a :class:`Table`.
+        source: Path of a file; a pattern such as ``'orders/*.csv'``; a list of paths; a folder of
+            files of one kind, of which Hive's ``name=value`` folders are columns if they hold
+            Parquet; a data frame; an object with Arrow's ``__arrow_c_stream__``; or a
+            :class:`Table`.
         delimiter: Column separator of text files, one to four characters; ``'\\t'`` spelt out is a
             tab. :obj:`None` means the one of the suffix (comma in ``.csv``, tab in ``.tsv``), or
             the one that splits the first lines into most columns. (default: :obj:`None`)
@@ -82,11 +83,15 @@ def open_table(
         return ArrowTable(f'the table {spelt(argument)}', arrow().table(source))
     if isinstance(source, str | os.PathLike):
         paths = _found(argument, Path(source).expanduser())
-    elif isinstance(source, Sequence) and source:
+    elif (
+        isinstance(source, Sequence)
+        and source
+        and all(isinstance(part, str | os.PathLike) for part in source)
+    ):
         paths = [path for part in source for path in _found(argument, Path(part).expanduser())]
     else:
         raise ValueError(
-            f'{spelt(argument)} must be a path, an Arrow table or a data frame '
+            f'{spelt(argument)} must be a path or a list of paths, an Arrow table or a data frame '
             f'(got {type(source).__name__})'
         )
     kinds = sorted({_kind(path) for path in paths})
@@ -100,7 +105,7 @@ def open_table(
     if len(paths) > 1:
         name = f'{first.name!r} and {len(paths) - 1} more files ({spelt(argument)})'
     folder = first.parent
-    if kind in _DATABASES:
+    if kind in DATABASES:
         if query is None:
             raise ValueError(
                 f'{name} is a database; say what to read from it with {spelt("query")}, such as '
@@ -121,6 +126,17 @@ def open_table(
         if quote is None and kind in _WITHOUT_QUOTES:
             quote = ''
         delimiter = _delimiter(first, kind, _TABS.get(delimiter or '', delimiter), encoding)
+        for option, sign, signs in (
+            ('quote', quote, "one character of ASCII, or '' if quotes have no meaning"),
+            ('escape', escape, 'one character of ASCII'),
+        ):
+            if sign is not None and len(sign.encode()) != 1 and (option, sign) != ('quote', ''):
+                raise ValueError(f'{spelt(option)} must be {signs} (got {sign!r})')
+        if columns is not None and not 0 < len(columns) == len(set(columns)):
+            raise ValueError(
+                f'{spelt("columns")} must give each column a name of its own '
+                f'(got {listed(columns)})'
+            )
         dialect = Dialect(delimiter, quote, escape, encoding)
         return TextTable(name, paths, dialect, names=columns, folder=folder, decimal=decimal)
 
@@ -142,8 +158,9 @@ def _found(argument: str, path: Path) -> list[Path]:
             )
         return files
     matches = sorted(map(Path, glob.glob(str(path), recursive=True)))
-    if matches:
-        return [file for file in matches if file.is_file()]
+    files = [file for file in matches if file.is_file()]
+    if files:
+        return files
     near, there = '', 'its folder does not exist either'
     if path.parent.is_dir():
         names = sorted(file.name for file in path.parent.iterdir())
@@ -160,7 +177,7 @@ def _kind(path: Path) -> str:
 
 def _delimiter(path: Path, kind: str, given: str | None, encoding: str) -> str:
     if given is not None:
-        if not 1 <= len(given.encode()) <= 4 or '\n' in given:
+        if not 1 <= len(given.encode()) <= 4 or {*'\r\n'} & {*given}:
             raise ValueError(
                 f"{spelt('delimiter')} must have one to four characters, such as ',' or '::' "
                 f'(got {given!r})'
@@ -183,7 +200,8 @@ def _delimiter(path: Path, kind: str, given: str | None, encoding: str) -> str:
 
 def _parquet(name: str, paths: Sequence[Path], folder: Path) -> Table:
     files = ', '.join(literal(unglobbed(path)) for path in paths)
-    sql = f'read_parquet([{files}])'
+    # Without the types of all files, values would be cast to those of the first: 4.5 to 4.
+    sql = f'read_parquet([{files}], union_by_name=true)'
     with reading(name), connect() as connection:
         columns = described(connection, sql)
     return Table(name, columns, sql, folder=folder)

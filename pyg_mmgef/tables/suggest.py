@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from itertools import product
 from numbers import Real
-from pathlib import PurePosixPath
 from typing import Any, NamedTuple, TypeAlias
 
 from pyg_mmgef.tables._names import (
@@ -22,6 +21,7 @@ from pyg_mmgef.tables._names import (
     user_rank,
 )
 from pyg_mmgef.tables._picture_folder import IMAGE_SUFFIXES
+from pyg_mmgef.tables._picture_names import picture_names
 
 __all__ = ['TableSample', 'event_kinds', 'is_url', 'suggest_columns']
 
@@ -232,10 +232,8 @@ def _is_date(cell: Any) -> bool:
 
 
 def _is_picture(cell: Any) -> bool:
-    if isinstance(cell, (list, tuple)):
-        return bool(cell) and all(map(_is_picture, cell))
-    path = re.split('[?#]', cell)[0] if is_url(cell) else cell
-    return isinstance(path, str) and PurePosixPath(path.lower()).suffix in IMAGE_SUFFIXES
+    paths = [re.split('[?#]', name)[0] if is_url(name) else name for name in picture_names(cell)]
+    return bool(paths) and all(path.lower().endswith(IMAGE_SUFFIXES) for path in paths)
 
 
 def _is_text(cell: Any) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,11 +16,14 @@ __all__ = [
     'create',
     'drop_malformed',
     'listed',
+    'numbered',
     'one_row',
 ]
 
 MALFORMED = 'is_malformed'
 """Column that marks the rows that could not be parsed."""
+
+_ZONED = 'TIMESTAMP WITH TIME ZONE'
 
 
 class Account(NamedTuple):
@@ -73,7 +76,7 @@ class Table:
         Raises:
             ValueError: If the table can't be read.
         """
-        cells = ', '.join(self.cell(column) for column in self.columns)
+        cells = ', '.join(map(self._fetched, self.columns))
         with reading(self.name), connect() as connection, self._opened(connection) as rows_of:
             rows = connection.execute(f'SELECT {cells} FROM {rows_of} LIMIT {num_rows}').fetchall()
         return [
@@ -93,7 +96,7 @@ class Table:
         Raises:
             ValueError: If the table can't be read.
         """
-        cell = self.cell(column)
+        cell = self._fetched(column)
         with reading(self.name), connect() as connection, self._opened(connection) as rows_of:
             rows = connection.execute(
                 f'SELECT DISTINCT {cell} FROM {rows_of} WHERE {cell} IS NOT NULL'
@@ -117,6 +120,11 @@ class Table:
     def cell(self, column: str) -> str:
         """Return the SQL of a column's cell."""
         return quoted(column)
+
+    def _fetched(self, column: str) -> str:
+        cell = self.cell(column)
+        # DuckDB 1 needs pytz to return times with a zone. The zone of a connection is UTC.
+        return f'{cell}::TIMESTAMP' if self.columns[column] == _ZONED else cell
 
     def _read(self, connection: Connection, into: str, cells: Mapping[str, str]) -> Account:
         with self._opened(connection) as rows_of:
@@ -169,5 +177,20 @@ def listed(names: Iterable[str], limit: int = 20) -> str:
     return f'[{", ".join(map(repr, names[:limit]))}]{more}'
 
 
+def numbered(names: Iterable[str]) -> list[str]:
+    """Return names of columns, with numbers behind those that are repeated."""
+    out: list[str] = []
+    for name in names:
+        number, free = 1, name
+        while free in out:
+            number += 1
+            free = f'{name} ({number})'
+        out.append(free)
+    return out
+
+
 def _value(cell: Any, kind: str) -> Any:
-    return json.loads(cell) if kind == 'JSON' and cell is not None else cell
+    if kind == 'JSON' and cell is not None:
+        with suppress(ValueError, RecursionError):  # thousands of digits, or of brackets
+            return json.loads(cell)
+    return cell

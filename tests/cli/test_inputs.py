@@ -226,6 +226,13 @@ def test_pictures_below_the_given_folder_are_used(
     assert 'found: --image photo' in shown
 
 
+def test_a_comma_in_the_name_of_a_picture(catalogue: Path, tmp_path: Path) -> None:
+    (tmp_path / 'items.csv').write_text('sku,title,photo\ni01,oak,"back, left.png"\n')
+    (tmp_path / 'back, left.png').touch()
+    words = ('orders.csv', '-o', tmp_path / 'ds', '--items', tmp_path / 'items.csv', '--dry-run')
+    assert 'found: --image photo' in pyg_mmgef('prepare', *words, cwd=catalogue)
+
+
 def test_a_database_instead_of_files(shop: Path) -> None:
     with sqlite3.connect('shop.db') as database:
         for name, text in (('orders', ORDERS), ('products', PRODUCTS)):

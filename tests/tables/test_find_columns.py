@@ -67,3 +67,8 @@ def test_a_thousand_names_make_a_short_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match='and 4980 more') as caught:
         find_columns(table, COLUMNS)
     assert len(str(caught.value)) < 600
+
+
+def test_a_name_with_brackets_repeats_none(tmp_path: Path) -> None:
+    table = open_table(write(tmp_path / 'a.csv', 'user,item,item (text)\na,x,cup\n'))
+    assert find_columns(table, COLUMNS) == {'user': 'user', 'item': 'item'}

@@ -60,3 +60,37 @@ def test_a_text_that_was_cut_within_a_character_is_kept(tmp_path: Path) -> None:
     (tmp_path / 'a.jsonl').write_text('{"user": "a", "item": 1, "title": "lamp \\ud83d"}\n')
     (row,) = open_table(tmp_path / 'a.jsonl').sample(1)
     assert row == {'user': 'a', 'item': 1, 'title': 'lamp \ufffd'}
+
+
+def test_kinds_of_events(tmp_path: Path) -> None:
+    rows = [{'user': 1, 'item': item, 'kind': kind} for item, kind in [(1, 'view'), (2, 'buy')]]
+    found = read_tables(
+        open_table(write(tmp_path / 'a.jsonl', *rows)),
+        {**COLUMNS, 'event': 'kind'},
+        event_weights={'view': 1, 'buy': 5},
+    )
+    assert found.rating is not None
+    assert found.rating.tolist() == [1, 5]
+
+
+def test_folders_of_hive_change_nothing(tmp_path: Path) -> None:
+    for day in (1, 2):
+        (tmp_path / f'line={day}').mkdir()
+        write(tmp_path / f'line={day}' / 'a.jsonl', {'user': day, 'item': 'x'})
+    assert read_tables(open_table(tmp_path), COLUMNS).user_ids.tolist() == [1, 2]  # type: ignore[union-attr]
+
+
+def test_damaged_arrays_are_named_once(tmp_path: Path) -> None:
+    (tmp_path / 'a.json').write_text('[{"user": 1, "item": 2}, {"user"')
+    with pytest.raises(ValueError, match=r"^'a.json' \('source'\) can't be read: Invalid"):
+        open_table(tmp_path / 'a.json')
+
+
+@pytest.mark.parametrize('value', ['[' * 5000 + ']' * 5000, '9' * 5000])
+def test_values_that_python_does_not_read(tmp_path: Path, value: str) -> None:
+    (tmp_path / 'a.jsonl').write_text(f'{{"user": 1, "item": 2, "note": {value}}}\n')
+    table = open_table(tmp_path / 'a.jsonl')
+    assert table.sample(1) == [{'user': 1, 'item': 2, 'note': value}]
+    found = read_tables(table, COLUMNS, items=table, item_id='item', texts=['note'])
+    assert found.listed is not None
+    assert found.listed.texts == {'note': [value]}

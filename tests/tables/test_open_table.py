@@ -141,6 +141,7 @@ def test_many_files_with_columns_in_any_order(tmp_path: Path) -> None:
         found = read_tables(open_table(source), COLUMNS)
         assert sorted(pairs(found)) == expected
         assert found.report['rows read'] == 3
+    assert pairs(read_tables(open_table(paths), COLUMNS)) == expected, 'in the order of the files'
     (tmp_path / 'day 4.csv').write_text('user,sku\na,x\n')
     with pytest.raises(ValueError, match=r"'day 4.csv' has the columns .* but 'day 1.csv' has"):
         open_table(tmp_path)
@@ -166,3 +167,40 @@ def test_a_row_that_is_too_long_is_named(tmp_path: Path) -> None:
     content = 'user,item\na,x\nb,"' + 'y' * 5_000_000 + '"\n'
     with pytest.raises(ValueError, match='more than 4,194,304 bytes; a quote that is never closed'):
         read(tmp_path / 'a.csv', content)
+
+
+def test_folders_of_hive_change_nothing(tmp_path: Path) -> None:
+    for day in (1, 2):
+        (tmp_path / f'c0={day}').mkdir()
+        (tmp_path / f'c0={day}' / 'a.csv').write_text(f'user,item\nu{day},x\n')
+    assert pairs(read_tables(open_table(tmp_path), COLUMNS)) == [('u1', 'x'), ('u2', 'x')]
+
+
+@pytest.mark.parametrize(
+    ('options', 'match'),
+    [
+        ({'quote': '""'}, "'quote' must be one character"),
+        ({'escape': 'ab'}, "'escape' must be one character"),
+        ({'escape': ''}, "'escape' must be one character"),
+        ({'delimiter': '\r'}, "'delimiter' must have one to four characters"),
+        ({'encoding': 'hex'}, "'encoding' must be the name of an encoding"),
+        ({'columns': ['a', 'a']}, "'columns' must give each column a name of its own"),
+        ({'columns': []}, "'columns' must give each column a name of its own"),
+    ],
+)
+def test_options_that_cannot_be(tmp_path: Path, options: dict[str, Any], match: str) -> None:
+    (tmp_path / 'a.csv').write_text('user,item\na,x\n')
+    with pytest.raises(ValueError, match=match):
+        open_table(tmp_path / 'a.csv', **options)
+
+
+@pytest.mark.parametrize('source', [[], [1], b'ab', 7])
+def test_what_is_no_table(source: Any) -> None:
+    with pytest.raises(ValueError, match=r"^'source' must be a path or a list"):
+        open_table(source)
+
+
+def test_a_pattern_that_only_folders_match(tmp_path: Path) -> None:
+    (tmp_path / 'day 1').mkdir()
+    with pytest.raises(FileNotFoundError, match=r"its folder holds \['day 1'\]"):
+        open_table(tmp_path / 'day*')

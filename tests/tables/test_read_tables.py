@@ -1,6 +1,8 @@
 """Ids, events, times and both tables together."""
 
+import json
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +169,96 @@ def test_a_query_of_a_database(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="can't be read: "):
         open_table(tmp_path / 'shop.duckdb', query='delete from orders returning *')
     assert len(table.distinct('user')) == 2
+
+
+def test_tables_of_a_database_may_have_any_names(tmp_path: Path) -> None:
+    shop = tmp_path / 'shop.duckdb'
+    names = ('interactions', 'listed_items', 'users_0', 'items_0', 'rejected_lines')
+    with duckdb.connect(str(shop)) as connection:
+        for name in names:
+            connection.execute(
+                f"CREATE TABLE {name} AS SELECT 1 AS user, 7 AS item, 'Cup' AS title"
+            )
+    for name in names:
+        interactions = open_table(shop, query='SELECT "user", item FROM interactions')
+        items = open_table(shop, query=f'SELECT item, title FROM {name} -- the titles')
+        found = read_tables(
+            interactions,
+            {'user': 'user', 'item': 'item'},
+            items=items,
+            item_id='item',
+            texts=['title'],
+        )
+        assert found.listed is not None
+        assert found.listed.texts == {'title': ['Cup']}
+
+
+def test_columns_may_have_any_names(tmp_path: Path) -> None:
+    names = [
+        'user_id',
+        'item_id',
+        'row',
+        'line',
+        'object',
+        'is_malformed',
+        'c0',
+        't0',
+        "it's",
+        'a"b',
+    ]
+    rows = [[f'{name} {row}' for name in names] for row in range(3)]
+    table = pa.table({name: [row[i] for row in rows] for i, name in enumerate(names)})
+    (tmp_path / 'a.jsonl').write_text('\n'.join(map(json.dumps, table.to_pylist())))
+    path = tmp_path / 'a.parquet'
+    pytest.importorskip('pyarrow.parquet').write_table(table, path)
+    for source in (table, path, tmp_path / 'a.jsonl'):
+        for user, item in pairwise([*names, names[0]]):
+            opened = open_table(source)
+            found = read_tables(
+                opened, {'user': user, 'item': item}, items=opened, item_id=item, texts=[user]
+            )
+            assert found.listed is not None
+            assert found.user_ids == found.listed.texts[user] == [f'{user} {i}' for i in range(3)]
+            assert found.item_ids == [f'{item} {i}' for i in range(3)]
+
+
+@pytest.mark.parametrize('kind', ['TIME', 'TIMETZ', 'INTERVAL', 'UUID', 'BIT'])
+def test_columns_that_hold_no_numbers(tmp_path: Path, kind: str) -> None:
+    duckdb.connect(str(tmp_path / 'a.duckdb')).close()
+    query = f'SELECT 1 AS "user", 1 AS item, NULL::{kind} AS "time"'
+    table = open_table(tmp_path / 'a.duckdb', query=query)
+    columns = {'user': 'user', 'item': 'item'}
+    with pytest.raises(ValueError, match=r"^column 'time' of 'a.duckdb' .* not times$"):
+        read_tables(table, {**columns, 'time': 'time'})
+    with pytest.raises(ValueError, match=r"^column 'time' of 'a.duckdb' .* not numbers$"):
+        read_tables(table, {**columns, 'rating': 'time'})
+
+
+def write_parts(folder: Path, *parts: dict[str, Any]) -> Path:
+    for number, part in enumerate(parts):
+        path = folder / f'{number}.parquet'
+        pytest.importorskip('pyarrow.parquet').write_table(pa.table(part), path)
+    return folder
+
+
+def test_parquet_files_with_columns_of_several_types(tmp_path: Path) -> None:
+    found = read(
+        write_parts(
+            tmp_path,
+            {'user': [7, 8], 'item': [1, 2], 'rating': [1, 2]},
+            {'user': ['007', '7'], 'item': [1, 2], 'rating': [4.5, 3.5]},
+        )
+    )
+    assert found.user_ids == ['007', '7', '8']
+    assert found.user.tolist() == [1, 2, 0, 1]
+    assert found.rating is not None
+    assert found.rating.tolist() == [1, 2, 4.5, 3.5]
+
+
+def test_parquet_files_without_a_column(tmp_path: Path) -> None:
+    parts = [{'user': [1], 'item': [1], 'rating': [5]}, {'user': [2], 'item': [1]}]
+    found = read(write_parts(tmp_path, *parts))
+    assert len(found.user) == found.report['rows without a valid rating'] == 1
 
 
 def test_hive_folders(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,23 @@ def test_description(tmp_path: Path) -> None:
         "TextTable(\"'a.csv' ('interactions')\", {'user': 'VARCHAR', 'item': 'VARCHAR'})"
     )
     assert open_table(table) is table
+
+
+def test_repeated_names_in_memory() -> None:
+    pa = pytest.importorskip('pyarrow')
+    table = pa.table([[number] for number in range(4)], ['a', 'a (2)', 'a', 'z'])
+    assert open_table(table).sample(1) == [{'a': 0, 'a (2)': 1, 'a (3)': 2, 'z': 3}]
+
+
+def test_samples_without_what_cannot_be_read() -> None:
+    pa = pytest.importorskip('pyarrow')
+    table = pa.table({'user': [1], 'price': pa.array([1]).cast(pa.decimal256(50, 2))})
+    assert open_table(table).sample(1) == [{'user': 1, 'price': None}]
+
+
+def test_samples_of_times_are_in_utc() -> None:
+    pa = pytest.importorskip('pyarrow')
+    noon = datetime(2024, 1, 1, 12, tzinfo=timezone(timedelta(hours=2)))
+    table = open_table(pa.table({'time': pa.array([noon], pa.timestamp('us', '+02:00'))}))
+    assert table.sample(1) == [{'time': datetime(2024, 1, 1, 10)}]
+    assert table.distinct('time') == [datetime(2024, 1, 1, 10)]

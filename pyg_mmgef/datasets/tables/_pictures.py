@@ -1,33 +1,28 @@
 """The pictures of items: files that a column names, or files named after the items' ids."""
 
 import os
-import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pyg_mmgef.datasets.tables._picture_download import download_pictures, file_of_address
-from pyg_mmgef.datasets.tables._texts import parse_cell
 from pyg_mmgef.tables._picture_folder import (
-    IMAGE_SUFFIXES,
     NotFound,
     PictureFolder,
     check_picture_folder,
     nearby_pictures,
 )
+from pyg_mmgef.tables._picture_names import is_address, picture_names
 from pyg_mmgef.tables._spelling import spelt
 from pyg_mmgef.validate import check_choice
 
-__all__ = ['ItemPictures', 'find_pictures', 'picture_folder', 'picture_names']
+__all__ = ['ItemPictures', 'find_pictures', 'picture_folder']
 
 IMAGES = ('first', 'mean')
 NOT_DOWNLOADED = 'picture addresses that are not downloaded'
 
-_ADDRESS = re.compile(r'[a-z][a-z0-9+.-]*://', re.IGNORECASE)
-_SEPARATORS = '|;,'
-_OF_DICTIONARY = ('hi_res', 'large', 'url', 'src', 'path', 'name', 'thumb')
 _FEW = 0.1
 
 
@@ -84,7 +79,8 @@ def find_pictures(
     """Find the picture files of items.
 
     Args:
-        cells: The names of each item's pictures, see :func:`picture_names`; :obj:`None` if the
+        cells: The names of each item's pictures, see
+            :func:`~pyg_mmgef.tables._picture_names.picture_names`; :obj:`None` if the
             files are named after the ids.
         ids: The ids of the items.
         folder: The folder of the files.
@@ -119,48 +115,6 @@ def find_pictures(
     return found
 
 
-def picture_names(cell: str) -> list[str]:
-    """Return the names of pictures, or their addresses, that a cell holds.
-
-    A cell holds one name, a list (see :func:`~pyg_mmgef.datasets.tables._texts.parse_cell`), or
-    file names that are separated by ``|``, ``;`` or ``,``.
-
-    Example:
-        >>> picture_names('front.jpg|back.jpg')
-        ['front.jpg', 'back.jpg']
-        >>> picture_names('["front.jpg", "back, left.jpg"]')
-        ['front.jpg', 'back, left.jpg']
-        >>> picture_names('back, left.jpg')
-        ['back, left.jpg']
-    """
-    value = parse_cell(cell)
-    return _separated(cell) if isinstance(value, str) else list(_named(value))
-
-
-def _separated(cell: str) -> list[str]:
-    for separator in _SEPARATORS:
-        parts = [part.strip() for part in cell.split(separator) if part.strip()]
-        if separator in cell and (all(map(_ADDRESS.match, parts)) or all(map(_has_suffix, parts))):
-            return parts
-    return [cell]
-
-
-def _named(value: Any) -> Iterator[str]:
-    waiting = [value]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, dict):
-            waiting.append(next((part[key] for key in _OF_DICTIONARY if part.get(key)), None))
-        elif isinstance(part, (list, tuple)):
-            waiting.extend(reversed(part))
-        elif isinstance(part, str) and part.strip():
-            yield part.strip()
-
-
-def _has_suffix(name: str) -> bool:
-    return name.lower().endswith(IMAGE_SUFFIXES)
-
-
 def _names_of(files: PictureFolder, cell: str | None) -> list[str]:
     if cell is None:
         return []
@@ -184,7 +138,7 @@ def _find_names(
     for of_item in names:
         found: list[Path] = []
         for name in dict.fromkeys(of_item):
-            if _ADDRESS.match(name):
+            if is_address(name):
                 name = file_of_address(name)
                 if name not in files:
                     num_missing += 1
@@ -207,7 +161,7 @@ def _download(
     wanted: list[str] = []
     for of_item in names:
         for name in of_item:
-            if _ADDRESS.match(name):
+            if is_address(name):
                 wanted.append(name)
             elif not isinstance(files.find(name), Path):
                 continue

@@ -1,16 +1,14 @@
 """Texts of table cells: without HTML, and lists as one text."""
 
-import ast
 import html
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 from pyg_mmgef.tables._cells import MISSING
+from pyg_mmgef.tables._texts import parse_cell
 
-__all__ = ['clean_texts', 'join_texts', 'parse_cell', 'strip_html']
+__all__ = ['clean_texts', 'join_texts', 'strip_html']
 
 _HIDDEN = re.compile(
     r'<!--.*?(?:-->|\Z)|<(script|style)\b[^<>]*>.*?(?:</\1\s*>|\Z)', re.IGNORECASE | re.DOTALL
@@ -41,7 +39,7 @@ def strip_html(text: str) -> str:
 def clean_texts(cells: Sequence[str | None]) -> list[str | None]:
     """Return the text of each cell, without HTML and with single blanks, or :obj:`None`.
 
-    The parts of a list (see :func:`parse_cell`) are joined with blanks.
+    The parts of a list (see :func:`~pyg_mmgef.tables._texts.parse_cell`) are joined with blanks.
     """
     return [None if cell is None else _clean(cell) for cell in cells]
 
@@ -52,19 +50,6 @@ def join_texts(fields: Mapping[str, Sequence[str | None]], num_items: int) -> li
         return [None] * num_items
     rows = zip(*fields.values(), strict=True)
     return [' '.join(text for text in row if text) or None for row in rows]
-
-
-def parse_cell(cell: str) -> Any:
-    """Return the list or dictionary that a cell holds, or the cell if it holds none.
-
-    Parquet, Arrow and JSON Lines have lists, which are read as JSON; pandas writes them into CSV
-    files as Python does.
-    """
-    if (cell[:1], cell[-1:]) in (('[', ']'), ('{', '}')):
-        for parse in (json.loads, ast.literal_eval):
-            with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
-                return parse(cell)
-    return cell
 
 
 def _clean(cell: str) -> str | None:

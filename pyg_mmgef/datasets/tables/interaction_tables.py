@@ -422,6 +422,9 @@ def _check_arguments(
             f'{spelt("event")} names a column and {spelt("event_weights")} says what its values '
             'count for; give both, or none'
         )
+    for kind, weight in (event_weights or {}).items():
+        if not abs(weight) <= np.finfo(np.float32).max:
+            raise ValueError(f'{spelt("event_weights")} must be finite (got {weight} for {kind!r})')
     if columns['event'] is not None and columns['rating'] is not None:
         raise ValueError(
             f'{spelt("event")} and {spelt("rating")} both give ratings; give one of them'

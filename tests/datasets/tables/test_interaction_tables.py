@@ -512,6 +512,10 @@ def test_transform_and_copies() -> None:
             r"'user' names the column 'client', .* columns \['user_id', 'item_id'",
         ),
         ({'min_rating': 3}, "'min_rating' needs ratings"),
+        (
+            {'event': 'stars', 'event_weights': {'buy': float('inf')}},
+            r"'event_weights' must be finite \(got inf for 'buy'\)",
+        ),
         ({'duplicates': 'max'}, "'duplicates' needs ratings"),
         ({'duplicates': 'best'}, "'duplicates' must be one of"),
         ({'k_core': -1}, "'k_core' must be a positive integer"),
@@ -521,7 +525,10 @@ def test_transform_and_copies() -> None:
             r"is left: rows read: 4, .* valid time: 4; its first row has .* time 'bert'$",
         ),
         ({'k_core': 9}, r'no interaction .* is left: .*rows outside of the k-core: 4'),
-        ({'items': {}}, "'items' must be a path, an Arrow table or a data frame"),
+        (
+            {'items': {}},
+            "'items' must be a path or a list of paths, an Arrow table or a data frame",
+        ),
     ],
 )
 def test_wrong_arguments(arguments: dict[str, Any], match: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pyg_mmgef.datasets import InteractionTables
-from pyg_mmgef.datasets.tables._pictures import find_pictures, picture_folder, picture_names
+from pyg_mmgef.datasets.tables._pictures import find_pictures, picture_folder
 from pyg_mmgef.tables._picture_folder import NotFound, PictureFolder, near_folders
 
 pa = pytest.importorskip('pyarrow')
@@ -102,30 +102,6 @@ def test_names_of_another_system(tmp_path: Path) -> None:
 def test_hidden_files_are_no_pictures(tmp_path: Path) -> None:
     make(tmp_path, 'a.jpg', '._b.jpg', '.cache/c.jpg')
     assert found_by_id(tmp_path, 'a', '._b', 'c') == [['a.jpg'], [], []]
-
-
-@pytest.mark.parametrize(
-    ('cell', 'names'),
-    [
-        ('a.jpg', ['a.jpg']),
-        ('a b.jpg', ['a b.jpg']),
-        ('["a.jpg", "b, c.jpg", null]', ['a.jpg', 'b, c.jpg']),
-        ("['a.jpg', 'b.jpg']", ['a.jpg', 'b.jpg']),
-        ('a.jpg|b.jpg', ['a.jpg', 'b.jpg']),
-        ('a.jpg; b.PNG;', ['a.jpg', 'b.PNG']),
-        ('a.jpg,b.jpg', ['a.jpg', 'b.jpg']),
-        ('red, large.jpg', ['red, large.jpg']),
-        ('[]', []),
-        ('[draft].jpg', ['[draft].jpg']),
-        ('https://x.com/a,w_200.jpg', ['https://x.com/a,w_200.jpg']),
-        ('https://x.com/c/w_2,h_3/a.jpg', ['https://x.com/c/w_2,h_3/a.jpg']),
-        ('https://x.com/1,https://x.com/2', ['https://x.com/1', 'https://x.com/2']),
-        ('[{"thumb": "t", "hi_res": null, "large": "l"}]', ['l']),
-        ('[["a.jpg"], 3]', ['a.jpg']),
-    ],
-)
-def test_names_in_a_cell(cell: str, names: list[str]) -> None:
-    assert picture_names(cell) == names
 
 
 LISTS: list[list[Any]] = [
