@@ -116,8 +116,11 @@ def read_inputs(
     with _collected(mistakes):
         if columns['image_folder'] and not columns['download_images']:  # Which makes the folder.
             check_picture_folder(columns['image_folder'].expanduser())
-    if sources['database'] and not any(table['query'] for table in sources['tables'].values()):
-        mistakes.append('--database needs --query or --item-query')
+    has_query = any(table['query'] for table in sources['tables'].values())
+    if sources['database'] and not has_query:
+        raise ValueError(
+            '; '.join([*mistakes, '--database needs --query, such as "select * from orders"'])
+        )
     asked = {name: _names(name, columns[name]) for name in OF_INTERACTIONS + OF_ITEMS}
     given = {name: names for name, names in asked.items() if names is not None}
     if given.get('event'):
@@ -186,15 +189,21 @@ def _with_found(
         found = suggest_columns(of_interactions, sample, given)
         if 'image' in found:
             found['image'], notes = _usable_pictures(found['image'], sample, columns, items.folder)
+    if items is not None and not any((given | found).get(a, ()) for a in ('text', 'image')):
+        asks = {'text', 'image'} - given.keys() and columns['image_folder'] is None
+        if asks:
+            notes.append(
+                f'no column of {items.name} is clearly one of texts or pictures; name it with '
+                '--text or --image'
+            )
     events = event_kinds(of_interactions)
     if events is not None and not {'event', 'rating'} & {
         a for a, c in (given | found).items() if c
     }:
         column, kinds = events
         notes.append(
-            f'{column!r} holds {", ".join(kinds)}, which all count alike; weigh them with '
-            f'{shlex.join(["--event", column, "--event-weight", f"{kinds[0]}=1"])} and so on; '
-            'events without a weight are left out'
+            f'{column!r} holds {", ".join(kinds)}, which all count alike; to keep only some, name '
+            f'them: {shlex.join(["--event", column, "--event-weight", f"{kinds[-1]}=1"])}'
         )
     undecided = {
         argument: names

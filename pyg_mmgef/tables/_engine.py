@@ -62,10 +62,10 @@ def reading(name: str, *, ours: bool = True) -> Iterator[None]:
         ours: Whether to turn errors of Python, too, and not only DuckDB's.
             (default: :obj:`True`)
     """
-    duckdb = _duckdb()
+    caught = (_duckdb().Error, ValueError, OSError, EOFError)
     try:
         yield
-    except (duckdb.Error, *((ValueError, OSError, EOFError) if ours else ())) as error:
+    except caught[: None if ours else 1] as error:
         (reason, *_) = str(error).splitlines() or [type(error).__name__]
         raise ValueError(f"{name} can't be read: {reason}") from error
 

@@ -62,6 +62,11 @@ def first_text(path: Path, encoding: str, size: int = 2**16) -> str:
     """
     with unpacked(path) as file:
         content = file.read(size)
+    if content.startswith(b'SQLite format 3\0'):
+        raise ValueError(
+            f'{path.name!r} is an SQLite database; read it with a query (on the command line: '
+            '--database and --query; in Python: read_database)'
+        )
     if content[:2] in _UTF16 and is_utf8(encoding):
         raise ValueError(f"{path.name!r} is encoded as UTF-16; set {spelt('encoding')} to 'utf-16'")
     if b'\0' in content and is_utf8(encoding) and _is_binary(content):

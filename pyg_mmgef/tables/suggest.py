@@ -32,6 +32,9 @@ _DATE = re.compile(  # As DuckDB reads them.
     r'\d{4}([-/])(0?[1-9]|1[0-2])\1(0?[1-9]|[12]\d|3[01])'
     r'([ T]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?(Z|UTC|[+-]\d{2}(:?\d{2})?))?)?'
 )
+_WITHOUT_BLANKS = re.compile('[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]')
+"""Letters of scripts without blanks between words; each counts as a word."""
+
 _MOST = 0.9  # of the cells that aren't missing
 _MOST_KINDS = 12  # of events
 _FREE_TEXT = 6  # words in a cell, on average
@@ -179,8 +182,9 @@ def _texts(sample: TableSample, columns: Sequence[str]) -> Columns:
 
 
 def _mean_words(sample: TableSample, column: str) -> float:
-    cells = _present(_cells(sample, column))
-    return sum(len(str(cell).split()) for cell in cells) / max(len(cells), 1)
+    cells = list(map(str, _present(_cells(sample, column))))
+    words = sum(len(cell.split()) + len(_WITHOUT_BLANKS.findall(cell)) for cell in cells)
+    return words / max(len(cells), 1)
 
 
 def _mostly(sample: TableSample, column: str, holds: Callable[[Any], bool]) -> bool:

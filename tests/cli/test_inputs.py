@@ -146,7 +146,7 @@ def test_several_texts_in_one_option(shop: Path) -> None:
         ),
         (('my orders.csv', '--delimiter', '-----'), '--delimiter must have one to four'),
         (('my orders.csv', '--items', 'products.csv', '--item-delimiter', ''), '--item-delimiter'),
-        (('my orders.csv', '--database', 'shop.db'), '--database needs --query or --item-query'),
+        (('my orders.csv', '--database', 'shop.db'), '--database needs --query, such as "select'),
         (('--query', 'SELECT 1', '--database', 'no.db'), "the database 'no.db' doesn't exist"),
         (('my orders.csv', '--user', 'user_id', '--since', 'soon'), '--since must be a number or'),
         (

@@ -488,6 +488,12 @@ def test_ids_that_some_rows_lack_are_found() -> None:
     assert suggest_columns(orders, products)['item_id'] == ('sku',)
 
 
+def test_texts_in_scripts_without_blanks() -> None:
+    products = sample(id=[1, 2], 标题=['红色橡木餐桌椅', '蓝色棉布连衣裙'], 类别=['家具', '服装'])
+    found = suggest_columns(sample(user=[1, 2], item=[1, 2]), products)
+    assert found['text'] == ('标题',)
+
+
 def test_addresses_are_users_where_nothing_else_is() -> None:
     assert suggest_columns(sample(Email=['a@x', 'b@x'], sku=['a', 'b']))['user'] == ('Email',)
     both = sample(Email=['a@x', 'b@x'], customer_id=[1, 2], sku=['a', 'b'])

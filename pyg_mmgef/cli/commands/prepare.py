@@ -119,13 +119,13 @@ def prepare(
         ),
     ] = 0,
     duplicates: Annotated[
-        Literal['last', 'first', 'max'],
+        Literal['last', 'first', 'max'] | None,
         _read(
             "Row that is kept of a repeated user-item pair: 'last' (the latest), 'first' or 'max' "
             '(the best rating).',
-            show_default=True,
+            show_default="'max' with --event, else 'last'",
         ),
-    ] = 'last',
+    ] = None,
     columns: Annotated[
         str | None,
         _read(

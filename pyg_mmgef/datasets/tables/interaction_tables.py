@@ -117,7 +117,8 @@ class InteractionTables(Dataset):
             repeatedly. Items that had no interactions before are kept. (default: ``0``)
         duplicates: Which row of a repeated user-item pair is kept: ``'last'`` (the latest, or
             without times the last row), ``'first'`` (the first row) or ``'max'`` (the best rating,
-            then the latest). (default: ``'last'``)
+            then the latest). :obj:`None` means ``'max'`` with ``event``, so that a later view
+            doesn't take the place of a purchase, else ``'last'``. (default: :obj:`None`)
         keep_cold: Whether to keep items of ``items`` without interactions. (default: :obj:`True`)
         root: Folder in whose subfolder ``processed`` the graph is stored that
             :obj:`pre_transform` returns; :obj:`None` keeps it in memory only.
@@ -192,7 +193,7 @@ class InteractionTables(Dataset):
         event_weights: Mapping[str, float] | None = None,
         since: str | float | None = None,
         until: str | float | None = None,
-        duplicates: str = 'last',
+        duplicates: str | None = None,
         keep_cold: bool = True,
         root: str | os.PathLike[str] | None = None,
         transform: Callable[[HeteroData], HeteroData] | None = None,
@@ -245,7 +246,7 @@ class InteractionTables(Dataset):
             InteractionRows(read.user, read.item, read.rating, read.time),
             len(all_users),
             len(all_items),
-            duplicates,
+            duplicates or ('max' if event else 'last'),
             min_rating,
             k_core,
         )
@@ -406,9 +407,10 @@ def _check_arguments(
     text: tuple[str, ...],
     image: str | None,
     min_rating: float | None,
-    duplicates: str,
+    duplicates: str | None,
 ) -> None:
-    check_choice('duplicates', duplicates, ('last', 'first', 'max'))
+    if duplicates is not None:
+        check_choice('duplicates', duplicates, ('last', 'first', 'max'))
     for name, needs in (
         ('min_rating', min_rating is not None),
         ('duplicates', duplicates == 'max'),

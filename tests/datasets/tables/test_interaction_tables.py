@@ -702,3 +702,24 @@ def test_notes_show_what_could_not_be_read(tmp_path: Path) -> None:
 def test_notes_show_a_line_that_is_no_json(tmp_path: Path) -> None:
     (tmp_path / 'a.jsonl').write_text('{"user_id": 1, "item_id": 2}\noops\n')
     assert "such as 'oops'" in InteractionTables(tmp_path / 'a.jsonl').notes[0]
+
+
+@pytest.mark.parametrize(('duplicates', 'kept'), [(None, [5.0]), ('last', [1.0])])
+def test_a_later_view_does_not_take_the_place_of_a_purchase(
+    duplicates: str | None, kept: list[float]
+) -> None:
+    rows = {'user_id': [1, 1], 'item_id': [1, 1], 'event': ['buy', 'view'], 'when': [1, 2]}
+    dataset = InteractionTables(
+        pa.table(rows),
+        time='when',
+        event='event',
+        event_weights={'view': 1, 'buy': 5},
+        duplicates=duplicates,
+    )
+    assert dataset[0]['user', 'interacts', 'item'].rating.tolist() == kept
+
+
+def test_a_database_of_sqlite_says_how_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / 'shop.sqlite').write_bytes(b'SQLite format 3\0' + bytes(80))
+    with pytest.raises(ValueError, match='is an SQLite database; read it with a query'):
+        InteractionTables(tmp_path / 'shop.sqlite')
