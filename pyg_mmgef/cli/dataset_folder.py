@@ -15,7 +15,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef import __version__
-from pyg_mmgef.cli.folders import ABOUT, VERSIONS
+from pyg_mmgef.cli.folders import ABOUT, CONFIG, TRAINED_ON, VERSIONS
 from pyg_mmgef.datasets import IdMap, InteractionTables
 from pyg_mmgef.encoders import FeatureStore
 from pyg_mmgef.files import (
@@ -62,6 +62,11 @@ class DatasetFolder:
 
     def __init__(self, path: Path, advice: str = PREPARE_AGAIN) -> None:
         self.path, self._advice = path, advice
+        if (path / CONFIG).is_file():
+            raise FileNotFoundError(
+                f'{str(path)!r} is a run, not a dataset; give the folder that "pyg-mmgef prepare" '
+                f'wrote, or the copy that the run keeps, {str(path / TRAINED_ON)!r}'
+            )
         if not (path / ABOUT).is_file():
             raise FileNotFoundError(
                 f'{str(path)!r} is not a prepared dataset, it has no {ABOUT}; make it with '

@@ -208,3 +208,9 @@ def test_nothing_is_opened_to_be_written_but_by_prepare(folder: Path, tmp_path: 
     pyg_mmgef('evaluate', tmp_path / 'run', '--dataset', folder)
     recorder.folder = None
     assert recorder.written == []
+
+
+def test_a_run_is_no_dataset(tmp_path: Path) -> None:
+    (tmp_path / 'config.json').write_text('{}')
+    with pytest.raises(FileNotFoundError, match=r'is a run, not a dataset; .* keeps, .*trained_on'):
+        DatasetFolder(tmp_path)
