@@ -15,7 +15,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef import __version__
-from pyg_mmgef.cli.folders import ABOUT, CONFIG, TRAINED_ON, VERSIONS
+from pyg_mmgef.cli.folders import ABOUT, CONFIG, FEATURES, TRAINED_ON, VERSIONS
 from pyg_mmgef.datasets import IdMap, InteractionTables
 from pyg_mmgef.encoders import FeatureStore
 from pyg_mmgef.files import (
@@ -152,7 +152,7 @@ class DatasetFolder:
     @staticmethod
     def store(path: Path) -> FeatureStore:
         """Return the store of the features in the folder of a dataset."""
-        return FeatureStore(path / 'features')
+        return FeatureStore(path / FEATURES)
 
     @classmethod
     def write(

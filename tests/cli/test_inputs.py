@@ -14,6 +14,7 @@ import pytest
 import typer.main
 
 from pyg_mmgef.cli.app import app
+from pyg_mmgef.cli.folders import check_output
 from tests.cli.command import environment, pyg_mmgef
 
 ORDERS = 'user_id,customer_id,product_id,stars,bought\n' + ''.join(
@@ -277,3 +278,12 @@ def test_every_option_has_a_help_text_and_shows_its_default() -> None:
     shown = ' '.join(pyg_mmgef('prepare', '--help').split())
     assert shown.count('(found by names and values)') == 7
     assert '[default: small]' in shown
+
+
+def test_a_folder_with_other_files_is_no_place_for_a_dataset(tmp_path: Path) -> None:
+    check_output(tmp_path)
+    (tmp_path / 'orders.csv').write_text('')
+    with pytest.raises(ValueError, match=r'holds other files; give a new folder with --output'):
+        check_output(tmp_path)
+    (tmp_path / 'features').mkdir()  # of a prepare that was killed
+    check_output(tmp_path)
