@@ -28,8 +28,8 @@ PYTHONS = ('3.10', '3.11', '3.12', '3.13', '3.14')
 SHOWN = ('torch', 'torch-geometric', 'numpy', 'scipy', 'faiss-cpu', 'lightning')
 
 BASE = [f'tests/{name}' for name in ('graph', 'loader', 'nn', 'ranking', 'search', 'sparse')]
-OTHERS = [f'tests/{name}' for name in ('cli', 'datasets', 'encoders', 'runs', 'training')]
-OTHERS += ['tests/transforms', 'tests/test_packaging.py', 'tests/test_package.py']
+OTHERS = [f'tests/{name}' for name in ('cli', 'datasets', 'encoders', 'files', 'runs', 'tables')]
+OTHERS += ['tests/training', 'tests/transforms', 'tests/test_packaging.py', 'tests/test_package.py']
 FOR_TESTS = ('pytest', 'hypothesis', 'pytest-xdist')
 PINNED = ('-c', 'constraints.txt')
 
