@@ -15,7 +15,7 @@ from pyg_mmgef.tables.database import without_password
 
 __all__ = ['command_to_type', 'show_found', 'show_options', 'show_tables']
 
-NUM_ROWS, LONGEST_CELL = 3, 30
+NUM_ROWS, LONGEST_CELL, MOST_COLUMNS = 3, 30, 40
 
 
 def show_found(inputs: Inputs) -> None:
@@ -36,10 +36,12 @@ def show_tables(inputs: Inputs, console: Console) -> None:
         shown = plain_table(
             'column', 'type', *(f'row {number}' for number in range(1, len(rows) + 1))
         )
-        for column, kind in table.columns.items():
+        for column, kind in list(table.columns.items())[:MOST_COLUMNS]:
             cells = [shortened(str(row[column]), LONGEST_CELL) for row in rows]
             shown.add_row(column, kind, *cells)
         console.print(shown)
+        if len(table.columns) > MOST_COLUMNS:
+            console.print(f'... and {len(table.columns) - MOST_COLUMNS:,} more columns')
 
 
 def show_options(context: typer.Context, inputs: Inputs) -> None:

@@ -13,7 +13,7 @@ import duckdb
 import pytest
 
 from pyg_mmgef.cli.folders import check_output
-from tests.cli.command import environment, pyg_mmgef
+from tests.cli.command import environment, printed, pyg_mmgef
 
 ORDERS = 'user_id,customer_id,product_id,stars,bought\n' + ''.join(
     f'{user % 3},c{user},p{item},{1 + item % 5},2024-01-{1 + item:02}\n'
@@ -280,3 +280,11 @@ def test_a_folder_with_other_files_is_no_place_for_a_dataset(tmp_path: Path) -> 
         check_output(tmp_path)
     (tmp_path / 'features').mkdir()  # of a prepare that was killed
     check_output(tmp_path)
+
+
+def test_a_table_of_thousands_of_columns_is_shown_in_short(tmp_path: Path) -> None:
+    (tmp_path / 'train.json').write_text(json.dumps({str(user): [1, 2] for user in range(5000)}))
+    code, out, err = printed('prepare', tmp_path / 'train.json', '-o', tmp_path / 'x')
+    assert code == 1
+    assert '... and 4,960 more columns' in err
+    assert len(out) + len(err) < 12_000
