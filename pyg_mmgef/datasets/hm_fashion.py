@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch_geometric.data import HeteroData
 
+from pyg_mmgef.datasets._folders import existing_folder, names_in
 from pyg_mmgef.datasets.tables._processed import PreFilter, PreTransform
 from pyg_mmgef.datasets.tables.interaction_tables import InteractionTables
 from pyg_mmgef.tables import Table, find_columns, open_table
@@ -87,9 +88,7 @@ class HMFashion(InteractionTables):
         pre_filter: PreFilter | None = None,
         force_reload: bool = False,
     ) -> None:
-        folder = Path(root).expanduser()
-        if not folder.is_dir():
-            raise FileNotFoundError(f"'root' must be an existing folder (got {str(root)!r})")
+        folder = existing_folder(root)
         if image_folder is None and (folder / 'images').is_dir():
             image_folder = folder / 'images'
         super().__init__(
@@ -149,6 +148,5 @@ def _open(folder: Path, name: str) -> Table:
         if path.is_file():
             return _ArticleTable(open_table(path, argument='root'))
     raise FileNotFoundError(
-        f"'root' must hold '{name}.csv' or '{name}.parquet'; it holds "
-        f'{sorted(path.name for path in folder.iterdir())[:20]}'
+        f"'root' must hold '{name}.csv' or '{name}.parquet'; it holds {names_in(folder)}"
     )

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Dataset, HeteroData
 
+from pyg_mmgef.datasets._folders import existing_folder, names_in
+
 __all__ = ['LightGCNFolder']
 
 _NO_ID = re.compile(rb'[^0-9\s]|[0-9]{19}')
@@ -52,13 +54,12 @@ class LightGCNFolder(Dataset):
         transform: Callable[[HeteroData], HeteroData] | None = None,
         pre_transform: Callable[[HeteroData], HeteroData] | None = None,
     ) -> None:
-        folder = Path(root).expanduser()
-        if not folder.is_dir():
-            raise FileNotFoundError(f"'root' must be an existing folder (got {str(root)!r})")
+        folder = existing_folder(root)
         absent = [name for name in _FILES if not (folder / name).is_file()]
         if absent:
-            there = sorted(path.name for path in folder.iterdir())[:20]
-            raise FileNotFoundError(f"'root' has no {' and no '.join(absent)}; it holds {there}")
+            raise FileNotFoundError(
+                f"'root' has no {' and no '.join(absent)}; it holds {names_in(folder)}"
+            )
         super().__init__(str(folder), transform, pre_transform)
         train, test = ((_read(folder / name)) for name in _FILES)
         if train.size(1) == 0:

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch_geometric.data import HeteroData
 
+from pyg_mmgef.datasets._folders import existing_folder, names_in
 from pyg_mmgef.datasets.tables._processed import PreFilter, PreTransform
 from pyg_mmgef.datasets.tables.interaction_tables import InteractionTables
 from pyg_mmgef.tables import Table, open_table
@@ -84,9 +85,7 @@ class MicroLens(InteractionTables):
         pre_filter: PreFilter | None = None,
         force_reload: bool = False,
     ) -> None:
-        folder = Path(root).expanduser()
-        if not folder.is_dir():
-            raise FileNotFoundError(f"'root' must be an existing folder (got {str(root)!r})")
+        folder = existing_folder(root)
         size = _found_size(folder, size)
         pairs = _open_pairs(folder, size)
         user, item, time = list(pairs.columns)[:3]
@@ -124,7 +123,7 @@ def _found_size(folder: Path, size: str | None) -> str:
         raise FileNotFoundError(
             f"'root' must hold 'MicroLens-{size or '<size>'}_pairs.csv' or "
             f"'MicroLens-{size or '<size>'}_pairs.tsv'; it holds "
-            f'{sorted(path.name for path in folder.iterdir())[:20]}'
+            f'{names_in(folder)}'
         )
     return size or sizes[0]
 

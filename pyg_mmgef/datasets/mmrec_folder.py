@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import Dataset, HeteroData
 
+from pyg_mmgef.datasets._folders import existing_folder
 from pyg_mmgef.datasets.tables._interaction_table import (
     Ids,
     InteractionTable,
@@ -86,9 +87,7 @@ class MMRecFolder(Dataset):
         transform: Callable[[HeteroData], HeteroData] | None = None,
         pre_transform: Callable[[HeteroData], HeteroData] | None = None,
     ) -> None:
-        folder = Path(root).expanduser()
-        if not folder.is_dir():
-            raise FileNotFoundError(f"'root' must be an existing folder (got {str(root)!r})")
+        folder = existing_folder(root)
         super().__init__(str(folder), transform, pre_transform)
         path = _find_interactions(folder, inter)
         table = read_interaction_table(path)

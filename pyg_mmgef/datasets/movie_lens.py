@@ -8,6 +8,7 @@ from typing import Any
 
 from torch_geometric.data import HeteroData
 
+from pyg_mmgef.datasets._folders import existing_folder, names_in
 from pyg_mmgef.datasets.tables._processed import PreFilter, PreTransform
 from pyg_mmgef.datasets.tables.interaction_tables import InteractionTables
 from pyg_mmgef.tables import Table, open_table
@@ -78,9 +79,7 @@ class MovieLens(InteractionTables):
         pre_filter: PreFilter | None = None,
         force_reload: bool = False,
     ) -> None:
-        folder = Path(root).expanduser()
-        if not folder.is_dir():
-            raise FileNotFoundError(f"'root' must be an existing folder (got {str(root)!r})")
+        folder = existing_folder(root)
         ratings, movies = _open_ratings(folder)
         super().__init__(
             ratings,
@@ -121,7 +120,7 @@ def _open_ratings(folder: Path) -> tuple[Table, Table]:
         return open_table(folder / 'ratings.csv', argument='root'), movies_csv
     raise FileNotFoundError(
         "'root' must hold u.data and u.item, ratings.dat and movies.dat, or ratings.csv and "
-        f'movies.csv; it holds {sorted(path.name for path in folder.iterdir())[:20]}'
+        f'movies.csv; it holds {names_in(folder)}'
     )
 
 
