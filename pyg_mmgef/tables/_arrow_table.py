@@ -10,7 +10,15 @@ from types import ModuleType
 from typing import Any, TypeAlias
 
 from pyg_mmgef.tables._engine import Connection, connect
-from pyg_mmgef.tables.table import MALFORMED, Account, Table, create, drop_malformed, numbered
+from pyg_mmgef.tables.table import (
+    MALFORMED,
+    Account,
+    PlacedTable,
+    Table,
+    create,
+    drop_malformed,
+    numbered,
+)
 
 __all__ = ['HALF', 'UNREADABLE', 'ArrowTable', 'Record', 'RecordTable', 'arrow', 'frame_to_arrow']
 
@@ -39,7 +47,7 @@ def arrow(part: str = '') -> ModuleType:
         ) from error
 
 
-class ArrowTable(Table):
+class ArrowTable(PlacedTable):
     """A table in memory.
 
     Args:
@@ -50,7 +58,6 @@ class ArrowTable(Table):
     def __init__(self, name: str, table: Any) -> None:
         pa = arrow()
         names = numbered(table.column_names)
-        # Names that differ in case alone are one to DuckDB, so columns are named by their places.
         self._table = pa.table(
             [_readable(column) for column in table.columns], [f'c{i}' for i in range(len(names))]
         )
@@ -65,7 +72,7 @@ class ArrowTable(Table):
 
     def cell(self, column: str) -> str:
         """Return the SQL of a column's cell."""
-        cell = f'c{list(self.columns).index(column)}'
+        cell = super().cell(column)
         return 'NULL' if cell in self._unreadable else cell
 
     @contextmanager

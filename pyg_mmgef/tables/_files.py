@@ -44,8 +44,7 @@ def is_utf8(encoding: str) -> bool:
     except LookupError as error:
         raise ValueError(
             f"{spelt('encoding')} must be the name of an encoding, such as 'utf-8', 'latin-1' or "
-            f"'cp1252' "
-            f'(got {encoding!r})'
+            f"'cp1252' (got {encoding!r})"
         ) from error
 
 

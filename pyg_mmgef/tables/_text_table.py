@@ -19,7 +19,7 @@ from pyg_mmgef.tables._rejects import (
     rejected,
 )
 from pyg_mmgef.tables._spelling import spelt
-from pyg_mmgef.tables.table import Account, Table, count, create, listed, numbered, one_row
+from pyg_mmgef.tables.table import Account, PlacedTable, count, create, listed, numbered, one_row
 
 __all__ = ['Dialect', 'TextTable', 'guess_delimiter']
 
@@ -64,7 +64,7 @@ class Dialect(NamedTuple):
         return next(rows, [])
 
 
-class TextTable(Table):
+class TextTable(PlacedTable):
     """A table in text files.
 
     Every line of the files is accounted for: it is a row, belongs to one that can't be parsed, or
@@ -110,10 +110,6 @@ class TextTable(Table):
             return False
         names = list(self.columns)
         return any(map(_is_number, names)) and names != [str(i) for i in range(len(names))]
-
-    def cell(self, column: str) -> str:
-        """Return the SQL of a column's cell."""
-        return f'c{list(self.columns).index(column)}'
 
     def _header(self, path: Path) -> list[str]:
         lines = first_text(path, self._dialect.encoding).splitlines()

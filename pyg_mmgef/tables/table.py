@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from pyg_mmgef.tables._engine import Connection, connect, quoted, reading
 __all__ = [
     'MALFORMED',
     'Account',
+    'PlacedTable',
     'Table',
     'count',
     'create',
@@ -139,15 +141,28 @@ class Table:
         return f'{self.__class__.__name__}({self.name!r}, {self.columns})'
 
 
-def create(
-    connection: Connection, into: str, cells: Mapping[str, str], sql: str, *, where: str = 'true'
-) -> int:
+class PlacedTable(Table):
+    """A table in which SQL names columns by their places.
+
+    Names that differ in case alone are one to DuckDB.
+    """
+
+    @cached_property
+    def _places(self) -> dict[str, str]:
+        return {column: f'c{place}' for place, column in enumerate(self.columns)}
+
+    def cell(self, column: str) -> str:
+        """Return the SQL of a column's cell."""
+        return self._places[column]
+
+
+def create(connection: Connection, into: str, cells: Mapping[str, str], sql: str) -> int:
     """Create a table from columns of another one, and return the number of its rows."""
     columns = ', '.join(f'{cell} AS {name}' for name, cell in cells.items())
-    connection.execute(
-        f'CREATE OR REPLACE TEMP TABLE {into} AS SELECT {columns} FROM {sql} WHERE {where}'
+    (number,) = one_row(
+        connection, f'CREATE OR REPLACE TEMP TABLE {into} AS SELECT {columns} FROM {sql}'
     )
-    return count(connection, into)
+    return number
 
 
 def one_row(connection: Connection, query: str) -> tuple[Any, ...]:
