@@ -189,17 +189,17 @@ def _with_found(
         found = suggest_columns(of_interactions, sample, given)
         if 'image' in found:
             found['image'], notes = _usable_pictures(found['image'], sample, columns, items.folder)
-    if items is not None and not any((given | found).get(a, ()) for a in ('text', 'image')):
-        asks = {'text', 'image'} - given.keys() and columns['image_folder'] is None
-        if asks:
-            notes.append(
-                f'no column of {items.name} is clearly one of texts or pictures; name it with '
-                '--text or --image'
-            )
-    events = event_kinds(of_interactions)
-    if events is not None and not {'event', 'rating'} & {
-        a for a, c in (given | found).items() if c
-    }:
+    known = {argument for argument, names in (given | found).items() if names}
+    content = {'text', 'image'}
+    # Whoever gives 'none' for both, or a folder of pictures, knows what is left out.
+    is_meant = content <= given.keys() or columns['image_folder'] is not None
+    if items is not None and not known & content and not is_meant:
+        notes.append(
+            f'no column of {items.name} is clearly one of texts or pictures; name it with '
+            '--text or --image'
+        )
+    events = None if known & {'event', 'rating'} else event_kinds(of_interactions)
+    if events is not None:
         column, kinds = events
         notes.append(
             f'{column!r} holds {", ".join(kinds)}, which all count alike; to keep only some, name '

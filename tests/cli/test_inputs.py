@@ -288,3 +288,18 @@ def test_a_table_of_thousands_of_columns_is_shown_in_short(tmp_path: Path) -> No
     assert code == 1
     assert '... and 4,960 more columns' in err
     assert len(out) + len(err) < 12_000
+
+
+@pytest.mark.parametrize(
+    ('given', 'is_noted'),
+    [((), True), (('--text', 'none'), True), (('--image-folder', '.'), False)],
+)
+def test_a_catalogue_without_texts_and_pictures_is_noted(
+    tmp_path: Path, given: tuple[str, ...], is_noted: bool
+) -> None:
+    (tmp_path / 'orders.csv').write_text('user_id,item_id\n1,2\n2,3\n')
+    (tmp_path / 'items.csv').write_text('item_id,price\n2,5\n3,6\n')
+    words = ('prepare', 'orders.csv', '--items', 'items.csv', '-o', 'x', '--dry-run', *given)
+    code, out, _ = printed(*words, cwd=tmp_path)
+    assert code == 0
+    assert ('is clearly one of texts or pictures' in out) == is_noted
