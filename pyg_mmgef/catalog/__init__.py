@@ -3,5 +3,6 @@
 from pyg_mmgef.catalog.catalog import Catalog
 from pyg_mmgef.catalog.rerank import Reranked, rerank
 from pyg_mmgef.catalog.rules import Rules
+from pyg_mmgef.catalog.spread import item_covariance, score_spread
 
-__all__ = ['Catalog', 'Reranked', 'Rules', 'rerank']
+__all__ = ['Catalog', 'Reranked', 'Rules', 'item_covariance', 'rerank', 'score_spread']

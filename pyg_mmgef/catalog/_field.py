@@ -26,7 +26,7 @@ class Field:
 
     Args:
         name: Its name, for messages.
-        values: float64 with NaN, or objects that are strings or :obj:`None`. Shape: ``[num_items]``.
+        values: float64 with NaN, or strings and :obj:`None` as objects. Shape: ``[num_items]``.
     """
 
     def __init__(self, name: str, values: NDArray[Any]) -> None:

@@ -1,6 +1,6 @@
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -80,8 +80,8 @@ class Catalog:
             None if path is None else os.fspath(path) for path in pictures or [None] * num_items
         ]
         self.fields = {name: _as_field(name, column) for name, column in (fields or {}).items()}
-        columns = {'titles': self.titles, 'texts': self.texts, 'pictures': self.pictures}
-        for name, column in {**columns, **self.fields}.items():
+        columns: dict[str, Sized] = {'titles': self.titles, 'texts': self.texts}
+        for name, column in {**columns, 'pictures': self.pictures, **self.fields}.items():
             if len(column) != num_items:
                 raise ValueError(f'{name!r} has {len(column)} rows for {num_items} items')
 
@@ -226,7 +226,7 @@ class Catalog:
                 fields[name] = _as_field(
                     name, column.to_pylist() if is_text else column.to_numpy(zero_copy_only=False)
                 )
-            return cls(*own, fields=fields)
+            return cls(own[0], own[1], own[2], own[3], fields)
         except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f'{str(path)!r} is not a catalog ({_first_line(error)}); write it again'

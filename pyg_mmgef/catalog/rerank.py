@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 __all__ = ['POOL', 'Reranked', 'rerank']
 
@@ -32,14 +32,14 @@ class Reranked(NamedTuple):
 
 
 def rerank(
-    items: NDArray[np.integer],
-    scores: NDArray[np.floating],
+    items: ArrayLike,
+    scores: ArrayLike,
     k: int,
     *,
     allowed: NDArray[np.bool_],
     groups: Sequence[tuple[NDArray[np.int64], int]] = (),
     pinned: NDArray[np.int64] | None = None,
-    pin_scores: NDArray[np.floating] | None = None,
+    pin_scores: ArrayLike | None = None,
     diversity: float = 0.0,
     vectors: NDArray[np.floating] | None = None,
 ) -> Reranked:
@@ -77,31 +77,31 @@ def rerank(
     Raises:
         ValueError: If shapes don't fit, or vectors or scores of pinned items are missing.
     """
-    items, scores = np.asarray(items, np.int64), np.asarray(scores, np.float64)
-    num_users = len(items)
-    pinned = np.zeros(0, np.int64) if pinned is None else pinned
-    if pin_scores is None and len(pinned) == 0:
-        pin_scores = np.zeros((num_users, 0))
-    if items.ndim != 2 or scores.shape != items.shape:
+    rows, values = np.asarray(items, np.int64), np.asarray(scores, np.float64)
+    if rows.ndim != 2 or values.shape != rows.shape:
         raise ValueError(
             "'items' and 'scores' must have one shape [num_users, num_candidates] (got "
-            f'{list(items.shape)} and {list(scores.shape)})'
+            f'{list(rows.shape)} and {list(values.shape)})'
         )
     if k < 1:
         raise ValueError(f"'k' must be a positive integer (got {k!r})")
-    if pin_scores is None or np.shape(pin_scores) != (num_users, len(pinned)):
+    pinned = np.zeros(0, np.int64) if pinned is None else pinned
+    shape = (len(rows), len(pinned))
+    pin_values = np.zeros(shape) if pin_scores is None else np.asarray(pin_scores, np.float64)
+    if pin_values.shape != shape or (pin_scores is None and len(pinned) > 0):
+        found = 'none' if pin_scores is None else list(pin_values.shape)
         raise ValueError(
-            f"'pin_scores' must have shape [{num_users}, {len(pinned)}], a score of each pinned "
-            f'item (got {None if pin_scores is None else list(np.shape(pin_scores))})'
+            f"'pin_scores' must have shape {list(shape)}, a score of each pinned item (got {found})"
         )
     if diversity and vectors is None:
         raise ValueError("'diversity' compares items; give 'vectors', one an item")
-    rows, parts = max(1, num_users), []
+    step = max(1, len(rows))
     if diversity and vectors is not None:
-        rows = max(1, _CHUNK // ((len(pinned) + POOL * k) * max(1, vectors.shape[1])))
-    for start in range(0, max(1, num_users), rows):
-        part = slice(start, start + rows)
-        table = _Table(items[part], scores[part], allowed, pinned, np.asarray(pin_scores)[part])
+        step = max(1, _CHUNK // ((len(pinned) + POOL * k) * max(1, vectors.shape[1])))
+    parts = []
+    for start in range(0, max(1, len(rows)), step):
+        part = slice(start, start + step)
+        table = _Table(rows[part], values[part], allowed, pinned, pin_values[part])
         if diversity and vectors is not None:
             table.compare(POOL * k, diversity, vectors)
         parts.append(table.choose(k, groups))
@@ -126,7 +126,8 @@ class _Table:
         for item, shown in zip(pinned, is_shown.T, strict=True):
             is_open &= (items != item) | ~shown[:, None]
         order = np.argsort(~is_open, axis=1, kind='stable')  # what is left out goes to the end
-        items, scores, is_open = (np.take_along_axis(a, order, 1) for a in (items, scores, is_open))
+        items, scores = np.take_along_axis(items, order, 1), np.take_along_axis(scores, order, 1)
+        is_open = np.take_along_axis(is_open, order, 1)
         self.num_pins = len(pinned)
         value = np.append(_PIN - np.arange(len(pinned)), _ORDER - np.arange(items.shape[1]))
         self.items = np.hstack([np.broadcast_to(pinned, is_shown.shape), items])
