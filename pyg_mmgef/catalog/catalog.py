@@ -3,7 +3,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +17,7 @@ from pyg_mmgef.tables.table import listed
 
 __all__ = ['Catalog']
 
-Id = int | str
+Values: TypeAlias = NDArray[Any] | Sequence[str | float | None]
 _OWN_COLUMNS = ('id', 'title', 'text', 'picture')
 _FORMAT = b'pyg_mmgef.catalog'
 
@@ -70,7 +70,7 @@ class Catalog:
         titles: Sequence[str] | None = None,
         texts: Sequence[str | None] | None = None,
         pictures: Sequence[str | os.PathLike[str] | None] | None = None,
-        fields: Mapping[str, ArrayLike] | None = None,
+        fields: Mapping[str, Values] | None = None,
     ) -> None:
         self.ids = _checked_ids(ids)
         num_items = len(self.ids)
@@ -104,7 +104,7 @@ class Catalog:
         unknown = [i for i, row in zip(wanted, rows, strict=True) if row < 0]
         if unknown:
             match = close_match(str(unknown[0]), self._row_of) or (
-                f', but such as {listed(self._row_of, 3)}' if self.ids else ''
+                f'; it has {listed(self._row_of, 3)}' if self.ids else ''
             )
             more = f' and {len(unknown) - 1} more' if len(unknown) > 1 else ''
             raise ValueError(
@@ -137,7 +137,8 @@ class Catalog:
         Args:
             rows: The rows, or a mask over all rows.
         """
-        kept = np.arange(len(self))[np.asarray(rows)].tolist()
+        chosen = np.asarray(rows)
+        kept = np.arange(len(self))[chosen if chosen.size else []].tolist()
         return Catalog(
             [self.ids[row] for row in kept],
             [self.titles[row] for row in kept],
@@ -156,19 +157,10 @@ class Catalog:
             ValueError: If an id is in both, or a field holds numbers in one and texts in the other.
         """
         fields = {}
-        for name in [*self.fields, *(name for name in other.fields if name not in self.fields)]:
-            own, new = self.fields.get(name), other.fields.get(name)
-            if own is not None and new is not None and own.dtype != new.dtype:
-                kinds = ['texts' if part.dtype == object else 'numbers' for part in (own, new)]
-                raise ValueError(
-                    f'the field {name!r} holds {kinds[0]}, but {kinds[1]} for the new items'
-                )
-            fields[name] = np.concatenate(
-                [
-                    _nothing(len(self), new) if own is None else own,
-                    _nothing(len(other), own) if new is None else new,
-                ]
-            )
+        for name in dict.fromkeys([*self.fields, *other.fields]):
+            own = self.fields.get(name, np.full(len(self), np.nan))
+            new = other.fields.get(name, np.full(len(other), np.nan))
+            fields[name] = _joined(name, own, new)
         return Catalog(
             self.ids + other.ids,
             self.titles + other.titles,
@@ -199,7 +191,7 @@ class Catalog:
             {_FORMAT: json.dumps({'format': 1, 'fields': list(self.fields)})}
         )
         with open_atomically(Path(path).expanduser()) as file:
-            arrow('parquet').write_table(table, file)
+            arrow('parquet').write_table(table, file, write_page_checksum=True)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> 'Catalog':
@@ -213,10 +205,11 @@ class Catalog:
             ValueError: If it isn't such a file, or is damaged.
         """
         path = Path(path).expanduser()
-        pa = arrow()
+        pa, content = arrow(), path.read_bytes()
         try:
-            with path.open('rb') as file:
-                table = arrow('parquet').read_table(file)
+            table = arrow('parquet').read_table(
+                pa.BufferReader(content), page_checksum_verification=True
+            )
             own = [table[name].to_pylist() for name in _OWN_COLUMNS]
             names = json.loads((table.schema.metadata or {})[_FORMAT])['fields']
             fields = {}
@@ -227,7 +220,7 @@ class Catalog:
                     name, column.to_pylist() if is_text else column.to_numpy(zero_copy_only=False)
                 )
             return cls(own[0], own[1], own[2], own[3], fields)
-        except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
+        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f'{str(path)!r} is not a catalog ({_first_line(error)}); write it again'
             ) from error
@@ -269,26 +262,48 @@ def _checked_ids(ids: Iterable[Any]) -> list[Any]:
     return plain
 
 
-def _as_field(name: str, column: Any) -> NDArray[Any]:
-    values = np.asarray(column) if not isinstance(column, (list, tuple)) else None
-    if values is None:
-        is_text = any(isinstance(value, str) for value in column)
-        values = np.array(column, object if is_text else np.float64)
-    if values.ndim == 1 and values.dtype.kind in 'biuf':
-        return values.astype(np.float64)
-    texts = np.array([_text(value) for value in values.tolist()] + [None], object)[:-1]
-    if values.ndim != 1 or not all(value is None or isinstance(value, str) for value in texts):
-        raise ValueError(f'the field {name!r} must hold numbers, or strings and None')
-    return texts
+def _as_field(name: str, column: Values) -> NDArray[Any]:
+    if isinstance(column, (list, tuple)):
+        # As an array, a 1 beside texts would become '1'.
+        cells = np.fromiter(column, object, len(column))
+    else:
+        cells = np.asarray(column)
+    if cells.ndim == 1 and cells.dtype.kind in 'biuf':
+        return cells.astype(np.float64)
+    values = [None if _is_nan(value) else value for value in cells.reshape(-1).tolist()]
+    kinds = {type(value) for value in values} - {type(None)} if cells.ndim == 1 else {np.ndarray}
+    if kinds <= {bool, int, float}:
+        return np.array(values, np.float64)
+    if not kinds <= {str}:
+        raise ValueError(
+            f'the field {name!r} must be a column of numbers, or of strings and None (got '
+            f'{", ".join(sorted(kind.__name__ for kind in kinds))})'
+        )
+    return np.fromiter(values, object, len(values))
 
 
-def _text(value: Any) -> Any:
-    is_nan = isinstance(value, float) and value != value
-    return None if is_nan else value
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and value != value
 
 
-def _nothing(num_rows: int, like: Any) -> NDArray[Any]:
-    return np.full(num_rows, None if like.dtype == object else np.nan, like.dtype)
+def _joined(name: str, own: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
+    """Return the values of a field behind each other; columns without any fit both kinds."""
+    if own.dtype != new.dtype:
+        if not _is_missing(own).all() and not _is_missing(new).all():
+            kinds = ['texts' if part.dtype == object else 'numbers' for part in (own, new)]
+            raise ValueError(
+                f'the field {name!r} holds {kinds[0]}, but {kinds[1]} for the new items'
+            )
+        kept = new if _is_missing(own).all() else own
+        missing = None if kept.dtype == object else np.nan
+        own, new = (
+            part if part is kept else np.full(len(part), missing, kept.dtype) for part in (own, new)
+        )
+    return np.concatenate([own, new])
+
+
+def _is_missing(values: NDArray[Any]) -> NDArray[np.bool_]:
+    return values == np.array(None) if values.dtype == object else np.isnan(values)
 
 
 def _column_of(field: str) -> str:
