@@ -1,10 +1,10 @@
 """Conditions on a field: as they are given, as text, and as JSON."""
 
 import re
-import reprlib
 import sys
 from collections.abc import Container
 from numbers import Real
+from reprlib import repr as short
 from typing import Any
 
 import numpy as np
@@ -106,7 +106,7 @@ def _as_range(
     is_range = len(given) == 2 and all(end is None or is_number(end) for end in given)
     if not is_range or given == (None, None):
         raise ValueError(
-            f'{spelt(argument)} has the tuple {reprlib.repr(given)} for {name!r}; a range is (low, high), '
+            f'{spelt(argument)} has the tuple {short(given)} for {name!r}; a range is (low, high), '
             'two numbers, or None for an open end; one of several values is a list'
         )
     low, high = (None if end is None else float(end) for end in given)
@@ -119,7 +119,7 @@ def _as_value(name: str, given: Any, argument: str) -> Value:
     value = given.item() if isinstance(given, np.generic) else given
     if not isinstance(value, (str, bool)) and not is_number(value):
         raise ValueError(
-            f'{spelt(argument)} must hold texts, finite numbers or booleans (got {reprlib.repr(value)} for '
+            f'{spelt(argument)} must hold texts, finite numbers or booleans (got {short(value)} for '
             f'{name!r})'
         )
     return value

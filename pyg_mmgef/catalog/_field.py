@@ -1,8 +1,8 @@
 """A field of the items: its values, and which items fulfil a condition."""
 
-import reprlib
 from collections import Counter
 from functools import cached_property
+from reprlib import repr as short
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -101,7 +101,7 @@ class Field:
         if known in self._code_of:
             return [self._code_of[known]]
         raise ValueError(
-            f'{spelt(argument)} asks for {self.name!r} = {reprlib.repr(value)}, which no item has'
+            f'{spelt(argument)} asks for {self.name!r} = {short(value)}, which no item has'
             f'{self._hint(value)}'
         )
 

@@ -1,8 +1,8 @@
 """The business rules of a request for recommendations."""
 
-import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from reprlib import repr as short
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -99,9 +99,7 @@ class Rules:
 
     def __post_init__(self) -> None:
         if not isinstance(self.repeat, bool):
-            raise ValueError(
-                f'{spelt("repeat")} must be true or false (got {reprlib.repr(self.repeat)})'
-            )
+            raise ValueError(f'{spelt("repeat")} must be true or false (got {short(self.repeat)})')
         for name in ('only', 'exclude', 'pin'):
             if name != 'only' or self.only is not None:
                 object.__setattr__(self, name, _as_ids(name, getattr(self, name)))
@@ -115,7 +113,7 @@ class Rules:
             object.__setattr__(self, name, {str(key): check(key, v) for key, v in given.items()})
         if not is_number(self.diversity) or not 0 <= self.diversity <= 1:
             raise ValueError(
-                f'{spelt("diversity")} must lie in [0, 1] (got {reprlib.repr(self.diversity)})'
+                f'{spelt("diversity")} must lie in [0, 1] (got {short(self.diversity)})'
             )
 
     def allowed(self, catalog: Catalog) -> NDArray[np.bool_]:
@@ -321,13 +319,11 @@ def _check_size(name: str, value: Any) -> None:
 
 def _as_ids(name: str, given: Iterable[Any]) -> tuple[Any, ...]:
     if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Iterable):
-        raise ValueError(f'{spelt(name)} must be a list of ids (got {reprlib.repr(given)})')
+        raise ValueError(f'{spelt(name)} must be a list of ids (got {short(given)})')
     ids = tuple(i.item() if isinstance(i, np.generic) else i for i in given)
     for i in ids:
         if not isinstance(i, (str, int)) or isinstance(i, bool):
-            raise ValueError(
-                f'{spelt(name)} must hold ids, texts or integers (got {reprlib.repr(i)})'
-            )
+            raise ValueError(f'{spelt(name)} must hold ids, texts or integers (got {short(i)})')
     return tuple(dict.fromkeys(ids))
 
 
@@ -335,7 +331,7 @@ def _as_limit(name: str, given: Any) -> int:
     number = given.item() if isinstance(given, np.generic) else given
     if not isinstance(number, int) or isinstance(number, bool) or number < 1:
         raise ValueError(
-            f'{spelt("max_per")} must be a positive integer for {name!r} (got {reprlib.repr(given)})'
+            f'{spelt("max_per")} must be a positive integer for {name!r} (got {short(given)})'
         )
     return number
 
@@ -343,6 +339,6 @@ def _as_limit(name: str, given: Any) -> int:
 def _as_boost(name: str, given: Any) -> float:
     if not is_number(given):
         raise ValueError(
-            f'{spelt("boost")} must be a finite number for {name!r} (got {reprlib.repr(given)})'
+            f'{spelt("boost")} must be a finite number for {name!r} (got {short(given)})'
         )
     return float(given)
