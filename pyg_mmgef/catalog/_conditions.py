@@ -119,7 +119,7 @@ def _as_value(name: str, given: Any, argument: str) -> Value:
     value = given.item() if isinstance(given, np.generic) else given
     if not isinstance(value, (str, bool)) and not is_number(value):
         raise ValueError(
-            f'{spelt(argument)} must hold texts, finite numbers or booleans (got {short(value)} for '
-            f'{name!r})'
+            f'{spelt(argument)} must hold texts, finite numbers or booleans (got {short(value)} '
+            f'for {name!r})'
         )
     return value

@@ -66,7 +66,7 @@ class Catalog:
 
     def __init__(
         self,
-        ids: Iterable[int] | Iterable[str],
+        ids: Iterable[int | str],
         titles: Sequence[str] | None = None,
         texts: Sequence[str | None] | None = None,
         pictures: Sequence[str | os.PathLike[str] | None] | None = None,
