@@ -48,6 +48,14 @@ PUBLIC_NAMES = {
     ],
     'pyg_mmgef.loader': ['TripletLoader'],
     'pyg_mmgef.encoders': ['FeatureStore', 'OpenCLIPEncoder', 'SentenceTransformerEncoder'],
+    'pyg_mmgef.catalog': [
+        'Catalog',
+        'Reranked',
+        'Rules',
+        'item_covariance',
+        'rerank',
+        'score_spread',
+    ],
     'pyg_mmgef.tables': ['Table', 'find_columns', 'open_table'],
     'pyg_mmgef.datasets': [
         'AmazonReviews',
@@ -120,7 +128,9 @@ MAY_IMPORT = {
     'presets': {'schema', 'nn', 'transforms'},
     'encoders': BASE | {'files'},
     'tables': {'_spelling'},
-    'datasets': BASE | {'files', 'schema', 'sparse', 'graph', 'encoders', 'transforms', 'tables'},
+    'catalog': {'_spelling', 'files', 'tables'},
+    'datasets': BASE
+    | {'catalog', 'files', 'schema', 'sparse', 'graph', 'encoders', 'transforms', 'tables'},
 }
 STANDS_ON_TOP = {'training', 'runs', 'cli', 'main', '__main__'}
 

@@ -15,8 +15,10 @@ FOUND = 'found by names and values'
 GUESSED = 'comma in .csv, tab in .tsv, else guessed from the first lines'
 
 
-def _read(text: str, **kwargs: Any) -> Any:
-    return typer.Option(help=text, rich_help_panel=READ, **{'show_default': 'none', **kwargs})
+def _read(text: str, *names: str, **kwargs: Any) -> Any:
+    return typer.Option(
+        *names, help=text, rich_help_panel=READ, **{'show_default': 'none', **kwargs}
+    )
 
 
 def _encode(text: str, **kwargs: Any) -> Any:
@@ -73,6 +75,15 @@ def prepare(
         list[str] | None,
         _read(
             "Column of --items with words, or 'none'; repeat it to join several columns.",
+            show_default=FOUND,
+        ),
+    ] = None,
+    fields: Annotated[
+        list[str] | None,
+        _read(
+            "Column of --items to keep for business rules, such as price or in_stock, or 'none'; "
+            'repeat it. Those of --text are kept in any case.',
+            '--field',
             show_default=FOUND,
         ),
     ] = None,
@@ -247,6 +258,7 @@ def prepare(
         'since': since,
         'until': until,
         'text': tuple(text or ()),
+        'fields': tuple(fields or ()),
         'image': image,
         'image_folder': image_folder,
         'images': images,
