@@ -1,3 +1,5 @@
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
@@ -13,6 +15,7 @@ from pyg_mmgef.validate import check_not_negative, check_positive
 
 __all__ = ['IALS']
 
+Model = TypeVar('Model', bound='IALS')
 TINY = 1e-30  # A system that is solved has a residual of zero.
 
 
@@ -102,6 +105,31 @@ class IALS(SolvedRecommender[tuple[Tensor, Tensor]]):
         self.num_sweeps = num_sweeps
         self.num_steps = num_steps
         self.seed = seed
+        self._start: Tensor | None = None
+        self._last: Tensor | None = None
+
+    def reset_parameters(self) -> None:
+        """Clear what was computed, and what the sweeps start from; there are no parameters."""
+        super().reset_parameters()
+        self._start = self._last = None
+
+    def grow(self: Model, num_users: int, num_items: int) -> Model:
+        """Return a copy with room for new users and items, see :meth:`Recommender.grow`.
+
+        If the model has been solved, the sweeps of the copy start from its items, and new items at
+        random. They need fewer than from nothing: set :attr:`num_sweeps` of the copy.
+        """
+        grown = super().grow(num_users, num_items)
+        grown.start_from(self)
+        return grown
+
+    def start_from(self, other: 'IALS') -> None:
+        """Let the sweeps start from the items of another model, if that has been solved.
+
+        Args:
+            other: A model of the same channels, whose items are the first of this one's.
+        """
+        self._start = other._last
 
     def embed(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
@@ -130,12 +158,15 @@ class IALS(SolvedRecommender[tuple[Tensor, Tensor]]):
             self.num_items, self.embedding_dim, generator=generator, dtype=dtype
         ).to(device)
         z_item = z_item * 0.1 / self.embedding_dim**0.5
+        if self._start is not None:
+            z_item[: len(self._start)] = self._start.to(z_item)
         is_warm = to_item.num_incoming[:, None] > 0
         z_user = self._side(to_user, z_item, z_user)
         for sweep in range(self.num_sweeps):
             prior = self.prior(data, z_item) if sweep > 0 else None
             z_item = torch.where(is_warm, self._side(to_item, z_user, z_item, prior), 0.0)
             z_user = self._side(to_user, z_item, z_user)
+        self._last = z_item
         return z_user, z_item
 
     @torch.no_grad()

@@ -7,7 +7,6 @@ from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 
 from pyg_mmgef._describe import describe
-from pyg_mmgef.catalog.fold_in import LinearFoldIn
 from pyg_mmgef.nn._unit_length import unit_length
 from pyg_mmgef.nn.fusion.early_fusion import EarlyFusion
 from pyg_mmgef.nn.models.light_gcn import LightGCN
@@ -241,10 +240,6 @@ class MMGEF(Recommender):
         if self.skip_weight < 1 and epoch % self.rebuild_every == 0:
             self.item_encoder.rebuild(data, self.fused(data))
 
-    def fold_in(self, data: HeteroData) -> LinearFoldIn:
-        """Return what embeds new users, who have those of :meth:`LightGCN.fold_in`."""
-        return self.light_gcn.fold_in(data)
-
     def embed(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
@@ -308,5 +303,14 @@ class MMGEF(Recommender):
             return None
         return torch.where(is_warm, self.light_gcn.item_embedding.weight, 0.0)
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the constructor by name, as the model keeps them."""
+        return {**super().arguments, 'fusion': self._fusion_mode}
+
+    @property
+    def _fusion_mode(self) -> str:
+        return 'mean' if self.fusion is None else self.fusion.mode
+
     def __repr__(self) -> str:
-        return describe(self, fusion='mean' if self.fusion is None else self.fusion.mode)
+        return describe(self, fusion=self._fusion_mode)

@@ -199,6 +199,59 @@ class Recommender(Module, ABC):
             z_user, z_item, *_ = self.embed(data, users, items)
         return restore(z_user, user_position), restore(z_item, item_position)
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the constructor by name, as the model keeps them."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    @torch.no_grad()
+    def grow(self: Model, num_users: int, num_items: int) -> Model:
+        """Return a copy with room for new users and items, behind those that it has.
+
+        What was learned stays: the parameters, the rows of the users and items that the model has,
+        learned item graphs. The rows of new ones start as :meth:`reset_parameters` starts them.
+        Train the copy on the grown graph; it starts from what the model knows, so it takes fewer
+        epochs than a new model. Options stay as they are, and caches are empty.
+
+        Args:
+            num_users: Number of users, at least as many as now.
+            num_items: Number of items, at least as many as now.
+
+        Raises:
+            ValueError: If a number is smaller than now.
+
+        Example:
+            >>> from pyg_mmgef.nn import LightGCN
+            >>> model = LightGCN(num_users=2, num_items=3, embedding_dim=8)
+            >>> grown = model.grow(num_users=4, num_items=5)
+            >>> grown.item_embedding.weight.shape
+            torch.Size([5, 8])
+            >>> torch.equal(grown.item_embedding.weight[:3], model.item_embedding.weight)
+            True
+        """
+        sizes = {'num_users': num_users, 'num_items': num_items}
+        for name, size in sizes.items():
+            check_positive(name, size)
+            if size < getattr(self, name):
+                raise ValueError(
+                    f"'{name}' must be at least {getattr(self, name)}, as many as the model has "
+                    f'(got {size})'
+                )
+        grown = type(self)(**{**self.arguments, **sizes}).to(self._empty)
+        state = grown.state_dict()
+        for name, value in self.state_dict().items():
+            if isinstance(value, Tensor) and value.shape != state[name].shape:
+                state[name][tuple(map(slice, value.shape))] = value
+            else:
+                state[name] = value
+        grown.load_state_dict(state)
+        grown.cold_scale, grown.content_count = self.cold_scale, self.content_count
+        if self.content_map is None:
+            grown.content_map = None
+        elif grown.content_map is None or grown.content_map.strengths != self.content_map.strengths:
+            grown.content_map = ContentMap(self.content_map.strengths)
+        return grown.train(self.training)
+
     @torch.no_grad()
     def embed_items(
         self,
@@ -260,16 +313,19 @@ class Recommender(Module, ABC):
     def fold_in(self, data: HeteroData) -> FoldIn:
         r"""Return what embeds users that the model was not trained on, by the items they like.
 
-        Models whose users' embeddings follow from their items have it in closed form, see the
-        method of :class:`LightGCN`, :class:`IALS` and others. Where a user's embedding is learned
-        on its own, the known users teach a linear map from what they like,
+        Models whose users' embeddings follow from their items have it in closed form: see
+        :meth:`IALS.fold_in`, and those of :class:`ContentCentroid`, :class:`EASE` and
+        :class:`ItemKNN`. Where users have parameters of their own, the users of the data teach a
+        linear map from what they like,
 
         .. math::
             \mathbf{z}_u = \bar{\mathbf{z}} + \mathbf{W}^{\top} (\mathbf{m}_u - \bar{\mathbf{m}}),
             \qquad \mathbf{m}_u = \frac{1}{\sqrt{n_u}} \sum_{j \in \mathcal{N}(u)} \mathbf{z}_j
 
-        by ridge regression; how much of their embeddings it explains is ``fold_in.explained``.
-        A cold item counts with the embedding that its features give.
+        by ridge regression (:class:`~pyg_mmgef.nn.parts.ContentMap`), whose strength is chosen by
+        leaving out one user at a time; ``fold_in.explained`` is the share of the variance of their
+        embeddings that it tells of a user left out. So a new user has the embedding that users of
+        such a history have. A cold item counts with what its features say.
 
         Args:
             data: The train graph.
