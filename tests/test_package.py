@@ -48,6 +48,14 @@ PUBLIC_NAMES = {
     ],
     'pyg_mmgef.loader': ['TripletLoader'],
     'pyg_mmgef.encoders': ['FeatureStore', 'OpenCLIPEncoder', 'SentenceTransformerEncoder'],
+    'pyg_mmgef.catalog': [
+        'Catalog',
+        'Reranked',
+        'Rules',
+        'item_covariance',
+        'rerank',
+        'score_spread',
+    ],
     'pyg_mmgef.tables': ['Table', 'find_columns', 'open_table'],
     'pyg_mmgef.datasets': [
         'AmazonReviews',
@@ -117,7 +125,9 @@ MAY_IMPORT = {
     'runs': BASE | {'files', 'schema', 'loader', 'ranking', 'nn', 'presets'},
     'encoders': BASE | {'files'},
     'tables': set(),
-    'datasets': BASE | {'files', 'schema', 'sparse', 'graph', 'encoders', 'transforms', 'tables'},
+    'catalog': {'files', 'tables'},
+    'datasets': BASE
+    | {'catalog', 'files', 'schema', 'sparse', 'graph', 'encoders', 'transforms', 'tables'},
 }
 STANDS_ON_TOP = {'training', 'cli', 'main', '__main__'}
 

@@ -6,7 +6,11 @@ from contextvars import ContextVar
 
 __all__ = ['as_option', 'spelt', 'spelt_as_options']
 
-_OPTIONS = {'interactions': 'INTERACTIONS', 'event_weights': '--event-weight'}
+_OPTIONS = {
+    'interactions': 'INTERACTIONS',
+    'event_weights': '--event-weight',
+    'fields': '--field',
+}
 _SPELLING: ContextVar[Callable[[str], str]] = ContextVar('spelling', default=repr)
 
 
