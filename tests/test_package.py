@@ -29,6 +29,7 @@ PUBLIC_NAMES = {
         'MMGEF',
         'SoftEdgeFusion',
     ],
+    'pyg_mmgef.explain': ['Explanation', 'Part', 'ScoreExplainer', 'explain_score'],
     'pyg_mmgef.transforms': [
         'AddCoInteractionGraph',
         'AddItemKNNGraph',
@@ -88,6 +89,7 @@ TESTED_ELSEWHERE = {
             *('recommend', 'report', 'similar', 'train'),
         )
     },
+    'explain/part.py': 'the parts of tests/explain/test_score_explainer.py',
     'nn/models/cease.py': 'one of the two models of tests/nn/models/test_ease.py',
     'nn/models/content_ials.py': 'one of the two models of tests/nn/models/test_ials.py',
     'nn/parts/content_features.py': 'the content of tests/nn/parts/test_content_map.py',
@@ -112,9 +114,10 @@ MAY_IMPORT = {
     'ranking': BASE | {'_threads', 'sparse', 'search'},
     'loader': BASE | {'schema'},
     'nn': BASE | {'_describe', 'schema', 'sparse', 'graph'},
+    'explain': BASE | {'schema', 'nn'},
     'transforms': BASE | {'_describe', 'schema', 'graph', 'nn'},
     'presets': {'schema', 'nn', 'transforms'},
-    'runs': BASE | {'files', 'schema', 'loader', 'ranking', 'nn', 'presets'},
+    'runs': BASE | {'files', 'schema', 'loader', 'ranking', 'nn', 'explain', 'presets'},
     'encoders': BASE | {'files'},
     'tables': set(),
     'datasets': BASE | {'files', 'schema', 'sparse', 'graph', 'encoders', 'transforms', 'tables'},

@@ -4,10 +4,11 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.nn._unit_length import unit_length
+from pyg_mmgef.nn._unit_length import inverse_length, unit_length
 from pyg_mmgef.nn.models._solved import SolvedRecommender
 from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts.content_features import Content
+from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts
 from pyg_mmgef.nn.parts.histories import histories
 from pyg_mmgef.nn.parts.modality_features import feature_channels
 from pyg_mmgef.schema import item_modalities
@@ -83,6 +84,20 @@ class ContentCentroid(SolvedRecommender[tuple[Tensor, Tensor]]):
         See :meth:`Recommender.embed_items`; here they are the features themselves.
         """
         return self.cold_scale * unit_length(self._content(data).of(x, has)).to(self.dtype)
+
+    def split_user(self, data: HeteroData, user: int) -> UserParts:
+        """Return the features of the user's items, as they count in the mean."""
+        pair = histories(data)
+        items = select(pair.matrix(self.dtype), torch.tensor([user], device=pair.device))
+        own = self._solution(data)[1][items.col_indices()]
+        scale = inverse_length(own.sum(dim=0)).to(own.dtype)
+        return UserParts(items.col_indices(), (scale * own).to(self.dtype))
+
+    def split_items(self, data: HeteroData, items: Tensor) -> list[ItemPart]:
+        """Return the features of each modality."""
+        z_item = self._solution(data)[1][items].to(self.dtype)
+        rows = self._content(data).by_modality(z_item)
+        return [ItemPart.of_rows('modality', row, name) for name, row in rows.items()]
 
     def _content(self, data: HeteroData) -> Content:
         feature_channels(data, self.__class__.__name__)  # Raises where there are none.

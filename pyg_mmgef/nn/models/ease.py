@@ -5,6 +5,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn.models._solved import SolvedRecommender
 from pyg_mmgef.nn.parts._id_rows import select
+from pyg_mmgef.nn.parts.embedding_parts import UserParts, one_hot_parts
 from pyg_mmgef.nn.parts.histories import histories
 from pyg_mmgef.sparse._scipy import as_scipy
 from pyg_mmgef.sparse.csr_pair import CSRPair
@@ -82,6 +83,10 @@ class EASE(SolvedRecommender[tuple[CSRPair, Tensor]]):
         """Return the histories of users as a sparse CSR tensor, and columns of the matrix."""
         history, z_item = self._solution(data)
         return select(history.matrix(self.dtype), users), select(z_item, items).to(self.dtype)
+
+    def split_user(self, data: HeteroData, user: int) -> UserParts:
+        """Return a vector for each of the user's items, which reads the weight of that item."""
+        return one_hot_parts(self._solution(data)[0], user, self.dtype)
 
     def gram(self, data: HeteroData, history: sp.csr_array) -> Tensor:
         r"""Return the gram matrix of the items, without the penalty.

@@ -5,6 +5,7 @@ from torch_geometric.utils import coalesce
 from pyg_mmgef.graph.co_interaction import WEIGHTINGS, co_interaction_graph
 from pyg_mmgef.nn.models._solved import SolvedRecommender
 from pyg_mmgef.nn.parts._id_rows import select
+from pyg_mmgef.nn.parts.embedding_parts import UserParts, one_hot_parts
 from pyg_mmgef.nn.parts.histories import histories
 from pyg_mmgef.schema import interactions
 from pyg_mmgef.sparse.csr_pair import CSRPair
@@ -90,6 +91,10 @@ class ItemKNN(SolvedRecommender[tuple[CSRPair, CSRPair]]):
             select(history.matrix(self.dtype), users),
             select(similar.matrix(self.dtype), items),
         )
+
+    def split_user(self, data: HeteroData, user: int) -> UserParts:
+        """Return a vector for each of the user's items, which reads the weight of that item."""
+        return one_hot_parts(self._solution(data)[0], user, self.dtype)
 
     def _solve(self, data: HeteroData) -> tuple[CSRPair, CSRPair]:
         """Return the graphs item → user and neighbour → item."""

@@ -4,6 +4,7 @@ from torch.nn import Embedding
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts, propagated_parts
 from pyg_mmgef.nn.parts.interaction_graph import InteractionGraph
 from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
 from pyg_mmgef.sparse.csr_pair import CSRPair
@@ -131,6 +132,21 @@ class LightGCN(Recommender):
             sources=users,
             destinations=items,
         )
+
+    def split_user(self, data: HeteroData, user: int) -> UserParts:
+        """Return what each interaction adds, and what the user's own embedding does."""
+        return propagated_parts(
+            self.interaction_graph(data),
+            self.user_embedding.weight,
+            self.item_embedding.weight,
+            self.num_layers,
+            user,
+        )
+
+    def split_items(self, data: HeteroData, items: Tensor) -> list[ItemPart]:
+        """Return the embeddings, learned from interactions as a whole."""
+        _, z_item = self.embed(data, items[:0], items)
+        return [ItemPart.of_rows('collaborative', z_item)]
 
     def extra_loss(self, data: HeteroData, batch: TripletBatch, *embedded: Tensor) -> Tensor | None:
         r"""Return the penalty on layer 0, if there is one.

@@ -4,6 +4,7 @@ from torch_geometric.utils import coalesce
 
 from pyg_mmgef.nn.models._solved import SolvedRecommender
 from pyg_mmgef.nn.parts._id_rows import select
+from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts
 from pyg_mmgef.schema import interactions
 
 __all__ = ['Popularity']
@@ -40,6 +41,14 @@ class Popularity(SolvedRecommender[Tensor]):
         """Return a one for every user and the popularity of every item."""
         z_item = select(self._solution(data), items).to(self.dtype)[:, None]
         return z_item.new_ones(self.num_users if users is None else users.numel(), 1), z_item
+
+    def split_user(self, data: HeteroData, user: int) -> UserParts:
+        """Return a one."""
+        return UserParts.without_items(popularity=self._empty.new_ones(1))
+
+    def split_items(self, data: HeteroData, items: Tensor) -> list[ItemPart]:
+        """Return the popularity of the items."""
+        return [ItemPart.of_rows('popularity', self.embed(data, items[:0], items)[1])]
 
     def _solve(self, data: HeteroData) -> Tensor:
         distinct = coalesce(interactions(data))

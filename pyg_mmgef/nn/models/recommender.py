@@ -14,6 +14,7 @@ from pyg_mmgef._describe import describe
 from pyg_mmgef.nn.parts._id_rows import distinct, restore, select
 from pyg_mmgef.nn.parts.content_features import ContentFeatures
 from pyg_mmgef.nn.parts.content_map import ContentMap
+from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts
 from pyg_mmgef.nn.parts.modality_features import feature_channels
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
@@ -300,6 +301,32 @@ class Recommender(Module, ABC):
         """Return the embeddings of cold items; of those without content nothing is known."""
         z_item = torch.where(_has_content(x), self.adapt_cold(data, content_map(x)), 0.0)
         return self.cold_scale * z_item
+
+    def split_user(self, data: HeteroData, user: int) -> UserParts | None:
+        """Return the terms that a user's embedding is the sum of.
+
+        :class:`~pyg_mmgef.explain.ScoreExplainer` explains scores by them.
+
+        Args:
+            data: The train graph.
+            user: The user.
+
+        Returns:
+            The terms, or :obj:`None` where the model is no such sum.
+        """
+        return None
+
+    def split_items(self, data: HeteroData, items: Tensor) -> list[ItemPart] | None:
+        """Return the terms that the embeddings of some items, as of :meth:`embed`, are the sum of.
+
+        Args:
+            data: The train graph.
+            items: Distinct item ids in increasing order. Shape: ``[I]``.
+
+        Returns:
+            The terms, or :obj:`None` where the model is no such sum.
+        """
+        return None
 
     @property
     def changes_with_epoch(self) -> bool:
