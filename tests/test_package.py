@@ -113,7 +113,7 @@ MAY_IMPORT = {
     'graph': BASE | {'_threads', '_extension', 'sparse', 'search'},
     'ranking': BASE | {'_threads', 'sparse', 'search'},
     'loader': BASE | {'schema'},
-    'nn': BASE | {'_describe', 'schema', 'sparse', 'graph'},
+    'nn': BASE | {'_describe', 'files', 'schema', 'sparse', 'graph'},
     'explain': BASE | {'schema', 'nn'},
     'transforms': BASE | {'_describe', 'schema', 'graph', 'nn'},
     'presets': {'schema', 'nn', 'transforms'},

@@ -114,3 +114,13 @@ class ContentCentroid(SolvedRecommender[tuple[Tensor, Tensor]]):
         z_item = unit_length(self._content(data).of(*item_modalities(data)))
         # The sum has the direction of the mean.
         return unit_length(histories(data).matmul(z_item)), z_item
+
+    def _pack(self, solution: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        return dict(zip(('z_user', 'z_item'), solution, strict=True))
+
+    def _unpack(self, data: HeteroData, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        return tensors['z_user'], tensors['z_item']
+
+    def _packed_shapes(self) -> dict[str, tuple[int | None, ...]]:
+        channels = None
+        return {'z_user': (self.num_users, channels), 'z_item': (self.num_items, channels)}

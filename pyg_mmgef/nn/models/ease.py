@@ -1,3 +1,5 @@
+from collections.abc import Mapping
+
 import scipy.sparse as sp
 import torch
 from torch import Tensor
@@ -108,3 +110,12 @@ class EASE(SolvedRecommender[tuple[CSRPair, Tensor]]):
         z_item = p.div_(-p.diagonal()[:, None].clone())
         z_item.fill_diagonal_(0.0)
         return pair, z_item.to(torch.promote_types(self.dtype, torch.float32))
+
+    def _pack(self, solution: tuple[CSRPair, Tensor]) -> dict[str, Tensor]:
+        return {'weight': solution[1]}  # Histories are those of the data.
+
+    def _unpack(self, data: HeteroData, tensors: Mapping[str, Tensor]) -> tuple[CSRPair, Tensor]:
+        return histories(data), tensors['weight']
+
+    def _packed_shapes(self) -> dict[str, tuple[int | None, ...]]:
+        return {'weight': (self.num_items, self.num_items)}

@@ -1,3 +1,5 @@
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
@@ -136,6 +138,16 @@ class IALS(SolvedRecommender[tuple[Tensor, Tensor]]):
             z_item = torch.where(is_warm, self._side(to_item, z_user, z_item, prior), 0.0)
             z_user = self._side(to_user, z_item, z_user)
         return z_user, z_item
+
+    def _pack(self, solution: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        return dict(zip(('z_user', 'z_item'), solution, strict=True))
+
+    def _unpack(self, data: HeteroData, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        return tensors['z_user'], tensors['z_item']
+
+    def _packed_shapes(self) -> dict[str, tuple[int | None, ...]]:
+        channels = self.embedding_dim
+        return {'z_user': (self.num_users, channels), 'z_item': (self.num_items, channels)}
 
     @torch.no_grad()
     def user_parts(self, data: HeteroData, user: int) -> tuple[Tensor, Tensor]:

@@ -1,3 +1,5 @@
+from collections.abc import Mapping
+
 from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.utils import coalesce
@@ -107,3 +109,14 @@ class ItemKNN(SolvedRecommender[tuple[CSRPair, CSRPair]]):
             min_count=self.min_count,
         )
         return histories(data), CSRPair(*similar, (self.num_items, self.num_items))
+
+    def _pack(self, solution: tuple[CSRPair, CSRPair]) -> dict[str, Tensor]:
+        edge_index, edge_weight = solution[1].edges()  # Histories are those of the data.
+        return {'edge_index': edge_index, 'edge_weight': edge_weight}
+
+    def _unpack(self, data: HeteroData, tensors: Mapping[str, Tensor]) -> tuple[CSRPair, CSRPair]:
+        similar = tensors['edge_index'], tensors['edge_weight']
+        return histories(data), CSRPair(*similar, (self.num_items, self.num_items))
+
+    def _packed_shapes(self) -> dict[str, tuple[int | None, ...]]:
+        return {'edge_index': (2, None), 'edge_weight': (None,)}

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 
-from pyg_mmgef._describe import describe
+from pyg_mmgef._describe import arguments_of
 from pyg_mmgef.nn._unit_length import inverse_length, unit_length
 from pyg_mmgef.nn.fusion.early_fusion import EarlyFusion
 from pyg_mmgef.nn.models.light_gcn import LightGCN
@@ -325,5 +325,7 @@ class MMGEF(Recommender):
             return None
         return torch.where(is_warm, self.light_gcn.item_embedding.weight, 0.0)
 
-    def __repr__(self) -> str:
-        return describe(self, fusion='mean' if self.fusion is None else self.fusion.mode)
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the constructor by name."""
+        return arguments_of(self, fusion='mean' if self.fusion is None else self.fusion.mode)

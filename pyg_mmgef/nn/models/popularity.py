@@ -1,3 +1,5 @@
+from collections.abc import Mapping
+
 from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.utils import coalesce
@@ -53,3 +55,12 @@ class Popularity(SolvedRecommender[Tensor]):
     def _solve(self, data: HeteroData) -> Tensor:
         distinct = coalesce(interactions(data))
         return distinct[1].bincount(minlength=self.num_items)
+
+    def _pack(self, solution: Tensor) -> dict[str, Tensor]:
+        return {'count': solution}
+
+    def _unpack(self, data: HeteroData, tensors: Mapping[str, Tensor]) -> Tensor:
+        return tensors['count']
+
+    def _packed_shapes(self) -> dict[str, tuple[int | None, ...]]:
+        return {'count': (self.num_items,)}
