@@ -36,6 +36,7 @@ PUBLIC_NAMES = {
         'MergeItemGraphs',
         'SplitColdItems',
         'SplitInteractions',
+        'rolling_folds',
     ],
     'pyg_mmgef.presets': ['BEST', 'ITEM_DROPOUT', 'MERGED', 'PAPER', 'Preset'],
     'pyg_mmgef.runs': ['candidates', 'choose', 'fit', 'warm_up'],
