@@ -111,8 +111,8 @@ class Trials:
                 epochs calls its last argument with the number of each epoch, from 0, and its
                 metric, and lets :class:`TrialStopped` pass.
             number: Number of finished trials to reach.
-            seconds: Seconds after which no further trial starts; :obj:`None` means no limit. The first
-                of a search is always run. (default: :obj:`None`)
+            seconds: Seconds after which no further trial starts; :obj:`None` means no limit. The
+                first of a search is always run. (default: :obj:`None`)
             after: Called with each trial that is finished. (default: nothing is called)
         """
         start = time.monotonic()
@@ -130,8 +130,8 @@ class Trials:
         found = []
         for trial in self._study.get_trials(states=[TrialState.COMPLETE, TrialState.PRUNED]):
             was_stopped = trial.state == TrialState.PRUNED
-            value = max(trial.intermediate_values.values()) if was_stopped else trial.value
-            found.append(Trial(trial.params['model'], _own(trial.params), value, was_stopped))
+            values = trial.intermediate_values.values() if was_stopped else trial.values
+            found.append(Trial(trial.params['model'], _own(trial.params), max(values), was_stopped))
         return found
 
     def best(self) -> Trial:
