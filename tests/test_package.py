@@ -37,6 +37,7 @@ PUBLIC_NAMES = {
         'MergeItemGraphs',
         'SplitColdItems',
         'SplitInteractions',
+        'rolling_folds',
     ],
     'pyg_mmgef.presets': ['BEST', 'ITEM_DROPOUT', 'MERGED', 'PAPER', 'Preset'],
     'pyg_mmgef.runs': ['DatasetFolder', 'ItemTable', 'Run', 'RunData', 'choose', 'fit', 'warm_up'],
