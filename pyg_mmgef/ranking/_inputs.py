@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pyg_mmgef.validate import check_edge_index, check_finite, check_ids, check_positive
 
-__all__ = ['candidate_items', 'check_embeddings', 'checked_cutoffs', 'pair_keys']
+__all__ = ['candidate_items', 'check_embeddings', 'checked_cutoffs', 'pair_keys', 'sorted_keys']
 
 
 def checked_cutoffs(k: int | Sequence[int], num_items: int | None = None) -> tuple[int, ...]:
@@ -112,9 +112,20 @@ def pair_keys(name: str, pairs: Tensor | None, z_user: Tensor, z_item: Tensor) -
     """
     if pairs is None:
         return torch.empty(0, dtype=torch.long, device=z_user.device)
-    num_items = z_item.size(0)
-    check_edge_index(name, pairs, (z_user.size(0), num_items), ('user', 'item'))
-    user, item = pairs.to(z_user.device).long()
-    key = user * num_items + item
+    return sorted_keys(name, pairs, (z_user.size(0), z_item.size(0)), z_user.device)
+
+
+def sorted_keys(name: str, pairs: Tensor, size: tuple[int, int], device: torch.device) -> Tensor:
+    """Return the sorted keys ``user * num_items + item`` of interactions, after checking them.
+
+    Args:
+        name: The argument's name, for the error message.
+        pairs: Interactions (user, item), repeated ones allowed. Shape: ``[2, E]``.
+        size: Numbers of users and of items.
+        device: Device of the keys.
+    """
+    check_edge_index(name, pairs, size, ('user', 'item'))
+    user, item = pairs.to(device).long()
+    key = user * size[1] + item
     # A split keeps the order of sorted data, and checking that is many times faster than sorting.
     return key if bool((key[1:] >= key[:-1]).all()) else key.sort().values
