@@ -374,7 +374,7 @@ class TopLists:
     def _share(self, is_in: Tensor, k: int) -> float:
         """Return which share of the listed items are some."""
         count = list_metrics.exposure(self.items[:, :k], self.num_items)
-        return float(count[is_in].sum() / count.sum())
+        return int(count[is_in].sum()) / int(count.sum())
 
     def _cutoffs(self, k: int | Sequence[int] | None) -> tuple[int, ...]:
         longest = self.items.size(1)
