@@ -10,6 +10,7 @@ from pyg_mmgef.ranking import list_metrics
 from pyg_mmgef.ranking._inputs import (
     candidate_items,
     check_embeddings,
+    check_findable,
     checked_cutoffs,
     pair_keys,
     sorted_keys,
@@ -167,7 +168,7 @@ class TopLists:
         num_users, num_items = z_user.size(0), z_item.size(0)
         wanted = pair_keys('target', target, z_user, z_item).unique_consecutive()
         excluded = pair_keys('exclude', exclude, z_user, z_item)
-        _check_findable(wanted, excluded, candidates, num_items)
+        check_findable(wanted, excluded, candidates, num_items)
         users = (wanted // num_items).unique_consecutive()
         _, items = top_items(
             z_user,
@@ -426,29 +427,3 @@ def checked_metrics(
             )
         check_choice('metrics', name, choices)
     return names
-
-
-def _check_findable(wanted: Tensor, excluded: Tensor, candidates: Tensor, num_items: int) -> None:
-    """Raise a :class:`ValueError` unless there are targets, all of which can be ranked."""
-    if wanted.numel() == 0:
-        raise ValueError("'target' is empty; there is no held-out interaction to evaluate")
-    overlap = int(_is_in(wanted, excluded).sum())
-    if overlap > 0:
-        raise ValueError(
-            f"'target' and 'exclude' share {overlap} interactions, which could "
-            'never be ranked; held-out interactions must not be part of train, so pass '
-            'new_interactions(target, exclude)'
-        )
-    missing = int((~_is_in(wanted % num_items, candidates)).sum())
-    if missing > 0:
-        raise ValueError(
-            f"'target' holds {missing} interactions with items that are not among "
-            "'candidates', which could never be ranked"
-        )
-
-
-def _is_in(key: Tensor, keys: Tensor) -> Tensor:
-    """Return for each key whether it is among :obj:`keys`, which are sorted."""
-    if keys.numel() == 0:
-        return torch.zeros_like(key, dtype=torch.bool)
-    return keys[torch.searchsorted(keys, key).clamp_(max=keys.numel() - 1)] == key

@@ -93,6 +93,23 @@ def test_sparse_embeddings() -> None:
     assert evaluate_ranking(case, metrics=ALL_METRICS) == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.device
+def test_on_another_device(device: str) -> None:
+    case = random_case()
+    groups = (
+        Groups('user', ('one', 'two'), torch.arange(17) % 2),
+        Groups('item', ('one', 'two'), torch.arange(23) % 2),
+    )
+    lists = ranked(case)
+    there = ranked({name: value.to(device) for name, value in case.items()})
+    assert there.evaluate(ALL_METRICS) == pytest.approx(lists.evaluate(ALL_METRICS))
+    for group in groups:
+        expected = lists.grouped(group)
+        assert there.grouped(group) == {
+            name: pytest.approx(values) for name, values in expected.items()
+        }
+
+
 def test_only_candidates_can_be_covered() -> None:
     case = random_case()
     candidates = torch.arange(8)
