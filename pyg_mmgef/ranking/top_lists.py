@@ -275,8 +275,8 @@ class TopLists:
         Args:
             metrics: See :meth:`per_user`. (default: ``('recall', 'precision', 'ndcg')``)
             k: Cut-offs; :obj:`None` means the length of the lists. (default: :obj:`None`)
-            ids: The id of each of all users, such as an :class:`~pyg_mmgef.datasets.IdMap`;
-                :obj:`None` writes their rows. (default: :obj:`None`)
+            ids: The id of each of all users; :obj:`None` writes their rows.
+                (default: :obj:`None`)
 
         Returns:
             The columns ``'user'``, ``'interactions'`` (held-out ones) and one for each metric;

@@ -3,33 +3,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.data import HeteroData
-from torch_geometric.utils import to_torch_csr_tensor
 
 from pyg_mmgef.files import make_folder, write_atomically
-from pyg_mmgef.nn import ItemKNN, Popularity, Recommender
-from pyg_mmgef.ranking import (
-    Groups,
-    PairedTest,
-    TopLists,
-    activity_groups,
-    holm,
-    label_groups,
-    paired_t_test,
-    popularity_groups,
-)
+from pyg_mmgef.nn import ItemKNN, Popularity
+from pyg_mmgef.ranking import Groups, PairedTest, TopLists, holm, paired_t_test
+from pyg_mmgef.ranking._inputs import checked_cutoffs
 from pyg_mmgef.ranking.metrics import METRICS
-from pyg_mmgef.schema import (
-    interactions,
-    item_modalities,
-    num_users_items,
-    supervision_edges,
-)
+from pyg_mmgef.ranking.top_lists import checked_metrics
+from pyg_mmgef.runs._run_lists import Part, item_vectors, run_groups, top_lists
+from pyg_mmgef.runs.baselines import baseline_embeddings
+from pyg_mmgef.runs.item_table import ItemTable
+from pyg_mmgef.schema import interactions, num_users_items, supervision_edges
 from pyg_mmgef.validate import check_choice
 
 if TYPE_CHECKING:
@@ -114,28 +103,27 @@ class Comparison:
         }
         return {group: {run: found[run][group] for run in found} for group in found[self.baseline]}
 
-    def table(self) -> dict[str, list[Any]]:
-        """Return the metrics as columns of a table, a row for each run."""
+    def table(self) -> ItemTable:
+        """Return the metrics as a table with a row for each run."""
         names = self.values[self.baseline]
-        return {
-            'run': list(self.values),
-            **{name: [of_run[name] for of_run in self.values.values()] for name in names},
-        }
+        columns = {name: [of_run[name] for of_run in self.values.values()] for name in names}
+        return ItemTable({'run': list(self.values), **columns})
 
-    def differences(self) -> dict[str, list[Any]]:
-        """Return :attr:`tests` as columns of a table, a row for each run and metric."""
+    def differences(self) -> ItemTable:
+        """Return :attr:`tests` as a table with a row for each run and metric."""
         rows = [
             (run, name, *test)
             for run, of_run in self.tests.items()
             for name, test in of_run.items()
         ]
         columns = ('run', 'metric', *PairedTest._fields)
-        return {column: [row[place] for row in rows] for place, column in enumerate(columns)}
+        return ItemTable({name: [row[place] for row in rows] for place, name in enumerate(columns)})
 
-    def per_user(self) -> dict[str, list[Any]]:
-        """Return the metrics of each user by each run as columns of a table, for other tests.
+    def per_user(self) -> ItemTable:
+        """Return the metrics of each user by each run, for other tests.
 
-        The columns are ``'user'``, ``'interactions'``, and such as ``'first recall@20'``.
+        The columns are ``'user'``, ``'interactions'`` (held-out ones), and such as ``'first
+        recall@20'``.
         """
         names = [name for name in self.metrics if name in METRICS]
         out: dict[str, list[Any]] = {}
@@ -143,7 +131,7 @@ class Comparison:
             columns = lists.columns(names, self.k, ids=self.user_ids)
             out |= {key: columns.pop(key) for key in ('user', 'interactions')}
             out |= {f'{run} {name}': column for name, column in columns.items()}
-        return out
+        return ItemTable(out)
 
     def to_html(self, path: str | os.PathLike[str]) -> None:
         """Write the comparison as one HTML page that needs nothing else.
@@ -165,7 +153,7 @@ def compare(
     runs: Mapping[str, 'Run'],
     *,
     baseline: str | None = None,
-    part: Literal['val', 'test'] = 'test',
+    part: Part = 'test',
     k: int | Sequence[int] | None = None,
     metrics: Sequence[str] = SHOWN,
     category: str | None = None,
@@ -202,39 +190,28 @@ def compare(
     """
     if not runs:
         raise ValueError("'runs' is empty; give at least one run")
-    check_choice('part', part, ('val', 'test'))
+    check_choice('part', part, get_args(Part))
+    metrics = checked_metrics(metrics)
     name, first = next(iter(runs.items()))
     for other, run in runs.items():
         _check_alike(name, first, other, run)
-    num_users, num_items = num_users_items(first.train)
-    train = interactions(first.train)
-    groups = {
-        'activity': activity_groups(train, num_users),
-        'popularity': popularity_groups(train, num_items),
-    }
-    if category is not None:
-        groups[category] = label_groups(_labels(first, category), 'item')
+    baseline = name if baseline is None else baseline
     embeddings = {name: (run.z_user, run.z_item) for name, run in runs.items()}
     for reference in (Popularity, ItemKNN):
         if reference.__name__ not in embeddings:
-            embeddings[reference.__name__] = _embeddings_of(reference, first.train)
-    baseline = name if baseline is None else baseline
+            embeddings[reference.__name__] = baseline_embeddings(reference, first.train)
     check_choice('baseline', baseline, tuple(embeddings))
     embeddings = {baseline: embeddings.pop(baseline), **embeddings}
-    cutoffs = (min(LENGTH, num_items),) if k is None else (k,) if isinstance(k, int) else tuple(k)
-    held_out = supervision_edges(first.val if part == 'val' else first.test)
+    longest = min(LENGTH, len(first.item_ids)) if k is None else k
+    cutoffs = checked_cutoffs(longest, len(first.item_ids))
+    features = item_vectors(first.train) if features is None else features
     lists = {
-        name: TopLists.rank(
-            *z,
-            held_out,
-            exclude=first.seen() if part == 'val' else first.seen('val'),
-            k=max(cutoffs),
-            popularity=train[1].bincount(minlength=num_items),
-            features=_content(first.train) if features is None else features,
-        )
+        name: top_lists(first, part, max(cutoffs), embeddings=z, features=features)
         for name, z in embeddings.items()
     }
-    return Comparison(lists, baseline, groups, tuple(metrics), cutoffs, first.user_ids)
+    names = ['activity', 'popularity', *([] if category is None else [category])]
+    groups = {name: run_groups(first, name) for name in names}
+    return Comparison(lists, baseline, groups, metrics, cutoffs, list(first.user_ids))
 
 
 def _check_alike(name: str, first: 'Run', other: str, run: 'Run') -> None:
@@ -247,39 +224,15 @@ def _check_alike(name: str, first: 'Run', other: str, run: 'Run') -> None:
                 f'{len(others)}, {len({*ids} & {*others})} in both); compare runs on one dataset'
             )
     for part in ('train', 'val', 'test'):
-        pairs, others = (_pairs(getattr(x, part), part) for x in (first, run))
-        if not torch.equal(pairs, others):
-            same = int(torch.isin(pairs, others).sum())
+        mine, theirs = (_pairs(getattr(x, part), part) for x in (first, run))
+        if not torch.equal(mine, theirs):
+            same = int(torch.isin(mine, theirs).sum())
             raise ValueError(
-                f'{name!r} and {other!r} have different {part} interactions ({len(pairs)} and '
-                f'{len(others)}, {same} in both); train both with the same split and seed'
+                f'{name!r} and {other!r} have different {part} interactions ({len(mine)} and '
+                f'{len(theirs)}, {same} in both); train both with the same split and seed'
             )
 
 
 def _pairs(data: HeteroData, part: str) -> Tensor:
     edges = interactions(data) if part == 'train' else supervision_edges(data)
     return (edges[0].long() * num_users_items(data)[1] + edges[1]).unique().cpu()
-
-
-def _content(train: HeteroData) -> Tensor:
-    """Return the content features of the items, or without any their users in train."""
-    x, _ = item_modalities(train)
-    if x:
-        return torch.cat([F.normalize(row.float(), dim=1) for row in x.values()], dim=1)
-    num_users, num_items = num_users_items(train)
-    return to_torch_csr_tensor(interactions(train).flip(0), size=(num_items, num_users))
-
-
-def _labels(run: 'Run', category: str) -> list[str | None]:
-    """Return the value of each item in a column of the item table, as text."""
-    fields = run.catalog.fields
-    check_choice('category', category, tuple(fields))
-    column = fields[category].tolist()
-    return [None if value is None or value != value else str(value) for value in column]
-
-
-def _embeddings_of(model_class: type[Recommender], train: HeteroData) -> tuple[Tensor, Tensor]:
-    model = model_class.from_data(train).eval()
-    model.content_map = None  # Interactions alone.
-    with torch.inference_mode():
-        return model(train)
