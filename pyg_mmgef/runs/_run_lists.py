@@ -1,12 +1,14 @@
 """The top lists of a run, and the groups of its users and items."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.data import HeteroData
+from torch_geometric.utils import coalesce
 
+from pyg_mmgef._spelling import spelt
 from pyg_mmgef.ranking import (
     Groups,
     TopLists,
@@ -16,22 +18,24 @@ from pyg_mmgef.ranking import (
 )
 from pyg_mmgef.schema import interactions, item_modalities, num_users_items, supervision_edges
 from pyg_mmgef.sparse._csr import csr_tensor
+from pyg_mmgef.validate import check_choice
 
 if TYPE_CHECKING:
     from pyg_mmgef.runs.run import Run
 
-__all__ = ['Part', 'item_vectors', 'run_groups', 'top_lists']
+__all__ = ['Part', 'item_vectors', 'run_groups', 'run_lists']
 
 Part = Literal['val', 'test']
 
 
-def top_lists(
+def run_lists(
     run: 'Run',
     part: Part,
     k: int,
     *,
     embeddings: tuple[Tensor, Tensor] | None = None,
     features: Tensor | None = None,
+    hits_only: bool = False,
 ) -> TopLists:
     """Return the best items that each user with a held-out item hadn't had.
 
@@ -43,15 +47,28 @@ def top_lists(
             (default: :obj:`None`)
         features: Vector of each item for the diversity of lists; :obj:`None` means
             :func:`item_vectors`. (default: :obj:`None`)
+        hits_only: See :meth:`TopLists.rank`. (default: :obj:`False`)
+
+    Raises:
+        ValueError: If the length isn't positive, or larger than the number of items.
     """
+    check_choice('part', part, get_args(Part))
+    num_items = len(run.item_ids)
+    if k > num_items:
+        raise ValueError(
+            f'{spelt("cutoff")} must be at most {num_items}, the number of items (got {k})'
+        )
+    if features is None and not hits_only:
+        features = item_vectors(run.train)
     train = interactions(run.train)
     return TopLists.rank(
         *((run.z_user, run.z_item) if embeddings is None else embeddings),
         supervision_edges(run.val if part == 'val' else run.test),
         exclude=run.seen() if part == 'val' else run.seen('val'),
         k=k,
-        popularity=train.unique(dim=1)[1].bincount(minlength=len(run.item_ids)),
-        features=item_vectors(run.train) if features is None else features,
+        popularity=coalesce(train)[1].bincount(minlength=num_items),
+        features=features,
+        hits_only=hits_only,
     )
 
 
@@ -65,7 +82,7 @@ def item_vectors(train: HeteroData) -> Tensor:
     if x:
         return torch.cat([F.normalize(row.float(), dim=1) for row in x.values()], dim=1)
     num_users, num_items = num_users_items(train)
-    item, user = interactions(train).flip(0).unique(dim=1)
+    item, user = coalesce(interactions(train).flip(0))
     pointer = F.pad(item.bincount(minlength=num_items).cumsum(0), (1, 0))
     ones = torch.ones(user.numel(), device=user.device)
     return csr_tensor(pointer, user, ones, (num_items, num_users))
