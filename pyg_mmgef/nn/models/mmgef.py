@@ -303,5 +303,14 @@ class MMGEF(Recommender):
             return None
         return torch.where(is_warm, self.light_gcn.item_embedding.weight, 0.0)
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the constructor by name, as the model keeps them."""
+        return {**super().arguments, 'fusion': self._fusion_mode}
+
+    @property
+    def _fusion_mode(self) -> str:
+        return 'mean' if self.fusion is None else self.fusion.mode
+
     def __repr__(self) -> str:
-        return describe(self, fusion='mean' if self.fusion is None else self.fusion.mode)
+        return describe(self, fusion=self._fusion_mode)
