@@ -5,10 +5,10 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from pyg_mmgef._spelling import spelt_as_options
 from pyg_mmgef.catalog import Rules
 from pyg_mmgef.catalog._conditions import parse_condition
 from pyg_mmgef.catalog._field import Condition
-from pyg_mmgef.tables._spelling import spelt_as_options
 
 __all__ = ['parse_rules', 'takes_rules']
 

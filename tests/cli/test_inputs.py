@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from pyg_mmgef.cli.folders import check_output
+from pyg_mmgef._folders import check_output
 from tests.cli.command import environment, printed, pyg_mmgef
 
 ORDERS = 'user_id,customer_id,product_id,stars,bought\n' + ''.join(
@@ -276,7 +276,7 @@ def test_the_help_says_which_columns_are_found() -> None:
 def test_a_folder_with_other_files_is_no_place_for_a_dataset(tmp_path: Path) -> None:
     check_output(tmp_path)
     (tmp_path / 'orders.csv').write_text('')
-    with pytest.raises(ValueError, match=r'holds other files; give a new folder with --output'):
+    with pytest.raises(ValueError, match=r"holds other files; give a new folder with 'folder'"):
         check_output(tmp_path)
     (tmp_path / 'features').mkdir()  # of a prepare that was killed
     check_output(tmp_path)

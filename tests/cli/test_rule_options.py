@@ -5,9 +5,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from pyg_mmgef._spelling import spelt
 from pyg_mmgef.catalog import Catalog, Rules
 from pyg_mmgef.cli.rule_options import parse_rules, takes_rules
-from pyg_mmgef.tables._spelling import spelt
 
 CATALOG = Catalog(['L1', 'R1'], fields={'category': ['Lamps', 'Rugs'], 'price': [20, 60]})
 

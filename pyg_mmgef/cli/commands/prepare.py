@@ -221,7 +221,6 @@ def prepare(
     # Without torch, so that a mistake shows at once.
     from pyg_mmgef.cli import show_inputs as show
     from pyg_mmgef.cli.inputs import UndecidedColumns, read_inputs
-    from pyg_mmgef.tables._spelling import spelt_as_options
 
     text_files = {
         'quote': '' if quote == 'none' else quote,
@@ -269,34 +268,33 @@ def prepare(
         'duplicates': duplicates,
     }
     encoders = {'image_encoder': image_encoder, 'text_encoder': text_encoder}
-    with spelt_as_options():
-        try:
-            inputs = read_inputs(sources, arguments, output, encoders)
-        except UndecidedColumns as undecided:
-            show.show_tables(undecided.inputs, err)
-            err.print(show.command_to_type(context, undecided))
-            raise ValueError(f'{undecided}; fill in the command above') from None
-        show.show_found(inputs)
-        if dry_run:
-            show.show_tables(inputs, out)
-            show.show_options(context, inputs)
-            return
+    try:
+        inputs = read_inputs(sources, arguments, output, encoders)
+    except UndecidedColumns as undecided:
+        show.show_tables(undecided.inputs, err)
+        err.print(show.command_to_type(context, undecided))
+        raise ValueError(f'{undecided}; fill in the command above') from None
+    show.show_found(inputs)
+    if dry_run:
+        show.show_tables(inputs, out)
+        show.show_options(context, inputs)
+        return
 
-        from pyg_mmgef.cli.prepare_dataset import prepare_dataset
+    from pyg_mmgef.cli.prepare_dataset import prepare_dataset
 
-        dataset = prepare_dataset(
-            inputs,
-            sources,
-            output,
-            image=image_encoder,
-            text=text_encoder,
-            encoder_options={
-                'batch_size': batch_size,
-                'device': device,
-                'num_workers': num_workers,
-            },
-            verbose=draws_progress(),
-        )
+    dataset = prepare_dataset(
+        inputs,
+        sources,
+        output,
+        image=image_encoder,
+        text=text_encoder,
+        encoder_options={
+            'batch_size': batch_size,
+            'device': device,
+            'num_workers': num_workers,
+        },
+        verbose=draws_progress(),
+    )
     show_dataset(dataset)
 
 

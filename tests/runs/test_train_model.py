@@ -6,7 +6,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn import BPRLoss, ItemKNN, LightGCN
 from pyg_mmgef.ranking import evaluate_ranking
-from pyg_mmgef.runs import fit
+from pyg_mmgef.runs import train_model
 from pyg_mmgef.schema import INTERACTS
 from pyg_mmgef.transforms import SplitInteractions
 from tests.transforms.shops import random_shop
@@ -30,10 +30,10 @@ def light_gcn() -> LightGCN:
 
 def test_the_model_is_left_as_in_its_best_epoch() -> None:
     model = light_gcn()
-    found = fit(model, TRAIN, VAL, epochs=12, patience=12, k=5, lr=0.05)
+    found = train_model(model, TRAIN, VAL, epochs=12, patience=12, k=5, lr=0.05)
     assert recall_of(model) == found.recall
     again = light_gcn()
-    assert fit(again, TRAIN, VAL, epochs=found.epoch, patience=12, k=5, lr=0.05) == found
+    assert train_model(again, TRAIN, VAL, epochs=found.epoch, patience=12, k=5, lr=0.05) == found
     for a, b in zip(model.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)
 
@@ -48,19 +48,19 @@ def test_training_stops_where_nothing_improves(monkeypatch: pytest.MonkeyPatch) 
         start_epoch(data, epoch)
 
     monkeypatch.setattr(model, 'start_epoch', spy)
-    found = fit(model, TRAIN, VAL, epochs=50, patience=2, k=5, lr=1e-9)
+    found = train_model(model, TRAIN, VAL, epochs=50, patience=2, k=5, lr=1e-9)
     assert found.epoch == 1
     assert steps == [0, 1, 2]
 
 
 def test_a_model_without_parameters_is_evaluated() -> None:
     model = ItemKNN.from_data(TRAIN, k=5)
-    assert fit(model, TRAIN, VAL, k=5) == (recall_of(model), 0)
+    assert train_model(model, TRAIN, VAL, k=5) == (recall_of(model), 0)
 
 
 def test_the_seed_and_the_loss_count() -> None:
     first = light_gcn()
-    fit(first, TRAIN, VAL, epochs=1, k=5, batch_size=16)
+    train_model(first, TRAIN, VAL, epochs=1, k=5, batch_size=16)
     others: tuple[dict[str, Any], ...] = (
         {'seed': 1},
         {'loss_fn': BPRLoss(0.5)},
@@ -68,7 +68,7 @@ def test_the_seed_and_the_loss_count() -> None:
     )
     for options in others:
         other = light_gcn()
-        fit(other, TRAIN, VAL, epochs=1, k=5, batch_size=16, **options)
+        train_model(other, TRAIN, VAL, epochs=1, k=5, batch_size=16, **options)
         assert not torch.equal(other.user_embedding.weight, first.user_embedding.weight)
 
 
@@ -76,4 +76,4 @@ def test_the_seed_and_the_loss_count() -> None:
 def test_bad_numbers(name: str) -> None:
     numbers: dict[str, Any] = {'k': 5, name: 0}
     with pytest.raises(ValueError, match=f"'{name}' must be a positive integer"):
-        fit(light_gcn(), TRAIN, VAL, **numbers)
+        train_model(light_gcn(), TRAIN, VAL, **numbers)

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from pyg_mmgef.cli.models import listed_options, models
-from pyg_mmgef.cli.settings import flag
+from pyg_mmgef._spelling import as_option
 from pyg_mmgef.nn import recommenders
+from pyg_mmgef.runs.models import listed_options, models
 from tests.cli.command import pyg_mmgef
 
 NOT_TRAINED = {name for name, model in models().items() if not model.is_trained}
@@ -152,7 +152,7 @@ def test_every_fusion(dataset: Path, tmp_path: Path, fusion: str) -> None:
 
 
 def test_listed_options() -> None:
-    listed = list(map(flag, listed_options(recommenders()['MMGEF'])))
+    listed = list(map(as_option, listed_options(recommenders()['MMGEF'])))
     assert listed[0] == '--modality'
     assert '--neighbors' in listed
     assert list(listed_options(recommenders()['Popularity'])) == ['modalities']

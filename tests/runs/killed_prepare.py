@@ -19,9 +19,9 @@ from typing import Any
 import torch
 
 from pyg_mmgef.cli.app import main
-from pyg_mmgef.cli.dataset_folder import DatasetFolder
+from pyg_mmgef.runs.dataset_folder import DatasetFolder
 from tests.cli.command import COLUMNS
-from tests.cli.conftest import write_catalogue
+from tests.prepared import write_catalogue
 
 EVENTS = {'open', 'os.rename', 'os.remove', 'os.mkdir', 'os.rmdir', 'os.link', 'mmap.__new__'}
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT

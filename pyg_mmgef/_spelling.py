@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-__all__ = ['as_option', 'spelt', 'spelt_as_options']
+__all__ = ['as_option', 'spelt', 'spelt_as_options', 'spelt_with']
 
 _OPTIONS = {
     'interactions': 'INTERACTIONS',
     'event_weights': '--event-weight',
     'fields': '--field',
+    'modalities': '--modality',
+    'folder': '--output',
 }
 _SPELLING: ContextVar[Callable[[str], str]] = ContextVar('spelling', default=repr)
 
@@ -17,6 +19,12 @@ _SPELLING: ContextVar[Callable[[str], str]] = ContextVar('spelling', default=rep
 def spelt(argument: str) -> str:
     """Return an argument as messages spell it: ``'item_id'``, or ``--item-id``."""
     return _SPELLING.get()(argument)
+
+
+def spelt_with(argument: str, value: object) -> str:
+    """Return an argument with its value: ``split='random'``, or ``--split random``."""
+    name = spelt(argument)
+    return f'{argument}={value!r}' if name == repr(argument) else f'{name} {value}'
 
 
 @contextmanager

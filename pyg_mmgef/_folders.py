@@ -1,5 +1,7 @@
 from pathlib import Path
 
+from pyg_mmgef._spelling import spelt
+
 __all__ = ['ABOUT', 'CONFIG', 'FEATURES', 'TRAINED_ON', 'VERSIONS', 'check_output']
 
 ABOUT, CONFIG = 'dataset.json', 'config.json'
@@ -15,9 +17,11 @@ TRAINED_ON = 'trained_on'
 def check_output(path: Path) -> None:
     """Raise a :class:`ValueError` if a dataset can't be written to a folder."""
     if (path / CONFIG).exists() or path.resolve().name == TRAINED_ON:
-        raise ValueError(f'{str(path)!r} holds a run; give another folder with --output')
+        raise ValueError(f'{str(path)!r} holds a run; give another folder with {spelt("folder")}')
     if path.exists() and not path.is_dir():
-        raise ValueError(f'{str(path)!r} is a file; give a folder with --output')
+        raise ValueError(f'{str(path)!r} is a file; give a folder with {spelt("folder")}')
     ours = any((path / name).exists() for name in (ABOUT, VERSIONS, FEATURES))
     if path.is_dir() and not ours and any(path.iterdir()):
-        raise ValueError(f'{str(path)!r} holds other files; give a new folder with --output')
+        raise ValueError(
+            f'{str(path)!r} holds other files; give a new folder with {spelt("folder")}'
+        )

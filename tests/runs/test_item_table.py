@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
-from pyg_mmgef.cli.recommend import write_table
+from pyg_mmgef.runs import ItemTable
 
 FORMULAS = ['=1+1', '+1', '-1', '@SUM(A1)', '\t=1', '\r=1', '\n=1', '＝1']
 OTHERS = ['a=1', "'=1", ' =1', '', 'i-1']
@@ -24,7 +24,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 def test_ids_are_exact(tmp_path: Path) -> None:
     for suffix in ('csv', 'parquet', 'jsonl'):
-        write_table(tmp_path / f'all.{suffix}', COLUMNS)
+        ItemTable(COLUMNS).write(tmp_path / f'all.{suffix}')
     exact = FORMULAS + OTHERS
     assert [row['item'] for row in read(tmp_path / 'all.csv')] == exact
     assert pyarrow.parquet.read_table(tmp_path / 'all.parquet')['item'].to_pylist() == exact
@@ -33,7 +33,7 @@ def test_ids_are_exact(tmp_path: Path) -> None:
 
 
 def test_no_formulas_for_spreadsheets(tmp_path: Path) -> None:
-    write_table(tmp_path / 'all.csv', COLUMNS, for_spreadsheets=True)
+    ItemTable(COLUMNS).write(tmp_path / 'all.csv', for_spreadsheets=True)
     rows = read(tmp_path / 'all.csv')
     assert [row['item'] for row in rows] == [f"'{text}" for text in FORMULAS] + OTHERS
     assert [int(row['number']) for row in rows] == COLUMNS['number']
@@ -41,5 +41,5 @@ def test_no_formulas_for_spreadsheets(tmp_path: Path) -> None:
 
 
 def test_the_suffix_says_the_kind(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r'--output must end in .*got .*all\.xlsx'):
-        write_table(tmp_path / 'all.xlsx', COLUMNS)
+    with pytest.raises(ValueError, match=r"'output' must end in .*got .*all\.xlsx"):
+        ItemTable(COLUMNS).write(tmp_path / 'all.xlsx')

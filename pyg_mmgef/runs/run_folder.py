@@ -1,35 +1,36 @@
 import json
 import platform
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch_geometric
+from safetensors.torch import load, save
 from torch import Tensor
-from torch_geometric.data import HeteroData
 
 from pyg_mmgef import __version__
-from pyg_mmgef.cli.dataset_folder import DatasetFolder
-from pyg_mmgef.cli.folders import ABOUT, CONFIG, TRAINED_ON, VERSIONS
-from pyg_mmgef.cli.models import build_model
-from pyg_mmgef.cli.settings import Settings
-from pyg_mmgef.cli.splits import split_data
-from pyg_mmgef.files import check_sealed, damaged, make_folder, read_json, write_json
+from pyg_mmgef._folders import ABOUT, CONFIG, TRAINED_ON, VERSIONS
+from pyg_mmgef._spelling import spelt
+from pyg_mmgef.files import (
+    check_sealed,
+    damaged,
+    make_folder,
+    open_sealed,
+    read_json,
+    read_sealed,
+    write_json,
+    write_sealed,
+)
 from pyg_mmgef.nn import Recommender
-from pyg_mmgef.ranking import choose_cold_scale, evaluate_ranking
-from pyg_mmgef.schema import INTERACTS
+from pyg_mmgef.runs.dataset_folder import DatasetFolder
+from pyg_mmgef.runs.run_data import Source
+from pyg_mmgef.settings import Settings
 
-__all__ = ['CONFIG', 'CUTOFFS', 'LoadedRun', 'RunFolder', 'fitting_cutoffs']
+__all__ = ['RunFolder']
 
-METRICS = 'metrics.json'
-CUTOFFS = 10, 20
+METRICS, EMBEDDINGS = 'metrics.json', 'embeddings.safetensors'
+PREFIX = 'model.'  # As Lightning names the parameters.
 TRAIN_AGAIN = 'train again into a new folder'
-
-
-def fitting_cutoffs(num_items: int) -> tuple[int, ...]:
-    """Return the default cut-offs of the metrics, at most the number of items to rank."""
-    return tuple(sorted({min(k, num_items) for k in CUTOFFS}))
 
 
 class RunFolder:
@@ -60,23 +61,28 @@ class RunFolder:
         self.settings = Settings.from_dict(self.config['settings'])
 
     @classmethod
-    def start(cls, path: Path, dataset: DatasetFolder, settings: Settings) -> 'RunFolder':
+    def start(
+        cls, path: Path, dataset: Source, settings: Settings, *, copy_data: bool = True
+    ) -> 'RunFolder':
         """Start a run, or return the run in the folder if settings and dataset are the same.
 
         Args:
             path: The folder of the run.
             dataset: The dataset.
             settings: Completed settings.
+            copy_data: Whether the run keeps a copy of the dataset. (default: :obj:`True`)
 
         Raises:
             ValueError: If the folder holds another run, or a dataset.
         """
         if (path / ABOUT).exists() or (path / VERSIONS).exists():
-            raise ValueError(f'{str(path)!r} holds a dataset; give a new folder with --output')
+            raise ValueError(
+                f'{str(path)!r} holds a dataset; give a new folder with {spelt("folder")}'
+            )
         config = {
             'settings': settings.to_dict(),
             'dataset': {
-                'path': str(dataset.path.resolve()),
+                'path': str(dataset.path.resolve()) if isinstance(dataset, DatasetFolder) else None,
                 'fingerprint': dataset.fingerprint,
             },
             'versions': {
@@ -91,13 +97,15 @@ class RunFolder:
             changed = run._difference(config)
             if changed:
                 raise ValueError(
-                    f'{str(path)!r} holds another run ({changed}); give a new folder with --output'
+                    f'{str(path)!r} holds another run ({changed}); give a new folder with '
+                    f'{spelt("folder")}'
                 )
         else:
             make_folder(path)
             write_json(path / CONFIG, config)
             run = cls(path)
-        dataset.copy_to(path / TRAINED_ON)
+        if copy_data:
+            dataset.copy_to(path / TRAINED_ON)
         return run
 
     def _difference(self, config: dict[str, Any]) -> str:
@@ -125,8 +133,17 @@ class RunFolder:
         path = self.path / METRICS
         return read_json(path, TRAIN_AGAIN) if path.is_file() else None
 
-    def finish(self, metrics: dict[str, Any]) -> None:
-        """Write the metrics, which marks the run as finished."""
+    def finish(self, metrics: dict[str, Any], embeddings: tuple[Tensor, Tensor]) -> None:
+        """Write the embeddings, then the metrics, which marks the run as finished.
+
+        Args:
+            metrics: The metrics.
+            embeddings: Those of users and items; sparse ones are computed again when needed.
+        """
+        z_user, z_item = embeddings
+        if z_user.layout == z_item.layout == torch.strided:
+            tensors = {'z_user': z_user.contiguous(), 'z_item': z_item.contiguous()}
+            write_sealed(self.path / EMBEDDINGS, save(tensors))
         write_json(self.path / METRICS, metrics)
 
     def dataset(self, path: Path | None = None) -> DatasetFolder:
@@ -142,14 +159,16 @@ class RunFolder:
         """
         if path is None:
             advice = (
-                f'give --dataset, if the run was trained on one that is whole, or {TRAIN_AGAIN}'
+                f'give {spelt("dataset")}, if the run was trained on one that is whole, or '
+                f'{TRAIN_AGAIN}'
             )
             return DatasetFolder(self.path / TRAINED_ON, advice)
         dataset = DatasetFolder(path)
         if dataset.fingerprint != self.config['dataset']['fingerprint']:
             raise ValueError(
                 f'{str(dataset.path)!r} has changed since the run {str(self.path)!r} was trained, '
-                'or is another dataset; leave out --dataset, as the run has a copy of its own'
+                f'or is another dataset; leave out {spelt("dataset")}, as the run has a copy of '
+                'its own'
             )
         return dataset
 
@@ -164,45 +183,48 @@ class RunFolder:
         rows = _read_checkpoint(self.last_checkpoint)['callbacks']['EpochHistory']['rows']
         return list(rows)
 
-    def load(self, path: Path | None = None) -> 'LoadedRun':
-        """Load the model of the best epoch, with its data.
-
-        Args:
-            path: The folder of the dataset, see :meth:`dataset`. (default: :obj:`None`)
-
-        Raises:
-            FileNotFoundError: If no epoch is finished yet, or the dataset can't be found.
-            ValueError: If the dataset has changed, or the checkpoint is damaged.
-        """
+    def check_is_trained(self) -> None:
+        """Raise a :class:`FileNotFoundError` if no epoch is finished yet."""
         if self.metrics is None and not self.best_checkpoint.is_file():
             raise FileNotFoundError(
                 f'{str(self.path)!r} has no trained model yet; run "pyg-mmgef train" to its end'
             )
-        dataset = self.dataset(path)
-        train, val, test = split_data(self.settings, dataset.data())
-        train, model = build_model(self.settings, train)
-        return self.load_with(dataset, model, train, val, test)
 
-    def load_with(
-        self,
-        dataset: DatasetFolder,
-        model: Recommender,
-        train: HeteroData,
-        val: HeteroData,
-        test: HeteroData,
-    ) -> 'LoadedRun':
-        """Load the parameters of the best epoch into a model; the data are those of the run."""
+    def load_parameters(self, model: Recommender) -> None:
+        """Load the parameters of the best epoch, and the scale of cold items, into a model.
+
+        Raises:
+            ValueError: If the file with the parameters is damaged.
+        """
         if model.has_parameters:
             model.load_state_dict(self._best_parameters())
         model.cold_scale = (self.metrics or {}).get('cold_scale', 1.0)
-        return LoadedRun(dataset, model.eval(), train, val, test)
 
-    def _best_parameters(self) -> dict[str, Tensor]:
-        state, prefix = _read_checkpoint(self.best_checkpoint)['state_dict'], 'model.'
+    def save_parameters(self, model: Recommender) -> None:
+        """Write the parameters of a model as those of the best epoch."""
+        make_folder(self.best_checkpoint.parent)
+        state = {f'{PREFIX}{name}': value for name, value in model.state_dict().items()}
+        with open_sealed(self.best_checkpoint) as file:
+            torch.save({'state_dict': state}, file)
+
+    def embeddings(self) -> tuple[Tensor, Tensor] | None:
+        """Return the embeddings of users and items, :obj:`None` if there are none on disk.
+
+        Raises:
+            ValueError: If their file is damaged.
+        """
+        path = self.path / EMBEDDINGS
+        if not path.is_file():
+            return None
+        arrays = load(read_sealed(path, TRAIN_AGAIN))
+        return arrays['z_user'], arrays['z_item']
+
+    def _best_parameters(self) -> dict[str, Any]:
+        state = _read_checkpoint(self.best_checkpoint)['state_dict']
         return {
-            key.removeprefix(prefix): value
+            key.removeprefix(PREFIX): value
             for key, value in state.items()
-            if key.startswith(prefix)
+            if key.startswith(PREFIX)
         }
 
 
@@ -211,74 +233,3 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
         raise damaged(path, 'it is missing', TRAIN_AGAIN)
     check_sealed(path, TRAIN_AGAIN)
     return torch.load(path, map_location='cpu', weights_only=True)
-
-
-class LoadedRun:
-    """The model of a run in its best epoch, its data and its embeddings.
-
-    Args:
-        dataset: The dataset.
-        model: The model.
-        train: The train graph.
-        val: The validation part.
-        test: The test part.
-    """
-
-    def __init__(
-        self,
-        dataset: DatasetFolder,
-        model: Recommender,
-        train: HeteroData,
-        val: HeteroData,
-        test: HeteroData,
-    ) -> None:
-        self.dataset, self.model = dataset, model
-        self.train, self.val, self.test = train, val, test
-        with torch.inference_mode():
-            self.z_user, self.z_item = model(train)
-
-    def scale_cold_items(self) -> None:
-        """Scale the embeddings of cold items so that warm items lose at most 3 % of their recall.
-
-        The recall is that on validation, see :func:`~pyg_mmgef.ranking.choose_cold_scale`.
-        """
-        self.model.cold_scale = choose_cold_scale(
-            self.z_user,
-            self.z_item,
-            self.val[INTERACTS].edge_label_index,
-            self.model.is_warm(self.train),
-            exclude=self.seen(),
-            k=fitting_cutoffs(self.model.num_items)[-1],
-        )
-        with torch.inference_mode():
-            self.z_user, self.z_item = self.model(self.train)
-
-    def seen(self, *parts: str) -> Tensor:
-        """Return the interactions of train and of the named parts, ``'val'`` or ``'test'``."""
-        held_out = {'val': self.val, 'test': self.test}
-        others = [held_out[part][INTERACTS].edge_label_index for part in parts]
-        return torch.cat([self.train[INTERACTS].edge_index, *others], dim=1)
-
-    def evaluate(self, part: str, k: Sequence[int]) -> dict[str, float]:
-        """Return the metrics of ``'val'`` or ``'test'``, from a ranking of all unseen items.
-
-        Args:
-            part: ``'val'`` or ``'test'``.
-            k: The cut-offs.
-
-        Raises:
-            ValueError: If a cut-off isn't positive, or larger than the number of items.
-        """
-        num_items = self.model.num_items
-        if max(k) > num_items:
-            raise ValueError(
-                f'--cutoff must be at most {num_items}, the number of items (got {max(k)})'
-            )
-        target = self.val if part == 'val' else self.test
-        return evaluate_ranking(
-            self.z_user,
-            self.z_item,
-            target[INTERACTS].edge_label_index,
-            exclude=self.seen() if part == 'val' else self.seen('val'),
-            k=tuple(k),
-        )

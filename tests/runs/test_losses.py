@@ -1,8 +1,8 @@
 import pytest
 
-from pyg_mmgef.cli.losses import build_loss, complete_loss, loader_options
-from pyg_mmgef.cli.settings import Settings
 from pyg_mmgef.nn import AlignmentUniformityLoss, BPRLoss, SampledSoftmaxLoss
+from pyg_mmgef.runs.losses import build_loss, complete_loss, loader_options
+from pyg_mmgef.settings import Settings
 
 
 def test_defaults_are_of_the_loss() -> None:
@@ -16,5 +16,5 @@ def test_defaults_are_of_the_loss() -> None:
 
 
 def test_options_of_another_loss() -> None:
-    with pytest.raises(ValueError, match='--temperature is an option of --loss softmax, not of bp'):
+    with pytest.raises(ValueError, match="'temperature' is an option of loss='softmax', not of bp"):
         complete_loss(Settings(temperature=0.1))

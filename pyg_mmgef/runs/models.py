@@ -1,20 +1,21 @@
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform, Compose
 
-from pyg_mmgef import presets
-from pyg_mmgef.cli.losses import complete_loss, training_options
-from pyg_mmgef.cli.settings import DEFAULT_MODEL, Settings, flag, model_options
+from pyg_mmgef import presets as all_presets
+from pyg_mmgef._spelling import spelt, spelt_with
 from pyg_mmgef.nn import Recommender, recommenders
+from pyg_mmgef.runs.losses import complete_loss, training_options
 from pyg_mmgef.schema import item_modalities
+from pyg_mmgef.settings import DEFAULT_MODEL, Settings, model_options
 from pyg_mmgef.transforms import AddCoInteractionGraph, AddItemKNNGraph, FuseModalities
 from pyg_mmgef.validate import check_choice
 
-__all__ = ['NEIGHBORS', 'build_model', 'complete', 'listed_options', 'models']
+__all__ = ['NEIGHBORS', 'build_model', 'complete', 'listed_options', 'models', 'presets']
 
 NEIGHBORS = 10
 PARAMETER_OF = {'neighbors': 'k'}
@@ -50,30 +51,29 @@ def listed_options(model: type[Recommender]) -> dict[str, Any]:
     return {'modalities': None, **graphs, **own, **tuned}
 
 
-def complete(settings: Settings, known: Sequence[str], encoders: Sequence[str]) -> Settings:
+def complete(settings: Settings, encoders: Mapping[str, str]) -> Settings:
     """Return settings with the defaults of the model and the loss filled in.
 
     Args:
         settings: The options as given.
-        known: The modalities of the dataset.
-        encoders: The encoder of each of them.
+        encoders: The encoder of each modality of the dataset.
 
     Raises:
         ValueError: If a name is unknown, or an option is given that the model doesn't have.
     """
     for name in settings.modalities:
-        if name not in known:
+        if name not in encoders:
             raise ValueError(
-                f'the dataset has no modality {name!r} (it has {", ".join(known) or "none"})'
+                f'the dataset has no modality {name!r} (it has {", ".join(encoders) or "none"})'
             )
-    modalities = tuple(settings.modalities or known)
-    one_encoder = len(set(encoders)) == 1 or len(modalities) == 1
+    modalities = tuple(settings.modalities or encoders)
+    one_encoder = len(set(encoders.values())) == 1 or len(modalities) == 1
     fusion = 'mean' if one_encoder else 'concat'
     if settings.preset is not None:
         return _complete_preset(settings, modalities)
     name_of_model = settings.model or DEFAULT_MODEL
     settings = replace(settings, model=name_of_model)
-    check_choice('--model', name_of_model, list(models()))
+    check_choice('model', name_of_model, list(models()))
     model = models()[name_of_model]
     own = _own_options(model)
     values: dict[str, Any] = {}
@@ -100,7 +100,7 @@ def build_model(settings: Settings, train: HeteroData) -> tuple[HeteroData, Reco
         train: The train graph, with the features of the settings' modalities alone.
 
     Raises:
-        ValueError: If the data doesn't fit the model, or ``--neighbors`` is given and there is no
+        ValueError: If the data doesn't fit the model, or :obj:`neighbors` is given and there is no
             item graph.
     """
     if settings.preset is not None:
@@ -139,7 +139,7 @@ def _graphs(model: type[Recommender], settings: Settings, train: HeteroData) -> 
 
 def _unknown_option(name: str, settings: Settings) -> ValueError:
     return ValueError(
-        f'{flag(name)} is not an option of the model {settings.model!r}; leave it out '
+        f'{spelt(name)} is not an option of the model {settings.model!r}; leave it out '
         '("pyg-mmgef models" lists the options of each model)'
     )
 
@@ -147,20 +147,23 @@ def _unknown_option(name: str, settings: Settings) -> ValueError:
 # The functions below are the only ones that know presets.
 
 
-def _presets() -> dict[str, presets.Preset]:
-    named = {name.lower(): getattr(presets, name) for name in presets.__all__}
-    return {name: value for name, value in named.items() if isinstance(value, presets.Preset)}
+def presets() -> dict[str, all_presets.Preset]:
+    """Return all presets by their names in lower case."""
+    named = {name.lower(): getattr(all_presets, name) for name in all_presets.__all__}
+    return {name: value for name, value in named.items() if isinstance(value, all_presets.Preset)}
 
 
 def _complete_preset(settings: Settings, modalities: tuple[str, ...]) -> Settings:
     name = str(settings.preset)
-    check_choice('--preset', name, list(_presets()))
-    trained = recommenders()[_presets()[name].recommender].is_trained
+    check_choice('preset', name, list(presets()))
+    trained = recommenders()[presets()[name].recommender].is_trained
     own = ['loss', 'l2', 'lr'] if trained else training_options()
     for option in ('model', *model_options(), *own):
         if getattr(settings, option) is not None:
-            raise ValueError(f'{flag(option)} is set by --preset {name}; leave it out')
-    preset = _presets()[name]
+            raise ValueError(
+                f'{spelt(option)} is set by {spelt_with("preset", name)}; leave it out'
+            )
+    preset = presets()[name]
     settings = replace(settings, modalities=modalities)
     if not trained:
         return settings
@@ -168,6 +171,6 @@ def _complete_preset(settings: Settings, modalities: tuple[str, ...]) -> Setting
 
 
 def _build_preset(settings: Settings, train: HeteroData) -> tuple[HeteroData, Recommender]:
-    preset = _presets()[str(settings.preset)]
+    preset = presets()[str(settings.preset)]
     train = preset.transform(build_similar=bool(settings.modalities))(train)
     return train, preset.model(train)

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from pyg_mmgef.cli.dataset_folder import DatasetFolder
-from pyg_mmgef.cli.run_folder import RunFolder
+from pyg_mmgef.runs import Run
+from pyg_mmgef.runs.dataset_folder import DatasetFolder
+from pyg_mmgef.runs.run_folder import RunFolder
 from tests.cli.command import COLUMNS, pyg_mmgef
-from tests.cli.conftest import OPTIONS
 from tests.flips import flipped, outcomes
+from tests.prepared import OPTIONS
 
 
 @pytest.fixture
@@ -20,11 +21,12 @@ def folder(dataset: Path, tmp_path: Path) -> Path:
 
 
 def content(path: Path) -> tuple[Any, ...]:
-    run = RunFolder(path)
-    loaded = run.load()
-    embeddings = loaded.z_user.tolist(), loaded.z_item.tolist()
-    items = loaded.dataset.items(), list(loaded.dataset.user_ids), list(loaded.dataset.item_ids)
-    return run.config, run.metrics, run.history(), embeddings, items, loaded.dataset.about
+    run = Run.load(path)
+    assert run.folder is not None
+    parameters = repr(run.model.state_dict())
+    embeddings = run.z_user.tolist(), run.z_item.tolist(), parameters
+    items = run.items, list(run.user_ids), list(run.item_ids)
+    return run.folder.config, run.metrics, run.history, embeddings, items, run.source.about
 
 
 def test_a_run_needs_no_dataset(folder: Path, tmp_path: Path) -> None:
@@ -112,7 +114,7 @@ def test_training_again_mends_the_copy_of_the_dataset(dataset: Path, copied: Pat
         size = path.stat().st_size
         path.unlink()
         path.write_bytes(bytes(size))
-        error = pyg_mmgef('similar', copied, 'i07', fails=1)
+        error = pyg_mmgef('report', copied, fails=1)
         assert path.name in error
         assert '--dataset' in error
         pyg_mmgef('train', dataset, '-o', copied, *OPTIONS)

@@ -1,7 +1,8 @@
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.cli.settings import Settings
+from pyg_mmgef._spelling import spelt, spelt_with
 from pyg_mmgef.schema import INTERACTS, ITEM, item_modalities
+from pyg_mmgef.settings import Settings
 from pyg_mmgef.transforms import SplitInteractions
 from pyg_mmgef.transforms.split_interactions import MIN_TO_SPLIT
 
@@ -26,8 +27,9 @@ def split_data(settings: Settings, data: HeteroData) -> tuple[HeteroData, Hetero
             del data[ITEM][f'x_{name}'], data[ITEM][f'has_{name}']
     if settings.split != 'random' and 'time' not in data[INTERACTS]:
         raise ValueError(
-            f'--split {settings.split} needs the times of the interactions, which the dataset '
-            'lacks; prepare it with --time COLUMN, or use --split random'
+            f'{spelt_with("split", settings.split)} needs the times of the interactions, which the '
+            f'dataset lacks; prepare it with {spelt("time")}, or use '
+            f'{spelt_with("split", "random")}'
         )
     train, val, test = SplitInteractions(strategy=settings.split, seed=settings.seed)(data)
     if min(part[INTERACTS].edge_label_index.size(1) for part in (val, test)) == 0:

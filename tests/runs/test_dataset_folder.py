@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from pyg_mmgef.cli.dataset_folder import DatasetFolder, preparing
+from pyg_mmgef.runs.dataset_folder import DatasetFolder, preparing
 from tests.cli.command import COLUMNS, environment, pyg_mmgef
 from tests.flips import flipped, outcomes
 

@@ -4,9 +4,10 @@ from typing import Any
 from torch.nn import Module
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.cli.settings import Settings, flag
+from pyg_mmgef._spelling import spelt, spelt_with
 from pyg_mmgef.nn import AlignmentUniformityLoss, BPRLoss, Recommender, SampledSoftmaxLoss
 from pyg_mmgef.schema import INTERACTS
+from pyg_mmgef.settings import Settings
 from pyg_mmgef.validate import check_choice
 
 __all__ = ['build_loss', 'check_negatives', 'complete_loss', 'loader_options', 'training_options']
@@ -35,11 +36,13 @@ def complete_loss(settings: Settings) -> Settings:
         ValueError: If the loss is unknown, or an option is given that it doesn't have.
     """
     loss = settings.loss or 'bpr'
-    check_choice('--loss', loss, list(OPTIONS))
+    check_choice('loss', loss, list(OPTIONS))
     for other, options in OPTIONS.items():
         for name in options:
             if name not in OPTIONS[loss] and getattr(settings, name) is not None:
-                raise ValueError(f'{flag(name)} is an option of --loss {other}, not of {loss}')
+                raise ValueError(
+                    f'{spelt(name)} is an option of {spelt_with("loss", other)}, not of {loss}'
+                )
     defaults = {
         name: default
         for name, default in {**TRAINING, **OPTIONS[loss]}.items()
@@ -85,15 +88,17 @@ def check_negatives(settings: Settings, model: Recommender, train: HeteroData) -
     if loader_options(settings)['num_negatives'] == 0:
         if model.needs_negatives:
             raise ValueError(
-                f'--loss {settings.loss} samples no negatives, which the model {settings.model!r} '
-                'needs; use another loss'
+                f'{spelt_with("loss", settings.loss)} samples no negatives, which the model '
+                f'{settings.model!r} needs; use another loss'
             )
         return
     user, item = train[INTERACTS].edge_index
     num_warm, num_users = item.unique().numel(), user.unique().numel()
     num_full = int((user.bincount() == num_warm).sum())
     if num_full > 0:
-        other = '' if model.needs_negatives else '--loss au, which needs none, or '
+        other = (
+            '' if model.needs_negatives else f'{spelt_with("loss", "au")}, which needs none, or '
+        )
         raise ValueError(
             f'{num_full} of {num_users} users have all {num_warm} items of the train part, so that '
             f'no negatives can be sampled for them; use {other}a model that is not trained in '

@@ -3,20 +3,21 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import HeteroData
+from torch_geometric.data.storage import EdgeStorage
 
 from pyg_mmgef import __version__
-from pyg_mmgef.cli.folders import ABOUT, CONFIG, FEATURES, TRAINED_ON, VERSIONS
-from pyg_mmgef.datasets import IdMap, InteractionTables
+from pyg_mmgef._folders import ABOUT, CONFIG, FEATURES, TRAINED_ON, VERSIONS
+from pyg_mmgef.datasets import IdMap
 from pyg_mmgef.encoders import FeatureStore
 from pyg_mmgef.files import (
     check_sha256,
@@ -29,13 +30,18 @@ from pyg_mmgef.files import (
     write_atomically,
     write_json,
 )
-from pyg_mmgef.schema import INTERACTS, ITEM, USER
+from pyg_mmgef.schema import INTERACTS, ITEM, USER, item_modalities, item_relations
 
-__all__ = ['DatasetFolder', 'preparing']
+if TYPE_CHECKING:
+    from pyg_mmgef.runs.run_data import RunData
+
+__all__ = ['DatasetFolder', 'features', 'preparing']
 
 FORMAT = 2
 _NEW = '.new'
-_ITEMS = 'items.jsonl'
+_ITEMS, _GRAPH = 'items.jsonl', 'graph_'
+INTERACTION_VALUES = 'edge_index', 'time', 'rating'
+GRAPH_VALUES = 'edge_index', 'edge_weight'
 PREPARE_AGAIN = 'give its "pyg-mmgef prepare" command again'
 
 
@@ -89,9 +95,9 @@ class DatasetFolder:
         return _digest({name: sha256 for name, sha256 in self._files.items() if name != _ITEMS})
 
     @property
-    def modalities(self) -> list[str]:
-        """The names of the features."""
-        return list(self.about['modalities'])
+    def encoders(self) -> dict[str, str]:
+        """The fingerprint of the encoder of each modality."""
+        return {name: about['encoder'] for name, about in self.about['modalities'].items()}
 
     def data(self) -> HeteroData:
         """Return the graph with all interactions and features.
@@ -101,10 +107,12 @@ class DatasetFolder:
         """
         data = HeteroData()
         data[USER].num_nodes, data[ITEM].num_nodes = len(self.user_ids), len(self.item_ids)
-        with np.load(self._checked('interactions.npz'), allow_pickle=False) as archive:
-            for name in archive.files:
-                data[INTERACTS][name] = torch.from_numpy(archive[name])
-        for modality in self.modalities:
+        _unpack(self._checked('interactions.npz'), data[INTERACTS])
+        for name in self._files:
+            if name.startswith(_GRAPH):
+                relation = name.removeprefix(_GRAPH).removesuffix('.npz')
+                _unpack(self._checked(name), data[ITEM, relation, ITEM])
+        for modality in self.encoders:
             for name in _names(modality):
                 array = np.load(self._checked(f'{name}.npy'), mmap_mode='c', allow_pickle=False)
                 data[ITEM][name] = torch.from_numpy(array)
@@ -155,56 +163,44 @@ class DatasetFolder:
         return FeatureStore(path / FEATURES)
 
     @classmethod
-    def write(
-        cls,
-        path: Path,
-        tables: InteractionTables,
-        features: Mapping[str, tuple[Tensor, Tensor]],
-        encoders: Mapping[str, str],
-        options: Mapping[str, Any],
-    ) -> 'DatasetFolder':
+    def write(cls, path: Path, data: 'RunData') -> 'DatasetFolder':
         """Write a dataset.
 
         Args:
             path: The folder, see :func:`preparing`.
-            tables: The tables.
-            features: The features of each modality and which items have them, as from its store.
-            encoders: The fingerprint of each modality's encoder.
-            options: The options of the command.
+            data: The dataset in memory.
         """
+        graph = data.data()
+        x, has = features(graph)
         new = path / VERSIONS / _NEW
         make_folder(new)
-        write_atomically(new / 'interactions.npz', _packed(tables[0]))
-        tables.save_ids(new)
-        write_atomically(new / _ITEMS, _item_lines(tables))
-        for modality, tensors in features.items():
-            for name, tensor in zip(_names(modality), tensors, strict=True):
-                _write_array(new / f'{name}.npy', tensor.numpy())
+        write_atomically(new / 'interactions.npz', _packed(graph[INTERACTS], INTERACTION_VALUES))
+        for relation in item_relations(graph):
+            store = graph[ITEM, relation, ITEM]
+            write_atomically(new / f'{_GRAPH}{relation}.npz', _packed(store, GRAPH_VALUES))
+        data.user_ids.save(new / 'user_ids.jsonl')
+        data.item_ids.save(new / 'item_ids.jsonl')
+        lines = ''.join(f'{json.dumps(item)}\n' for item in data.items())
+        write_atomically(new / _ITEMS, lines.encode())
+        for modality in x:
+            for name, tensor in zip(_names(modality), (x[modality], has[modality]), strict=True):
+                _write_array(new / f'{name}.npy', tensor.cpu().numpy())
         files = {file.name: sha256_of(file) for file in sorted(new.iterdir())}
         _put_in_place(new, files)
         about = {
             'format': FORMAT,
             'version': __version__,
-            'options': dict(options),
-            'report': tables.report,
-            'notes': tables.notes,
-            'modalities': {
-                name: {
-                    'encoder': encoders[name],
-                    'channels': x.size(1),
-                    'items': int(has.sum()),
-                    'unusable': [
-                        {'item': tables.item_ids[bad.row], 'path': bad.path, 'reason': bad.reason}
-                        for bad in cls.store(path).report(name)
-                        if bad.path is not None
-                    ],
-                }
-                for name, (x, has) in features.items()
-            },
+            **data.about,
             'files': files,
         }
         write_json(path / ABOUT, about)
         return cls(path)
+
+
+def features(graph: HeteroData) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the features of each modality, and which items have them, from a graph."""
+    x, has = item_modalities(graph)
+    return x, {name: has.get(name, (x[name] != 0).any(dim=1)) for name in x}
 
 
 @contextmanager
@@ -279,23 +275,16 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfileobj(old, file)
 
 
-def _packed(data: HeteroData) -> bytes:
+def _packed(store: EdgeStorage, names: Sequence[str]) -> bytes:
     buffer = io.BytesIO()
-    names = (name for name in ('edge_index', 'time', 'rating') if name in data[INTERACTS])
-    np.savez(buffer, **{name: data[INTERACTS][name].numpy() for name in names})
+    np.savez(buffer, **{name: store[name].cpu().numpy() for name in names if name in store})
     return buffer.getvalue()
 
 
-def _item_lines(tables: InteractionTables) -> bytes:
-    items = (
-        {
-            'text': text,
-            'image': None if image is None else str(image.resolve()),
-            'fields': {column: texts[row] for column, texts in tables.item_fields.items()},
-        }
-        for row, (text, image) in enumerate(zip(tables.item_texts, tables.item_images, strict=True))
-    )
-    return ''.join(f'{json.dumps(item)}\n' for item in items).encode()
+def _unpack(path: Path, store: EdgeStorage) -> None:
+    with np.load(path, allow_pickle=False) as archive:
+        for name in archive.files:
+            store[name] = torch.from_numpy(archive[name])
 
 
 def _names(modality: str) -> tuple[str, str]:

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from pyg_mmgef.cli.explain import explaining_part, shares_of_scores
 from pyg_mmgef.nn import MF, LightGCN
+from pyg_mmgef.runs.explain import explaining_part, shares_of_scores
 from tests.nn.models.shops import small_shop
 
 
