@@ -12,6 +12,9 @@ _OPTIONS = {
     'fields': '--field',
     'modalities': '--modality',
     'folder': '--output',
+    'modalities': '--modality',
+    'folder': '--output',
+    'fields': '--field',
 }
 _SPELLING: ContextVar[Callable[[str], str]] = ContextVar('spelling', default=repr)
 

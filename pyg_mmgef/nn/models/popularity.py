@@ -1,9 +1,14 @@
+from collections.abc import Mapping
+
+import numpy as np
 from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.utils import coalesce
 
+from pyg_mmgef.catalog.fold_in import LinearFoldIn
 from pyg_mmgef.nn.models._solved import SolvedRecommender
 from pyg_mmgef.nn.parts._id_rows import select
+from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts
 from pyg_mmgef.schema import interactions
 
 __all__ = ['Popularity']
@@ -41,6 +46,28 @@ class Popularity(SolvedRecommender[Tensor]):
         z_item = select(self._solution(data), items).to(self.dtype)[:, None]
         return z_item.new_ones(self.num_users if users is None else users.numel(), 1), z_item
 
+    def fold_in(self, data: HeteroData) -> LinearFoldIn:
+        """Return what embeds new users: a one for each, whatever they like."""
+        self.check_sizes(data)
+        return LinearFoldIn(np.zeros((self.num_items, 1), np.float32), np.ones(1, np.float32))
+
+    def split_user(self, data: HeteroData, user: int) -> UserParts:
+        """Return a one."""
+        return UserParts.without_items(popularity=self._empty.new_ones(1))
+
+    def split_items(self, data: HeteroData, items: Tensor) -> list[ItemPart]:
+        """Return the popularity of the items."""
+        return [ItemPart.of_rows('popularity', self.embed(data, items[:0], items)[1])]
+
     def _solve(self, data: HeteroData) -> Tensor:
         distinct = coalesce(interactions(data))
         return distinct[1].bincount(minlength=self.num_items)
+
+    def _pack(self, solution: Tensor) -> dict[str, Tensor]:
+        return {'count': solution}
+
+    def _unpack(self, data: HeteroData, tensors: Mapping[str, Tensor]) -> Tensor:
+        return tensors['count']
+
+    def _packed_shapes(self) -> dict[str, tuple[int | None, ...]]:
+        return {'count': (self.num_items,)}
