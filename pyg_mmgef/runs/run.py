@@ -9,10 +9,11 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef._spelling import spelt
-from pyg_mmgef.catalog import Catalog
+from pyg_mmgef.catalog import Catalog, Rules
 from pyg_mmgef.datasets import IdMap
 from pyg_mmgef.nn import Recommender
 from pyg_mmgef.ranking import choose_cold_scale, evaluate_ranking, recommend
+from pyg_mmgef.runs._by_rules import recommend_by_rules
 from pyg_mmgef.runs._ids import rows_of
 from pyg_mmgef.runs.item_table import ItemTable
 from pyg_mmgef.runs.models import build_model
@@ -273,24 +274,32 @@ class Run:
             k=k,
         )
 
-    def recommend(self, users: Any = None, *, k: int = 10) -> ItemTable:
+    def recommend(self, users: Any = None, *, k: int = 10, rules: Rules | None = None) -> ItemTable:
         """Recommend the items with the highest scores to users who haven't interacted with them.
 
         Args:
             users: The id of a user, or of several in a list, an array or a column of a data frame;
                 :obj:`None` means all. (default: :obj:`None`)
             k: Number of items for each user. (default: ``10``)
+            rules: Business rules, such as what is in stock and what comes first; scores hold its
+                boosts. (default: :obj:`None`)
 
         Returns:
             Columns ``user``, ``rank``, ``item``, ``score``, and ``title`` where items have texts.
-            There are fewer rows where a user has almost all items.
+            There are fewer rows where a user has almost all items, or rules leave out the others.
 
         Raises:
-            ValueError: If a user is unknown, or :obj:`k` isn't positive.
+            ValueError: If a user is unknown, :obj:`k` isn't positive, or rules ask for fields or
+                values that no item has.
         """
         rows = None if users is None else rows_of(self.user_ids, users, 'user')
-        exclude = interactions(self.source.data())
-        scores, items = recommend(*self.embeddings, rows, k=k, exclude=exclude)
+        seen = interactions(self.source.data())
+        if rules is None:
+            scores, items = recommend(*self.embeddings, rows, k=k, exclude=seen)
+        else:
+            scores, items = recommend_by_rules(
+                *self.embeddings, rows, rules, self.catalog, k=k, seen=seen
+            )
         rows = torch.arange(len(self.user_ids)) if rows is None else rows
         rank = torch.arange(1, k + 1).expand_as(items)
         is_item = items >= 0
