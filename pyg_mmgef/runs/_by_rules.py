@@ -13,6 +13,7 @@ from pyg_mmgef.ranking._sparse_scores import SparseScores
 from pyg_mmgef.ranking.recommend import Recommendations
 from pyg_mmgef.sparse._csr import csr_tensor
 from pyg_mmgef.sparse._scipy import as_scipy
+from pyg_mmgef.validate import check_positive
 
 __all__ = ['recommend_by_rules']
 
@@ -22,7 +23,7 @@ _BLOCK = 2**25  # scores held at a time
 def recommend_by_rules(
     z_user: Tensor,
     z_item: Tensor,
-    users: Tensor,
+    users: Tensor | None,
     rules: Rules,
     catalog: Catalog,
     *,
@@ -37,7 +38,7 @@ def recommend_by_rules(
     Args:
         z_user: User embeddings, dense or CSR. Shape: ``[num_users, channels]``.
         z_item: Item embeddings, CSR only where :obj:`z_user` is. Shape: ``[num_items, channels]``.
-        users: Users to recommend to. Shape: ``[N]``.
+        users: Users to recommend to; :obj:`None` means all. Shape: ``[N]``.
         rules: The rules.
         catalog: The items.
         k: Number of items for each user.
@@ -49,13 +50,16 @@ def recommend_by_rules(
         there are no more.
 
     Raises:
-        ValueError: If the rules don't fit the catalog, or embeddings can't be compared.
+        ValueError: If :obj:`k` isn't positive, the rules don't fit the catalog, or embeddings
+            can't be compared.
     """
+    check_positive('k', k)
     if rules.diversity and (z_item.layout != torch.strided or z_item.size(1) == 1):
         raise ValueError(
             f'{spelt("diversity")} compares embeddings of items, and this model has none; leave it '
             'out, or train another model'
         )
+    users = torch.arange(z_user.size(0), device=z_user.device) if users is None else users
     candidates = torch.from_numpy(np.flatnonzero(rules.allowed(catalog))).to(z_item.device)
     if len(candidates) == 0:
         nothing = torch.full((len(users), k), -1)
