@@ -29,6 +29,7 @@ PUBLIC_NAMES = {
         'MMGEF',
         'SoftEdgeFusion',
     ],
+    'pyg_mmgef.explain': ['Explanation', 'Part', 'ScoreExplainer', 'explain_score'],
     'pyg_mmgef.transforms': [
         'AddCoInteractionGraph',
         'AddItemKNNGraph',
@@ -36,6 +37,7 @@ PUBLIC_NAMES = {
         'MergeItemGraphs',
         'SplitColdItems',
         'SplitInteractions',
+        'rolling_folds',
     ],
     'pyg_mmgef.presets': ['BEST', 'ITEM_DROPOUT', 'MERGED', 'PAPER', 'Preset'],
     'pyg_mmgef.runs': ['DatasetFolder', 'ItemTable', 'Run', 'RunData', 'choose', 'fit', 'warm_up'],
@@ -97,6 +99,7 @@ TESTED_ELSEWHERE = {
             *('recommend', 'report', 'similar', 'train'),
         )
     },
+    'explain/part.py': 'the parts of tests/explain/test_score_explainer.py',
     'nn/models/cease.py': 'one of the two models of tests/nn/models/test_ease.py',
     'nn/models/content_ials.py': 'one of the two models of tests/nn/models/test_ials.py',
     'nn/parts/content_features.py': 'the content of tests/nn/parts/test_content_map.py',
@@ -123,7 +126,8 @@ MAY_IMPORT = {
     'graph': BASE | {'_threads', '_extension', 'sparse', 'search'},
     'ranking': BASE | {'_threads', 'sparse', 'search'},
     'loader': BASE | {'schema'},
-    'nn': BASE | {'_describe', 'schema', 'sparse', 'graph'},
+    'nn': BASE | {'_describe', 'catalog', 'files', 'schema', 'sparse', 'graph'},
+    'explain': BASE | {'schema', 'nn'},
     'transforms': BASE | {'_describe', 'schema', 'graph', 'nn'},
     'presets': {'schema', 'nn', 'transforms'},
     'encoders': BASE | {'files'},
