@@ -113,6 +113,7 @@ MAY_IMPORT = {
     'typing': set(),
     'files': set(),
     '_spelling': set(),
+    '_printable': set(),
     '_folders': {'_spelling'},
     'settings': set(),
     'validate': {'_spelling'},
