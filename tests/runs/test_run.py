@@ -165,3 +165,26 @@ def test_other_data_is_refused() -> None:
 
 def test_repr(run: Run) -> None:
     assert repr(run) == "Run('contentials', num_users=40, num_items=24)"
+
+
+def test_metrics_of_the_lists_and_by_group(run: Run) -> None:
+    names = ('recall', 'coverage', 'novelty', 'diversity')
+    lists = run.top_lists('test', 5)
+    assert run.evaluate('test', (5,), names) == lists.evaluate(names, 5)
+    assert run.evaluate('test', (5,))['recall@5'] == lists.evaluate('recall')['recall@5']
+    by_activity = lists.grouped(run.groups('activity'), 'recall')
+    assert sum(group['users'] for group in by_activity.values()) == len(lists.users)
+    groups = run.groups('popularity')
+    popularity = np.bincount(run.train['user', 'interacts', 'item'].edge_index[1], minlength=24)
+    heads = groups.index.numpy() == 0
+    assert popularity[heads].min() > popularity[~heads].max()
+    assert torch.equal(lists.popularity, torch.from_numpy(popularity))  # type: ignore[arg-type]
+
+
+def test_mistakes_in_lists(run: Run) -> None:
+    with pytest.raises(ValueError, match=r"'part' must be one of 'val', 'test' .got 'train'"):
+        run.top_lists('train')  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="'cutoff' must be at most 24"):
+        run.top_lists(k=25)
+    with pytest.raises(ValueError, match="'by' must be one of 'activity', 'popularity'"):
+        run.groups('age')
