@@ -4,7 +4,7 @@ Users: a tenth of the users is held out, and models are trained on the others. E
 embedded by the first 80 % of the own history (`Recommender.fold_in`), and the rest is ranked. The
 same is ranked by models that are trained anew with these histories, by popularity, and by the
 package `implicit` (`recalculate_user`). A tenth of the interactions of the other users is
-validation, for early stopping alone.
+validation, for early stopping alone; a trained model is that of its last epoch.
 
 Items: a fifth of the items is cold, as in `warm_up.py`. An item without interactions is embedded by
 its features (`Recommender.content_weights`); then models are trained anew with 1, 3 and 10
@@ -226,7 +226,7 @@ def measure_users(users: Users, epochs: int) -> Iterator[dict[str, Any]]:
     for name, preset in contestants(users.train).items():
         old = trained(preset, users.train, users.val, epochs)
         new = trained(preset, users.full, users.val, epochs)
-        anew = users.ranked(new.z_user[_rows(users)], new.z_item)
+        anew = _ranked_anew(users, new)
         z_user = old.model.embed_users(old.data, users.histories).to(old.z_item.dtype)
         yield {
             'name': name,
@@ -240,6 +240,13 @@ def measure_users(users: Users, epochs: int) -> Iterator[dict[str, Any]]:
             folded = users.ranked(z_user, old.z_item)
             yield {'name': f'{name}, propagation alone', 'folded': folded, 'anew': anew}
     yield measure_implicit(users)
+
+
+def _ranked_anew(users: Users, found: Trained) -> dict[str, float]:
+    """Return how a model that was trained with the users held out ranks for them."""
+    with torch.no_grad():
+        z_user, _ = found.model(found.data, _rows(users), torch.arange(1))
+    return users.ranked(z_user, found.z_item)
 
 
 def _rows(users: Users) -> Tensor:
@@ -345,7 +352,7 @@ def measure_growing(users: Users, epochs: int) -> Iterator[dict[str, Any]]:
                 kind: {
                     **time_to(goal, found.fit),
                     'best': max(found.fit.curve),
-                    **users.ranked(found.z_user[_rows(users)], found.z_item),
+                    **_ranked_anew(users, found),
                 }
                 for kind, found in (('anew', anew), ('grown', grown))
                 if found.fit is not None
@@ -381,7 +388,7 @@ def measure_sweeps(users: Users) -> Iterator[dict[str, Any]]:
                     kind: {
                         'val': _on_validation(users, found),
                         'seconds': found.seconds,
-                        **users.ranked(found.z_user[_rows(users)], found.z_item),
+                        **_ranked_anew(users, found),
                     }
                     for kind, found in (('anew', anew), ('grown', grown))
                 },
@@ -456,9 +463,8 @@ class Results:
 
 def main() -> None:
     arguments = parser(__doc__, page=True)
-    arguments.add_argument(
-        '--data', nargs='+', choices=('shop', 'ml100k'), default=['shop', 'ml100k']
-    )
+    names = ['shop', 'ml100k']
+    arguments.add_argument('--data', nargs='+', choices=names, default=names)
     arguments.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     args = arguments.parse_args()
     if args.page:
