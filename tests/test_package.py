@@ -52,6 +52,11 @@ PUBLIC_NAMES = {
     'pyg_mmgef.encoders': ['FeatureStore', 'OpenCLIPEncoder', 'SentenceTransformerEncoder'],
     'pyg_mmgef.catalog': [
         'Catalog',
+        'ContentWeights',
+        'FoldIn',
+        'HistoryFoldIn',
+        'LeastSquaresFoldIn',
+        'LinearFoldIn',
         'Reranked',
         'Rules',
         'item_covariance',
