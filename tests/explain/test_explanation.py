@@ -34,6 +34,11 @@ def test_small_reasons_are_counted() -> None:
     assert of_user(*parts).words(TITLES, most=4)[-1] == 'less than 1 % for one smaller reason.'
 
 
+def test_what_is_negligible_is_no_reason() -> None:
+    parts = Part('history', 1.0, 0), Part('residual', 1e-7), Part('residual', -1e-7)
+    assert of_user(*parts).words(TITLES, most=1) == ["100 % because you chose 'Lamp'."]
+
+
 def test_what_speaks_against_it() -> None:
     pros = Part('history', 3.0, 1), Part('user', 1.0)
     cons = Part('history', -1.0, 3), Part('history', -1.0, 4)
