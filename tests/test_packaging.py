@@ -112,9 +112,9 @@ def postgresql(folder: Path) -> None:
 
 
 def written(folder: Path) -> None:
-    from pyg_mmgef.cli.recommend import write_table
+    from pyg_mmgef.runs import ItemTable
 
-    write_table(folder / 'out.parquet', {'user': [1]})
+    ItemTable({'user': [1]}).write(folder / 'out.parquet')
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from pyg_mmgef.catalog.fold_in import HistoryFoldIn
 from pyg_mmgef.nn.models._solved import SolvedRecommender
 from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts.embedding_parts import UserParts, one_hot_parts
@@ -85,6 +86,11 @@ class EASE(SolvedRecommender[tuple[CSRPair, Tensor]]):
         """Return the histories of users as a sparse CSR tensor, and columns of the matrix."""
         history, z_item = self._solution(data)
         return select(history.matrix(self.dtype), users), select(z_item, items).to(self.dtype)
+
+    def fold_in(self, data: HeteroData) -> HistoryFoldIn:
+        """Return what embeds new users, whose embeddings are their histories."""
+        self.check_sizes(data)
+        return HistoryFoldIn(num_items=self.num_items)
 
     def split_user(self, data: HeteroData, user: int) -> UserParts:
         """Return a vector for each of the user's items, which reads the weight of that item."""

@@ -1,10 +1,13 @@
 from collections.abc import Mapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from pyg_mmgef.catalog.fold_in import LeastSquaresFoldIn
 from pyg_mmgef.nn.models._solved import SolvedRecommender
+from pyg_mmgef.nn.parts._fold_in import as_array
 from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts
 from pyg_mmgef.nn.parts.histories import histories
@@ -14,6 +17,7 @@ from pyg_mmgef.validate import check_not_negative, check_positive
 
 __all__ = ['IALS']
 
+Model = TypeVar('Model', bound='IALS')
 TINY = 1e-30  # A system that is solved has a residual of zero.
 
 
@@ -103,6 +107,31 @@ class IALS(SolvedRecommender[tuple[Tensor, Tensor]]):
         self.num_sweeps = num_sweeps
         self.num_steps = num_steps
         self.seed = seed
+        self._start: Tensor | None = None
+        self._last: Tensor | None = None
+
+    def reset_parameters(self) -> None:
+        """Clear what was computed, and what the sweeps start from; there are no parameters."""
+        super().reset_parameters()
+        self._start = self._last = None
+
+    def grow(self: Model, num_users: int, num_items: int) -> Model:
+        """Return a copy with room for new users and items, see :meth:`Recommender.grow`.
+
+        If the model has been solved, the sweeps of the copy start from its items, and new items at
+        random. They need fewer than from nothing: set :attr:`num_sweeps` of the copy.
+        """
+        grown = super().grow(num_users, num_items)
+        grown.start_from(self)
+        return grown
+
+    def start_from(self, other: 'IALS') -> None:
+        """Let the sweeps start from the items of another model, if that has been solved.
+
+        Args:
+            other: A model of the same channels, whose items are the first of this one's.
+        """
+        self._start = other._last
 
     def embed(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
@@ -131,12 +160,15 @@ class IALS(SolvedRecommender[tuple[Tensor, Tensor]]):
             self.num_items, self.embedding_dim, generator=generator, dtype=dtype
         ).to(device)
         z_item = z_item * 0.1 / self.embedding_dim**0.5
+        if self._start is not None:
+            z_item[: len(self._start)] = self._start.to(z_item)
         is_warm = to_item.num_incoming[:, None] > 0
         z_user = self._side(to_user, z_item, z_user)
         for sweep in range(self.num_sweeps):
             prior = self.prior(data, z_item) if sweep > 0 else None
             z_item = torch.where(is_warm, self._side(to_item, z_user, z_item, prior), 0.0)
             z_user = self._side(to_user, z_item, z_user)
+        self._last = z_item
         return z_user, z_item
 
     def _pack(self, solution: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
@@ -148,6 +180,36 @@ class IALS(SolvedRecommender[tuple[Tensor, Tensor]]):
     def _packed_shapes(self) -> dict[str, tuple[int | None, ...]]:
         channels = self.embedding_dim
         return {'z_user': (self.num_users, channels), 'z_item': (self.num_items, channels)}
+
+    @torch.no_grad()
+    def fold_in(self, data: HeteroData) -> LeastSquaresFoldIn:
+        r"""Return what embeds new users: the linear system of a user, solved exactly.
+
+        .. math::
+            \mathbf{z}_u = \Big( \alpha \mathbf{Z}^{\top} \mathbf{Z} + \lambda
+            \bar{n}_{\mathcal{U}}^{1 - \nu} n_u^{\nu} \mathbf{I} + \sum_{j \in \mathcal{N}(u)}
+            \mathbf{z}_j \mathbf{z}_j^{\top} \Big)^{-1} \sum_{j \in \mathcal{N}(u)} \mathbf{z}_j
+
+        with the solved embeddings :math:`\mathbf{Z}` of the items. For a user of the data it is the
+        user's own embedding, up to how far the sweeps have solved it. A cold item of a history
+        counts with what its features say.
+
+        Args:
+            data: The train graph.
+
+        Raises:
+            ValueError: If the data has other numbers of users and items.
+        """
+        self.check_sizes(data)
+        _, z_item = self._solution(data)
+        mean = self._counts(histories(data)).mean()
+        return LeastSquaresFoldIn(
+            as_array(self._with_cold_rows(data, z_item)),
+            as_array(self.unobserved_weight * z_item.double().t() @ z_item.double(), torch.double),
+            penalty=self.l2 * float(mean) ** (1 - self.l2_exponent),
+            base_count=self.unobserved_weight * self.num_items,
+            exponent=self.l2_exponent,
+        )
 
     @torch.no_grad()
     def user_parts(self, data: HeteroData, user: int) -> tuple[Tensor, Tensor]:
@@ -219,5 +281,9 @@ class IALS(SolvedRecommender[tuple[Tensor, Tensor]]):
 
     def _penalty(self, pair: CSRPair) -> Tensor:
         """Return the weight of the penalty on each embedding of a side. Shape: ``[N]``."""
-        count = pair.num_incoming.double() + self.unobserved_weight * pair.size[0]
+        count = self._counts(pair)
         return self.l2 * count.mean() ** (1 - self.l2_exponent) * count**self.l2_exponent
+
+    def _counts(self, pair: CSRPair) -> Tensor:
+        """Return the pairs of each row of a side, those that never met by their weight."""
+        return pair.num_incoming.double() + self.unobserved_weight * pair.size[0]

@@ -4,6 +4,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.utils import coalesce
 
+from pyg_mmgef.catalog.fold_in import HistoryFoldIn
 from pyg_mmgef.graph.co_interaction import WEIGHTINGS, co_interaction_graph
 from pyg_mmgef.nn.models._solved import SolvedRecommender
 from pyg_mmgef.nn.parts._id_rows import select
@@ -93,6 +94,11 @@ class ItemKNN(SolvedRecommender[tuple[CSRPair, CSRPair]]):
             select(history.matrix(self.dtype), users),
             select(similar.matrix(self.dtype), items),
         )
+
+    def fold_in(self, data: HeteroData) -> HistoryFoldIn:
+        """Return what embeds new users, whose embeddings are their histories."""
+        self.check_sizes(data)
+        return HistoryFoldIn(num_items=self.num_items)
 
     def split_user(self, data: HeteroData, user: int) -> UserParts:
         """Return a vector for each of the user's items, which reads the weight of that item."""

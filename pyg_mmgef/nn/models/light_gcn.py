@@ -3,7 +3,9 @@ from torch import Tensor
 from torch.nn import Embedding
 from torch_geometric.data import HeteroData
 
+from pyg_mmgef.catalog.fold_in import LinearFoldIn
 from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.parts._fold_in import as_array, propagated_rows
 from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts, propagated_parts
 from pyg_mmgef.nn.parts.interaction_graph import InteractionGraph
 from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
@@ -132,6 +134,43 @@ class LightGCN(Recommender):
             sources=users,
             destinations=items,
         )
+
+    @torch.no_grad()
+    def propagated_fold_in(self, data: HeteroData) -> LinearFoldIn:
+        r"""Return what embeds new users by propagation alone, with nothing learned of users.
+
+        .. math::
+            \mathbf{z}_u = \frac{1}{\sqrt{n}} \sum_{j \in \mathcal{N}(u)} \mathbf{v}_j, \qquad
+            \mathbf{v}_j = \frac{1}{(L + 1) \sqrt{d_j}} \sum_{l=0}^{L-1} \mathbf{z}^{(l)}_j
+
+        for a user with :math:`n` items. It is the embedding of a user who joins the graph with an
+        embedding of zero at layer 0, where the items keep the degrees :math:`d_j` of the data; with
+        more than two layers, without what the user's own embedding brings back. A cold item's
+        :math:`\mathbf{v}_j` is what its features say.
+
+        :meth:`fold_in` is the better one for ranking where the model knows many users: it also
+        has what the embeddings of layer 0 would be, by what those of the known users are.
+
+        Args:
+            data: The train graph.
+
+        Raises:
+            ValueError: If the data has other numbers of users and items, or there are no layers,
+                so that nothing propagates to a user.
+        """
+        self.check_sizes(data)
+        if self.num_layers == 0:
+            raise ValueError(
+                "with num_layers=0 nothing propagates from items to users; use 'fold_in'"
+            )
+        rows = propagated_rows(
+            data,
+            self.interaction_graph(data),
+            self.user_embedding.weight,
+            self.item_embedding.weight,
+            self.num_layers,
+        )
+        return LinearFoldIn(as_array(self._with_cold_rows(data, rows)))
 
     def split_user(self, data: HeteroData, user: int) -> UserParts:
         """Return what each interaction adds, and what the user's own embedding does."""

@@ -75,7 +75,7 @@ class ContentMap:
 
     @property
     def bias(self) -> Tensor:
-        """The embedding of features that are all zero, in float64. Shape: ``[channels]``."""
+        r"""What features of zero give, :math:`f(\mathbf{0})`, in float64. Shape: ``[channels]``."""
         return self._z_mean - self._x_mean @ self._weight
 
     @torch.no_grad()
