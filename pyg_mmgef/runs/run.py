@@ -10,6 +10,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_mmgef._spelling import spelt
 from pyg_mmgef.datasets import IdMap
+from pyg_mmgef.explain import Explanation, ScoreExplainer
 from pyg_mmgef.nn import Recommender
 from pyg_mmgef.ranking import choose_cold_scale, evaluate_ranking, recommend
 from pyg_mmgef.runs._ids import rows_of
@@ -241,6 +242,7 @@ class Run:
             k=fitting_cutoffs(self.model.num_items)[-1],
         )
         del self.embeddings
+        self.__dict__.pop('explainer', None)
 
     def evaluate(self, part: str = 'test', k: Sequence[int] | None = None) -> dict[str, float]:
         """Return the metrics of validation or test, from a ranking of all unseen items.
@@ -331,6 +333,29 @@ class Run:
                 **self._described(items[0][found], 'cosine', cosine[0][found]),
             }
         )
+
+    @cached_property
+    def explainer(self) -> ScoreExplainer:
+        """Explains scores, in rows of users and items; :meth:`explain` takes ids."""
+        ids = self.item_ids.to_ids(torch.arange(len(self.item_ids)))
+        titles = [title or str(id_) for title, id_ in zip(self.titles, ids, strict=True)]
+        return ScoreExplainer(self.model, self.train, titles)
+
+    def explain(self, user: Any, item: Any) -> Explanation:
+        """Explain the score of an item for a user: the parts that it is the sum of.
+
+        ``run.explain('anna', 'i7').words()`` says it in sentences.
+
+        Args:
+            user: The id of the user.
+            item: The id of the item.
+
+        Raises:
+            ValueError: If the user or the item is unknown, or the model's scores don't split into
+                parts.
+        """
+        row = rows_of(self.user_ids, user, 'user')
+        return self.explainer(int(row), rows_of(self.item_ids, item, 'item'))[0]
 
     @property
     def has_embeddings(self) -> bool:

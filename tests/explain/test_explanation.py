@@ -82,6 +82,14 @@ def test_reasons_by_the_item() -> None:
     ]
 
 
+def test_titles_that_it_brings() -> None:
+    parts = (Part('history', 1.0, 4),)
+    found = Explanation(0, 2, 1.0, parts, None, titles=TITLES)
+    assert found.words() == ["100 % because you chose 'Rug'."]
+    assert found == of_user(*parts)
+    assert 'Rug' not in repr(found)
+
+
 def test_bad_arguments() -> None:
     found = of_user(Part('history', 1.0, 4))
     with pytest.raises(ValueError, match="isn't split by the side of 'item'; choose the other one"):
@@ -90,5 +98,7 @@ def test_bad_arguments() -> None:
         found.words(TITLES, 'both')
     with pytest.raises(ValueError, match=r"'titles' must have a title for each item \(got 2, and"):
         found.words(TITLES[:2])
+    with pytest.raises(ValueError, match="'titles' is None, and the explanation has none"):
+        found.words()
     with pytest.raises(ValueError, match="'most' must be a positive integer"):
         found.words(TITLES, most=0)
