@@ -13,6 +13,7 @@ from pyg_mmgef.cli.console import printable
 from pyg_mmgef.cli.graph_statistics import graph_statistics
 from pyg_mmgef.cli.show import shortened
 from pyg_mmgef.encoders._pictures import UnreadablePictureError, read_picture
+from pyg_mmgef.explain import Explanation
 from pyg_mmgef.files import make_folder, write_atomically
 from pyg_mmgef.nn import MMGEF
 from pyg_mmgef.ranking import recommend
@@ -67,6 +68,7 @@ def write_report(
         statistics=graph_statistics(run.train, run.settings.neighbors or NEIGHBORS),
         has_reasons=any(user['kinds'] >= {'history'} for user in shown),
         has_rest=any(user['kinds'] & {'user', 'constant'} for user in shown),
+        has_words=any(card['words'] for user in shown for card in user['recommended']),
         users=shown,
         items=[_item(run, cards, int(item)) for item in items],
     )
@@ -125,6 +127,7 @@ class _Cards:
             'note': note,
             'hit': False,
             'reasons': [],
+            'words': [],
         }
 
 
@@ -169,7 +172,7 @@ def _user(run: Run, cards: _Cards, user: int) -> dict[str, Any]:
     shown = items[0][items[0] >= 0]
     edge_index = run.train[INTERACTS].edge_index
     owned = edge_index[1][edge_index[0] == user].unique().tolist()
-    explained = run.explainer(user, shown) if run.explainer.splits_users else []
+    explained = _explained(run, user, shown)
     parts = [[part for part in one.by_user or () if part.kind == 'history'] for one in explained]
     # Items with the largest shares in all recommendations shown come first.
     total: dict[int | None, float] = defaultdict(float)
@@ -186,6 +189,8 @@ def _user(run: Run, cards: _Cards, user: int) -> dict[str, Any]:
             assert part.item is not None
             reason = cards(part.item)
             card['reasons'].append((reason['title'] or reason['id'], part.score))
+        if explained and len(explained[position].by_item or ()) > 1:
+            card['words'] = explained[position].words(side='item', most=REASONS)
         recommended.append(card)
     return {
         'id': str(run.user_ids[user]),
@@ -195,6 +200,14 @@ def _user(run: Run, cards: _Cards, user: int) -> dict[str, Any]:
         'recommended': recommended,
         'kinds': {part.kind for one in explained for part in one.by_user or ()},
     }
+
+
+def _explained(run: Run, user: int, items: Tensor) -> list[Explanation]:
+    """Return the explanations of scores, or none where the model's don't split into parts."""
+    try:
+        return run.explainer(user, items)
+    except ValueError:
+        return []
 
 
 def _item(run: Run, cards: _Cards, item: int) -> dict[str, Any]:
