@@ -1,7 +1,6 @@
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -263,6 +262,7 @@ class Run:
             k=fitting_cutoffs(self.model.num_items)[-1],
         )
         del self.embeddings
+        self.__dict__.pop('explainer', None)
 
     def evaluate(
         self,
@@ -429,25 +429,26 @@ class Run:
             }
         )
 
+    @cached_property
+    def explainer(self) -> ScoreExplainer:
+        """Explains scores, in rows of users and items; :meth:`explain` takes ids."""
+        return ScoreExplainer(self.model, self.train, self.catalog.titles)
+
     def explain(self, user: Any, item: Any) -> Explanation:
-        """Return the parts of a score, which sum to it; printed, they are sentences.
+        """Explain the score of an item for a user: the parts that it is the sum of.
+
+        Printed, it is sentences.
 
         Args:
             user: The id of the user.
             item: The id of the item.
 
         Raises:
-            ValueError: If an id is unknown, or the model's scores have no parts.
+            ValueError: If the user or the item is unknown, or the model's scores don't split into
+                parts.
         """
-        user_row = int(rows_of(self.user_ids, user, 'user'))
-        item_row = int(rows_of(self.item_ids, item, 'item'))
-        (explanation,) = self.explainer(user_row, [item_row])
-        return replace(explanation, titles=self.catalog.titles)
-
-    @cached_property
-    def explainer(self) -> ScoreExplainer:
-        """What splits scores into their parts, by the rows of users and items."""
-        return ScoreExplainer(self.model, self.train)
+        row = rows_of(self.user_ids, user, 'user')
+        return self.explainer(int(row), rows_of(self.item_ids, item, 'item'))[0]
 
     def add_items(
         self,

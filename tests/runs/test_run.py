@@ -188,3 +188,20 @@ def test_mistakes_in_lists(run: Run) -> None:
         run.top_lists(k=25)
     with pytest.raises(ValueError, match="'by' must be one of 'activity', 'popularity'"):
         run.groups('age')
+
+
+def test_why_an_item_is_recommended(run: Run) -> None:
+    found = run.recommend('u3', k=2)
+    for item, score in zip(found['item'], found['score'], strict=True):
+        explanation = run.explain('u3', item)
+        assert explanation.score == pytest.approx(score, rel=1e-4)
+        assert explanation.by_user is not None
+        total = sum(part.score for part in explanation.by_user)
+        assert total == pytest.approx(score, rel=1e-4)
+        row = max((part.score, part.item) for part in explanation.by_user if part.item is not None)
+        title = run.titles[row[1]] or run.item_ids[row[1]]
+        assert f"because you bought '{title}'." in explanation.words(verb='bought')[0]
+    with pytest.raises(ValueError, match="'nobody'"):
+        run.explain('nobody', found['item'][0])
+    with pytest.raises(ValueError, match="'nothing'"):
+        run.explain('u3', 'nothing')
