@@ -9,6 +9,7 @@ __all__ = ['as_option', 'spelt', 'spelt_as_options', 'spelt_with']
 _OPTIONS = {
     'interactions': 'INTERACTIONS',
     'event_weights': '--event-weight',
+    'fields': '--field',
     'modalities': '--modality',
     'folder': '--output',
     'options': '--set',

@@ -29,6 +29,7 @@ PUBLIC_NAMES = {
         'MMGEF',
         'SoftEdgeFusion',
     ],
+    'pyg_mmgef.explain': ['Explanation', 'Part', 'ScoreExplainer', 'explain_score'],
     'pyg_mmgef.transforms': [
         'AddCoInteractionGraph',
         'AddItemKNNGraph',
@@ -97,6 +98,7 @@ TESTED_ELSEWHERE = {
             *('recommend', 'report', 'similar', 'train'),
         )
     },
+    'explain/part.py': 'the parts of tests/explain/test_score_explainer.py',
     'nn/models/cease.py': 'one of the two models of tests/nn/models/test_ease.py',
     'nn/models/content_ials.py': 'one of the two models of tests/nn/models/test_ials.py',
     'nn/parts/content_features.py': 'the content of tests/nn/parts/test_content_map.py',
@@ -123,7 +125,8 @@ MAY_IMPORT = {
     'graph': BASE | {'_threads', '_extension', 'sparse', 'search'},
     'ranking': BASE | {'_threads', 'sparse', 'search'},
     'loader': BASE | {'schema'},
-    'nn': BASE | {'_describe', 'schema', 'sparse', 'graph'},
+    'nn': BASE | {'_describe', 'catalog', 'files', 'schema', 'sparse', 'graph'},
+    'explain': BASE | {'schema', 'nn'},
     'transforms': BASE | {'_describe', 'schema', 'graph', 'nn'},
     'presets': {'schema', 'nn', 'transforms'},
     'encoders': BASE | {'files'},

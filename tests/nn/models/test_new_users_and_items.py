@@ -363,4 +363,3 @@ def test_content_map_of_a_grown_model() -> None:
     grown = model.grow(8, 12)
     assert grown.content_map is not None
     assert grown.content_map.strengths == (0.5,)
-
