@@ -93,7 +93,6 @@ TESTED_ELSEWHERE = {
     'runs/plots.py': 'the picture in a run of tests/cli/test_app.py',
     'cli/prepare_dataset.py': 'the command of tests/cli/test_app.py',
     'cli/show_inputs.py': 'what tests/cli/test_inputs.py reads',
-    'runs/splits.py': 'what tests/cli/test_app.py splits',
     'runs/fit.py': 'what tests/runs/test_run.py fits',
     'runs/run_data.py': 'the data of the runs in tests/runs/test_run.py',
     'settings.py': 'the options of tests/cli/test_settings.py',
