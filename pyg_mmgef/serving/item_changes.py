@@ -1,0 +1,140 @@
+import json
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyg_mmgef.serving._ids import Id
+
+__all__ = ['ItemChange', 'ItemChanges']
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS changes (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    item TEXT NOT NULL UNIQUE,
+    content TEXT NOT NULL,
+    vector BLOB
+) STRICT
+"""
+WAIT_S = 10.0  # For the lock of another worker that writes.
+
+
+@dataclass(frozen=True, eq=False)
+class ItemChange:
+    """How an item differs from the export."""
+
+    item: Id
+    values: dict[str, Any]
+    """What was set of ``title``, ``text``, ``picture`` and ``fields``."""
+    vector: NDArray[np.float32] | None = None
+    """The vector of an added item. Shape: ``[channels]``."""
+    features: dict[str, list[float]] | None = None
+    """The features of an added item by modality, of which an export makes its vector."""
+    is_added: bool = False
+    """Whether the item was added, not only changed."""
+    is_retired: bool = False
+    """Whether the item isn't shown any more."""
+    number: int = 0
+    """A later change has a larger number."""
+
+
+class ItemChanges:
+    """The changes of items, in a SQLite file that all workers read.
+
+    A change that :meth:`write` has returned from is on the disk. Each item has one row, which each
+    change replaces, so the file grows with the number of changed items, not of changes.
+
+    Args:
+        path: The file, which is made if there is none. One thread alone uses an object.
+
+    Raises:
+        ValueError: If the file can't be opened, or isn't such a file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._database = sqlite3.connect(
+                path, timeout=WAIT_S, isolation_level=None, check_same_thread=False
+            )
+            self._database.execute('PRAGMA journal_mode = WAL')
+            self._database.execute('PRAGMA synchronous = FULL')
+            self._database.execute(SCHEMA)
+        except sqlite3.Error as error:
+            raise ValueError(
+                f'the changes of items cannot be kept in {str(path)!r} ({error}); name another '
+                'file by --changes'
+            ) from error
+        self._last = 0
+        self._version: int | None = None
+
+    def write(self, item: Id, change: Callable[[ItemChange | None], ItemChange]) -> ItemChange:
+        """Replace the change of an item, and return when the new one is on the disk.
+
+        Args:
+            item: The item.
+            change: Makes the new change of the old one. No other worker writes meanwhile. What it
+                raises is passed on, and nothing is written.
+        """
+        self._database.execute('BEGIN IMMEDIATE')
+        try:
+            new = change(self._read(item))
+            content = {
+                'values': new.values,
+                'features': new.features,
+                'is_added': new.is_added,
+                'is_retired': new.is_retired,
+            }
+            vector = None if new.vector is None else new.vector.astype('<f4').tobytes()
+            self._database.execute(
+                'INSERT OR REPLACE INTO changes (item, content, vector) VALUES (?, ?, ?)',
+                (json.dumps(item), json.dumps(content), vector),
+            )
+            self._database.execute('COMMIT')
+        except BaseException:
+            self._database.execute('ROLLBACK')
+            raise
+        return new
+
+    def news(self, number: int) -> list[ItemChange]:
+        """Return the changes with larger numbers, as :meth:`since`.
+
+        It costs a few microseconds if nobody has written since the last call.
+        """
+        version = self._database.execute('PRAGMA data_version').fetchone()[0]
+        if version == self._version and number >= self._last:
+            return []
+        found = self.since(number)
+        self._version, self._last = version, found[-1].number if found else number
+        return found
+
+    def since(self, number: int) -> list[ItemChange]:
+        """Return the changes with larger numbers, in their order."""
+        rows = self._database.execute(
+            'SELECT number, item, content, vector FROM changes WHERE number > ? ORDER BY number',
+            (number,),
+        )
+        return [_change_of(*row) for row in rows]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def _read(self, item: Id) -> ItemChange | None:
+        row = self._database.execute(
+            'SELECT number, item, content, vector FROM changes WHERE item = ?', (json.dumps(item),)
+        ).fetchone()
+        return None if row is None else _change_of(*row)
+
+
+def _change_of(number: int, item: str, content: str, vector: bytes | None) -> ItemChange:
+    return ItemChange(
+        item=json.loads(item),
+        vector=None if vector is None else np.frombuffer(vector, '<f4'),
+        number=number,
+        **json.loads(content),
+    )
