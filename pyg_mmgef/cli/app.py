@@ -37,6 +37,7 @@ for _command in (
     commands.info,
     commands.models,
     commands.report,
+    commands.serve,
 ):
     app.command()(_command)
 

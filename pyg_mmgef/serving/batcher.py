@@ -3,6 +3,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -92,10 +93,8 @@ def _hand_over(done: Sequence[tuple[_Waiting[Any], Any]]) -> None:
     for one, result in done:
         by_loop.setdefault(one.future.get_loop(), []).append((one, result))
     for loop, part in by_loop.items():
-        try:
+        with suppress(RuntimeError):  # A loop that is closed, so nobody waits.
             loop.call_soon_threadsafe(_resolve, part)
-        except RuntimeError:  # The loop is closed, so nobody waits.
-            continue
 
 
 def _resolve(done: Sequence[tuple[_Waiting[Any], Any]]) -> None:

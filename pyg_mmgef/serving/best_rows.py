@@ -6,18 +6,17 @@ from numpy.typing import NDArray
 __all__ = ['best_rows', 'rounding_of']
 
 
-def rounding_of(query: NDArray[np.float32], longest: float) -> float:
-    r"""Return a bound of the error of float32 inner products with a vector.
+def rounding_of(channels: int, length: float) -> float:
+    r"""Return a bound of the error of a float32 inner product of two vectors.
 
     With :math:`C` channels it is :math:`(C + 2) \, 2^{-24} \lVert \mathbf{q} \rVert \lVert
     \mathbf{z} \rVert`, in whatever order the products are added; here it is twice that.
 
     Args:
-        query: The vector. Shape: ``[channels]``.
-        longest: The length of the longest vector that it is multiplied with.
+        channels: The number of channels.
+        length: The product of the lengths of both vectors.
     """
-    length = float(np.linalg.norm(query.astype(np.float64)))
-    return 2 * (len(query) + 2) * 2.0**-24 * length * longest
+    return 2 * (channels + 2) * 2.0**-24 * length
 
 
 def best_rows(

@@ -72,9 +72,7 @@ class ItemOut(BaseModel):
     picture: str | None = Field(None, description='Address of a picture.')
     fields: dict[str, float | str] = {}
     score: float | None = None
-    because: ItemRef | None = Field(
-        None, description='The liked item that adds most to the score.'
-    )
+    because: ItemRef | None = Field(None, description='The liked item that adds most to the score.')
 
 
 class ListOut(BaseModel):

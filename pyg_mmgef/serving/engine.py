@@ -117,19 +117,17 @@ class Engine:
         answers: list[Any] = [None] * len(asks)
         queries: list[tuple[int, _Query]] = []
         for place, ask in enumerate(asks):
-            try:
-                queries.append((place, self._query(ask)))
-            except (LookupError, ValueError) as error:
-                answers[place] = error
+            query = _attempt(self._query, ask)
+            if isinstance(query, Exception):
+                answers[place] = query
+            else:
+                queries.append((place, query))
         most = max(1, MOST_SCORES // max(1, self.export.num_items))
         for start in range(0, len(queries), most):
             part = queries[start : start + most]
             scores = self._scores([query for _, query in part])
             for (place, query), row in zip(part, scores, strict=True):
-                try:
-                    answers[place] = self._answer(query, row)
-                except ValueError as error:
-                    answers[place] = error
+                answers[place] = _attempt(self._answer, query, row)
         return answers
 
     def search(self, text: str, limit: int) -> list[dict[str, Any]]:
@@ -229,9 +227,12 @@ class Engine:
     def _answer(self, query: _Query, scores: NDArray[np.float32]) -> Answer:
         rules = query.ask.rules
         mask, boosts = self._mask_of(rules)
-        error = 1e-6
-        if query.vector is not None and query.ask.item is None:
-            error = rounding_of(query.vector, self._longest)
+        error = 0.0
+        if query.ask.item is not None:
+            error = 2 * rounding_of(self.export.channels, 1.0)  # The lengths are rounded, too.
+        elif query.vector is not None:
+            length = float(np.linalg.norm(query.vector.astype(np.float64)))
+            error = rounding_of(self.export.channels, length * self._longest)
         if boosts is not None:
             boosts = boosts * self._spread(query)
             error += 1e-6 * float(np.abs(boosts).max() + np.abs(scores).max())
@@ -298,14 +299,14 @@ class Engine:
             return float(self.export.popularity.std(dtype=np.float64)) or 1.0
         is_cosine = query.ask.item is not None
         if is_cosine not in self._covariances:
-            vectors = self.export.item_vectors
+            vectors: NDArray[np.floating] = self.export.item_vectors
             if is_cosine:
                 length = self.items.norms[: len(vectors), None]
                 vectors = vectors / np.where(length > 0, length, 1)
             self._covariances[is_cosine] = item_covariance(vectors)
         vector = query.vector.astype(np.float64)
         if is_cosine:
-            vector /= np.linalg.norm(vector)
+            vector = vector / np.linalg.norm(vector)
         return float(score_spread(vector[None], self._covariances[is_cosine])[0])
 
     def _mask_of(self, rules: Rules) -> tuple[NDArray[np.bool_] | None, NDArray[np.float64] | None]:
@@ -334,6 +335,14 @@ class Engine:
             if column[best] > 0:
                 row = int(query.liked[best])
                 item['because'] = {'item': catalog.ids[row], 'title': catalog.titles[row]}
+
+
+def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a function returns, or the mistake of a request that it has found."""
+    try:
+        return function(*arguments)
+    except (LookupError, ValueError) as error:
+        return error
 
 
 def _divide(scores: NDArray[np.floating], lengths: NDArray[np.floating]) -> None:

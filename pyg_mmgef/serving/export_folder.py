@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyg_mmgef.catalog import Catalog, ContentWeights, FoldIn
+from pyg_mmgef.catalog import Catalog
+from pyg_mmgef.catalog.content_weights import ContentWeights
+from pyg_mmgef.catalog.fold_in import FoldIn
 from pyg_mmgef.files import check_sha256, damaged, load_arrays
 from pyg_mmgef.serving._ids import IdLookup
 
@@ -75,11 +77,25 @@ def read_version(folder: Path) -> str:
     return hashlib.sha256((folder / DESCRIPTION).read_bytes()).hexdigest()[:12]
 
 
+def files_of(folder: Path) -> list[Path]:
+    """Return the files of an export, the first of which describes the others.
+
+    Raises:
+        OSError: If a folder can't be read.
+    """
+    folder = folder.resolve()
+    try:
+        meta = _read_description(folder / DESCRIPTION)
+        return [folder / DESCRIPTION, *(folder / meta.get('folder', '') / n for n in meta['files'])]
+    except ValueError:
+        return [folder / DESCRIPTION]
+
+
 def load_export(folder: Path) -> ExportFolder:
-    """Read an exported run, and compare all its files with their checksums.
+    """Read an exported run; each file that is read is compared with its checksum.
 
     Args:
-        folder: The folder; a link is followed once, so all files are of one export.
+        folder: The folder. All files are of one export, also if another takes its place meanwhile.
 
     Raises:
         OSError: If a file can't be read.
@@ -92,8 +108,7 @@ def load_export(folder: Path) -> ExportFolder:
     folder = folder.resolve()
     version = read_version(folder)
     meta = _read_description(folder / DESCRIPTION)
-    for name, digest in meta['files'].items():
-        check_sha256(folder / name, digest, ADVICE)
+    folder = folder / meta.get('folder', '')
     users, items, channels = (meta[name] for name in ('num_users', 'num_items', 'channels'))
     reader = _Reader(folder, meta['files'])
     catalog = Catalog.load(reader.path('items.parquet'))
@@ -123,8 +138,10 @@ class _Reader:
 
     def path(self, name: str) -> Path:
         if name not in self._files:
-            raise damaged(self._folder / DESCRIPTION, f'it does not list {name}', ADVICE)
-        return self._folder / name
+            raise damaged(self._folder, f'its {DESCRIPTION} does not list {name}', ADVICE)
+        path = self._folder / name
+        check_sha256(path, self._files[name], ADVICE)
+        return path
 
     def array(self, name: str, dtype: type, shape: tuple[int | None, ...]) -> NDArray[Any]:
         path = self.path(name)
@@ -147,7 +164,7 @@ class _Reader:
         """Return the arrays of the files whose names begin so, by the rest of the name."""
         return {
             name[len(start) : -len('.npy')]: np.load(
-                self._folder / name, mmap_mode='r', allow_pickle=False
+                self.path(name), mmap_mode='r', allow_pickle=False
             )
             for name in self._files
             if name.startswith(start) and name.endswith('.npy')
@@ -159,7 +176,7 @@ def _read_description(path: Path) -> dict[str, Any]:
         meta = json.loads(path.read_bytes())
         numbers = [meta[name] for name in ('num_users', 'num_items', 'channels')]
         complete = all(isinstance(x, int) and x >= 0 for x in numbers)
-        complete = complete and isinstance(meta['files'], dict)
+        complete = complete and isinstance(meta['files'], dict) and _is_below(meta.get('folder'))
         found = meta['format']
     except (ValueError, KeyError, TypeError) as error:
         raise damaged(path, f'{type(error).__name__}: {error}', ADVICE) from error
@@ -169,8 +186,14 @@ def _read_description(path: Path) -> dict[str, Any]:
             'export and serve with the same version'
         )
     if not complete:
-        raise damaged(path, 'num_users, num_items, channels or files are wrong', ADVICE)
+        raise damaged(path, 'num_users, num_items, channels, folder or files are wrong', ADVICE)
     return meta
+
+
+def _is_below(folder: Any) -> bool:
+    if folder is None:
+        return True
+    return isinstance(folder, str) and not ({'..', '/'} & set(Path(folder).parts))
 
 
 def _id_column(path: Path) -> Any:

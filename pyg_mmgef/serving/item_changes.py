@@ -1,6 +1,6 @@
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pyg_mmgef.serving._ids import Id
 
-__all__ = ['ItemChange', 'ItemChanges']
+__all__ = ['Edit', 'ItemChange', 'ItemChanges']
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS changes (
@@ -20,6 +20,7 @@ CREATE TABLE IF NOT EXISTS changes (
     vector BLOB
 ) STRICT
 """
+CONTENT = ('values', 'features', 'is_added', 'is_retired')
 WAIT_S = 10.0  # For the lock of another worker that writes.
 
 
@@ -40,6 +41,15 @@ class ItemChange:
     """Whether the item isn't shown any more."""
     number: int = 0
     """A later change has a larger number."""
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """A change that is to be written."""
+
+    item: Id
+    change: Callable[[ItemChange | None], ItemChange]
+    """Makes the new change of the one that is there."""
 
 
 class ItemChanges:
@@ -72,32 +82,42 @@ class ItemChanges:
         self._last = 0
         self._version: int | None = None
 
-    def write(self, item: Id, change: Callable[[ItemChange | None], ItemChange]) -> ItemChange:
-        """Replace the change of an item, and return when the new one is on the disk.
+    def write(self, edits: Sequence[Edit]) -> list[ItemChange | Exception]:
+        """Write changes together, and return them when they are on the disk.
+
+        No other worker writes meanwhile. In place of a change that can't be made there is the
+        error that its function has raised; the others are written.
 
         Args:
-            item: The item.
-            change: Makes the new change of the old one. No other worker writes meanwhile. What it
-                raises is passed on, and nothing is written.
+            edits: What makes each new change of the one before.
+
+        Raises:
+            OSError: If the file can't be written; then no change is.
         """
-        self._database.execute('BEGIN IMMEDIATE')
         try:
-            new = change(self._read(item))
-            content = {
-                'values': new.values,
-                'features': new.features,
-                'is_added': new.is_added,
-                'is_retired': new.is_retired,
-            }
-            vector = None if new.vector is None else new.vector.astype('<f4').tobytes()
-            self._database.execute(
-                'INSERT OR REPLACE INTO changes (item, content, vector) VALUES (?, ?, ?)',
-                (json.dumps(item), json.dumps(content), vector),
-            )
-            self._database.execute('COMMIT')
-        except BaseException:
-            self._database.execute('ROLLBACK')
-            raise
+            self._database.execute('BEGIN IMMEDIATE')
+            try:
+                done = [self._write(edit) for edit in edits]
+                self._database.execute('COMMIT')
+            except BaseException:
+                self._database.execute('ROLLBACK')
+                raise
+        except sqlite3.Error as error:
+            raise OSError(f'the change could not be written ({error})') from error
+        return done
+
+    def _write(self, edit: Edit) -> ItemChange | Exception:
+        key = json.dumps(edit.item)
+        try:
+            new = edit.change(self._read(key))
+        except (LookupError, RuntimeError, ValueError) as error:
+            return error
+        content = {name: getattr(new, name) for name in CONTENT}
+        vector = None if new.vector is None else new.vector.astype('<f4').tobytes()
+        self._database.execute(
+            'INSERT OR REPLACE INTO changes (item, content, vector) VALUES (?, ?, ?)',
+            (key, json.dumps(content), vector),
+        )
         return new
 
     def news(self, number: int) -> list[ItemChange]:
@@ -124,9 +144,9 @@ class ItemChanges:
         """Close the file."""
         self._database.close()
 
-    def _read(self, item: Id) -> ItemChange | None:
+    def _read(self, key: str) -> ItemChange | None:
         row = self._database.execute(
-            'SELECT number, item, content, vector FROM changes WHERE item = ?', (json.dumps(item),)
+            'SELECT number, item, content, vector FROM changes WHERE item = ?', (key,)
         ).fetchone()
         return None if row is None else _change_of(*row)
 

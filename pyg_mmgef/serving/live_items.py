@@ -40,7 +40,9 @@ class _ChangingCatalog(Catalog):
         for item in ids:
             row = self.row_of(item)
             if row is None:
-                raise ValueError(f'{argument!r} names the item {str(item)[:80]!r}, which is unknown')
+                raise ValueError(
+                    f'{argument!r} names the item {str(item)[:80]!r}, which is unknown'
+                )
             rows.append(row)
         return np.array(rows, np.int64)
 
@@ -53,28 +55,27 @@ class _ChangingCatalog(Catalog):
         self.texts.append(None)
         self.pictures.append(None)
         for name, column in self.fields.items():
-            missing = None if column.dtype == object else np.nan
-            self.fields[name] = np.append(column, np.array([missing], column.dtype))
-        self._looked_up.clear()
+            self.fields[name] = np.append(column, np.array([_missing(column.dtype)], column.dtype))
         return row
 
     def put(self, row: int, values: Mapping[str, Any]) -> None:
-        """Change what is given of an item: ``title``, ``text``, ``picture`` and ``fields``."""
-        for name, column in (
-            ('title', self.titles),
-            ('text', self.texts),
-            ('picture', self.pictures),
-        ):
-            if name in values:
-                column[row] = values[name]
-        for name, value in values.get('fields', {}).items():
-            if name not in self.fields:
+        """Set an item to its ``title``, ``text``, ``picture`` and ``fields``; None is missing."""
+        title = values.get('title')
+        self.titles[row] = str(self.ids[row]) if title is None else title
+        self.texts[row], self.pictures[row] = values.get('text'), values.get('picture')
+        given = values.get('fields', {})
+        for name, value in given.items():
+            if name not in self.fields and value is not None:
                 dtype = object if isinstance(value, str) else np.float64
-                missing = None if dtype is object else np.nan
-                self.fields[name] = np.full(len(self), missing, dtype)
-            column = self.fields[name]
-            column[row] = np.nan if value is None and column.dtype != object else value
-            self._looked_up.pop(name, None)
+                self.fields[name] = np.full(len(self), _missing(dtype), dtype)
+        for name, column in self.fields.items():
+            value = given.get(name)
+            column[row] = _missing(column.dtype) if value is None else value
+        self._looked_up.clear()
+
+
+def _missing(dtype: Any) -> float | None:
+    return None if np.dtype(dtype).kind == 'O' else np.nan
 
 
 class LiveItems:
@@ -89,7 +90,7 @@ class LiveItems:
         self.catalog = _ChangingCatalog(export.catalog)
         """All items: those of the export, and behind them the added ones."""
         self.is_there = np.ones(len(self.catalog), bool)
-        """Which items can be shown: neither retired nor without a vector. Shape: ``[num_items]``."""
+        """Mask of the items that aren't retired and have a vector. Shape: ``[num_items]``."""
         self.added = np.zeros((0, export.channels), np.float32)
         """The vectors of the added items, in the order of their rows."""
         self.popularity = np.array(export.popularity)
@@ -143,8 +144,10 @@ class LiveItems:
             self.is_there = np.append(self.is_there, False)
             self.popularity = np.append(self.popularity, np.float32(0))
             self.norms = np.append(self.norms, np.float32(0))
-            self.added = np.concatenate([self.added, np.zeros((1, self.added.shape[1]), np.float32)])
-        self.catalog.put(row, self._fitting(change.values))
+            self.added = np.concatenate(
+                [self.added, np.zeros((1, self.added.shape[1]), np.float32)]
+            )
+        self.catalog.put(row, self._values_of(row, change))
         if is_old:
             self.is_there[row] = not change.is_retired
             return
@@ -166,14 +169,23 @@ class LiveItems:
         vector = change.vector
         return vector if vector is not None and len(vector) == self.added.shape[1] else None
 
-    def _fitting(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return values without the fields whose type is another in this export."""
+    def _values_of(self, row: int, change: ItemChange) -> dict[str, Any]:
+        """Return what is known of an item: what was set of it, and the rest from the export.
+
+        A field whose type is another in this export is that of the export.
+        """
+        own: dict[str, Any] = {}
+        if row < self._export.num_items:
+            catalog = self._export.catalog
+            own = {'title': catalog.titles[row], 'text': catalog.texts[row]}
+            own['picture'] = catalog.pictures[row]
+            own['fields'] = {name: column[row] for name, column in catalog.fields.items()}
         fields = {
             name: value
-            for name, value in values.get('fields', {}).items()
+            for name, value in change.values.get('fields', {}).items()
             if value is None or self.fits(name, value)
         }
-        return {**values, 'fields': fields}
+        return {**own, **change.values, 'fields': {**own.get('fields', {}), **fields}}
 
     def fits(self, field: str, value: Any) -> bool:
         """Return whether a value is of the type that a field has."""

@@ -1,11 +1,10 @@
-import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from pyg_mmgef.serving.engine import Ask, Engine
-from pyg_mmgef.serving.export_folder import DESCRIPTION, load_export
+from pyg_mmgef.serving.export_folder import files_of, load_export
 from pyg_mmgef.serving.item_changes import ItemChanges
 from pyg_mmgef.serving.settings import Settings
 
@@ -77,7 +76,7 @@ class Shop:
         """
         try:
             found = _signature(self._folder)
-            if self._served is not None and found[0] == self._served[0] or found == self._tried:
+            if found in (self._served, self._tried):
                 return
             self._tried = found
             export = load_export(self._folder)
@@ -117,8 +116,6 @@ class Shop:
 
 
 def _signature(folder: Path) -> Signature:
-    """Return what tells one state of a folder from another, first that of its export.json."""
-    folder = folder.resolve()
-    files = [DESCRIPTION, *sorted(set(os.listdir(folder)) - {DESCRIPTION})]
-    found = [(name, (folder / name).stat()) for name in files]
-    return tuple((str(folder), name, s.st_ino, s.st_mtime_ns, s.st_size) for name, s in found)
+    """Return what changes with the files of an export, that of its export.json first."""
+    found = [(path, path.stat()) for path in files_of(folder) if path.exists()]
+    return tuple((str(path), s.st_ino, s.st_mtime_ns, s.st_size) for path, s in found)

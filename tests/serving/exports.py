@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pyg_mmgef.catalog import Catalog, LinearFoldIn
+from pyg_mmgef.catalog import Catalog
+from pyg_mmgef.catalog.fold_in import LinearFoldIn
 from pyg_mmgef.files import sha256_of, write_atomically
 
 BRANDS = ('Arc', 'Lumo', 'Nord', None)
