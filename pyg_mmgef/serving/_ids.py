@@ -24,7 +24,7 @@ def own_id(value: Id, of_numbers: bool) -> Id | None:
         number = int(value)
     except ValueError:
         return None
-    return number if str(number) == str(value) and abs(number) < 2**63 else None
+    return number if str(number) == str(value) and -(2**63) <= number < 2**63 else None
 
 
 class IdLookup:

@@ -9,16 +9,16 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
 
 from pyg_mmgef import __version__
-from pyg_mmgef.serving import metrics
-from pyg_mmgef.serving.batcher import Batcher, Overloaded
-from pyg_mmgef.serving.bodies import Failure
+from pyg_mmgef.serving import _metrics as metrics
+from pyg_mmgef.serving._batcher import Batcher, Overloaded
+from pyg_mmgef.serving._bodies import Failure
+from pyg_mmgef.serving._guard import Guard
+from pyg_mmgef.serving._item_changes import ItemChanges, NotWritten
+from pyg_mmgef.serving._item_edits import Conflict
+from pyg_mmgef.serving._routes import router
+from pyg_mmgef.serving._shop import Job, NotReady, Shop
 from pyg_mmgef.serving.engine import UnknownItem, UnknownUser
-from pyg_mmgef.serving.guard import Guard
-from pyg_mmgef.serving.item_changes import ItemChanges
-from pyg_mmgef.serving.item_edits import Conflict
-from pyg_mmgef.serving.routes import router
 from pyg_mmgef.serving.settings import Settings
-from pyg_mmgef.serving.shop import Job, NotReady, Shop
 
 __all__ = ['make_app']
 
@@ -27,7 +27,7 @@ STATUS = {
     UnknownItem: 404,
     Conflict: 409,
     ValueError: 422,
-    OSError: 503,
+    NotWritten: 503,
     Overloaded: 503,
     NotReady: 503,
 }

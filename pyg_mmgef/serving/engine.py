@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyg_mmgef.catalog import Rules, item_covariance, score_spread
+from pyg_mmgef.serving._best_rows import best_rows, rounding_of
 from pyg_mmgef.serving._ids import Id
-from pyg_mmgef.serving.best_rows import best_rows, rounding_of
+from pyg_mmgef.serving._item_changes import ItemChange
+from pyg_mmgef.serving._live_items import LiveItems
 from pyg_mmgef.serving.export_folder import ExportFolder
-from pyg_mmgef.serving.item_changes import ItemChange
-from pyg_mmgef.serving.live_items import LiveItems
 
 __all__ = ['Answer', 'Ask', 'Engine', 'UnknownItem', 'UnknownUser']
 
@@ -50,6 +50,8 @@ class Answer:
     reason: str
     """What they come from: ``'history'``, ``'liked'``, ``'new user'`` or ``'similar'``."""
     items: list[dict[str, Any]]
+    ignored: list[Id] = field(default_factory=list)
+    """Liked items that aren't known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +65,7 @@ class _Query:
     left_out: NDArray[np.integer]
     """Rows that aren't shown, for this user alone."""
     liked: NDArray[np.int64]
+    ignored: list[Id] = field(default_factory=list)
     parts: NDArray[np.float32] | None = None
     """What each liked item adds to the vector. Shape: ``[len(liked), channels]``."""
 
@@ -195,18 +198,20 @@ class Engine:
                 f"the model {self.export.meta.get('model')!r} can't make a user of liked items; "
                 'ask by user, or for items similar to one'
             )
-        liked = np.array([self.row_of(item) for item in ask.liked], np.int64)
+        found = [self.items.catalog.row_of(item) for item in ask.liked]
+        ignored = [item for item, row in zip(ask.liked, found, strict=True) if row is None]
+        liked = np.array([row for row in found if row is not None], np.int64)
         rows = np.union1d(seen, liked)
         left_out = liked if ask.rules.repeat else rows
         known = rows[rows < self._fold_in.num_items]
         if not len(known):
-            return _Query(ask, 'new user', None, left_out, NOTHING)
+            return _Query(ask, 'new user', None, left_out, NOTHING, ignored)
         vector = self._fold_in.embed([known])[0]
         try:
             parts = self._fold_in.parts(known)
         except ValueError:  # The vector isn't a sum over the items.
             parts = None
-        return _Query(ask, 'liked', vector, left_out, known, parts)
+        return _Query(ask, 'liked', vector, left_out, known, ignored, parts)
 
     def _scores(self, queries: Sequence[_Query]) -> NDArray[np.float32]:
         """Return all scores in float32. Shape: ``[len(queries), num_items]``."""
@@ -251,7 +256,7 @@ class Engine:
             for row, score in zip(rows, found, strict=True)
         ]
         self._add_reasons(items, rows, query)
-        return Answer(self.export.version, query.reason, items)
+        return Answer(self.export.version, query.reason, items, query.ignored)
 
     def _chosen(
         self,

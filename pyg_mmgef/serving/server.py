@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from pyg_mmgef.serving._item_changes import ItemChanges
+from pyg_mmgef.serving._logs import log_config
 from pyg_mmgef.serving.export_folder import load_export
-from pyg_mmgef.serving.item_changes import ItemChanges
-from pyg_mmgef.serving.logs import log_config
 from pyg_mmgef.serving.settings import Settings
 
 __all__ = ['serve']

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pyg_mmgef.serving._ids import Id
 
-__all__ = ['Edit', 'ItemChange', 'ItemChanges']
+__all__ = ['Edit', 'ItemChange', 'ItemChanges', 'NotWritten']
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS changes (
@@ -50,6 +50,10 @@ class Edit:
     item: Id
     change: Callable[[ItemChange | None], ItemChange]
     """Makes the new change of the one that is there."""
+
+
+class NotWritten(RuntimeError):
+    """The disk or another process keeps a change from being written."""
 
 
 class ItemChanges:
@@ -92,7 +96,7 @@ class ItemChanges:
             edits: What makes each new change of the one before.
 
         Raises:
-            OSError: If the file can't be written; then no change is.
+            NotWritten: If the file can't be written; then no change is.
         """
         try:
             self._database.execute('BEGIN IMMEDIATE')
@@ -103,7 +107,7 @@ class ItemChanges:
                 self._database.execute('ROLLBACK')
                 raise
         except sqlite3.Error as error:
-            raise OSError(f'the change could not be written ({error})') from error
+            raise NotWritten(f'the change could not be written ({error}); try again') from error
         return done
 
     def _write(self, edit: Edit) -> ItemChange | Exception:

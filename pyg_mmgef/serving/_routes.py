@@ -8,8 +8,8 @@ from fastapi import Path as InPath
 from fastapi.responses import FileResponse, JSONResponse, Response
 
 from pyg_mmgef.catalog import Rules
-from pyg_mmgef.serving import metrics
-from pyg_mmgef.serving.bodies import (
+from pyg_mmgef.serving import _metrics as metrics
+from pyg_mmgef.serving._bodies import (
     LONGEST_ID,
     MOST_ITEMS,
     ItemFields,
@@ -18,10 +18,10 @@ from pyg_mmgef.serving.bodies import (
     RecommendIn,
     SearchOut,
 )
+from pyg_mmgef.serving._item_edits import Check, adding, changing, retiring
+from pyg_mmgef.serving._shop import Job, Shop
+from pyg_mmgef.serving._tokens import check_token
 from pyg_mmgef.serving.engine import Answer, Ask, UnknownItem
-from pyg_mmgef.serving.item_edits import Check, adding, changing, retiring
-from pyg_mmgef.serving.shop import Job, Shop
-from pyg_mmgef.serving.tokens import check_token
 
 __all__ = ['router']
 
@@ -179,4 +179,7 @@ def _rules_of(text: str | None) -> Rules:
 
 
 def _list(answer: Answer) -> Response:
-    return JSONResponse({'version': answer.version, 'reason': answer.reason, 'items': answer.items})
+    content = {'version': answer.version, 'reason': answer.reason, 'items': answer.items}
+    if answer.ignored:
+        content['ignored'] = answer.ignored
+    return JSONResponse(content)

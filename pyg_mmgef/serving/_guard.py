@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from starlette.exceptions import HTTPException
 
-from pyg_mmgef.serving import metrics
+from pyg_mmgef.serving import _metrics as metrics
 
 __all__ = ['Guard']
 

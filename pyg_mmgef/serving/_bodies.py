@@ -81,6 +81,7 @@ class ListOut(BaseModel):
     version: str = Field(description='Version of the export.')
     reason: Literal['history', 'liked', 'new user', 'similar']
     items: list[ItemOut]
+    ignored: list[int | str] = Field([], description="Liked items that aren't known.")
 
 
 class SearchOut(BaseModel):

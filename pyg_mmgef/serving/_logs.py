@@ -42,7 +42,7 @@ def log_config(level: str) -> dict[str, Any]:
     return {
         'version': 1,
         'disable_existing_loggers': False,
-        'formatters': {'json': {'()': 'pyg_mmgef.serving.logs.JsonFormatter'}},
+        'formatters': {'json': {'()': 'pyg_mmgef.serving._logs.JsonFormatter'}},
         'handlers': {
             'stderr': {
                 'class': 'logging.StreamHandler',

@@ -4,12 +4,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from pyg_mmgef.serving._bodies import ItemFields
 from pyg_mmgef.serving._ids import Id, own_id
-from pyg_mmgef.serving.bodies import ItemFields
+from pyg_mmgef.serving._item_changes import Edit, ItemChange
 from pyg_mmgef.serving.engine import Engine, UnknownItem
-from pyg_mmgef.serving.item_changes import Edit, ItemChange
 
 __all__ = ['Conflict', 'adding', 'changing', 'retiring']
+
+TEXTS = ('title', 'text', 'picture')
 
 Check: TypeAlias = Callable[[Engine], Edit]
 """Checks a request beside the items, in the thread that owns them."""
@@ -127,9 +129,11 @@ def _check(engine: Engine, body: ItemFields) -> None:
 def _changed(old: ItemChange, body: ItemFields) -> ItemChange:
     """Return a change with what is given, and the rest as it was."""
     given: dict[str, Any] = body.model_dump(exclude_unset=True)
-    texts = {name: given[name] for name in ('title', 'text', 'picture') if name in given}
+    texts: dict[str, Any] = {
+        name: given[name] for name in ('title', 'text', 'picture') if name in given
+    }
     fields: dict[str, Any] = {**old.values.get('fields', {}), **given.get('fields', {})}
-    values = {**old.values, **texts, 'fields': fields}
+    values: dict[str, Any] = {**old.values, **texts, 'fields': fields}
     vector, features = old.vector, old.features
     if body.vector is not None or body.features is not None:
         vector = None if body.vector is None else np.asarray(body.vector, np.float32)

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from pyg_mmgef.catalog import Catalog
 from pyg_mmgef.serving._ids import Id, own_id
+from pyg_mmgef.serving._item_changes import ItemChange
 from pyg_mmgef.serving.export_folder import ExportFolder
-from pyg_mmgef.serving.item_changes import ItemChange
 
 __all__ = ['LiveItems']
 

@@ -3,9 +3,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from pyg_mmgef.serving._item_changes import ItemChanges
 from pyg_mmgef.serving.engine import Ask, Engine
 from pyg_mmgef.serving.export_folder import files_of, load_export
-from pyg_mmgef.serving.item_changes import ItemChanges
 from pyg_mmgef.serving.settings import Settings
 
 __all__ = ['Job', 'NotReady', 'Shop']
