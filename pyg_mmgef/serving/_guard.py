@@ -95,7 +95,7 @@ class Guard:
         return limited
 
     def _note(self, scope: Message, status: int, seconds: float) -> None:
-        route = getattr(scope.get('route'), 'path', 'other')
+        route = getattr(scope.get('route'), 'path_format', 'other')
         metrics.REQUESTS.labels(route, scope['method'], status).inc()
         metrics.SECONDS.labels(route).observe(seconds)
         if LOG.isEnabledFor(logging.INFO):

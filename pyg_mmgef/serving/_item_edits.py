@@ -12,6 +12,7 @@ from pyg_mmgef.serving.engine import Engine, UnknownItem
 __all__ = ['Conflict', 'adding', 'changing', 'retiring']
 
 TEXTS = ('title', 'text', 'picture')
+LARGEST = float(np.finfo(np.float32).max)
 
 Check: TypeAlias = Callable[[Engine], Edit]
 """Checks a request beside the items, in the thread that owns them."""
@@ -109,7 +110,7 @@ def _check(engine: Engine, body: ItemFields) -> None:
         raise ValueError("give 'vector' or 'features', not both")
     if body.vector is not None and len(body.vector) != channels:
         raise ValueError(f"'vector' must have {channels} numbers (got {len(body.vector)})")
-    if body.vector is not None and not np.isfinite(np.asarray(body.vector, np.float32)).all():
+    if body.vector is not None and max(map(abs, body.vector)) > LARGEST:
         raise ValueError("'vector' holds a number that is too large for float32")
     if body.features is not None:
         if content is None:

@@ -179,7 +179,11 @@ def _rules_of(text: str | None) -> Rules:
 
 
 def _list(answer: Answer) -> Response:
-    content = {'version': answer.version, 'reason': answer.reason, 'items': answer.items}
+    content: dict[str, Any] = {
+        'version': answer.version,
+        'reason': answer.reason,
+        'items': answer.items,
+    }
     if answer.ignored:
         content['ignored'] = answer.ignored
     return JSONResponse(content)

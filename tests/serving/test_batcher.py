@@ -67,7 +67,7 @@ def test_who_waits_for_too_long_is_told() -> None:
         late = asyncio.create_task(batcher.do(1))
         await asyncio.sleep(0.1)
         go_on.set()
-        found = await asyncio.gather(first, late, return_exceptions=True)
+        found: list[object] = await asyncio.gather(*(first, late), return_exceptions=True)
         batcher.stop()
         return found
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from pyg_mmgef.serving._best_rows import best_rows, rounding_of
 
@@ -20,7 +21,7 @@ def slow(exact: np.ndarray, allowed: np.ndarray, k: int) -> list[int]:
 @settings(max_examples=200, deadline=None)
 def test_as_a_sort_of_the_exact_scores(seed: int, count: int, k: int, distinct: int) -> None:
     rng = np.random.default_rng(seed)
-    exact = rng.integers(0, distinct, count) / 7
+    exact: NDArray[np.float64] = np.float64(1 / 7) * rng.integers(0, distinct, count)
     allowed = rng.random(count) < 0.8
     error = 0.05
     rounded = (exact + rng.uniform(-error, error, count)).astype(np.float32)
@@ -31,7 +32,9 @@ def test_as_a_sort_of_the_exact_scores(seed: int, count: int, k: int, distinct: 
 
 
 def test_nothing_is_left() -> None:
-    rows, scores = best_rows(np.full(3, -np.inf, np.float32), 2, lambda r: r * 1.0, 0.0)
+    rows, scores = best_rows(
+        np.full(3, -np.inf, np.float32), 2, lambda rows: rows.astype(np.float64), 0.0
+    )
     assert rows.size == scores.size == 0
 
 
