@@ -21,6 +21,7 @@ EXTRAS = {
     'serve': (*_PRINTING, 'fastapi', 'fastapi_offline', 'uvicorn', 'prometheus_client'),
 }
 """The modules of extras, which a base installation lacks. Serving needs no others."""
+INSTALL = {'cli': 'pip install "pyg-mmgef[cli]"', 'serve': 'pip install "pyg-mmgef[serve]"'}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if missing:
         sys.exit(
             f'Error: the command needs {", ".join(missing)}; install what it needs with: '
-            f'pip install "pyg-mmgef[{extra}]"'
+            f'{INSTALL[extra]}'
         )
     from pyg_mmgef.cli.app import main as run
 
