@@ -63,6 +63,7 @@ PUBLIC_NAMES = {
         'rerank',
         'score_spread',
     ],
+    'pyg_mmgef.serving': ['Engine', 'Settings', 'load_export', 'make_app', 'serve'],
     'pyg_mmgef.tables': ['Table', 'find_columns', 'open_table'],
     'pyg_mmgef.datasets': [
         'AmazonReviews',
@@ -91,6 +92,7 @@ TESTED_ELSEWHERE = {
     'encoders/missing_item.py': 'what the reports in tests/encoders/test_store.py list',
     'encoders/picture_problem.py': 'the table of tests/encoders/test_hostile_pictures.py',
     'runs/plots.py': 'the picture in a run of tests/cli/test_app.py',
+    'cli/commands/serve.py': 'the command of tests/serving/test_server.py',
     'cli/prepare_dataset.py': 'the command of tests/cli/test_app.py',
     'cli/show_inputs.py': 'what tests/cli/test_inputs.py reads',
     'runs/fit.py': 'what tests/runs/test_run.py fits',
@@ -138,6 +140,7 @@ MAY_IMPORT = {
     'encoders': BASE | {'files'},
     'tables': {'_spelling'},
     'catalog': {'_spelling', 'files', 'tables'},
+    'serving': {'catalog', 'files'},
     'datasets': BASE
     | {'catalog', 'files', 'schema', 'sparse', 'graph', 'encoders', 'transforms', 'tables'},
 }
