@@ -1,0 +1,13 @@
+"""What an exported run is made of: its versions, an index of its items, their thumbnails."""
+
+from pyg_mmgef.exports.item_index import MeasuredIndex, inner_product_index
+from pyg_mmgef.exports.thumbnails import write_thumbnails
+from pyg_mmgef.exports.version_folder import NewVersion, new_version
+
+__all__ = [
+    'MeasuredIndex',
+    'NewVersion',
+    'inner_product_index',
+    'new_version',
+    'write_thumbnails',
+]
