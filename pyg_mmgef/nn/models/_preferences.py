@@ -4,7 +4,7 @@ from torch.nn import Module
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn.models.ials import IALS
-from pyg_mmgef.nn.parts._standard_content import standardized
+from pyg_mmgef.nn.parts._standard_content import standard_scale, standardized
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.schema import interaction_edges
 
@@ -62,7 +62,17 @@ class Preferences(Module):
 
         return self._cache.get([interaction_edges(data)], build, self.ials.dtype)
 
+    @torch.no_grad()
+    def user_scale(self, data: HeteroData) -> tuple[Tensor, Tensor]:
+        """Return the mean and the factor that standardise the embeddings of users."""
+        z_user, _ = self.ials.embed(data, None, None)
+        return standard_scale(z_user, _is_there(z_user))
+
 
 def _standardized(z: Tensor) -> Tensor:
-    is_there = z.ne(0).any(dim=1, keepdim=True)
+    is_there = _is_there(z)
     return standardized(z, is_there, is_there)
+
+
+def _is_there(z: Tensor) -> Tensor:
+    return z.ne(0).any(dim=1, keepdim=True)

@@ -123,13 +123,38 @@ class CLCRec(Recommender):
         is_warm = self.is_warm(data)
         x, has = (select(rows, items) for rows in self.content(data, is_warm, self.dtype))
         own = select(self.item_embedding.weight, items)
-        encoded = torch.where(has, self.encoder(x), 0.0)
+        encoded = self._made_of(x, has)
         is_own = select(is_warm, items)
         if self.training:
             is_kept = torch.rand(has.shape, device=has.device) >= self.item_dropout
             is_own = is_own & (is_kept | ~has)
         z_item = torch.where(is_own, own, encoded)
         return select(self.user_embedding.weight, users), z_item, own, encoded, has
+
+    @torch.no_grad()
+    def embed_items(
+        self,
+        data: HeteroData,
+        x: Mapping[str, Tensor],
+        has: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """Return the embeddings of items that aren't in the data, from their features.
+
+        See :meth:`Recommender.embed_items`; here the encoder embeds them.
+        """
+        training = self.training
+        try:
+            self.eval()
+            is_warm = self.is_warm(data)
+            return self.cold_scale * self._made_of(
+                *self.content.of(data, is_warm, self.dtype, x, has)
+            )
+        finally:
+            self.train(training)
+
+    def _made_of(self, x: Tensor, has: Tensor) -> Tensor:
+        """Return the embeddings that the encoder makes of features."""
+        return torch.where(has, self.encoder(x), 0.0)
 
     def extra_loss(self, data: HeteroData, batch: TripletBatch, *embedded: Tensor) -> Tensor | None:
         """Return the weighted contrast of the items' embeddings with those of features."""

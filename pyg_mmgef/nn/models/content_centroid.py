@@ -4,8 +4,11 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from pyg_mmgef.catalog.content_weights import ContentWeights
+from pyg_mmgef.catalog.fold_in import LinearFoldIn
 from pyg_mmgef.nn._unit_length import unit_length
 from pyg_mmgef.nn.models._solved import SolvedRecommender
+from pyg_mmgef.nn.parts._fold_in import as_array
 from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts.content_features import Content
 from pyg_mmgef.nn.parts.histories import histories
@@ -83,6 +86,18 @@ class ContentCentroid(SolvedRecommender[tuple[Tensor, Tensor]]):
         See :meth:`Recommender.embed_items`; here they are the features themselves.
         """
         return self.cold_scale * unit_length(self._content(data).of(x, has)).to(self.dtype)
+
+    def content_weights(self, data: HeteroData, *, history: bool = False) -> ContentWeights:
+        """Raise a :class:`ValueError`: unit length isn't affine."""
+        raise ValueError(
+            'ContentCentroid scales features to unit length, which no matrix does; embed new items '
+            "by 'embed_items'"
+        )
+
+    def fold_in(self, data: HeteroData) -> LinearFoldIn:
+        """Return what embeds new users: the direction of the sum of their items."""
+        self.check_sizes(data)
+        return LinearFoldIn(as_array(self._solution(data)[1]), normalise='unit')
 
     def _content(self, data: HeteroData) -> Content:
         feature_channels(data, self.__class__.__name__)  # Raises where there are none.

@@ -102,6 +102,11 @@ class DropoutNet(NetworksOnIALS):
         z_item = self.item_tower(torch.cat([preference, select(x, items)], dim=1))
         return self.user_tower(select(preference_user, users)), z_item
 
+    def _made_of(self, x: Tensor, has: Tensor) -> Tensor:
+        preference = x.new_zeros(x.size(0), self.embedding_dim)
+        out: Tensor = self.item_tower(torch.cat([preference, x], dim=1))
+        return out
+
     def extra_loss(self, data: HeteroData, batch: TripletBatch, *embedded: Tensor) -> Tensor | None:
         """Return the weighted error in the scores of IALS."""
         if self.target_weight == 0:

@@ -3,6 +3,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from pyg_mmgef.catalog.fold_in import HistoryFoldIn
 from pyg_mmgef.nn.models._solved import SolvedRecommender
 from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts.histories import histories
@@ -82,6 +83,11 @@ class EASE(SolvedRecommender[tuple[CSRPair, Tensor]]):
         """Return the histories of users as a sparse CSR tensor, and columns of the matrix."""
         history, z_item = self._solution(data)
         return select(history.matrix(self.dtype), users), select(z_item, items).to(self.dtype)
+
+    def fold_in(self, data: HeteroData) -> HistoryFoldIn:
+        """Return what embeds new users, whose embeddings are their histories."""
+        self.check_sizes(data)
+        return HistoryFoldIn(num_items=self.num_items)
 
     def gram(self, data: HeteroData, history: sp.csr_array) -> Tensor:
         r"""Return the gram matrix of the items, without the penalty.

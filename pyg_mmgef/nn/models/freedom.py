@@ -7,6 +7,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 
+from pyg_mmgef.catalog.fold_in import LinearFoldIn
 from pyg_mmgef.nn.loss._checks import negative_scores
 from pyg_mmgef.nn.models.light_gcn import LightGCN
 from pyg_mmgef.nn.models.recommender import Recommender
@@ -150,6 +151,10 @@ class FREEDOM(Recommender):
         """Sample the interactions of the epoch, see :meth:`LightGCN.start_epoch`."""
         super().start_epoch(data, epoch)
         self.light_gcn.start_epoch(data, epoch)
+
+    def fold_in(self, data: HeteroData) -> LinearFoldIn:
+        """Return what embeds new users, who have those of :meth:`LightGCN.fold_in`."""
+        return self.light_gcn.fold_in(data)
 
     def embed(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None

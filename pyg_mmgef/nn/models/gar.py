@@ -115,6 +115,10 @@ class GAR(NetworksOnIALS):
         z_user = self.user_tower(select(preference_user, users))
         return z_user, z_item, z_made, real, made, is_warm & has
 
+    def _made_of(self, x: Tensor, has: Tensor) -> Tensor:
+        out: Tensor = self.item_tower(torch.where(has, self.generator(x), 0.0))
+        return out
+
     def extra_loss(self, data: HeteroData, batch: TripletBatch, *embedded: Tensor) -> Tensor | None:
         """Return the terms that real and generated embeddings of the positives add."""
         z_user, *of_items = embedded

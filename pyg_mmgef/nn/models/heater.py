@@ -109,6 +109,10 @@ class Heater(NetworksOnIALS):
         z_item = self.item_tower(torch.where(is_given, select(preference_item, items), made))
         return self.user_tower(select(preference_user, users)), z_item, made
 
+    def _made_of(self, x: Tensor, has: Tensor) -> Tensor:
+        out: Tensor = self.item_tower(torch.where(has, self._made(x), 0.0))
+        return out
+
     def _made(self, x: Tensor) -> Tensor:
         """Return what the experts make of features, each weighed by its gate."""
         expert = self.experts(x).tanh().view(-1, self.num_experts, self.embedding_dim)

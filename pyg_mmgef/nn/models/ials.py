@@ -2,7 +2,9 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from pyg_mmgef.catalog.fold_in import LeastSquaresFoldIn
 from pyg_mmgef.nn.models._solved import SolvedRecommender
+from pyg_mmgef.nn.parts._fold_in import as_array
 from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts.histories import histories
 from pyg_mmgef.sparse.csr_pair import CSRPair
@@ -137,6 +139,36 @@ class IALS(SolvedRecommender[tuple[Tensor, Tensor]]):
         return z_user, z_item
 
     @torch.no_grad()
+    def fold_in(self, data: HeteroData) -> LeastSquaresFoldIn:
+        r"""Return what embeds new users: the linear system of a user, solved exactly.
+
+        .. math::
+            \mathbf{z}_u = \Big( \alpha \mathbf{Z}^{\top} \mathbf{Z} + \lambda
+            \bar{n}_{\mathcal{U}}^{1 - \nu} n_u^{\nu} \mathbf{I} + \sum_{j \in \mathcal{N}(u)}
+            \mathbf{z}_j \mathbf{z}_j^{\top} \Big)^{-1} \sum_{j \in \mathcal{N}(u)} \mathbf{z}_j
+
+        with the solved embeddings :math:`\mathbf{Z}` of the items. For a user of the data it is the
+        user's own embedding, up to how far the sweeps have solved it. A cold item of a history
+        counts with what its features say.
+
+        Args:
+            data: The train graph.
+
+        Raises:
+            ValueError: If the data has other numbers of users and items.
+        """
+        self.check_sizes(data)
+        _, z_item = self._solution(data)
+        mean = self._counts(histories(data)).mean()
+        return LeastSquaresFoldIn(
+            as_array(self._with_cold_rows(data, z_item)),
+            as_array(self.unobserved_weight * z_item.double().t() @ z_item.double(), torch.double),
+            penalty=self.l2 * float(mean) ** (1 - self.l2_exponent),
+            base_count=self.unobserved_weight * self.num_items,
+            exponent=self.l2_exponent,
+        )
+
+    @torch.no_grad()
     def user_parts(self, data: HeteroData, user: int) -> tuple[Tensor, Tensor]:
         r"""Return the part of a user's embedding that is due to each interaction.
 
@@ -196,5 +228,9 @@ class IALS(SolvedRecommender[tuple[Tensor, Tensor]]):
 
     def _penalty(self, pair: CSRPair) -> Tensor:
         """Return the weight of the penalty on each embedding of a side. Shape: ``[N]``."""
-        count = pair.num_incoming.double() + self.unobserved_weight * pair.size[0]
+        count = self._counts(pair)
         return self.l2 * count.mean() ** (1 - self.l2_exponent) * count**self.l2_exponent
+
+    def _counts(self, pair: CSRPair) -> Tensor:
+        """Return the pairs of each row of a side, those that never met by their weight."""
+        return pair.num_incoming.double() + self.unobserved_weight * pair.size[0]

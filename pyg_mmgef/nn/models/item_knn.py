@@ -2,6 +2,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.utils import coalesce
 
+from pyg_mmgef.catalog.fold_in import HistoryFoldIn
 from pyg_mmgef.graph.co_interaction import WEIGHTINGS, co_interaction_graph
 from pyg_mmgef.nn.models._solved import SolvedRecommender
 from pyg_mmgef.nn.parts._id_rows import select
@@ -90,6 +91,11 @@ class ItemKNN(SolvedRecommender[tuple[CSRPair, CSRPair]]):
             select(history.matrix(self.dtype), users),
             select(similar.matrix(self.dtype), items),
         )
+
+    def fold_in(self, data: HeteroData) -> HistoryFoldIn:
+        """Return what embeds new users, whose embeddings are their histories."""
+        self.check_sizes(data)
+        return HistoryFoldIn(num_items=self.num_items)
 
     def _solve(self, data: HeteroData) -> tuple[CSRPair, CSRPair]:
         """Return the graphs item → user and neighbour → item."""

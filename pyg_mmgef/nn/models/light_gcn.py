@@ -3,7 +3,9 @@ from torch import Tensor
 from torch.nn import Embedding
 from torch_geometric.data import HeteroData
 
+from pyg_mmgef.catalog.fold_in import LinearFoldIn
 from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.parts._fold_in import as_array, propagated_rows
 from pyg_mmgef.nn.parts.interaction_graph import InteractionGraph
 from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
 from pyg_mmgef.sparse.csr_pair import CSRPair
@@ -131,6 +133,38 @@ class LightGCN(Recommender):
             sources=users,
             destinations=items,
         )
+
+    def fold_in(self, data: HeteroData) -> LinearFoldIn:
+        r"""Return what embeds new users: the propagation, to a user that receives but doesn't send.
+
+        .. math::
+            \mathbf{z}_u = \frac{1}{\sqrt{n}} \sum_{j \in \mathcal{N}(u)} \mathbf{v}_j, \qquad
+            \mathbf{v}_j = \frac{1}{(L + 1) \sqrt{d_j}} \sum_{l=0}^{L-1} \mathbf{z}^{(l)}_j
+
+        for a user with :math:`n` items. It is the embedding of a user who joins the graph with an
+        embedding of zero at layer 0, where the items keep the degrees :math:`d_j` of the data; with
+        more than two layers, without what the user's own embedding brings back. A cold item's
+        :math:`\mathbf{v}_j` is what its features say.
+
+        Args:
+            data: The train graph.
+
+        Raises:
+            ValueError: If the data has other numbers of users and items, or there are no layers,
+                so that nothing propagates to a user.
+        """
+        return LinearFoldIn(as_array(self._with_cold_rows(data, self._given_to_users(data))))
+
+    @torch.no_grad()
+    def _given_to_users(self, data: HeteroData) -> Tensor:
+        self.check_sizes(data)
+        if self.num_layers == 0:
+            raise ValueError(
+                'with num_layers=0 nothing propagates from items to users, so a new user has no '
+                'embedding; use a model with layers, or MF'
+            )
+        x = self.user_embedding.weight, self.item_embedding.weight
+        return propagated_rows(data, self.interaction_graph(data), *x, self.num_layers)
 
     def extra_loss(self, data: HeteroData, batch: TripletBatch, *embedded: Tensor) -> Tensor | None:
         r"""Return the penalty on layer 0, if there is one.

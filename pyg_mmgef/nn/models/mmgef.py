@@ -7,6 +7,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 
 from pyg_mmgef._describe import describe
+from pyg_mmgef.catalog.fold_in import LinearFoldIn
 from pyg_mmgef.nn._unit_length import unit_length
 from pyg_mmgef.nn.fusion.early_fusion import EarlyFusion
 from pyg_mmgef.nn.models.light_gcn import LightGCN
@@ -239,6 +240,10 @@ class MMGEF(Recommender):
         self.light_gcn.start_epoch(data, epoch)
         if self.skip_weight < 1 and epoch % self.rebuild_every == 0:
             self.item_encoder.rebuild(data, self.fused(data))
+
+    def fold_in(self, data: HeteroData) -> LinearFoldIn:
+        """Return what embeds new users, who have those of :meth:`LightGCN.fold_in`."""
+        return self.light_gcn.fold_in(data)
 
     def embed(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None

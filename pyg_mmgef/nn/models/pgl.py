@@ -8,9 +8,11 @@ from torch.nn import Parameter
 from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 
+from pyg_mmgef.catalog.fold_in import LinearFoldIn
 from pyg_mmgef.nn._unit_length import unit_length
 from pyg_mmgef.nn.loss.info_nce import info_nce
 from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.parts._fold_in import as_array, propagated_rows
 from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts.interaction_graph import InteractionGraph
 from pyg_mmgef.nn.parts.item_graph_encoder import convolve
@@ -183,16 +185,29 @@ class PGL(Recommender):
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return the mean over the layers plus, for items, what the item graph propagates."""
-        x_user = torch.cat(self.user_embedding.unbind(), dim=1)
-        x_item = torch.cat(
-            [torch.where(has, unit_length(x), 0.0) for x, has in self.lin(data)], dim=1
-        )
+        x_user, x_item = self._start(data)
         graph = self.principal_graph(data) if self.training else self.interaction_graph(data)
         z_user, z_item = layer_mean(
             graph, x_user, x_item, self.num_layers, sources=users, destinations=items
         )
         (item_item,) = self.graphs(data)
         return z_user, z_item + convolve(item_item, x_item, self.num_item_layers, items)
+
+    def _start(self, data: HeteroData) -> tuple[Tensor, Tensor]:
+        """Return the embeddings of layer 0."""
+        x_item = [torch.where(has, unit_length(x), 0.0) for x, has in self.lin(data)]
+        return torch.cat(self.user_embedding.unbind(), dim=1), torch.cat(x_item, dim=1)
+
+    def fold_in(self, data: HeteroData) -> LinearFoldIn:
+        """Return what embeds new users: that of :meth:`LightGCN.fold_in`, from these items."""
+        rows = self._given_to_users(data)
+        return LinearFoldIn(as_array(self._with_cold_rows(data, rows)))
+
+    @torch.no_grad()
+    def _given_to_users(self, data: HeteroData) -> Tensor:
+        self.check_sizes(data)
+        graph = self.interaction_graph(data)
+        return propagated_rows(data, graph, *self._start(data), self.num_layers)
 
     def interaction_graph(self, data: HeteroData) -> CSRPair:
         """Return the normalised graph user → item of all interactions."""

@@ -1,7 +1,9 @@
+import numpy as np
 from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.utils import coalesce
 
+from pyg_mmgef.catalog.fold_in import LinearFoldIn
 from pyg_mmgef.nn.models._solved import SolvedRecommender
 from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.schema import interactions
@@ -40,6 +42,11 @@ class Popularity(SolvedRecommender[Tensor]):
         """Return a one for every user and the popularity of every item."""
         z_item = select(self._solution(data), items).to(self.dtype)[:, None]
         return z_item.new_ones(self.num_users if users is None else users.numel(), 1), z_item
+
+    def fold_in(self, data: HeteroData) -> LinearFoldIn:
+        """Return what embeds new users: a one for each, whatever they like."""
+        self.check_sizes(data)
+        return LinearFoldIn(np.zeros((self.num_items, 1), np.float32), np.ones(1, np.float32))
 
     def _solve(self, data: HeteroData) -> Tensor:
         distinct = coalesce(interactions(data))

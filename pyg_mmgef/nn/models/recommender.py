@@ -1,18 +1,22 @@
 import inspect
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar, final
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn import Module
 from torch_geometric.data import HeteroData
 from torch_geometric.utils import coalesce
 
 from pyg_mmgef._describe import describe
+from pyg_mmgef.catalog.content_weights import ContentWeights
+from pyg_mmgef.catalog.fold_in import FoldIn, LeastSquaresFoldIn, LinearFoldIn
+from pyg_mmgef.nn.parts._fold_in import as_array, map_to_users
 from pyg_mmgef.nn.parts._id_rows import distinct, restore, select
-from pyg_mmgef.nn.parts.content_features import ContentFeatures
+from pyg_mmgef.nn.parts.content_features import Content, ContentFeatures
 from pyg_mmgef.nn.parts.content_map import ContentMap
 from pyg_mmgef.nn.parts.modality_features import feature_channels
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
@@ -220,7 +224,110 @@ class Recommender(Module, ABC):
             ValueError: If the data has no features or no warm items, the modalities or their
                 channels are others, there is no :attr:`content_map`, or embeddings are sparse.
         """
-        content_map, is_warm = self.content_map, self.is_warm(data)
+        _, z_item = self._embedded(data)
+        content, fitted = self._fitted(data, z_item, self.content_map)
+        return self._predicted(data, fitted, content.of(x, has)).to(z_item.dtype)
+
+    @torch.no_grad()
+    def content_weights(self, data: HeteroData, *, history: bool = False) -> ContentWeights:
+        """Return the map behind :meth:`embed_items`, fitted once, for NumPy alone.
+
+        Its embeddings are those of :meth:`embed_items`. That method computes all embeddings at
+        each call; for items that come one by one, keep this map.
+
+        Args:
+            data: The train graph, with features.
+            history: Return the map to what a new item gives to the users who like it, for
+                :meth:`FoldIn.with_items <pyg_mmgef.catalog.FoldIn.with_items>`, in place of the
+                item's embedding. (default: :obj:`False`)
+
+        Raises:
+            ValueError: As :meth:`embed_items`; and if the model embeds items by a network, which
+                isn't affine.
+        """
+        if history:
+            content, fitted = self._fitted(data, self._history_vectors(data), ContentMap())
+            weight, bias = fitted.weight, fitted.bias
+        else:
+            _, z_item = self._embedded(data)
+            content, fitted = self._fitted(data, z_item, self.content_map)
+            bias = self.cold_scale * self.adapt_cold(data, fitted.bias[None])[0]
+            weight = self.cold_scale * self.adapt_cold(data, fitted.weight + fitted.bias) - bias
+        mean = {name: as_array(row, torch.double) for name, row in content.mean.items()}
+        return ContentWeights(mean, as_array(weight), as_array(bias))
+
+    @torch.no_grad()
+    def fold_in(self, data: HeteroData) -> FoldIn:
+        r"""Return what embeds users that the model was not trained on, by the items they like.
+
+        Models whose users' embeddings follow from their items have it in closed form, see the
+        method of :class:`LightGCN`, :class:`IALS` and others. Where a user's embedding is learned
+        on its own, the known users teach a linear map from what they like,
+
+        .. math::
+            \mathbf{z}_u = \bar{\mathbf{z}} + \mathbf{W}^{\top} (\mathbf{m}_u - \bar{\mathbf{m}}),
+            \qquad \mathbf{m}_u = \frac{1}{\sqrt{n_u}} \sum_{j \in \mathcal{N}(u)} \mathbf{z}_j
+
+        by ridge regression; how much of their embeddings it explains is ``fold_in.explained``.
+        A cold item counts with the embedding that its features give.
+
+        Args:
+            data: The train graph.
+
+        Raises:
+            ValueError: If the data doesn't fit the model, or has no interactions to learn from.
+        """
+        z_user, z_item = self._embedded(data)
+        fitted = map_to_users(data, z_user, z_item)
+        vectors = self._with_cold_rows(data, z_item.double() @ fitted.weight)
+        bias, explained = as_array(fitted.bias), fitted.explained
+        return LinearFoldIn(as_array(vectors), bias, explained=explained)
+
+    def embed_users(self, data: HeteroData, histories: Sequence[ArrayLike]) -> Tensor:
+        """Return the embeddings of users that the model was not trained on.
+
+        They are those of :meth:`fold_in`, which is worth keeping where users come one by one.
+
+        Args:
+            data: The train graph.
+            histories: The items that each user likes, vectors of integers.
+
+        Returns:
+            Shape: ``[len(histories), channels]``, sparse CSR where the model's are.
+
+        Raises:
+            ValueError: As :meth:`fold_in`, or if an item is out of range.
+        """
+        fold_in = self.fold_in(data)
+        z_user = torch.from_numpy(fold_in.embed(histories)).to(self._empty)
+        return z_user.to_sparse_csr() if fold_in.kind == 'history' else z_user
+
+    def _history_vectors(self, data: HeteroData) -> Tensor:
+        """Return what each item gives to the users who like it."""
+        fold_in = self.fold_in(data)
+        if isinstance(fold_in, LinearFoldIn | LeastSquaresFoldIn):
+            return torch.from_numpy(fold_in.vectors).to(self._empty.device)
+        raise ValueError(
+            f'a user of {self.__class__.__name__} is a history of items that the model knows, so '
+            'it takes no new ones; build the model anew with them'
+        )
+
+    @torch.no_grad()
+    def _embedded(self, data: HeteroData) -> tuple[Tensor, Tensor]:
+        """Return the embeddings in evaluation, cold items as the model itself has them."""
+        self.check_sizes(data)
+        training = self.training
+        try:
+            z_user, z_item, *_ = self.eval().embed(data, None, None)
+        finally:
+            self.train(training)
+        return z_user, z_item
+
+    def _fitted(
+        self, data: HeteroData, rows: Tensor, content_map: ContentMap | None
+    ) -> tuple[Content, ContentMap]:
+        """Return the features of the items, and the map from them to rows of warm items."""
+        is_warm = self.is_warm(data)
         if content_map is None:
             raise ValueError("'content_map' is None, so features have no embedding; set one")
         if not bool(is_warm.any()):
@@ -228,17 +335,22 @@ class Recommender(Module, ABC):
         content = self._content_of(data, is_warm)
         if content is None:
             raise ValueError("'data' has no item features to learn from")
-        training = self.training
-        try:
-            _, z_item, *_ = self.eval().embed(data, None, None)
-        finally:
-            self.train(training)
-        if z_item.layout != torch.strided:
+        if rows.layout != torch.strided:
             raise ValueError(
                 f'{self.__class__.__name__} has sparse embeddings, which features do not give'
             )
-        fitted = content_map.fit(content.warm, z_item[is_warm[:, 0]])
-        return self._predicted(data, fitted, content.of(x, has)).to(z_item.dtype)
+        return content, content_map.fit(content.warm, rows[is_warm[:, 0]])
+
+    def _with_cold_rows(self, data: HeteroData, rows: Tensor) -> Tensor:
+        """Return rows of the items, where cold items have what their features say, if possible."""
+        is_warm = self.is_warm(data)
+        if self.content_map is None or self._content_of(data, is_warm) is None:
+            return rows
+        if not bool(is_warm.any()) or bool(is_warm.all()):
+            return rows
+        content, fitted = self._fitted(data, rows, self.content_map)
+        cold = torch.where(_has_content(content.cold), fitted(content.cold), 0.0)
+        return rows.index_put((~is_warm[:, 0],), cold.to(rows.dtype))
 
     def adapt_cold(self, data: HeteroData, z_item: Tensor) -> Tensor:
         """Return the embeddings of cold items, given those that :attr:`content_map` predicts.

@@ -45,6 +45,20 @@ class Tower(Module):
         )
         return F.linear(x.tanh(), weights['lin_out.weight'], weights['lin_out.bias'])
 
+    def affine(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        r"""Return the matrices and biases of evaluation, which is ``tanh(x @ a + b) @ c + d``.
+
+        Returns:
+            Shapes: ``[in_channels, hidden_channels]``, ``[hidden_channels]``,
+            ``[hidden_channels, out_channels]`` and ``[out_channels]``.
+        """
+        norm = self.norm
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        bias_in = norm.bias - norm.running_mean * scale
+        return self.lin_in.weight.t() * scale, bias_in, self.lin_out.weight.t(), self.lin_out.bias
+
     def _normalized(self, x: Tensor) -> Tensor:
         norm = self.norm
         if norm.training and x.size(0) > 1:

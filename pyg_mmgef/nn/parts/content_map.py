@@ -65,6 +65,16 @@ class ContentMap:
         error = min(self.errors, default=math.nan)
         return 1 - error if error < 1 else 0.0
 
+    @property
+    def weight(self) -> Tensor:
+        r"""The matrix :math:`\mathbf{W}` in float64. Shape: ``[in_channels, channels]``."""
+        return self._weight
+
+    @property
+    def bias(self) -> Tensor:
+        r"""What features of zero give, :math:`f(\mathbf{0})`, in float64. Shape: ``[channels]``."""
+        return self._z_mean - self._x_mean @ self._weight
+
     @torch.no_grad()
     def fit(self, x: Tensor, z: Tensor) -> 'ContentMap':
         """Learn the map from warm items, and return it.
