@@ -38,7 +38,8 @@ PUBLIC_NAMES = {
         'SplitInteractions',
     ],
     'pyg_mmgef.presets': ['BEST', 'ITEM_DROPOUT', 'MERGED', 'PAPER', 'Preset'],
-    'pyg_mmgef.runs': ['candidates', 'choose', 'fit', 'warm_up'],
+    'pyg_mmgef.exports': ['inner_product_index', 'new_version', 'write_thumbnails'],
+    'pyg_mmgef.runs': ['candidates', 'choose', 'export', 'fit', 'warm_up'],
     'pyg_mmgef.ranking': [
         'choose_cold_scale',
         'evaluate_cold_start',
@@ -114,7 +115,10 @@ MAY_IMPORT = {
     'nn': BASE | {'_describe', 'schema', 'sparse', 'graph'},
     'transforms': BASE | {'_describe', 'schema', 'graph', 'nn'},
     'presets': {'schema', 'nn', 'transforms'},
-    'runs': BASE | {'files', 'schema', 'loader', 'ranking', 'nn', 'presets'},
+    'exports': BASE | {'files', 'search', 'encoders'},
+    'runs': BASE
+    | {'files', 'schema', 'loader', 'ranking', 'nn', 'presets'}
+    | {'catalog', 'datasets', 'exports', 'tables'},
     'encoders': BASE | {'files'},
     'tables': set(),
     'datasets': BASE | {'files', 'schema', 'sparse', 'graph', 'encoders', 'transforms', 'tables'},

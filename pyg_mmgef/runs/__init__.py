@@ -1,7 +1,8 @@
-"""Training, the choice between models by validation, and warm-up curves of cold items."""
+"""Training, the choice between models by validation, warm-up curves of cold items, and export."""
 
 from pyg_mmgef.runs.choose import Choice, candidates, choose
+from pyg_mmgef.runs.export import ExportableRun, export
 from pyg_mmgef.runs.fit import Fit, fit
 from pyg_mmgef.runs.warm_up import warm_up
 
-__all__ = ['Choice', 'Fit', 'candidates', 'choose', 'fit', 'warm_up']
+__all__ = ['Choice', 'ExportableRun', 'Fit', 'candidates', 'choose', 'export', 'fit', 'warm_up']

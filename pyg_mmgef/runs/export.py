@@ -63,10 +63,11 @@ def export(
     * ``seen_indptr.npy`` and ``seen_indices.npy``, the items that each user has, in CSR form;
     * ``item_index.faiss``, see :func:`~pyg_mmgef.exports.inner_product_index`;
     * ``popularity.npy``, the number of train interactions of each item, for unknown users;
-    * ``fold_in_*.npy``, the arrays of a :class:`~pyg_mmgef.catalog.FoldIn`, which makes a user's
-      vector of liked items, and ``content_*.npy``, those of the
-      :class:`~pyg_mmgef.catalog.ContentWeights`, which make an item's vector of features, where
-      the model can;
+    * where the model can: ``fold_in_*.npy``, the arrays of the
+      :class:`~pyg_mmgef.catalog.FoldIn` that makes a user's vector of liked items,
+      ``content_*.npy``, those of the :class:`~pyg_mmgef.catalog.ContentWeights` that make an
+      item's vector of features, and ``history_*.npy``, those that make what a new item gives to
+      the users who like it;
     * ``pictures/<row>.jpg``, small pictures.
 
     An export into the folder of an earlier one replaces it in one step, see
@@ -112,7 +113,8 @@ def export(
             'score': 'inner product',
             'index': _write_index(path, z_item, z_user, index, recall),
             'fold_in': _write_fold_in(path, run),
-            'content': _write_content(path, run),
+            'content': _write_content(path, run, 'content'),
+            'history': _write_content(path, run, 'history', history=True),
             'pictures': _write_pictures(path, run.catalog, verbose) if pictures else None,
         }
         version.readme = (
@@ -130,14 +132,12 @@ def _vectors(z: Tensor, model: str) -> NDArray[np.float32]:
     return np.ascontiguousarray(z.detach().cpu().float().numpy())
 
 
-def _write_vectors(
-    path: Path, z_user: NDArray[np.float32], z_item: NDArray[np.float32]
-) -> None:
+def _write_vectors(path: Path, z_user: NDArray[np.float32], z_item: NDArray[np.float32]) -> None:
     try:
         from safetensors.numpy import save_file
     except ImportError as error:
         raise ImportError(
-            'an export needs safetensors; install it with: pip install safetensors'
+            'an export needs safetensors; install it with: pip install "pyg-mmgef[cli]"'
         ) from error
 
     named = {'user_vectors': z_user, 'item_vectors': z_item}
@@ -154,9 +154,7 @@ def _write_ids(path: Path, ids: IdMap) -> None:
 
 def _write_seen(path: Path, edge_index: Tensor, num_users: int, num_items: int) -> None:
     user, item = edge_index.cpu().numpy()
-    seen = sp.csr_array(
-        (np.ones(len(user), np.bool_), (user, item)), shape=(num_users, num_items)
-    )
+    seen = sp.csr_array((np.ones(len(user), np.bool_), (user, item)), shape=(num_users, num_items))
     seen.sum_duplicates()  # which also sorts the items of a user
     write_array(path / 'seen_indptr.npy', seen.indptr.astype(np.int64), sync=False)
     write_array(path / 'seen_indices.npy', seen.indices.astype(np.int32), sync=False)
@@ -179,18 +177,22 @@ def _write_index(
 
 
 def _write_fold_in(path: Path, run: ExportableRun) -> dict[str, Any] | None:
-    fold_in = run.model.fold_in(run.train)
-    if fold_in is None:
+    try:
+        fold_in = run.model.fold_in(run.train)
+    except ValueError:  # There is nothing to learn it from.
         return None
     _write_arrays(path, 'fold_in', fold_in.to_arrays())
     return fold_in.settings
 
 
-def _write_content(path: Path, run: ExportableRun) -> dict[str, Any] | None:
-    weights = run.model.content_weights(run.train)
-    if weights is None:
+def _write_content(
+    path: Path, run: ExportableRun, start: str, history: bool = False
+) -> dict[str, Any] | None:
+    try:
+        weights = run.model.content_weights(run.train, history=history)
+    except ValueError:  # There are no features, or a network embeds the items.
         return None
-    _write_arrays(path, 'content', weights.to_arrays())
+    _write_arrays(path, start, weights.to_arrays())
     return {'modalities': list(weights.in_channels), 'channels': weights.in_channels}
 
 
