@@ -1,5 +1,6 @@
 """Full ranking: metrics over all items, and recommendations."""
 
+from pyg_mmgef.ranking.bulk import recommend_to_parquet
 from pyg_mmgef.ranking.cold_start import choose_cold_scale, evaluate_cold_start
 from pyg_mmgef.ranking.evaluate import evaluate_ranking, per_user_metrics
 from pyg_mmgef.ranking.new_interactions import new_interactions
@@ -13,4 +14,5 @@ __all__ = [
     'new_interactions',
     'per_user_metrics',
     'recommend',
+    'recommend_to_parquet',
 ]
