@@ -1,15 +1,16 @@
 """Conditions on a field: as they are given, as text, and as JSON."""
 
-import math
 import re
+import sys
 from collections.abc import Container
 from numbers import Real
+from reprlib import repr as short
 from typing import Any
 
 import numpy as np
 
+from pyg_mmgef._spelling import spelt
 from pyg_mmgef.catalog._field import Condition, Value
-from pyg_mmgef.tables._spelling import spelt
 
 __all__ = [
     'as_condition',
@@ -95,7 +96,8 @@ def condition_from_json(name: str, given: Any) -> Any:
 
 def is_number(value: Any) -> bool:
     """Return whether a value is a finite number, and no truth value."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    is_real = isinstance(value, Real) and not isinstance(value, bool)
+    return is_real and bool(abs(value) <= sys.float_info.max)
 
 
 def _as_range(
@@ -104,7 +106,7 @@ def _as_range(
     is_range = len(given) == 2 and all(end is None or is_number(end) for end in given)
     if not is_range or given == (None, None):
         raise ValueError(
-            f'{spelt(argument)} has the tuple {given!r} for {name!r}; a range is (low, high), '
+            f'{spelt(argument)} has the tuple {short(given)} for {name!r}; a range is (low, high), '
             'two numbers, or None for an open end; one of several values is a list'
         )
     low, high = (None if end is None else float(end) for end in given)
@@ -117,7 +119,7 @@ def _as_value(name: str, given: Any, argument: str) -> Value:
     value = given.item() if isinstance(given, np.generic) else given
     if not isinstance(value, (str, bool)) and not is_number(value):
         raise ValueError(
-            f'{spelt(argument)} must hold texts, finite numbers or booleans (got {value!r} for '
-            f'{name!r})'
+            f'{spelt(argument)} must hold texts, finite numbers or booleans (got {short(value)} '
+            f'for {name!r})'
         )
     return value

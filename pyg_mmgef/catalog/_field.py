@@ -2,12 +2,13 @@
 
 from collections import Counter
 from functools import cached_property
+from reprlib import repr as short
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pyg_mmgef.tables._spelling import spelt
+from pyg_mmgef._spelling import spelt
 from pyg_mmgef.tables.find_columns import close_match
 from pyg_mmgef.tables.table import listed
 
@@ -17,6 +18,7 @@ Value: TypeAlias = str | int | float | bool
 Condition: TypeAlias = Value | list[Value] | tuple[float | None, float | None]
 """A value, a list of which one must be met, or a range with both ends, ``None`` if it is open."""
 
+_SHOWN = 40  # characters of a value in a message
 _TRUE = frozenset(('true', 'yes', 'y', 't', 'on', '1'))
 _FALSE = frozenset(('false', 'no', 'n', 'f', 'off', '0'))
 
@@ -84,7 +86,7 @@ class Field:
         if not self.is_number:
             raise ValueError(
                 f'{spelt(argument)} asks for a range of {self.name!r}, which holds texts such as '
-                f'{listed(self.distinct, 5)}; give one of them'
+                f'{self._listed(5)}; give one of them'
             )
         low, high = limits
         # NaN is neither below nor above.
@@ -99,7 +101,7 @@ class Field:
         if known in self._code_of:
             return [self._code_of[known]]
         raise ValueError(
-            f'{spelt(argument)} asks for {self.name!r} = {_shown(value)}, which no item has'
+            f'{spelt(argument)} asks for {self.name!r} = {short(value)}, which no item has'
             f'{self._hint(value)}'
         )
 
@@ -120,7 +122,10 @@ class Field:
             low, high = min(self.distinct), max(self.distinct)
             return f'; it holds numbers from {low:g} to {high:g}, give one of them or a range'
         match = close_match(value, self.distinct) if isinstance(value, str) else ''
-        return f'{match}; it holds {listed(self.distinct, 10)}'
+        return f'{match}; it holds {self._listed(10)}'
+
+    def _listed(self, limit: int) -> str:
+        return listed((str(value)[:_SHOWN] for value in self.distinct), limit)
 
 
 def _truth(value: Any) -> bool | None:
@@ -129,8 +134,3 @@ def _truth(value: Any) -> bool | None:
         word = value.strip().lower()
         return True if word in _TRUE else False if word in _FALSE else None
     return bool(value) if value in (0, 1) else None
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f'{text[:77]}...'

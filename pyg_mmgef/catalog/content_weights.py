@@ -8,7 +8,6 @@ __all__ = ['ContentWeights']
 
 Array = NDArray[Any]
 PREFIX = 'mean_'
-TINY = 1e-30
 
 
 class ContentWeights:
@@ -82,16 +81,17 @@ class ContentWeights:
         parts, present = [], []
         for name, mean in self.mean.items():
             row = given[name]
-            is_there = row.any(axis=1)
+            is_there: NDArray[np.bool_] = np.any(row, axis=1)
             if has is not None and name in has:
                 is_there = is_there & np.asarray(has[name], dtype=bool)
             # Scaled first, so that no square under- or overflows.
-            row = row / np.maximum(np.abs(row).max(axis=1, keepdims=True, initial=0.0), TINY)
-            length = np.maximum(np.linalg.norm(row, axis=1, keepdims=True), TINY)
+            largest = np.abs(row).max(axis=1, keepdims=True, initial=0.0)
+            row = row / np.where(largest > 0, largest, 1.0)
+            length = np.maximum(np.linalg.norm(row, axis=1, keepdims=True), 1.0)
             parts.append(np.where(is_there[:, None], row / length - mean, 0.0))
             present.append(is_there)
         z = np.concatenate(parts, axis=1) @ self.weight + self.bias
-        has_any: NDArray[np.bool_] = np.stack(present).any(axis=0)
+        has_any = np.stack(present).sum(axis=0) > 0
         return np.where(has_any[:, None], z, 0.0).astype(np.float32)
 
     def to_arrays(self) -> dict[str, Array]:

@@ -13,7 +13,7 @@ POOL = 10
 
 _CHUNK = 2**22  # numbers in the vectors of the candidates that are compared at a time
 _PIN, _ORDER = 1e9, -2.0
-"""Pinned items come before any value of MMR, which lies in [-1, 2], and plain order behind it."""
+"""Pinned items come before any value of MMR, which lies in [-1, 1], and plain order behind it."""
 
 
 class Reranked(NamedTuple):
@@ -48,15 +48,16 @@ def rerank(
     Pinned items come first. Each next place goes to the item of
 
     .. math::
-        \max_{i \in P} \; (1 - \lambda) \, r_{ui} - \lambda \max_{j \in S} \cos(z_i, z_j)
+        \max_{i \in P} \; (1 - \lambda) \, r_{ui} - \lambda \max_{j \in S} \cos^+(z_i, z_j)
 
     whose groups aren't full: Maximal Marginal Relevance of `"The Use of MMR, Diversity-Based
     Reranking for Reordering Documents and Producing Summaries"
     <https://doi.org/10.1145/290941.291025>`_ (Carbonell and Goldstein, 1998). :math:`S` are the
     items that were chosen, the pinned ones included, :math:`P` the first :math:`10 k` candidates
     that are allowed, and :math:`r_{ui} \in [0, 1]` their scores, of which the lowest becomes 0 and
-    the highest 1. Without diversity, and once :math:`P` is used up, candidates follow in their
-    order.
+    the highest 1. A negative cosine counts as zero: items that have nothing in common differ
+    enough, and the opposite of what a user likes gets no credit for it. Without diversity, and
+    once :math:`P` is used up, candidates follow in their order.
 
     Args:
         items: Candidates of each user, the best first, ``-1`` behind the last.
@@ -133,8 +134,8 @@ class _Table:
         self.items = np.hstack([np.broadcast_to(pinned, is_shown.shape), items])
         self.scores = np.hstack([pin_scores, scores])
         self.value = np.where(np.hstack([is_shown, is_open]), value, -np.inf)
-        self.directions: NDArray[np.floating] | None = None
         self.has_pool = np.ones(len(items), bool)
+        self.diversity, self.directions = 0.0, np.zeros((len(items), 0, 0))
 
     def compare(self, pool: int, diversity: float, vectors: NDArray[np.floating]) -> None:
         """Let relevance and diversity decide between the first candidates."""
@@ -147,10 +148,9 @@ class _Table:
         relevance = np.where(is_open, scores - low, 0) / spread
         value[...] = np.where(is_open, (1 - diversity) * relevance, -np.inf)
         self.has_pool = is_open.sum(axis=1) >= pool
-        near = np.asarray(vectors[self.items[:, : columns.stop]], np.float32)
+        near = vectors[self.items[:, : columns.stop]]
         norm = np.linalg.norm(near, axis=2, keepdims=True)
-        self.directions = near / np.where(norm > 0, norm, 1)
-        self.diversity = diversity
+        self.diversity, self.directions = diversity, near / np.where(norm > 0, norm, 1)
 
     def choose(
         self, k: int, groups: Sequence[tuple[NDArray[np.int64], int]]
@@ -160,14 +160,13 @@ class _Table:
         out = np.full((len(users), k), -1), np.full((len(users), k), -np.inf)
         codes = [group[self.items] for group, _ in groups]
         counts = [np.zeros(self.items.shape, np.int64) for _ in groups]
-        value, closest = self.value.copy(), None
+        value = self.value.copy()
+        closest = np.zeros(self.directions.shape[:2])
+        width = closest.shape[1]
         for place in range(k if self.items.shape[1] else 0):
-            now = value
-            if self.directions is not None and closest is not None:
-                now = value.copy()
-                width = self.directions.shape[1]
-                now[:, self.num_pins : width] -= self.diversity * closest[:, self.num_pins :]
-            best = now.argmax(axis=1)
+            penalised = value.copy()
+            penalised[:, self.num_pins : width] -= closest[:, self.num_pins :]
+            best = penalised.argmax(axis=1)
             found = value[users, best] > -np.inf
             for array, column in zip(out, (self.items, self.scores), strict=True):
                 array[found, place] = column[users, best][found]
@@ -177,9 +176,9 @@ class _Table:
                 count += (code == own) & (own >= 0) & found[:, None]
                 is_full = count[:, self.num_pins :] >= most
                 value[:, self.num_pins :][is_full] = -np.inf
-            if self.directions is not None:
+            if width > 0:
                 # A candidate behind the pool is chosen only when the pool is used up.
-                last = self.directions[users, np.minimum(best, self.directions.shape[1] - 1)]
+                last = self.directions[users, np.minimum(best, width - 1)]
                 cosine = np.einsum('uic,uc->ui', self.directions, last)
-                closest = cosine if closest is None else np.maximum(closest, cosine)
+                closest = np.maximum(closest, self.diversity * cosine)
         return *out, self.has_end | (self.has_pool & (out[0][:, -1] >= 0))

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from reprlib import repr as short
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pyg_mmgef._spelling import spelt
 from pyg_mmgef.catalog._conditions import (
     as_condition,
     condition_from_json,
@@ -17,7 +19,6 @@ from pyg_mmgef.catalog._conditions import (
 from pyg_mmgef.catalog._field import Condition
 from pyg_mmgef.catalog.catalog import Catalog
 from pyg_mmgef.catalog.rerank import POOL, Reranked, rerank
-from pyg_mmgef.tables._spelling import spelt
 from pyg_mmgef.tables.find_columns import close_match
 from pyg_mmgef.tables.table import listed
 
@@ -98,7 +99,7 @@ class Rules:
 
     def __post_init__(self) -> None:
         if not isinstance(self.repeat, bool):
-            raise ValueError(f'{spelt("repeat")} must be true or false (got {self.repeat!r})')
+            raise ValueError(f'{spelt("repeat")} must be true or false (got {short(self.repeat)})')
         for name in ('only', 'exclude', 'pin'):
             if name != 'only' or self.only is not None:
                 object.__setattr__(self, name, _as_ids(name, getattr(self, name)))
@@ -111,7 +112,9 @@ class Rules:
                 )
             object.__setattr__(self, name, {str(key): check(key, v) for key, v in given.items()})
         if not is_number(self.diversity) or not 0 <= self.diversity <= 1:
-            raise ValueError(f'{spelt("diversity")} must lie in [0, 1] (got {self.diversity!r})')
+            raise ValueError(
+                f'{spelt("diversity")} must lie in [0, 1] (got {short(self.diversity)})'
+            )
 
     def allowed(self, catalog: Catalog) -> NDArray[np.bool_]:
         """Return a mask of the items that may be shown, whoever the user is.
@@ -316,11 +319,11 @@ def _check_size(name: str, value: Any) -> None:
 
 def _as_ids(name: str, given: Iterable[Any]) -> tuple[Any, ...]:
     if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Iterable):
-        raise ValueError(f'{spelt(name)} must be a list of ids (got {given!r})')
+        raise ValueError(f'{spelt(name)} must be a list of ids (got {short(given)})')
     ids = tuple(i.item() if isinstance(i, np.generic) else i for i in given)
     for i in ids:
         if not isinstance(i, (str, int)) or isinstance(i, bool):
-            raise ValueError(f'{spelt(name)} must hold ids, texts or integers (got {i!r})')
+            raise ValueError(f'{spelt(name)} must hold ids, texts or integers (got {short(i)})')
     return tuple(dict.fromkeys(ids))
 
 
@@ -328,12 +331,14 @@ def _as_limit(name: str, given: Any) -> int:
     number = given.item() if isinstance(given, np.generic) else given
     if not isinstance(number, int) or isinstance(number, bool) or number < 1:
         raise ValueError(
-            f'{spelt("max_per")} must be a positive integer for {name!r} (got {given!r})'
+            f'{spelt("max_per")} must be a positive integer for {name!r} (got {short(given)})'
         )
     return number
 
 
 def _as_boost(name: str, given: Any) -> float:
     if not is_number(given):
-        raise ValueError(f'{spelt("boost")} must be a finite number for {name!r} (got {given!r})')
+        raise ValueError(
+            f'{spelt("boost")} must be a finite number for {name!r} (got {short(given)})'
+        )
     return float(given)

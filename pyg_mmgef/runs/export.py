@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
+from safetensors.numpy import save_file
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
@@ -29,15 +30,35 @@ FORMAT = 1
 
 
 class ExportableRun(Protocol):
-    """What an export reads of a run."""
+    """What an export reads of a run, such as a :class:`~pyg_mmgef.runs.Run`."""
 
-    model: Recommender
-    train: HeteroData
-    z_user: Tensor
-    z_item: Tensor
-    user_ids: IdMap
-    item_ids: IdMap
-    catalog: Catalog
+    @property
+    def model(self) -> Recommender:
+        """The model, in evaluation mode."""
+
+    @property
+    def train(self) -> HeteroData:
+        """The train graph."""
+
+    @property
+    def z_user(self) -> Tensor:
+        """The embeddings of the users."""
+
+    @property
+    def z_item(self) -> Tensor:
+        """The embeddings of the items."""
+
+    @property
+    def user_ids(self) -> IdMap:
+        """The ids of the users."""
+
+    @property
+    def item_ids(self) -> IdMap:
+        """The ids of the items."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """What the items are."""
 
     def seen(self, *parts: str) -> Tensor:
         """Return the interactions of train and of the named parts."""
@@ -133,13 +154,6 @@ def _vectors(z: Tensor, model: str) -> NDArray[np.float32]:
 
 
 def _write_vectors(path: Path, z_user: NDArray[np.float32], z_item: NDArray[np.float32]) -> None:
-    try:
-        from safetensors.numpy import save_file
-    except ImportError as error:
-        raise ImportError(
-            'an export needs safetensors; install it with: pip install "pyg-mmgef[cli]"'
-        ) from error
-
     named = {'user_vectors': z_user, 'item_vectors': z_item}
     for name, array in named.items():
         write_array(path / f'{name}.npy', array, sync=False)

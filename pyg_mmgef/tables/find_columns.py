@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
-from pyg_mmgef.tables._spelling import spelt
+from pyg_mmgef._spelling import spelt
 from pyg_mmgef.tables._text_table import TextTable
 from pyg_mmgef.tables.table import Table, listed
 

@@ -3,6 +3,7 @@
 import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +12,9 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Dataset, HeteroData
 
+from pyg_mmgef._spelling import spelt
+from pyg_mmgef.catalog import Catalog
+from pyg_mmgef.datasets.tables._fields import field_values, number_note
 from pyg_mmgef.datasets.tables._graph import build_graph, kept_ids
 from pyg_mmgef.datasets.tables._item_table import align
 from pyg_mmgef.datasets.tables._pictures import find_pictures, picture_folder
@@ -20,7 +24,6 @@ from pyg_mmgef.datasets.tables._texts import clean_texts, join_texts
 from pyg_mmgef.datasets.tables.id_map import IdMap, Ids
 from pyg_mmgef.tables import Table, find_columns, open_table
 from pyg_mmgef.tables._read_tables import read_tables
-from pyg_mmgef.tables._spelling import spelt
 from pyg_mmgef.validate import check_choice, check_finite, check_positive
 
 __all__ = ['InteractionTables']
@@ -100,6 +103,9 @@ class InteractionTables(Dataset):
         item_id: Column of the ids in ``items``; :obj:`None` means the name given as ``item``.
             (default: :obj:`None`)
         text: Column or columns of ``items`` that are joined to an item's text. (default: ``()``)
+        fields: Column or columns of ``items`` that the :attr:`catalog` keeps beside the texts, such
+            as ``('price', 'in_stock')``, for business rules. A column becomes float64 if all its
+            cells are numbers, which may have a currency, else texts. (default: ``()``)
         image: Column of ``items`` with names of picture files: a name, a list of names, or names
             between ``|``, ``;`` or ``,``. (default: :obj:`None`)
         image_folder: Folder of the pictures, which may lie in subfolders. Without ``image``,
@@ -182,6 +188,7 @@ class InteractionTables(Dataset):
         time: str | None = None,
         item_id: str | None = None,
         text: str | Sequence[str] = (),
+        fields: str | Sequence[str] = (),
         image: str | None = None,
         image_folder: str | os.PathLike[str] | None = None,
         images: str = 'first',
@@ -207,10 +214,11 @@ class InteractionTables(Dataset):
             folder_name, transform, pre_transform, pre_filter, force_reload=force_reload
         )
         text = (text,) if isinstance(text, str) else tuple(text)
+        fields = (fields,) if isinstance(fields, str) else tuple(fields)
         named = {'user': user, 'item': item, 'rating': rating, 'time': time, 'event': event}
         has_range = since is not None or until is not None
         _check_arguments(
-            items, named, event_weights, has_range, text, image, min_rating, duplicates
+            items, named, event_weights, has_range, text + fields, image, min_rating, duplicates
         )
         if k_core != 0:
             check_positive('k_core', k_core)
@@ -226,6 +234,7 @@ class InteractionTables(Dataset):
         if item_table is not None:
             wanted = {'item_id': item if item_id is None else item_id}
             wanted |= {f'text {i}': name for i, name in enumerate(text)}
+            wanted |= {f'fields {i}': name for i, name in enumerate(fields)}
             wanted |= {} if image is None else {'image': image}
             item_columns = find_columns(item_table, wanted)
         items_folder = None if item_table is None else item_table.folder
@@ -295,6 +304,10 @@ class InteractionTables(Dataset):
             report |= found.report
         self.item_images = [paths[0] if paths else None for paths in self.item_pictures]
         self.report, self.notes = report, read.notes
+        self._kept: dict[str, Any] = {}
+        if item_table is not None:
+            kept = [item_columns[f'fields {i}'] for i in range(len(fields))]
+            self._keep_fields(item_table, text_columns, kept)
         self._data = build_graph(rows, user_row, item_row, self.user_ids, self.item_ids)
         self._processed: HeteroData | None = None
 
@@ -365,6 +378,36 @@ class InteractionTables(Dataset):
         self._processed = None
         return self
 
+    def _keep_fields(
+        self, table: Table, text_columns: Sequence[str], columns: Sequence[str]
+    ) -> None:
+        for column in dict.fromkeys([*text_columns, *columns]):
+            self._kept[column] = field_values(self._fields[column], table.decimal)
+        for column in columns:
+            note = number_note(self._fields[column], table.decimal)
+            if note:
+                self.notes.append(
+                    f'column {column!r} of {table.name} {note}; it is kept as texts, of which no '
+                    'range can be asked'
+                )
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """What is known of the items.
+
+        The title of an item is its text in the first of the columns ``text``, or its id. The
+        fields are the columns ``text`` and ``fields``.
+        """
+        ids = list(self.item_ids)
+        titles = next(iter(self.item_fields.values()), [None] * len(ids))
+        return Catalog(
+            ids,
+            [str(i) if title is None else title for i, title in zip(ids, titles, strict=True)],
+            self.item_texts,
+            self.item_images,
+            self._kept,
+        )
+
     def save_ids(self, folder: str | os.PathLike[str]) -> None:
         """Write ``user_ids.jsonl`` and ``item_ids.jsonl``, which :meth:`IdMap.load` reads.
 
@@ -404,7 +447,7 @@ def _check_arguments(
     columns: Mapping[str, str | None],
     event_weights: Mapping[str, float] | None,
     needs_time: bool,
-    text: tuple[str, ...],
+    of_items: tuple[str, ...],
     image: str | None,
     min_rating: float | None,
     duplicates: str | None,
@@ -436,10 +479,10 @@ def _check_arguments(
             f'{spelt("since")} and {spelt("until")} need times; name their column with '
             f'{spelt("time")}'
         )
-    if items is None and (text or image is not None):
+    if items is None and (of_items or image is not None):
         raise ValueError(
-            f'{spelt("text")} and {spelt("image")} are columns of {spelt("items")}, which is '
-            'missing; give the table'
+            f'{spelt("text")}, {spelt("fields")} and {spelt("image")} are columns of '
+            f'{spelt("items")}, which is missing; give the table'
         )
 
 

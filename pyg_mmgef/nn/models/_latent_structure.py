@@ -5,7 +5,6 @@ from typing import Any, TypeVar
 from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 
-from pyg_mmgef.catalog.fold_in import LinearFoldIn
 from pyg_mmgef.nn.models.light_gcn import LightGCN
 from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.nn.parts.latent_graphs import LatentGraphs
@@ -87,10 +86,6 @@ class LatentStructureModel(Recommender):
     def from_data(cls: type[Model], data: HeteroData, **kwargs: Any) -> Model:
         """Build the model for :obj:`data`, see :meth:`LatentGraphs.options` for the defaults."""
         return cls(*num_users_items(data), **LatentGraphs.options(data, cls.__name__, kwargs))
-
-    def fold_in(self, data: HeteroData) -> LinearFoldIn:
-        """Return what embeds new users, who have those of :meth:`LightGCN.fold_in`."""
-        return self.light_gcn.fold_in(data)
 
     def reset_parameters(self) -> None:
         """Initialise the parameters anew and clear the graphs."""

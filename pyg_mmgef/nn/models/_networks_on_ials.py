@@ -1,5 +1,6 @@
 from abc import abstractmethod
 from collections.abc import Mapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +16,8 @@ from pyg_mmgef.nn.parts._tower import Tower
 from pyg_mmgef.validate import check_positive
 
 __all__ = ['NetworksOnIALS']
+
+Model = TypeVar('Model', bound='NetworksOnIALS')
 
 
 class NetworksOnIALS(Recommender):
@@ -92,6 +95,16 @@ class NetworksOnIALS(Recommender):
             )
         finally:
             self.train(training)
+
+    def grow(self: Model, num_users: int, num_items: int) -> Model:
+        """Return a copy with room for new users and items, see :meth:`Recommender.grow`.
+
+        IALS of the copy starts from the items of this model, so that it stays near the embeddings
+        which the networks were trained on.
+        """
+        grown = super().grow(num_users, num_items)
+        grown.preferences.ials.start_from(self.preferences.ials)
+        return grown
 
     @abstractmethod
     def _made_of(self, x: Tensor, has: Tensor) -> Tensor:

@@ -1,16 +1,14 @@
 from collections.abc import Mapping
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Linear, Module
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.catalog.fold_in import LinearFoldIn
 from pyg_mmgef.nn.models.light_gcn import LightGCN
 from pyg_mmgef.nn.models.recommender import Recommender
-from pyg_mmgef.nn.parts._fold_in import as_array
 from pyg_mmgef.nn.parts._id_rows import select
+from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts
 from pyg_mmgef.nn.parts.modality_linear import ModalityLinear
 from pyg_mmgef.validate import check_fraction, check_not_negative
 
@@ -116,6 +114,20 @@ class BM3(Recommender):
         h_user, h_item = self._backbone(data, users, items)
         return self.predictor(h_user), self.predictor(h_item)
 
+    def split_user(self, data: HeteroData, user: int) -> UserParts:
+        """Return the parts of LightGCN, mapped by the predictor, and its bias."""
+        weight, bias = self.predictor.weight, self.predictor.bias
+        parts = self.light_gcn.split_user(data, user)
+        return parts.mapped(lambda rows: rows @ weight.t(), constant=bias)
+
+    def split_items(self, data: HeteroData, items: Tensor) -> list[ItemPart]:
+        """Return what interactions say, and the predictor's bias."""
+        _, h_item = self._backbone(data, items[:0], items)
+        return [
+            ItemPart.of_rows('collaborative', h_item @ self.predictor.weight.t()),
+            ItemPart.of_all('average', self.predictor.bias, items.numel()),
+        ]
+
     def _backbone(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
@@ -123,21 +135,6 @@ class BM3(Recommender):
         h_user, z_item = self.light_gcn.embed(data, users, items)
         h_item = z_item + select(self.light_gcn.item_embedding.weight, items)
         return h_user, self.zero_cold(data, h_item, items)
-
-    @torch.no_grad()
-    def fold_in(self, data: HeteroData) -> LinearFoldIn:
-        r"""Return what embeds new users: :meth:`LightGCN.fold_in`, through the predictor.
-
-        .. math::
-            \mathbf{z}_u = \mathbf{b} + \frac{1}{\sqrt{n}} \sum_{j \in \mathcal{N}(u)} \mathbf{W}
-            \mathbf{v}_j
-        """
-        rows = self._with_cold_rows(data, self._given_to_users(data))
-        return LinearFoldIn(as_array(rows), as_array(self.predictor.bias))
-
-    @torch.no_grad()
-    def _given_to_users(self, data: HeteroData) -> Tensor:
-        return self.light_gcn._given_to_users(data) @ self.predictor.weight.t()
 
     def loss(
         self, data: HeteroData, users: Tensor, items: Tensor, negatives: Tensor, loss_fn: Module

@@ -1,3 +1,6 @@
+from collections.abc import Mapping
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
@@ -6,6 +9,7 @@ from pyg_mmgef.catalog.fold_in import LeastSquaresFoldIn
 from pyg_mmgef.nn.models._solved import SolvedRecommender
 from pyg_mmgef.nn.parts._fold_in import as_array
 from pyg_mmgef.nn.parts._id_rows import select
+from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts
 from pyg_mmgef.nn.parts.histories import histories
 from pyg_mmgef.sparse.csr_pair import CSRPair
 from pyg_mmgef.sparse.edge_scores import edge_scores
@@ -13,6 +17,7 @@ from pyg_mmgef.validate import check_not_negative, check_positive
 
 __all__ = ['IALS']
 
+Model = TypeVar('Model', bound='IALS')
 TINY = 1e-30  # A system that is solved has a residual of zero.
 
 
@@ -102,6 +107,31 @@ class IALS(SolvedRecommender[tuple[Tensor, Tensor]]):
         self.num_sweeps = num_sweeps
         self.num_steps = num_steps
         self.seed = seed
+        self._start: Tensor | None = None
+        self._last: Tensor | None = None
+
+    def reset_parameters(self) -> None:
+        """Clear what was computed, and what the sweeps start from; there are no parameters."""
+        super().reset_parameters()
+        self._start = self._last = None
+
+    def grow(self: Model, num_users: int, num_items: int) -> Model:
+        """Return a copy with room for new users and items, see :meth:`Recommender.grow`.
+
+        If the model has been solved, the sweeps of the copy start from its items, and new items at
+        random. They need fewer than from nothing: set :attr:`num_sweeps` of the copy.
+        """
+        grown = super().grow(num_users, num_items)
+        grown.start_from(self)
+        return grown
+
+    def start_from(self, other: 'IALS') -> None:
+        """Let the sweeps start from the items of another model, if that has been solved.
+
+        Args:
+            other: A model of the same channels, whose items are the first of this one's.
+        """
+        self._start = other._last
 
     def embed(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
@@ -130,13 +160,26 @@ class IALS(SolvedRecommender[tuple[Tensor, Tensor]]):
             self.num_items, self.embedding_dim, generator=generator, dtype=dtype
         ).to(device)
         z_item = z_item * 0.1 / self.embedding_dim**0.5
+        if self._start is not None:
+            z_item[: len(self._start)] = self._start.to(z_item)
         is_warm = to_item.num_incoming[:, None] > 0
         z_user = self._side(to_user, z_item, z_user)
         for sweep in range(self.num_sweeps):
             prior = self.prior(data, z_item) if sweep > 0 else None
             z_item = torch.where(is_warm, self._side(to_item, z_user, z_item, prior), 0.0)
             z_user = self._side(to_user, z_item, z_user)
+        self._last = z_item
         return z_user, z_item
+
+    def _pack(self, solution: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        return dict(zip(('z_user', 'z_item'), solution, strict=True))
+
+    def _unpack(self, data: HeteroData, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        return tensors['z_user'], tensors['z_item']
+
+    def _packed_shapes(self) -> dict[str, tuple[int | None, ...]]:
+        channels = self.embedding_dim
+        return {'z_user': (self.num_users, channels), 'z_item': (self.num_items, channels)}
 
     @torch.no_grad()
     def fold_in(self, data: HeteroData) -> LeastSquaresFoldIn:
@@ -193,6 +236,16 @@ class IALS(SolvedRecommender[tuple[Tensor, Tensor]]):
         gram = own.t() @ own + self.unobserved_weight * z_item.t() @ z_item
         gram.diagonal().add_(self._penalty(to_user)[user])
         return items, torch.linalg.solve(gram, own.t()).t().to(self.dtype)
+
+    def split_user(self, data: HeteroData, user: int) -> UserParts:
+        """Return the parts of :meth:`user_parts`, and how far the iterations are from their sum."""
+        items, history = self.user_parts(data, user)
+        z_user, _ = self.embed(data, torch.tensor([user], device=history.device), items[:0])
+        return UserParts(items, history, {'residual': z_user[0] - history.sum(dim=0)})
+
+    def split_items(self, data: HeteroData, items: Tensor) -> list[ItemPart]:
+        """Return the embeddings, learned from interactions as a whole."""
+        return [ItemPart.of_rows('collaborative', self.embed(data, items[:0], items)[1])]
 
     def _side(self, pair: CSRPair, z: Tensor, start: Tensor, prior: Tensor | None = None) -> Tensor:
         r"""Return the embeddings of one side, given those :math:`\mathbf{z}` of the other.

@@ -6,6 +6,7 @@ from torch_geometric.data import HeteroData
 from pyg_mmgef.catalog.fold_in import LinearFoldIn
 from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.nn.parts._fold_in import as_array, propagated_rows
+from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts, propagated_parts
 from pyg_mmgef.nn.parts.interaction_graph import InteractionGraph
 from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
 from pyg_mmgef.sparse.csr_pair import CSRPair
@@ -134,8 +135,9 @@ class LightGCN(Recommender):
             destinations=items,
         )
 
-    def fold_in(self, data: HeteroData) -> LinearFoldIn:
-        r"""Return what embeds new users: the propagation, to a user that receives but doesn't send.
+    @torch.no_grad()
+    def propagated_fold_in(self, data: HeteroData) -> LinearFoldIn:
+        r"""Return what embeds new users by propagation alone, with nothing learned of users.
 
         .. math::
             \mathbf{z}_u = \frac{1}{\sqrt{n}} \sum_{j \in \mathcal{N}(u)} \mathbf{v}_j, \qquad
@@ -146,6 +148,9 @@ class LightGCN(Recommender):
         more than two layers, without what the user's own embedding brings back. A cold item's
         :math:`\mathbf{v}_j` is what its features say.
 
+        :meth:`fold_in` is the better one for ranking where the model knows many users: it also
+        has what the embeddings of layer 0 would be, by what those of the known users are.
+
         Args:
             data: The train graph.
 
@@ -153,18 +158,34 @@ class LightGCN(Recommender):
             ValueError: If the data has other numbers of users and items, or there are no layers,
                 so that nothing propagates to a user.
         """
-        return LinearFoldIn(as_array(self._with_cold_rows(data, self._given_to_users(data))))
-
-    @torch.no_grad()
-    def _given_to_users(self, data: HeteroData) -> Tensor:
         self.check_sizes(data)
         if self.num_layers == 0:
             raise ValueError(
-                'with num_layers=0 nothing propagates from items to users, so a new user has no '
-                'embedding; use a model with layers, or MF'
+                "with num_layers=0 nothing propagates from items to users; use 'fold_in'"
             )
-        x = self.user_embedding.weight, self.item_embedding.weight
-        return propagated_rows(data, self.interaction_graph(data), *x, self.num_layers)
+        rows = propagated_rows(
+            data,
+            self.interaction_graph(data),
+            self.user_embedding.weight,
+            self.item_embedding.weight,
+            self.num_layers,
+        )
+        return LinearFoldIn(as_array(self._with_cold_rows(data, rows)))
+
+    def split_user(self, data: HeteroData, user: int) -> UserParts:
+        """Return what each interaction adds, and what the user's own embedding does."""
+        return propagated_parts(
+            self.interaction_graph(data),
+            self.user_embedding.weight,
+            self.item_embedding.weight,
+            self.num_layers,
+            user,
+        )
+
+    def split_items(self, data: HeteroData, items: Tensor) -> list[ItemPart]:
+        """Return the embeddings, learned from interactions as a whole."""
+        _, z_item = self.embed(data, items[:0], items)
+        return [ItemPart.of_rows('collaborative', z_item)]
 
     def extra_loss(self, data: HeteroData, batch: TripletBatch, *embedded: Tensor) -> Tensor | None:
         r"""Return the penalty on layer 0, if there is one.

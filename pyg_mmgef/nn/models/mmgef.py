@@ -6,13 +6,13 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 
-from pyg_mmgef._describe import describe
-from pyg_mmgef.catalog.fold_in import LinearFoldIn
-from pyg_mmgef.nn._unit_length import unit_length
+from pyg_mmgef._describe import arguments_of
+from pyg_mmgef.nn._unit_length import inverse_length, unit_length
 from pyg_mmgef.nn.fusion.early_fusion import EarlyFusion
 from pyg_mmgef.nn.models.light_gcn import LightGCN
 from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.nn.parts._id_rows import select
+from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts
 from pyg_mmgef.nn.parts.item_graph_encoder import READOUTS, ItemGraphEncoder
 from pyg_mmgef.nn.parts.item_graphs import SIMILAR, ItemGraphs
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
@@ -241,10 +241,6 @@ class MMGEF(Recommender):
         if self.skip_weight < 1 and epoch % self.rebuild_every == 0:
             self.item_encoder.rebuild(data, self.fused(data))
 
-    def fold_in(self, data: HeteroData) -> LinearFoldIn:
-        """Return what embeds new users, who have those of :meth:`LightGCN.fold_in`."""
-        return self.light_gcn.fold_in(data)
-
     def embed(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
@@ -258,6 +254,27 @@ class MMGEF(Recommender):
         z_user, z_item = self.light_gcn.embed(data, users, items)
         # 6. Add both; of a cold item only the content is left.
         return z_user, self.add(h, z_item, select(is_warm, items))
+
+    def split_user(self, data: HeteroData, user: int) -> UserParts:
+        """Return the parts of LightGCN."""
+        return self.light_gcn.split_user(data, user)
+
+    def split_items(self, data: HeteroData, items: Tensor) -> list[ItemPart]:
+        """Return the part of LightGCN, what each neighbour sends, and what the item itself has."""
+        is_warm = self.is_warm(data)
+        e, x = self.fused(data), self._propagating_embedding(is_warm)
+        modalities = None
+        if self.fusion is not None:
+            x_of, has_of = (
+                {name: rows[items] for name, rows in of.items()} for of in item_modalities(data)
+            )
+            modalities = self.fusion.parts(x_of, has_of)
+        parts = self.item_encoder.split(data, items, x, e, modalities)
+        if self.normalize_item:
+            scale = inverse_length(self.item_encoder(data, x, e, items))
+            parts = [part.scaled(scale) for part in parts]
+        _, z_item = self.light_gcn.embed(data, items[:0], items)
+        return [ItemPart.of_rows('collaborative', self.zero_cold(data, z_item, items)), *parts]
 
     def add(self, h: Tensor, z_item: Tensor, is_warm: Tensor) -> Tensor:
         """Return the embeddings of items, from both parts of the model.
@@ -308,5 +325,7 @@ class MMGEF(Recommender):
             return None
         return torch.where(is_warm, self.light_gcn.item_embedding.weight, 0.0)
 
-    def __repr__(self) -> str:
-        return describe(self, fusion='mean' if self.fusion is None else self.fusion.mode)
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the constructor by name."""
+        return arguments_of(self, fusion='mean' if self.fusion is None else self.fusion.mode)

@@ -8,12 +8,11 @@ from torch.nn import Parameter
 from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 
-from pyg_mmgef.catalog.fold_in import LinearFoldIn
 from pyg_mmgef.nn._unit_length import unit_length
 from pyg_mmgef.nn.loss.info_nce import info_nce
 from pyg_mmgef.nn.models.recommender import Recommender
-from pyg_mmgef.nn.parts._fold_in import as_array, propagated_rows
 from pyg_mmgef.nn.parts._id_rows import select
+from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts, neighbor_parts, propagated_parts
 from pyg_mmgef.nn.parts.interaction_graph import InteractionGraph
 from pyg_mmgef.nn.parts.item_graph_encoder import convolve
 from pyg_mmgef.nn.parts.item_graphs import ItemGraphs
@@ -194,20 +193,25 @@ class PGL(Recommender):
         return z_user, z_item + convolve(item_item, x_item, self.num_item_layers, items)
 
     def _start(self, data: HeteroData) -> tuple[Tensor, Tensor]:
-        """Return the embeddings of layer 0."""
+        """Return where users and items start, the modalities side by side."""
         x_item = [torch.where(has, unit_length(x), 0.0) for x, has in self.lin(data)]
         return torch.cat(self.user_embedding.unbind(), dim=1), torch.cat(x_item, dim=1)
 
-    def fold_in(self, data: HeteroData) -> LinearFoldIn:
-        """Return what embeds new users: that of :meth:`LightGCN.fold_in`, from these items."""
-        rows = self._given_to_users(data)
-        return LinearFoldIn(as_array(self._with_cold_rows(data, rows)))
+    def split_user(self, data: HeteroData, user: int) -> UserParts:
+        """Return what each interaction adds, and what the user's own embedding does."""
+        graph, start = self.interaction_graph(data), self._start(data)
+        return propagated_parts(graph, *start, self.num_layers, user)
 
-    @torch.no_grad()
-    def _given_to_users(self, data: HeteroData) -> Tensor:
-        self.check_sizes(data)
-        graph = self.interaction_graph(data)
-        return propagated_rows(data, graph, *self._start(data), self.num_layers)
+    def split_items(self, data: HeteroData, items: Tensor) -> list[ItemPart]:
+        """Return the mean over the layers, and what each neighbour sends."""
+        x_user, x_item = self._start(data)
+        _, z_item = layer_mean(
+            self.interaction_graph(data), x_user, x_item, self.num_layers, destinations=items
+        )
+        (graph,) = self.graphs(data)
+        sent = convolve(graph, x_item, self.num_item_layers - 1)
+        own = ItemPart.of_rows('collaborative', z_item)
+        return [own, *neighbor_parts(self.graphs.by_name(data), sent, items)]
 
     def interaction_graph(self, data: HeteroData) -> CSRPair:
         """Return the normalised graph user → item of all interactions."""

@@ -1,4 +1,5 @@
 import inspect
+import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -11,13 +12,14 @@ from torch.nn import Module
 from torch_geometric.data import HeteroData
 from torch_geometric.utils import coalesce
 
-from pyg_mmgef._describe import describe
+from pyg_mmgef._describe import arguments_of, describe
 from pyg_mmgef.catalog.content_weights import ContentWeights
 from pyg_mmgef.catalog.fold_in import FoldIn, LeastSquaresFoldIn, LinearFoldIn
 from pyg_mmgef.nn.parts._fold_in import as_array, map_to_users
 from pyg_mmgef.nn.parts._id_rows import distinct, restore, select
 from pyg_mmgef.nn.parts.content_features import Content, ContentFeatures
 from pyg_mmgef.nn.parts.content_map import ContentMap
+from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts
 from pyg_mmgef.nn.parts.modality_features import feature_channels
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
@@ -135,6 +137,94 @@ class Recommender(Module, ABC):
                 item_graph(data, OF_MODALITY.replace('<modality>', name))
         return cls(*num_users_items(data), **kwargs)
 
+    @classmethod
+    def from_pretrained(
+        cls: type[Model],
+        name: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        token: str | None = None,
+    ) -> Model:
+        """Load a model that :meth:`save_pretrained` or :meth:`push_to_hub` has saved.
+
+        Called on :class:`Recommender`, it returns any model of this package, by the name of its
+        class in ``config.json``; called on a class, also one of your own, only that. Nothing in the
+        files is executed. The model is in evaluation mode, on the CPU. With the data that it was
+        saved with, its embeddings are the same bit for bit.
+
+        Args:
+            name: A folder, or a repository of the Hugging Face Hub such as ``'owner/name'``.
+            revision: A branch, a tag or a commit of the repository. (default: :obj:`None`)
+            token: The token of the Hub; :obj:`None` is the one of the login.
+                (default: :obj:`None`)
+
+        Raises:
+            FileNotFoundError: If there is no model in the folder.
+            ImportError: If a repository is asked for and ``huggingface_hub`` isn't installed.
+            ValueError: If the files are damaged, or of another class.
+        """
+        from pyg_mmgef.nn.pretrained import load_pretrained
+
+        return load_pretrained(cls, name, revision, token)
+
+    def save_pretrained(
+        self, folder: str | os.PathLike[str], *, metrics: Mapping[str, float] | None = None
+    ) -> None:
+        """Save the model in the form of the Hugging Face Hub.
+
+        The files are ``config.json`` with the arguments of the constructor, ``model.safetensors``
+        with the parameters, learned graphs and solutions, and a model card ``README.md``, which is
+        kept if there is one. Data isn't saved; embeddings of the users are.
+
+        Args:
+            folder: The folder, which is made if it doesn't exist.
+            metrics: Metrics by name, for the card. (default: :obj:`None`)
+
+        Raises:
+            OSError: If the folder can't be written.
+            ValueError: If an argument of the constructor, or the state, can't be saved.
+        """
+        from pyg_mmgef.nn.pretrained import save_pretrained
+
+        save_pretrained(self, folder, metrics)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = True,
+        metrics: Mapping[str, float] | None = None,
+        message: str = 'Save the model',
+        token: str | None = None,
+    ) -> str:
+        """Save the model in a repository of the Hugging Face Hub, as :meth:`save_pretrained` does.
+
+        Args:
+            repo_id: The repository, such as ``'owner/name'``; it is created if it doesn't exist.
+            private: Whether a new repository is private. The model holds an embedding of each user.
+                (default: :obj:`True`)
+            metrics: Metrics by name, for the card. (default: :obj:`None`)
+            message: The message of the commit. (default: ``'Save the model'``)
+            token: The token of the Hub; :obj:`None` is the one of the login.
+                (default: :obj:`None`)
+
+        Returns:
+            The address of the repository.
+
+        Raises:
+            ImportError: If ``huggingface_hub`` isn't installed.
+            OSError: If the Hub can't be reached, or refuses.
+            ValueError: If it is no name of a repository, or the model can't be saved.
+        """
+        from pyg_mmgef.nn.pretrained import push_to_hub
+
+        return push_to_hub(self, repo_id, private, metrics, message, token)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the constructor by name."""
+        return arguments_of(self)
+
     @property
     def dtype(self) -> torch.dtype:
         """The type of the embeddings; it follows ``model.double()`` and the like."""
@@ -200,6 +290,54 @@ class Recommender(Module, ABC):
         return restore(z_user, user_position), restore(z_item, item_position)
 
     @torch.no_grad()
+    def grow(self: Model, num_users: int, num_items: int) -> Model:
+        """Return a copy with room for new users and items, behind those that it has.
+
+        What was learned stays: the parameters, the rows of the users and items that the model has,
+        learned item graphs. The rows of new ones start as :meth:`reset_parameters` starts them.
+        Train the copy on the grown graph; it starts from what the model knows, so it takes fewer
+        epochs than a new model. Options stay as they are, and caches are empty.
+
+        Args:
+            num_users: Number of users, at least as many as now.
+            num_items: Number of items, at least as many as now.
+
+        Raises:
+            ValueError: If a number is smaller than now.
+
+        Example:
+            >>> from pyg_mmgef.nn import LightGCN
+            >>> model = LightGCN(num_users=2, num_items=3, embedding_dim=8)
+            >>> grown = model.grow(num_users=4, num_items=5)
+            >>> grown.item_embedding.weight.shape
+            torch.Size([5, 8])
+            >>> torch.equal(grown.item_embedding.weight[:3], model.item_embedding.weight)
+            True
+        """
+        sizes = {'num_users': num_users, 'num_items': num_items}
+        for name, size in sizes.items():
+            check_positive(name, size)
+            if size < getattr(self, name):
+                raise ValueError(
+                    f"'{name}' must be at least {getattr(self, name)}, as many as the model has "
+                    f'(got {size})'
+                )
+        grown = type(self)(**{**self.arguments, **sizes}).to(self._empty)
+        state = grown.state_dict()
+        for name, value in self.state_dict().items():
+            if isinstance(value, Tensor) and value.shape != state[name].shape:
+                state[name][tuple(map(slice, value.shape))] = value
+            else:
+                state[name] = value
+        grown.load_state_dict(state)
+        grown.cold_scale, grown.content_count = self.cold_scale, self.content_count
+        if self.content_map is None:
+            grown.content_map = None
+        elif grown.content_map is None or grown.content_map.strengths != self.content_map.strengths:
+            grown.content_map = ContentMap(self.content_map.strengths)
+        return grown.train(self.training)
+
+    @torch.no_grad()
     def embed_items(
         self,
         data: HeteroData,
@@ -260,16 +398,19 @@ class Recommender(Module, ABC):
     def fold_in(self, data: HeteroData) -> FoldIn:
         r"""Return what embeds users that the model was not trained on, by the items they like.
 
-        Models whose users' embeddings follow from their items have it in closed form, see the
-        method of :class:`LightGCN`, :class:`IALS` and others. Where a user's embedding is learned
-        on its own, the known users teach a linear map from what they like,
+        Models whose users' embeddings follow from their items have it in closed form: see
+        :meth:`IALS.fold_in`, and those of :class:`ContentCentroid`, :class:`EASE` and
+        :class:`ItemKNN`. Where users have parameters of their own, the users of the data teach a
+        linear map from what they like,
 
         .. math::
             \mathbf{z}_u = \bar{\mathbf{z}} + \mathbf{W}^{\top} (\mathbf{m}_u - \bar{\mathbf{m}}),
             \qquad \mathbf{m}_u = \frac{1}{\sqrt{n_u}} \sum_{j \in \mathcal{N}(u)} \mathbf{z}_j
 
-        by ridge regression; how much of their embeddings it explains is ``fold_in.explained``.
-        A cold item counts with the embedding that its features give.
+        by ridge regression (:class:`~pyg_mmgef.nn.parts.ContentMap`), whose strength is chosen by
+        leaving out one user at a time; ``fold_in.explained`` is the share of the variance of their
+        embeddings that it tells of a user left out. So a new user has the embedding that users of
+        such a history have. A cold item counts with what its features say.
 
         Args:
             data: The train graph.
@@ -413,6 +554,32 @@ class Recommender(Module, ABC):
         z_item = torch.where(_has_content(x), self.adapt_cold(data, content_map(x)), 0.0)
         return self.cold_scale * z_item
 
+    def split_user(self, data: HeteroData, user: int) -> UserParts | None:
+        """Return the terms that a user's embedding is the sum of.
+
+        :class:`~pyg_mmgef.explain.ScoreExplainer` explains scores by them.
+
+        Args:
+            data: The train graph.
+            user: The user.
+
+        Returns:
+            The terms, or :obj:`None` where the model is no such sum.
+        """
+        return None
+
+    def split_items(self, data: HeteroData, items: Tensor) -> list[ItemPart] | None:
+        """Return the terms that the embeddings of some items, as of :meth:`embed`, are the sum of.
+
+        Args:
+            data: The train graph.
+            items: Distinct item ids in increasing order. Shape: ``[I]``.
+
+        Returns:
+            The terms, or :obj:`None` where the model is no such sum.
+        """
+        return None
+
     @property
     def changes_with_epoch(self) -> bool:
         """Whether :meth:`start_epoch` must be called before every training epoch."""
@@ -524,7 +691,7 @@ class Recommender(Module, ABC):
             )
 
     def __repr__(self) -> str:
-        return describe(self)
+        return describe(self, **self.arguments)
 
     def _start_step(
         self, data: HeteroData, users: Tensor, items: Tensor, negatives: Tensor

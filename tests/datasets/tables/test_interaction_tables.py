@@ -519,7 +519,7 @@ def test_transform_and_copies() -> None:
         ({'duplicates': 'max'}, "'duplicates' needs ratings"),
         ({'duplicates': 'best'}, "'duplicates' must be one of"),
         ({'k_core': -1}, "'k_core' must be a positive integer"),
-        ({'text': 'title'}, "'text' and 'image' are columns of 'items'"),
+        ({'text': 'title'}, "'text', 'fields' and 'image' are columns of 'items'"),
         (
             {'time': 'user_id'},
             r"is left: rows read: 4, .* valid time: 4; its first row has .* time 'bert'$",
