@@ -142,7 +142,7 @@ MAY_IMPORT = {
     'explain': BASE | {'schema', 'nn'},
     'transforms': BASE | {'_describe', 'schema', 'graph', 'nn'},
     'presets': {'schema', 'nn', 'transforms'},
-    'exports': BASE | {'files', 'search', 'encoders'},
+    'exports': BASE | {'catalog', 'files', 'search', 'encoders'},
     'encoders': BASE | {'files'},
     'tables': {'_spelling'},
     'catalog': {'_spelling', 'files', 'tables'},

@@ -1,5 +1,6 @@
 import hashlib
 import os
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from importlib import resources
 from pathlib import Path
@@ -14,9 +15,17 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef import __version__
-from pyg_mmgef.catalog import Catalog
+from pyg_mmgef.catalog import Catalog, ContentWeights
 from pyg_mmgef.datasets import IdMap
-from pyg_mmgef.exports import inner_product_index, new_version, write_thumbnails
+from pyg_mmgef.exports import (
+    ContentProgram,
+    export_program,
+    inner_product_index,
+    new_version,
+    write_onnx,
+    write_program,
+    write_thumbnails,
+)
 from pyg_mmgef.exports.item_index import INDICES
 from pyg_mmgef.files import write_array
 from pyg_mmgef.nn import Recommender
@@ -27,6 +36,7 @@ from pyg_mmgef.validate import check_choice, check_fraction
 __all__ = ['ExportableRun', 'export']
 
 FORMAT = 1
+WRITERS = {'pt2': write_program, 'onnx': write_onnx}
 
 
 class ExportableRun(Protocol):
@@ -71,6 +81,7 @@ def export(
     index: str = 'flat',
     recall: float = 0.95,
     pictures: bool = True,
+    programs: Sequence[str] = (),
     verbose: bool = False,
 ) -> Path:
     """Write what a server needs of a run: NumPy, pyarrow and FAISS read it, without torch.
@@ -89,7 +100,9 @@ def export(
       ``content_*.npy``, those of the :class:`~pyg_mmgef.catalog.ContentWeights` that make an
       item's vector of features, and ``history_*.npy``, those that make what a new item gives to
       the users who like it;
-    * ``pictures/<row>.jpg``, small pictures.
+    * ``pictures/<row>.jpg``, small pictures;
+    * if asked for, ``content.pt2`` and ``content.onnx``, which also make an item's vector of
+      features.
 
     An export into the folder of an earlier one replaces it in one step, see
     :func:`~pyg_mmgef.exports.new_version`; a server that reads it finds the old or the new one.
@@ -100,18 +113,23 @@ def export(
         index: ``'flat'``, which is exact, or ``'approximate'``. (default: ``'flat'``)
         recall: The recall that users must have of an approximate index. (default: ``0.95``)
         pictures: Whether to write small pictures. (default: :obj:`True`)
+        programs: The programs to write, ``'pt2'`` (:func:`torch.export`) and ``'onnx'``.
+            (default: ``()``)
         verbose: Show progress bars. (default: :obj:`False`)
 
     Returns:
         The folder.
 
     Raises:
-        ValueError: If the model has a channel for each item instead of vectors, an argument is out
-            of range, or the folder holds something else.
+        ValueError: If the model has a channel for each item instead of vectors, programs are asked
+            for where it can't embed items by their features, an argument is out of range, or the
+            folder holds something else.
         ImportError: If an optional package is missing.
     """
     check_choice('index', index, INDICES)
     check_fraction('recall', recall, '(0, 1]')
+    for name in programs:
+        check_choice('programs', name, tuple(WRITERS))
     folder = Path(folder).expanduser()
     model_name = type(run.model).__name__
     z_user, z_item = (_vectors(z, model_name) for z in (run.z_user, run.z_item))
@@ -123,6 +141,8 @@ def export(
         _write_seen(path, run.seen('val', 'test'), len(z_user), len(z_item))
         count = interactions(run.train)[1].bincount(minlength=len(z_item))
         write_array(path / 'popularity.npy', count.cpu().numpy().astype(np.float32), sync=False)
+        weights = _content_weights(run)
+        _write_programs(path, programs, weights, model_name)
         version.about = {
             'format': FORMAT,
             'created': datetime.now(timezone.utc).isoformat(timespec='seconds'),
@@ -134,8 +154,8 @@ def export(
             'score': 'inner product',
             'index': _write_index(path, z_item, z_user, index, recall),
             'fold_in': _write_fold_in(path, run),
-            'content': _write_content(path, run, 'content'),
-            'history': _write_content(path, run, 'history', history=True),
+            'content': _write_content(path, 'content', weights),
+            'history': _write_content(path, 'history', _content_weights(run, history=True)),
             'pictures': _write_pictures(path, run.catalog, verbose) if pictures else None,
         }
         version.readme = (
@@ -199,15 +219,32 @@ def _write_fold_in(path: Path, run: ExportableRun) -> dict[str, Any] | None:
     return fold_in.settings
 
 
-def _write_content(
-    path: Path, run: ExportableRun, start: str, history: bool = False
-) -> dict[str, Any] | None:
+def _content_weights(run: ExportableRun, history: bool = False) -> ContentWeights | None:
     try:
-        weights = run.model.content_weights(run.train, history=history)
+        return run.model.content_weights(run.train, history=history)
     except ValueError:  # There are no features, or a network embeds the items.
+        return None
+
+
+def _write_content(path: Path, start: str, weights: ContentWeights | None) -> dict[str, Any] | None:
+    if weights is None:
         return None
     _write_arrays(path, start, weights.to_arrays())
     return {'modalities': list(weights.in_channels), 'channels': weights.in_channels}
+
+
+def _write_programs(
+    path: Path, names: Sequence[str], weights: ContentWeights | None, model: str
+) -> None:
+    if names and weights is None:
+        raise ValueError(
+            f"'programs' make an item's vector of its features, which {model} can't with these "
+            'data; leave them out'
+        )
+    if names and weights is not None:
+        program = export_program(ContentProgram(weights), weights.in_channels)
+        for name in names:
+            WRITERS[name](program, path / f'content.{name}')
 
 
 def _write_arrays(path: Path, start: str, arrays: dict[str, NDArray[Any]]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import faiss
 import numpy as np
+import onnxruntime
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -167,6 +168,18 @@ def test_without_features_there_is_no_content(tmp_path: Path) -> None:
     assert not [name for name in found['files'] if name.startswith(('content', 'history'))]
 
 
+def test_programs_embed_items_as_the_model_does(tmp_path: Path) -> None:
+    run = make_run()
+    files = files_of(export(run, tmp_path, programs=['pt2', 'onnx']))
+    x = {name: torch.randn(7, 6, generator=torch.manual_seed(0)) for name in ('image', 'text')}
+    expected = run.model.embed_items(run.train, x)
+    found = torch.export.load(files / 'content.pt2').module()(x)
+    assert torch.allclose(found, expected, atol=1e-4)
+    session = onnxruntime.InferenceSession(files / 'content.onnx')
+    (found,) = session.run(['vectors'], {name: row.numpy() for name, row in x.items()})
+    assert np.allclose(found, expected.numpy(), atol=1e-4)
+
+
 def test_pictures_become_thumbnails(tmp_path: Path) -> None:
     run = make_run()
     Image.new('RGB', (600, 400), 'red').save(tmp_path / 'red.png')
@@ -224,11 +237,17 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         export(run, tmp_path, index='hnsw')
     with pytest.raises(ValueError, match=r"'recall' must lie in \(0, 1\]"):
         export(run, tmp_path, recall=0)
+    with pytest.raises(ValueError, match=r"'programs' must be one of 'pt2', 'onnx'"):
+        export(run, tmp_path, programs=['tflite'])
+    with pytest.raises(ValueError, match="which IALS can't with these data"):
+        export(make_run(features=False), tmp_path, programs=['pt2'])
     with pytest.raises(ValueError, match='EASE has a channel for each item'):
         export(make_run(EASE, features=False), tmp_path)
-    (tmp_path / 'config.json').write_text('{}')
+    folder = tmp_path / 'run'
+    folder.mkdir()
+    (folder / 'config.json').write_text('{}')
     with pytest.raises(ValueError, match=r"is no export, it holds 'config.json'"):
-        export(run, tmp_path)
+        export(run, folder)
 
 
 def test_the_examples_of_the_readme_run(tmp_path: Path) -> None:
