@@ -9,6 +9,9 @@ __all__ = ['as_option', 'spelt', 'spelt_as_options', 'spelt_with']
 _OPTIONS = {
     'interactions': 'INTERACTIONS',
     'event_weights': '--event-weight',
+    'fields': '--field',
+    'modalities': '--modality',
+    'folder': '--output',
     'modalities': '--modality',
     'folder': '--output',
     'fields': '--field',

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef._spelling import spelt
+from pyg_mmgef.catalog import Catalog
 from pyg_mmgef.datasets import IdMap
 from pyg_mmgef.nn import Recommender
 from pyg_mmgef.ranking import choose_cold_scale, evaluate_ranking, recommend
@@ -204,6 +205,11 @@ class Run:
         """The name of the dataset's folder, or ``'data'`` if it was never in one."""
         path = None if self.folder is None else self.folder.config['dataset']['path']
         return 'data' if path is None else Path(path).name
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """What is known of the items, for :class:`~pyg_mmgef.catalog.Rules`."""
+        return self.source.catalog()
 
     @cached_property
     def items(self) -> list[dict[str, Any]]:
