@@ -12,9 +12,6 @@ _OPTIONS = {
     'fields': '--field',
     'modalities': '--modality',
     'folder': '--output',
-    'modalities': '--modality',
-    'folder': '--output',
-    'fields': '--field',
 }
 _SPELLING: ContextVar[Callable[[str], str]] = ContextVar('spelling', default=repr)
 
