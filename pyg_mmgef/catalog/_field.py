@@ -66,8 +66,10 @@ class Field:
         if isinstance(condition, tuple):
             return self._within(condition, argument)
         values = condition if isinstance(condition, list) else [condition]
-        codes = [code for value in values for code in self._codes_of(value, argument)]
-        return self.codes == codes[0] if len(codes) == 1 else np.isin(self.codes, codes)
+        is_met = np.zeros(len(self.distinct) + 1, bool)  # the last one is of missing values
+        for value in values:
+            is_met[self._codes_of(value, argument)] = True
+        return is_met[self.codes]
 
     @cached_property
     def _code_of(self) -> dict[Any, int]:
