@@ -1,6 +1,5 @@
 """A dataset with new rows behind its own: new users, new items, new interactions."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -20,7 +19,7 @@ from pyg_mmgef.schema import (
 )
 from pyg_mmgef.transforms._splitting import Split, interactions_to_split, select_parts
 
-__all__ = ['IN_TRAIN', 'extended', 'with_items', 'with_old_train']
+__all__ = ['IN_TRAIN', 'extended', 'with_old_train']
 
 IN_TRAIN = 'in_train'
 """The attribute that says which interactions an earlier model was trained on."""
@@ -63,11 +62,13 @@ def extended(old: Source, new: Any, trained_on: Tensor) -> RunData:
     out[INTERACTS].edge_index = torch.cat([own[:, stays], edges], dim=1)
     for name in _VALUES:
         stores = graph[INTERACTS], new_graph[INTERACTS]
-        if len({name in store for store in stores}) == 2:
+        if edges.size(1) > 0 and len({name in store for store in stores}) == 2:
             which = 'new data have' if name in stores[1] else 'dataset has'
             raise ValueError(f'only the {which} a {name} of the interactions; give it for both')
         if name in stores[0]:
-            out[INTERACTS][name] = torch.cat([stores[0][name][stays], stores[1][name]])
+            own_values = stores[0][name][stays]
+            new_values = stores[1].get(name, own_values[:0])
+            out[INTERACTS][name] = torch.cat([own_values, new_values])
     out[INTERACTS][IN_TRAIN] = _among(out[INTERACTS].edge_index, trained_on, len(item_ids))
 
     is_new = item_row >= len(old.item_ids)
@@ -84,15 +85,6 @@ def extended(old: Source, new: Any, trained_on: Tensor) -> RunData:
     about = {**old.about, FITTED_ON: old.about.get(FITTED_ON, len(old.item_ids))}
     del about['modalities']
     return RunData(out, user_ids, item_ids, items, old.encoders, about)
-
-
-def with_items(source: Source, ids: IdMap, items: list[Mapping[str, Any]]) -> list[Any]:
-    """Return the items of a dataset and those behind them, after checking that ids are new."""
-    known = set(source.item_ids)
-    repeated = [own for own in ids if own in known]
-    if repeated:
-        raise ValueError(f"'ids' holds {repeated[0]!r}, which the dataset has already")
-    return [*source.items(), *items]
 
 
 def with_old_train(data: HeteroData, split: Split) -> Split:
@@ -116,9 +108,7 @@ def with_old_train(data: HeteroData, split: Split) -> Split:
     return select_parts(data, kept, part.masked_fill(in_train, 0))
 
 
-def _features(
-    old: Source, other: Source, is_new: Tensor
-) -> dict[str, tuple[Tensor, Tensor]]:
+def _features(old: Source, other: Source, is_new: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
     """Return the features of the old items, then those of new ones."""
     x, has = item_modalities(old.data())
     own = item_modalities(other.data())[0]
@@ -145,7 +135,8 @@ def _joined_ids(old: IdMap, new: IdMap) -> tuple[IdMap, Tensor]:
     """Return the old ids, then those that are new; and the row of each of the new map."""
     row_of = {own: row for row, own in enumerate(old)}
     rows = [row_of.setdefault(own, len(row_of)) for own in new]
-    return IdMap(list(row_of)), torch.tensor(rows, dtype=torch.long)
+    ids: list[Any] = list(row_of)
+    return IdMap(ids), torch.tensor(rows, dtype=torch.long)
 
 
 def _among(edges: Tensor, others: Tensor, num_items: int) -> Tensor:

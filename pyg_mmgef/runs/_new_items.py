@@ -7,13 +7,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch_geometric.data import HeteroData
 
 from pyg_mmgef._encoder_specs import image_encoder, text_encoder
+from pyg_mmgef.datasets import IdMap
 from pyg_mmgef.encoders import TitleEncoder
-from pyg_mmgef.runs.run_data import Source
-from pyg_mmgef.schema import item_modalities
+from pyg_mmgef.runs.run_data import RunData, Source
+from pyg_mmgef.schema import INTERACTS, ITEM, USER, item_modalities
 
-__all__ = ['FITTED_ON', 'encoded_like']
+__all__ = ['FITTED_ON', 'encoded_like', 'new_items']
 
 FITTED_ON = 'fitted_on'
 """The entry of ``about`` with the number of items on whose texts the encoder was fitted."""
@@ -67,8 +69,59 @@ def encoded_like(
             raise ValueError(f"'{name}s' has {len(values)} entries for {num_items} items")
         if any(value is not None for value in values):
             x[name], has[name] = _encoded(source, name, values)
-            _check_shape(name, x[name], known[name][:num_items].new_empty(num_items, known[name].size(1)))
     return x, has
+
+
+def new_items(
+    source: Source,
+    ids: Sequence[Any],
+    texts: Sequence[str | None] | None,
+    images: Sequence[str | os.PathLike[str] | None] | None,
+    features: Mapping[str, Tensor] | None,
+    fields: Mapping[str, Sequence[Any]],
+) -> RunData:
+    """Return items that a dataset lacks, with features in the spaces of its own.
+
+    Args:
+        source: The dataset.
+        ids: Their ids.
+        texts: See :func:`encoded_like`.
+        images: See :func:`encoded_like`.
+        features: See :func:`encoded_like`.
+        fields: Values of fields of the catalog by name.
+
+    Raises:
+        ValueError: If an id is known already, and as :func:`encoded_like`.
+    """
+    item_ids = IdMap(ids)
+    known = set(source.item_ids)
+    repeated = [own for own in item_ids if own in known]
+    if repeated:
+        raise ValueError(f"'ids' holds {repeated[0]!r}, which the dataset has already")
+    num_items = len(item_ids)
+    for name, column in fields.items():
+        if len(column) != num_items:
+            raise ValueError(f"'fields' has {len(column)} values of {name!r} for {num_items} items")
+    graph = HeteroData()
+    graph[USER].num_nodes, graph[ITEM].num_nodes = 0, num_items
+    graph[INTERACTS].edge_index = torch.empty(2, 0, dtype=torch.long)
+    x, has = encoded_like(source, num_items, texts, images, features)
+    for modality in x:
+        graph[ITEM][f'x_{modality}'] = x[modality]
+        graph[ITEM][f'has_{modality}'] = has[modality]
+    first = next((name for item in source.items() for name in item['fields']), 'text')
+    words = [None] * num_items if texts is None else texts
+    paths = [None] * num_items if images is None else images
+    items = [
+        {
+            'text': text,
+            'image': None if path is None else os.fspath(path),
+            'fields': {first: text},
+            'kept': {name: column[row] for name, column in fields.items()},
+        }
+        for row, (text, path) in enumerate(zip(words, paths, strict=True))
+    ]
+    return RunData(graph, IdMap([]), item_ids, items)
 
 
 def _encoded(source: Source, name: str, values: Sequence[Any]) -> tuple[Tensor, Tensor]:
