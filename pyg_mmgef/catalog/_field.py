@@ -77,10 +77,13 @@ class Field:
 
     @cached_property
     def _truths(self) -> list[bool | None]:
-        """What each distinct value says, if all of them say yes or no."""
-        truths = [_truth(value) for value in self.distinct[:13]]  # there are no more such words
-        is_flag = len(truths) == len(self.distinct) and None not in truths
-        return truths if is_flag else [None] * len(self.distinct)
+        """What each distinct value says, if all of them say yes or no, else nothing."""
+        truths = []
+        for value in self.distinct:
+            truths.append(_truth(value))
+            if truths[-1] is None:
+                return []
+        return truths
 
     def _within(
         self, limits: tuple[float | None, float | None], argument: str
@@ -97,8 +100,8 @@ class Field:
 
     def _codes_of(self, value: Value, argument: str) -> list[int]:
         truth = _truth(value)
-        if truth is not None and (same := [c for c, t in enumerate(self._truths) if t is truth]):
-            return same
+        if truth is not None and self._truths:
+            return [code for code, own in enumerate(self._truths) if own is truth]
         known = None if isinstance(value, bool) else self._plain(value)
         if known in self._code_of:
             return [self._code_of[known]]
