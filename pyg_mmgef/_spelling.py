@@ -13,6 +13,7 @@ _OPTIONS = {
     'modalities': '--modality',
     'folder': '--output',
     'metrics': '--metric',
+    'options': '--set',
 }
 _SPELLING: ContextVar[Callable[[str], str]] = ContextVar('spelling', default=repr)
 

@@ -39,6 +39,7 @@ for _command in (
     commands.info,
     commands.models,
     commands.report,
+    commands.serve,
 ):
     app.command()(_command)
 

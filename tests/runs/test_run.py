@@ -7,6 +7,7 @@ import torch
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef import Run, fit
+from pyg_mmgef.catalog import Rules
 from pyg_mmgef.datasets import InteractionTables
 from tests.transforms.shops import random_shop
 
@@ -53,6 +54,19 @@ def test_users_in_any_form(run: Run) -> None:
     assert list(run.recommend(k=3))[:3] == list(run.recommend('u0', k=3))
     frame = run.recommend('u1').to_pandas()
     assert list(frame.columns) == ['user', 'rank', 'item', 'score', 'title']
+
+
+def test_rules(run: Run) -> None:
+    first, second, *_, last = run.recommend('u3', k=12)['item']
+    titles = run.catalog.fields['title'].tolist()
+    rules = Rules(exclude=[first], pin=[last], where={'title': titles})
+    found = run.recommend(['u3', 'u1'], k=5, rules=rules)
+    assert found['user'] == ['u3'] * 5 + ['u1'] * 5
+    assert found['item'][:2] == [last, second]
+    assert first not in found['item']
+    assert list(run.recommend(rules=Rules())) == list(run.recommend())
+    with pytest.raises(ValueError, match=r"'where' names the field 'titel'.*did you mean 'title'"):
+        run.recommend('u3', rules=Rules(where={'titel': 'x'}))
 
 
 def test_integer_ids_may_be_text() -> None:
@@ -174,3 +188,20 @@ def test_mistakes_in_lists(run: Run) -> None:
         run.top_lists(k=25)
     with pytest.raises(ValueError, match="'by' must be one of 'activity', 'popularity'"):
         run.groups('age')
+
+
+def test_why_an_item_is_recommended(run: Run) -> None:
+    found = run.recommend('u3', k=2)
+    for item, score in zip(found['item'], found['score'], strict=True):
+        explanation = run.explain('u3', item)
+        assert explanation.score == pytest.approx(score, rel=1e-4)
+        assert explanation.by_user is not None
+        total = sum(part.score for part in explanation.by_user)
+        assert total == pytest.approx(score, rel=1e-4)
+        row = max((part.score, part.item) for part in explanation.by_user if part.item is not None)
+        title = run.titles[row[1]] or run.item_ids[row[1]]
+        assert f"because you bought '{title}'." in explanation.words(verb='bought')[0]
+    with pytest.raises(ValueError, match="'nobody'"):
+        run.explain('nobody', found['item'][0])
+    with pytest.raises(ValueError, match="'nothing'"):
+        run.explain('u3', 'nothing')

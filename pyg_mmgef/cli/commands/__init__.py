@@ -10,6 +10,7 @@ from pyg_mmgef.cli.commands.models import models
 from pyg_mmgef.cli.commands.prepare import prepare
 from pyg_mmgef.cli.commands.recommend import recommend
 from pyg_mmgef.cli.commands.report import report
+from pyg_mmgef.cli.commands.serve import serve
 from pyg_mmgef.cli.commands.similar import similar
 from pyg_mmgef.cli.commands.train import train
 
@@ -21,6 +22,7 @@ __all__ = [
     'prepare',
     'recommend',
     'report',
+    'serve',
     'similar',
     'train',
 ]
