@@ -3,7 +3,18 @@ from typing import Any
 
 import torch
 
-__all__ = ['describe']
+__all__ = ['arguments_of', 'describe']
+
+
+def arguments_of(thing: object, **others: Any) -> dict[str, Any]:
+    """Return the arguments of a thing's constructor by name.
+
+    Args:
+        thing: What keeps each argument of its constructor as the attribute of that name.
+        **others: The values of the arguments that it keeps elsewhere.
+    """
+    names = inspect.signature(type(thing)).parameters
+    return {name: others[name] if name in others else getattr(thing, name) for name in names}
 
 
 def describe(thing: object, **others: Any) -> str:
@@ -16,9 +27,9 @@ def describe(thing: object, **others: Any) -> str:
         thing: What keeps each argument of its constructor as the attribute of that name.
         **others: The values of the arguments that it keeps elsewhere.
     """
-    arguments = []
+    arguments, values = [], arguments_of(thing, **others)
     for name, parameter in inspect.signature(type(thing)).parameters.items():
-        value = others[name] if name in others else getattr(thing, name)
+        value = values[name]
         is_required = parameter.default is parameter.empty
         if is_required and parameter.kind is not parameter.KEYWORD_ONLY:
             arguments.append(_show(value))

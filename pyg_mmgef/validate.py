@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyg_mmgef._spelling import spelt
+
 __all__ = [
     'check_channels',
     'check_choice',
@@ -26,7 +28,9 @@ __all__ = [
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     """Raise a :class:`ValueError` unless :obj:`value` is one of :obj:`choices`."""
     if value not in choices:
-        raise ValueError(f"'{name}' must be one of {', '.join(map(repr, choices))} (got {value!r})")
+        raise ValueError(
+            f'{spelt(name)} must be one of {", ".join(map(repr, choices))} (got {value!r})'
+        )
 
 
 def check_channels(name: str, channels: Mapping[str, int]) -> None:

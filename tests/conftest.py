@@ -5,6 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.prepared import catalogue, copied, dataset, trained
+
+__all__ = ['catalogue', 'copied', 'dataset', 'trained']  # The fixtures of all tests.
+
 
 @pytest.fixture
 def realdata_root() -> Path:

@@ -46,7 +46,7 @@ def test_every_hint_names_an_extra_for_users() -> None:
         for path in PACKAGE.rglob('*.py')
         for extra in re.findall(r'pyg-mmgef\[([^]]*)\]', path.read_text(encoding='utf-8'))
     }
-    assert {extra for _, extra in hints} == {'cli', 'clip', 'text', 'database'}
+    assert {extra for _, extra in hints} == {'cli', 'clip', 'text', 'database', 'hub'}
     assert {extra for _, extra in hints} <= set(EXTRAS)
     assert len(hints) > 8
 
@@ -57,7 +57,7 @@ def test_the_command_knows_its_packages() -> None:
 
 
 def test_all_has_what_users_need_and_nothing_is_compiled() -> None:
-    assert EXTRAS['all'] == ['pyg-mmgef[cli,clip,text,database]']
+    assert EXTRAS['all'] == ['pyg-mmgef[cli,clip,text,database,hub]']
     assert names(EXTRAS['sparse']) == {'torch-scatter', 'torch-sparse'}
 
 
@@ -112,9 +112,9 @@ def postgresql(folder: Path) -> None:
 
 
 def written(folder: Path) -> None:
-    from pyg_mmgef.cli.recommend import write_table
+    from pyg_mmgef.runs import ItemTable
 
-    write_table(folder / 'out.parquet', {'user': [1]})
+    ItemTable({'user': [1]}).write(folder / 'out.parquet')
 
 
 @pytest.mark.parametrize(

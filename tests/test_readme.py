@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from tests.cli.command import pyg_mmgef
-from tests.cli.conftest import write_catalogue
 from tests.docs.pages import FIGURE
+from tests.prepared import write_catalogue
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / 'benchmarks'))

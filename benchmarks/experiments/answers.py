@@ -4,7 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 from experiments.figures import decimal, gain, p_text, plus_minus, share
-from experiments.stats import LEVEL, Runs, holm, mean, p_with_seeds, values
+from experiments.stats import LEVEL, Runs, mean, p_with_seeds, values
+
+from pyg_mmgef.ranking import holm
 
 __all__ = ['about_best', 'about_changes', 'about_variants', 'difference', 'ranked']
 

@@ -8,7 +8,9 @@ from typing import TypeAlias
 from experiments.figures import decimal, gain, p_text
 from experiments.rst import MADE, heading, link, list_table, wrapped
 from experiments.shops import LACKING
-from experiments.stats import LEVEL, Runs, holm, is_cut, mean, of, p_of, p_with_seeds
+from experiments.stats import LEVEL, Runs, is_cut, mean, of, p_of, p_with_seeds
+
+from pyg_mmgef.ranking import holm
 
 __all__ = ['Verdict', 'claims_page', 'judged', 'matrix', 'summary']
 

@@ -1,17 +1,17 @@
 """Means over seeds, and tests over users."""
 
 import statistics
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from experiments.runs import ends_alike
-from scipy.stats import t, ttest_rel
+from scipy.stats import t
+
+from pyg_mmgef.ranking import paired_t_test
 
 __all__ = [
     'LEVEL',
     'Runs',
-    'holm',
     'is_cut',
     'mean',
     'of',
@@ -48,7 +48,7 @@ def mean(runs: Runs, task: str, metric: str) -> float:
 def p_of(runs: Runs, baseline: Runs, task: str) -> float:
     """Return the p-value of a paired t-test over users, each with its mean over a row's seeds."""
     ours, theirs = paired(runs, baseline, task)
-    return float(ttest_rel(ours, theirs).pvalue) if (ours != theirs).any() else 1.0
+    return paired_t_test(theirs, ours).p_value
 
 
 def p_with_seeds(ours: Runs, theirs: Runs, task: str) -> float:
@@ -84,11 +84,3 @@ def paired(ours: Runs, theirs: Runs, task: str) -> np.ndarray:
             f'the runs beside {ours[0]["path"]} and {theirs[0]["path"]} ranked for different users'
         )
     return np.stack([np.mean(value, axis=0)[ranked[0]] for value in found])
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return the p-values corrected for their number."""
-    order = np.argsort(p_values)
-    factors = np.arange(len(p_values), 0, -1)
-    corrected = np.maximum.accumulate(factors * np.asarray(p_values)[order]).clip(max=1.0)
-    return [float(p) for p in corrected[np.argsort(order)]]

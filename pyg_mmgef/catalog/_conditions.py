@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from pyg_mmgef._spelling import spelt
 from pyg_mmgef.catalog._field import Condition, Value
-from pyg_mmgef.tables._spelling import spelt
 
 __all__ = [
     'as_condition',

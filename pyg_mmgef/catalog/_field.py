@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from pyg_mmgef.tables._spelling import spelt
+from pyg_mmgef._spelling import spelt
 from pyg_mmgef.tables.find_columns import close_match
 from pyg_mmgef.tables.table import listed
 

@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pyg_mmgef._spelling import spelt
 from pyg_mmgef.catalog._field import Field
 from pyg_mmgef.files import open_atomically
 from pyg_mmgef.tables._arrow_table import arrow
-from pyg_mmgef.tables._spelling import spelt
 from pyg_mmgef.tables.find_columns import close_match
 from pyg_mmgef.tables.table import listed
 

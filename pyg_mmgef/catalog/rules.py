@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pyg_mmgef._spelling import spelt
 from pyg_mmgef.catalog._conditions import (
     as_condition,
     condition_from_json,
@@ -18,7 +19,6 @@ from pyg_mmgef.catalog._conditions import (
 from pyg_mmgef.catalog._field import Condition
 from pyg_mmgef.catalog.catalog import Catalog
 from pyg_mmgef.catalog.rerank import POOL, Reranked, rerank
-from pyg_mmgef.tables._spelling import spelt
 from pyg_mmgef.tables.find_columns import close_match
 from pyg_mmgef.tables.table import listed
 

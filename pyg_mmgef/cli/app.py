@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from pyg_mmgef import __version__
+from pyg_mmgef._spelling import spelt_as_options
 from pyg_mmgef.cli import commands
 from pyg_mmgef.cli.console import err, one_line, out
 
@@ -65,7 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _escape_unencodable()
     try:
         # Typer returns a code after Ctrl-C; its earlier versions raise Abort.
-        if app(arguments, standalone_mode=False) == INTERRUPTED:
+        with spelt_as_options():
+            code = app(arguments, standalone_mode=False)
+        if code == INTERRUPTED:
             raise KeyboardInterrupt
     except (KeyboardInterrupt, typer.Abort):
         err.print('Interrupted. Give the same command again to continue from here.')

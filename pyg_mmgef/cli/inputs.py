@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pyg_mmgef.cli.encoders import check_encoder
-from pyg_mmgef.cli.folders import check_output
+from pyg_mmgef._encoder_specs import check_encoder
+from pyg_mmgef._folders import check_output
+from pyg_mmgef._spelling import as_option, spelt, spelt_as_options
 from pyg_mmgef.tables import Table, find_columns, open_table
 from pyg_mmgef.tables._picture_folder import PictureFolder, check_picture_folder
 from pyg_mmgef.tables._picture_names import picture_names
-from pyg_mmgef.tables._spelling import as_option, spelt, spelt_as_options
 from pyg_mmgef.tables.database import read_database
 from pyg_mmgef.tables.open_table import DATABASES
 from pyg_mmgef.tables.suggest import (
@@ -20,13 +20,16 @@ from pyg_mmgef.tables.suggest import (
     event_kinds,
     is_url,
     suggest_columns,
+    suggest_fields,
 )
 
 __all__ = ['Inputs', 'UndecidedColumns', 'read_inputs']
 
 NUM_ROWS = 1000
 OF_INTERACTIONS = ('user', 'item', 'time', 'rating', 'event')
-OF_ITEMS = ('item_id', 'text', 'image')
+OF_ITEMS = ('item_id', 'text', 'fields', 'image')
+SEVERAL = ('text', 'fields')
+"""The arguments that several columns can have."""
 NEEDED = ('user', 'item', 'item_id')
 NONE = 'none'
 """The name that leaves out a column which would be found."""
@@ -189,6 +192,8 @@ def _with_found(
         found = suggest_columns(of_interactions, sample, given)
         if 'image' in found:
             found['image'], notes = _usable_pictures(found['image'], sample, columns, items.folder)
+        if 'fields' not in given:
+            found['fields'] = suggest_fields(sample)
     known = {argument for argument, names in (given | found).items() if names}
     content = {'text', 'image'}
     # Whoever gives 'none' for both, or a folder of pictures, knows what is left out.
@@ -208,7 +213,7 @@ def _with_found(
     undecided = {
         argument: names
         for argument, names in found.items()
-        if argument != 'text' and (len(names) > 1 or (argument in NEEDED and not names))
+        if argument not in SEVERAL and (len(names) > 1 or (argument in NEEDED and not names))
     }
     decided = {a: names for a, names in (given | found).items() if a not in undecided}
     inputs = Inputs(
@@ -216,7 +221,7 @@ def _with_found(
         items,
         dict(columns)
         | {a: names[0] if names else None for a, names in decided.items()}
-        | {'text': decided.get('text', ())},
+        | {argument: decided.get(argument, ()) for argument in SEVERAL},
         {a: names for a, names in decided.items() if names and a not in given},
         notes,
     )

@@ -6,13 +6,14 @@ from typing import Any
 
 from torch import Tensor
 
-from pyg_mmgef.cli.dataset_folder import DatasetFolder, preparing
-from pyg_mmgef.cli.devices import checked_device
-from pyg_mmgef.cli.encoders import image_encoder, text_encoder
+from pyg_mmgef._encoder_specs import image_encoder, text_encoder
 from pyg_mmgef.cli.inputs import Inputs
 from pyg_mmgef.datasets import InteractionTables
 from pyg_mmgef.encoders import MissingItem, TitleEncoder
 from pyg_mmgef.encoders._pictures import is_animation
+from pyg_mmgef.runs.dataset_folder import DatasetFolder, preparing
+from pyg_mmgef.runs.devices import checked_device
+from pyg_mmgef.runs.run_data import RunData
 from pyg_mmgef.tables.database import without_password
 
 __all__ = ['prepare_dataset']
@@ -37,8 +38,8 @@ def prepare_dataset(
         inputs: The tables and their columns.
         sources: Where the tables are from, see :func:`~pyg_mmgef.cli.inputs.read_inputs`.
         output: The folder to write.
-        image: The encoder of pictures, see :func:`~pyg_mmgef.cli.encoders.image_encoder`.
-        text: The encoder of texts, see :func:`~pyg_mmgef.cli.encoders.text_encoder`.
+        image: The encoder of pictures, see :func:`~pyg_mmgef._encoder_specs.image_encoder`.
+        text: The encoder of texts, see :func:`~pyg_mmgef._encoder_specs.text_encoder`.
         encoder_options: ``batch_size``, ``device`` and ``num_workers``.
         verbose: Whether to show progress bars. (default: :obj:`True`)
 
@@ -76,7 +77,21 @@ def prepare_dataset(
         if of_texts is not None and has_texts:
             features['text'] = store.texts(of_texts, dataset.item_texts, verbose=verbose)
             encoders['text'] = of_texts.fingerprint
-        return DatasetFolder.write(output, dataset, features, encoders, options)
+        for name, (x, has) in features.items():
+            dataset.add_features(name, x, has)
+        about = {
+            'options': options,
+            'unusable': {
+                name: [
+                    {'item': dataset.item_ids[bad.row], 'path': bad.path, 'reason': bad.reason}
+                    for bad in store.report(name)
+                    if bad.path is not None
+                ]
+                for name in features
+            },
+        }
+        data = RunData.from_tables(dataset, encoders=encoders, about=about)
+        return DatasetFolder.write(output, data)
 
 
 def _count_pictures(

@@ -8,17 +8,16 @@ import torch
 from torch import Tensor
 
 from pyg_mmgef.cli.console import printable
-from pyg_mmgef.cli.explain import explaining_part, shares_of_scores
 from pyg_mmgef.cli.graph_statistics import graph_statistics
-from pyg_mmgef.cli.models import NEIGHBORS
-from pyg_mmgef.cli.plots import curves
-from pyg_mmgef.cli.recommend import has_embeddings
-from pyg_mmgef.cli.run_folder import LoadedRun, RunFolder, fitting_cutoffs
 from pyg_mmgef.cli.show import shortened
 from pyg_mmgef.encoders._pictures import UnreadablePictureError, read_picture
 from pyg_mmgef.files import make_folder, write_atomically
 from pyg_mmgef.nn import IALS, MMGEF, LightGCN
 from pyg_mmgef.ranking import recommend
+from pyg_mmgef.runs.explain import explaining_part, shares_of_scores
+from pyg_mmgef.runs.models import NEIGHBORS
+from pyg_mmgef.runs.plots import curves
+from pyg_mmgef.runs.run import Run, fitting_cutoffs
 from pyg_mmgef.schema import INTERACTS
 from pyg_mmgef.search import similar_items
 
@@ -31,11 +30,10 @@ SHOWN, REASONS, SIDE = 6, 3, 120
 
 
 def write_report(
-    run: RunFolder,
+    run: Run,
     path: Path,
     num_users: int = 5,
     num_items: int = 5,
-    dataset: Path | None = None,
 ) -> None:
     """Write a report about a run as one HTML page that includes its pictures and styles.
 
@@ -45,35 +43,31 @@ def write_report(
         num_users: Users to show, sampled with the run's seed from those with a test interaction.
             (default: ``5``)
         num_items: Items to show, sampled from all with the same seed. (default: ``5``)
-        dataset: The folder of the dataset; :obj:`None` means the copy in the run.
-            (default: :obj:`None`)
     """
-    loaded = run.load(dataset)
-    explains = explaining_part(loaded.model, loaded.train, loaded.z_user)
-    cutoffs = fitting_cutoffs(loaded.model.num_items)
-    history = run.history()
-    cards = _Cards(loaded)
+    explains = explaining_part(run.model, run.train, run.z_user)
+    cutoffs = fitting_cutoffs(run.model.num_items)
+    history = run.history
+    cards = _Cards(run)
     generator = torch.Generator().manual_seed(run.settings.seed)
-    users = loaded.test[INTERACTS].edge_label_index[0].unique()
+    users = run.test[INTERACTS].edge_label_index[0].unique()
     users = users[torch.randperm(users.numel(), generator=generator)[:num_users]]
-    items = torch.randperm(loaded.z_item.size(0), generator=generator)[:num_items]
-    results = {part: loaded.evaluate(part, cutoffs) for part in ('val', 'test')}
-    baselines = (run.metrics or {}).get('baselines', {})
+    items = torch.randperm(run.z_item.size(0), generator=generator)[:num_items]
+    results = {part: run.evaluate(part, cutoffs) for part in ('val', 'test')}
+    baselines = run.metrics.get('baselines', {})
     page = _template().render(
         run=run,
-        dataset=loaded.dataset,
-        dataset_name=Path(run.config['dataset']['path']).name,
-        metrics=run.metrics or {},
+        metrics=run.metrics,
+        versions={} if run.folder is None else run.folder.config['versions'],
         results=results,
         baselines=baselines,
         headline=_headline(results['test'], baselines),
         curves=_data_url(curves(history), 'image/png') if history else None,
-        attention=_attention(loaded),
-        statistics=graph_statistics(loaded.train, run.settings.neighbors or NEIGHBORS),
+        attention=_attention(run),
+        statistics=graph_statistics(run.train, run.settings.neighbors or NEIGHBORS),
         has_reasons=explains is not None,
         has_rest=isinstance(explains, LightGCN),
-        users=[_user(loaded, cards, int(user), explains) for user in users],
-        items=[_item(loaded, cards, int(item)) for item in items],
+        users=[_user(run, cards, int(user), explains) for user in users],
+        items=[_item(run, cards, int(item)) for item in items],
     )
     make_folder(path.parent)
     write_atomically(path, page.encode())
@@ -113,9 +107,9 @@ def _headline(test: dict[str, float], baselines: dict[str, dict[str, float]]) ->
 class _Cards:
     """Makes the cards of items, with text and picture, that the template shows."""
 
-    def __init__(self, loaded: LoadedRun) -> None:
-        self.ids = list(loaded.dataset.item_ids)
-        self.items = loaded.dataset.items()
+    def __init__(self, run: Run) -> None:
+        self.ids = list(run.item_ids)
+        self.items = run.items
         self.pictures: dict[int, str | None] = {}
 
     def __call__(self, item: int, note: str = '') -> dict[str, Any]:
@@ -156,34 +150,32 @@ def _data_url(content: bytes, kind: str) -> str:
     return f'data:{kind};base64,{base64.b64encode(content).decode()}'
 
 
-def _attention(loaded: LoadedRun) -> list[tuple[str, float, float]]:
+def _attention(run: Run) -> list[tuple[str, float, float]]:
     """Return the mean and the standard deviation of each item graph's attention."""
-    model = loaded.model
+    model = run.model
     if not isinstance(model, MMGEF) or model.item_encoder.attention is None:
         return []
-    alpha = model.alpha(loaded.train)
+    alpha = model.alpha(run.train)
     deviation = alpha.std(dim=0, correction=0)
     rows = zip(model.item_graphs, alpha.mean(dim=0).tolist(), deviation.tolist(), strict=True)
     return list(rows)
 
 
-def _user(
-    loaded: LoadedRun, cards: _Cards, user: int, explains: LightGCN | IALS | None
-) -> dict[str, Any]:
+def _user(run: Run, cards: _Cards, user: int, explains: LightGCN | IALS | None) -> dict[str, Any]:
     scores, items = recommend(
-        loaded.z_user, loaded.z_item, torch.tensor([user]), k=SHOWN, exclude=loaded.seen('val')
+        run.z_user, run.z_item, torch.tensor([user]), k=SHOWN, exclude=run.seen('val')
     )
     shown = items[0][items[0] >= 0]
     if explains is None:
-        edge_index = loaded.train[INTERACTS].edge_index
+        edge_index = run.train[INTERACTS].edge_index
         owned = edge_index[1][edge_index[0] == user]
         shares = torch.zeros(shown.numel(), 0)
     else:
-        owned, shares = shares_of_scores(explains, loaded.train, user, loaded.z_item[shown])
+        owned, shares = shares_of_scores(explains, run.train, user, run.z_item[shown])
         # Items with the largest shares in all recommendations shown come first.
         order = shares.sum(dim=0).argsort(descending=True)
         owned, shares = owned[order], shares[:, order]
-    held_out = loaded.test[INTERACTS].edge_label_index
+    held_out = run.test[INTERACTS].edge_label_index
     wanted = set(held_out[1][held_out[0] == user].tolist())
     recommended = []
     for position, item in enumerate(shown.tolist()):
@@ -198,7 +190,7 @@ def _user(
         ]
         recommended.append(card)
     return {
-        'id': str(loaded.dataset.user_ids[user]),
+        'id': str(run.user_ids[user]),
         'num_owned': owned.numel(),
         'num_wanted': len(wanted),
         'owned': [cards(item) for item in owned[:SHOWN].tolist()],
@@ -206,18 +198,18 @@ def _user(
     }
 
 
-def _item(loaded: LoadedRun, cards: _Cards, item: int) -> dict[str, Any]:
+def _item(run: Run, cards: _Cards, item: int) -> dict[str, Any]:
     neighbours: dict[str, list[dict[str, Any]]] = {}
-    if has_embeddings(loaded):
-        cosine, found = similar_items(loaded.z_item, torch.tensor([item]), SHOWN)
+    if run.has_embeddings:
+        cosine, found = similar_items(run.z_item, torch.tensor([item]), SHOWN)
         neighbours['embedding'] = [
             cards(other, f'cosine {value:.2f}')
             for other, value in zip(found[0].tolist(), cosine[0].tolist(), strict=True)
             if other >= 0
         ]
-    for source, relation, destination in loaded.train.edge_types:
+    for source, relation, destination in run.train.edge_types:
         if source == destination:
-            store = loaded.train[source, relation, destination]
+            store = run.train[source, relation, destination]
             neighbours[relation] = _strongest(cards, store.edge_index, store.edge_weight, item)
     return {'card': cards(item), 'neighbours': neighbours}
 

@@ -1,6 +1,6 @@
 """Output of the commands: tables of datasets, runs, metrics and recommendations."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from wcwidth import iter_graphemes, wcswidth
@@ -8,14 +8,15 @@ from wcwidth import iter_graphemes, wcswidth
 from pyg_mmgef.cli.console import out, printable
 
 if TYPE_CHECKING:
-    from pyg_mmgef.cli.dataset_folder import DatasetFolder
-    from pyg_mmgef.cli.run_folder import LoadedRun, RunFolder
+    from pyg_mmgef.runs.dataset_folder import DatasetFolder
+    from pyg_mmgef.runs.item_table import ItemTable
+    from pyg_mmgef.runs.run_folder import RunFolder
 
 __all__ = [
     'plain_table',
     'shortened',
-    'show_columns',
     'show_dataset',
+    'show_items',
     'show_metrics',
     'show_models',
     'show_run',
@@ -76,14 +77,11 @@ def show_metrics(metrics: dict[str, float]) -> None:
     out.print(table)
 
 
-def show_columns(columns: dict[str, list[Any]], loaded: 'LoadedRun') -> None:
-    """Print a table with a column ``'item'``, and add the items' texts."""
-    texts = [item['text'] or '' for item in loaded.dataset.items()]
-    rows = loaded.dataset.item_ids.to_rows(columns['item']).tolist()
-    table = plain_table(*columns, 'text')
-    for row, *values in zip(rows, *columns.values(), strict=True):
-        cells = [f'{value:.3f}' if isinstance(value, float) else str(value) for value in values]
-        table.add_row(*cells, shortened(texts[row], LONGEST_TEXT))
+def show_items(items: 'ItemTable') -> None:
+    """Print a table of items, with titles that are cut where they are long."""
+    table = plain_table(*items.columns)
+    for row in items.cells():
+        table.add_row(*(shortened(cell, LONGEST_TEXT) for cell in row))
     out.print(table)
 
 

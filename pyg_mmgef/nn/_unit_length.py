@@ -1,7 +1,7 @@
 import torch
 from torch import Tensor
 
-__all__ = ['unit_length', 'usual_length']
+__all__ = ['inverse_length', 'unit_length', 'usual_length']
 
 USUAL = (1e-9, 1e15)  # Largest numbers of rows whose squares neither under- nor overflow.
 
@@ -22,6 +22,11 @@ def unit_length(x: Tensor) -> Tensor:
     # Not vecdot, which autocast would compute in half precision.
     square = (wide * wide).sum(dim=-1, keepdim=True)
     return (wide * square.clamp(min=1e-24).rsqrt()).to(x.dtype)
+
+
+def inverse_length(x: Tensor) -> Tensor:
+    """Return the factor of each row in :func:`unit_length`, in float64. Shape: ``[*]``."""
+    return x.double().square().sum(dim=-1).clamp(min=1e-24).rsqrt()
 
 
 def usual_length(x: Tensor) -> Tensor:

@@ -8,7 +8,14 @@ from torch import Tensor
 
 from pyg_mmgef.validate import check_edge_index, check_finite, check_ids, check_positive
 
-__all__ = ['candidate_items', 'check_embeddings', 'checked_cutoffs', 'pair_keys']
+__all__ = [
+    'candidate_items',
+    'check_embeddings',
+    'check_findable',
+    'checked_cutoffs',
+    'pair_keys',
+    'sorted_keys',
+]
 
 
 def checked_cutoffs(k: int | Sequence[int], num_items: int | None = None) -> tuple[int, ...]:
@@ -112,9 +119,46 @@ def pair_keys(name: str, pairs: Tensor | None, z_user: Tensor, z_item: Tensor) -
     """
     if pairs is None:
         return torch.empty(0, dtype=torch.long, device=z_user.device)
-    num_items = z_item.size(0)
-    check_edge_index(name, pairs, (z_user.size(0), num_items), ('user', 'item'))
-    user, item = pairs.to(z_user.device).long()
-    key = user * num_items + item
+    return sorted_keys(name, pairs, (z_user.size(0), z_item.size(0)), z_user.device)
+
+
+def sorted_keys(name: str, pairs: Tensor, size: tuple[int, int], device: torch.device) -> Tensor:
+    """Return the sorted keys ``user * num_items + item`` of interactions, after checking them.
+
+    Args:
+        name: The argument's name, for the error message.
+        pairs: Interactions (user, item), repeated ones allowed. Shape: ``[2, E]``.
+        size: Numbers of users and of items.
+        device: Device of the keys.
+    """
+    check_edge_index(name, pairs, size, ('user', 'item'))
+    user, item = pairs.to(device).long()
+    key = user * size[1] + item
     # A split keeps the order of sorted data, and checking that is many times faster than sorting.
     return key if bool((key[1:] >= key[:-1]).all()) else key.sort().values
+
+
+def check_findable(wanted: Tensor, excluded: Tensor, candidates: Tensor, num_items: int) -> None:
+    """Raise a :class:`ValueError` unless there are targets, all of which can be ranked."""
+    if wanted.numel() == 0:
+        raise ValueError("'target' is empty; there is no held-out interaction to evaluate")
+    overlap = int(_is_in(wanted, excluded).sum())
+    if overlap > 0:
+        raise ValueError(
+            f"'target' and 'exclude' share {overlap} interactions, which could "
+            'never be ranked; held-out interactions must not be part of train, so pass '
+            'new_interactions(target, exclude)'
+        )
+    missing = int((~_is_in(wanted % num_items, candidates)).sum())
+    if missing > 0:
+        raise ValueError(
+            f"'target' holds {missing} interactions with items that are not among "
+            "'candidates', which could never be ranked"
+        )
+
+
+def _is_in(key: Tensor, keys: Tensor) -> Tensor:
+    """Return for each key whether it is among :obj:`keys`, which are sorted."""
+    if keys.numel() == 0:
+        return torch.zeros_like(key, dtype=torch.bool)
+    return keys[torch.searchsorted(keys, key).clamp_(max=keys.numel() - 1)] == key

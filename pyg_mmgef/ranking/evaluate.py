@@ -1,22 +1,13 @@
 from collections.abc import Sequence
+from typing import Any
 
-import torch
 from torch import Tensor
 
-from pyg_mmgef.ranking._inputs import (
-    candidate_items,
-    check_embeddings,
-    checked_cutoffs,
-    pair_keys,
-)
-from pyg_mmgef.ranking.metrics import METRICS, ranking_metrics
-from pyg_mmgef.ranking.scoring import top_items
-from pyg_mmgef.validate import check_choice
+from pyg_mmgef.ranking._inputs import checked_cutoffs
+from pyg_mmgef.ranking.metrics import METRICS
+from pyg_mmgef.ranking.top_lists import DEFAULT, PER_USER, TopLists, checked_metrics
 
 __all__ = ['evaluate_ranking', 'per_user_metrics']
-
-BLOCK_TARGETS = 2**18  # Targets compared at a time: 42 MB of items at k = 20.
-DEFAULT = ('recall', 'precision', 'ndcg')
 
 
 def evaluate_ranking(
@@ -28,6 +19,8 @@ def evaluate_ranking(
     k: int | Sequence[int] = (10, 20),
     metrics: str | Sequence[str] = DEFAULT,
     candidates: Tensor | None = None,
+    popularity: Tensor | None = None,
+    features: Tensor | None = None,
     batch_size: int = 2048,
     tie_seed: int = 0,
 ) -> dict[str, float]:
@@ -47,8 +40,15 @@ def evaluate_ranking(
             train. Shape: ``[2, E']``. (default: :obj:`None`)
         k: Cut-offs. (default: ``(10, 20)``)
         metrics: Any of ``'recall'``, ``'precision'``, ``'ndcg'``, ``'map'``, ``'mrr'`` and
-            ``'hit_ratio'``. (default: ``('recall', 'precision', 'ndcg')``)
+            ``'hit_ratio'``, and of those of the lists that :class:`TopLists` names, such as
+            ``'coverage'``. (default: ``('recall', 'precision', 'ndcg')``)
         candidates: The items to rank; :obj:`None` ranks all. (default: :obj:`None`)
+        popularity: Number of train interactions of each item, for ``'novelty'`` and
+            ``'average_popularity'``; :obj:`None` counts the distinct interactions of
+            :obj:`exclude`. Shape: ``[num_items]``. (default: :obj:`None`)
+        features: Vector of each item for ``'diversity'``, dense or a sparse CSR tensor;
+            :obj:`None` means :obj:`z_item`. To compare models, give all the same. Shape:
+            ``[num_items, channels]``. (default: :obj:`None`)
         batch_size: Maximum number of users ranked at a time; fewer if their scores would take more
             than 128 MiB. (default: ``2048``)
         tie_seed: Seed of the random order of equal scores, which differs between users. So a model
@@ -63,7 +63,7 @@ def evaluate_ranking(
             overflow; if ids are out of range;
             if :obj:`target` is empty, overlaps :obj:`exclude` or has items that are not among the
             :obj:`candidates`; if a cut-off exceeds the number of candidates, or a metric is
-            unknown.
+            unknown or lacks what it needs.
 
     Example:
         >>> z_user, z_item = torch.eye(2), torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])
@@ -71,21 +71,23 @@ def evaluate_ranking(
         >>> evaluate_ranking(z_user, z_item, target, k=1)
         {'recall@1': 0.5, 'precision@1': 0.5, 'ndcg@1': 0.5}
     """
-    _, values = per_user_metrics(
+    checked_metrics(metrics)
+    lists = _ranked(
         z_user,
         z_item,
         target,
+        k,
+        metrics,
         exclude=exclude,
-        k=k,
-        metrics=metrics,
         candidates=candidates,
+        popularity=popularity,
+        features=features,
         batch_size=batch_size,
         tie_seed=tie_seed,
     )
-    return {name: float(value.cpu().double().mean()) for name, value in values.items()}
+    return lists.evaluate(metrics, k)
 
 
-@torch.no_grad()
 def per_user_metrics(
     z_user: Tensor,
     z_item: Tensor,
@@ -95,6 +97,8 @@ def per_user_metrics(
     k: int | Sequence[int] = (10, 20),
     metrics: str | Sequence[str] = DEFAULT,
     candidates: Tensor | None = None,
+    popularity: Tensor | None = None,
+    features: Tensor | None = None,
     batch_size: int = 2048,
     tie_seed: int = 0,
 ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -110,8 +114,11 @@ def per_user_metrics(
         exclude: Interactions whose items are left out of the user's ranking. Shape: ``[2, E']``.
             (default: :obj:`None`)
         k: Cut-offs. (default: ``(10, 20)``)
-        metrics: Names of metrics. (default: ``('recall', 'precision', 'ndcg')``)
+        metrics: Names of metrics, but for ``'coverage'``, ``'gini'`` and ``'personalization'``,
+            which belong to all lists together. (default: ``('recall', 'precision', 'ndcg')``)
         candidates: The items to rank; :obj:`None` ranks all. (default: :obj:`None`)
+        popularity: See :func:`evaluate_ranking`. (default: :obj:`None`)
+        features: See :func:`evaluate_ranking`. (default: :obj:`None`)
         batch_size: Maximum number of users ranked at a time. (default: ``2048``)
         tie_seed: Seed of the random order of equal scores. (default: ``0``)
 
@@ -133,66 +140,34 @@ def per_user_metrics(
         >>> bool(wilcoxon(good['ndcg@10'], poor['ndcg@10']).pvalue < 0.01)
         True
     """
-    check_embeddings(z_user, z_item)
-    candidates = candidate_items(candidates, z_item)
-    cutoffs = checked_cutoffs(k, candidates.numel())
-    names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
-    if not names:
-        raise ValueError(f"'metrics' is empty; choose from {', '.join(map(repr, METRICS))}")
-    for name in names:
-        check_choice('metrics', name, tuple(METRICS))
-    num_items = z_item.size(0)
-    wanted = pair_keys('target', target, z_user, z_item).unique_consecutive()
-    excluded = pair_keys('exclude', exclude, z_user, z_item)
-    _check_findable(wanted, excluded, candidates, num_items)
-
-    users, num_targets = (wanted // num_items).unique_consecutive(return_counts=True)
-    _, item = top_items(
+    checked_metrics(metrics, PER_USER)
+    lists = _ranked(
         z_user,
         z_item,
-        users,
-        max(cutoffs),
-        excluded,
-        candidates,
-        batch_size,
-        wanted=wanted,
+        target,
+        k,
+        metrics,
+        exclude=exclude,
+        candidates=candidates,
+        popularity=popularity,
+        features=features,
+        batch_size=batch_size,
         tie_seed=tie_seed,
     )
-    hit = _hits(item, wanted % num_items, num_targets)
-    return users, ranking_metrics(hit, num_targets, cutoffs, names)
+    return lists.users, lists.per_user(metrics, k)
 
 
-def _hits(item: Tensor, target: Tensor, num_targets: Tensor) -> Tensor:
-    """Return which ranked items are targets. ``target`` lists the targets row by row."""
-    row = torch.arange(len(item), device=item.device).repeat_interleave(num_targets)
-    hit = torch.zeros_like(item, dtype=torch.bool)
-    for part, wanted in zip(row.split(BLOCK_TARGETS), target.split(BLOCK_TARGETS), strict=True):
-        found, rank = (item[part] == wanted[:, None]).nonzero(as_tuple=True)
-        hit[part[found], rank] = True
-    return hit
-
-
-def _check_findable(wanted: Tensor, excluded: Tensor, candidates: Tensor, num_items: int) -> None:
-    """Raise a :class:`ValueError` unless there are targets, all of which can be ranked."""
-    if wanted.numel() == 0:
-        raise ValueError("'target' is empty; there is no held-out interaction to evaluate")
-    overlap = int(_is_in(wanted, excluded).sum())
-    if overlap > 0:
-        raise ValueError(
-            f"'target' and 'exclude' share {overlap} interactions, which could "
-            'never be ranked; held-out interactions must not be part of train, so pass '
-            'new_interactions(target, exclude)'
-        )
-    missing = int((~_is_in(wanted % num_items, candidates)).sum())
-    if missing > 0:
-        raise ValueError(
-            f"'target' holds {missing} interactions with items that are not among "
-            "'candidates', which could never be ranked"
-        )
-
-
-def _is_in(key: Tensor, keys: Tensor) -> Tensor:
-    """Return for each key whether it is among :obj:`keys`, which are sorted."""
-    if keys.numel() == 0:
-        return torch.zeros_like(key, dtype=torch.bool)
-    return keys[torch.searchsorted(keys, key).clamp_(max=keys.numel() - 1)] == key
+def _ranked(
+    z_user: Tensor,
+    z_item: Tensor,
+    target: Tensor,
+    k: int | Sequence[int],
+    metrics: str | Sequence[str],
+    **options: Any,
+) -> TopLists:
+    """Return the lists, only as complete as the metrics need them."""
+    names = (metrics,) if isinstance(metrics, str) else metrics
+    longest = max(checked_cutoffs(k))
+    return TopLists.rank(
+        z_user, z_item, target, k=longest, hits_only=METRICS.keys() >= set(names), **options
+    )

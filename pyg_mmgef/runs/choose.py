@@ -13,7 +13,7 @@ from torch_geometric.data import HeteroData
 from pyg_mmgef.files import read_json, write_json
 from pyg_mmgef.nn import Recommender
 from pyg_mmgef.presets import BEST, Preset
-from pyg_mmgef.runs.fit import fit
+from pyg_mmgef.runs.train_model import train_model
 from pyg_mmgef.schema import item_modalities, num_users_items
 from pyg_mmgef.validate import check_positive
 
@@ -131,7 +131,7 @@ def _trained(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = preset.model(data)
-        found = fit(
+        found = train_model(
             model, data, val, loss_fn=preset.loss(), lr=preset.lr, epochs=epochs, k=k, seed=seed
         )
     return model, data, found.recall

@@ -1,99 +1,98 @@
-from typing import NamedTuple
+import os
+from dataclasses import fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
 
-import torch
-from torch import Tensor
-from torch.nn import Module
-from torch_geometric.data import HeteroData
+from pyg_mmgef.runs._train_run import train_run
+from pyg_mmgef.runs.models import models, presets
+from pyg_mmgef.runs.run import Run
+from pyg_mmgef.runs.run_data import as_source
+from pyg_mmgef.settings import Settings
 
-from pyg_mmgef.loader import TripletLoader
-from pyg_mmgef.nn import BPRLoss, Recommender
-from pyg_mmgef.ranking import evaluate_ranking
-from pyg_mmgef.schema import INTERACTS, supervision_edges
-from pyg_mmgef.validate import check_positive
+__all__ = ['fit']
 
-__all__ = ['Fit', 'fit']
-
-
-class Fit(NamedTuple):
-    """The result of training a model."""
-
-    recall: float
-    """The best recall on validation."""
-    epoch: int
-    """The epoch of the best recall, counted from 1; 0 for a model without parameters."""
+BEST = 'best'
 
 
 def fit(
-    model: Recommender,
-    train: HeteroData,
-    val: HeteroData,
+    data: Any,
+    model: str = BEST,
     *,
-    loss_fn: Module | None = None,
-    lr: float = 5e-3,
-    batch_size: int = 2048,
-    epochs: int = 200,
-    patience: int = 20,
-    k: int = 20,
-    seed: int = 0,
-) -> Fit:
-    """Train a model until validation stops improving, and restore its best epoch.
+    split: str | None = None,
+    budget: float | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    device: str = 'auto',
+    verbose: bool = False,
+    **options: Any,
+) -> Run:
+    """Split data, train a model, measure it, and return what recommends.
 
-    This is a plain loop with Adam over a :class:`~pyg_mmgef.loader.TripletLoader`; for Lightning,
-    see :mod:`pyg_mmgef.training`. A model without parameters is only evaluated.
+    ``pyg-mmgef train`` does the same. The epoch of a model that is trained is chosen on
+    validation, and test is read once, at the end.
 
     Args:
-        model: The model.
-        train: The train graph, with the item graphs that the model needs.
-        val: The validation part of the split.
-        loss_fn: The loss; :obj:`None` means ``BPRLoss()``. (default: :obj:`None`)
-        lr: Learning rate. (default: ``5e-3``)
-        batch_size: Number of positives per batch. (default: ``2048``)
-        epochs: Maximum number of epochs. (default: ``200``)
-        patience: Epochs without improvement after which training stops. (default: ``20``)
-        k: The cut-off of the recall. (default: ``20``)
-        seed: Seed of the batches. (default: ``0``)
+        data: The folder that ``pyg-mmgef prepare`` wrote, a graph in the schema of this package, or
+            a data set of one graph. Texts and pictures of
+            :class:`~pyg_mmgef.datasets.InteractionTables` without features are encoded by small
+            encoders that need no download.
+        model: ``'best'``, which is :class:`~pyg_mmgef.nn.ContentIALS` with options chosen on
+            validation; the name of a model, such as ``'lightgcn'`` (``pyg-mmgef models`` lists
+            them); or of a preset: ``'paper'``, ``'item_dropout'`` or ``'merged'``.
+            (default: ``'best'``)
+        split: How interactions are held out, see :class:`~pyg_mmgef.transforms.SplitInteractions`;
+            :obj:`None` means the default of the settings. (default: :obj:`None`)
+        budget: Seconds for choosing the options of ``'best'``; ``0`` keeps their defaults.
+            (default: :obj:`None`, a minute)
+        folder: Folder of the run, from which :meth:`Run.load <pyg_mmgef.Run.load>` reads it. If it
+            holds an interrupted run with the same settings, that continues. :obj:`None` keeps the
+            run in memory. (default: :obj:`None`)
+        device: Where to train: ``'cpu'``, ``'cuda'``, ``'cuda:1'``, or ``'auto'`` for a GPU if
+            there is one. (default: ``'auto'``)
+        verbose: Whether to print what is done, with a progress bar. (default: :obj:`False`)
+        **options: Other options of ``pyg-mmgef train``, with underscores: those of the model and of
+            training, such as ``embedding_dim``, ``l2``, ``epochs``, ``lr`` or ``seed``.
 
     Returns:
-        The recall and the epoch.
+        The run.
 
     Raises:
-        ValueError: If a number isn't positive, or the data doesn't fit the model.
+        ImportError: If a model is trained in epochs, and Lightning isn't installed.
+        TypeError: If the data is of an unknown kind, or an option isn't known.
+        ValueError: If the data isn't in the schema, too small to be split, or doesn't fit the
+            model; if an option isn't one of the model's; or if the folder holds another run.
+
+    Example:
+        .. code-block:: python
+
+            from pyg_mmgef import fit
+            from pyg_mmgef.datasets import InteractionTables
+
+            run = fit(InteractionTables('clicks.csv', 'products.csv', text='title'))
+            run.recommend('anna', k=5)
     """
-    for name, value in (('epochs', epochs), ('patience', patience), ('k', k)):
-        check_positive(name, value)
-    target, seen = supervision_edges(val), train[INTERACTS].edge_index
-
-    def recall() -> float:
-        model.eval()
-        with torch.inference_mode():
-            z_user, z_item = model(train)
-        metrics = evaluate_ranking(z_user, z_item, target, exclude=seen, k=k, metrics='recall')
-        return metrics[f'recall@{k}']
-
-    if not model.has_parameters:
-        return Fit(recall(), 0)
-    generator = torch.Generator().manual_seed(seed)
-    loader = TripletLoader(train, batch_size, shuffle=True, generator=generator)
-    loss_fn = BPRLoss() if loss_fn is None else loss_fn
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
-    best, best_state = Fit(-1.0, 0), model.state_dict()
-    for epoch in range(1, epochs + 1):
-        model.start_epoch(train, epoch - 1)
-        model.train()
-        for users, items, negatives in loader:
-            loss = model.loss(train, users, items, negatives, loss_fn)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        found = recall()
-        if found > best.recall:
-            best = Fit(found, epoch)
-            best_state = {key: _copied(value) for key, value in model.state_dict().items()}
-        elif epoch - best.epoch >= patience:
-            break
-    model.load_state_dict(best_state)
-    return best
+    known = [field.name for field in fields(Settings) if field.name not in ('model', 'preset')]
+    for name in options:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            advice = f'did you mean {near[0]!r}?' if near else f'they are {", ".join(known)}'
+            raise TypeError(f'fit() has no option {name!r}; {advice}')
+    if model != BEST:
+        is_preset = model not in models() and model in presets()
+        options['preset' if is_preset else 'model'] = model
+    if split is not None:
+        options['split'] = split
+    if budget is not None:
+        options['tune'] = budget
+    return train_run(
+        as_source(data),
+        Settings(**options),
+        None if folder is None else Path(folder).expanduser(),
+        device=device,
+        say=print if verbose else _silent,
+        show_progress=verbose,
+    )
 
 
-def _copied(value: Tensor | dict) -> Tensor | dict:
-    return value.clone() if isinstance(value, Tensor) else dict(value)  # A learned graph.
+def _silent(line: str) -> None:
+    """Print nothing."""

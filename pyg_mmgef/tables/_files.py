@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from pyg_mmgef.tables._spelling import spelt
+from pyg_mmgef._spelling import spelt
 
 __all__ = ['PACKED', 'decoded_copies', 'first_text', 'in_utf8', 'is_utf8', 'unpacked']
 

@@ -7,6 +7,7 @@ __all__ = [
     'UNNAMED',
     'id_rank',
     'is_event',
+    'is_rule_field',
     'item_rank',
     'joined',
     'rating_rank',
@@ -67,6 +68,10 @@ _KINDS = _set('type kind name')
 _RATINGS = _set('rating ratings overall stars star bookrating ratingvalue')
 _SCORES = _set('score scores grade points')
 _STATISTICS = _set('average avg mean count num number n total max min std')
+
+_PRICES = _set('price prices pricing msrp rrp')
+_STOCKS = _set('stock instock availability available isavailable inventory onsale')
+_FLAGS = _set('is has')
 
 _TITLES = _set('title name headline')
 _PARTS = (  # What follows the title in the text of an item, in this order.
@@ -171,6 +176,15 @@ def text_rank(column: str) -> int | None:
     if words[-1] not in _TITLES:
         return None
     return 0 if len(words) == 1 or words[0] in _ITEMS else len(_PARTS)
+
+
+def is_rule_field(column: str) -> bool:
+    """Return whether a column of items is named after a price, a stock, or yes and no."""
+    words = _words(column)
+    if not words or words[-1] in _ID:
+        return False
+    is_flag = words == ('new',) or (len(words) > 1 and words[0] in _FLAGS)
+    return is_flag or bool({joined(column), *words} & (_PRICES | _STOCKS))
 
 
 def _words(column: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from pyg_mmgef.tables._spelling import spelt
+from pyg_mmgef._spelling import spelt
 
 __all__ = [
     'IMAGE_SUFFIXES',

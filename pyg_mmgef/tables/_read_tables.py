@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pyg_mmgef._spelling import spelt
 from pyg_mmgef.tables._cells import (
     UNDECODED,
     event_cell,
@@ -26,7 +27,6 @@ from pyg_mmgef.tables._numbering import (
     drop_unused,
     number_ids,
 )
-from pyg_mmgef.tables._spelling import spelt
 from pyg_mmgef.tables._texts import plain_text
 from pyg_mmgef.tables.table import Account, Table, count, listed, one_row
 

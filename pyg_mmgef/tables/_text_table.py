@@ -8,6 +8,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
+from pyg_mmgef._spelling import spelt
 from pyg_mmgef.tables._engine import Connection, literal, unglobbed
 from pyg_mmgef.tables._files import decoded_copies, first_text, in_utf8, is_utf8
 from pyg_mmgef.tables._rejects import (
@@ -18,7 +19,6 @@ from pyg_mmgef.tables._rejects import (
     num_rejected,
     rejected,
 )
-from pyg_mmgef.tables._spelling import spelt
 from pyg_mmgef.tables.table import Account, PlacedTable, count, create, listed, numbered, one_row
 
 __all__ = ['Dialect', 'TextTable', 'guess_delimiter']

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pyg_mmgef._spelling import spelt
 from pyg_mmgef.tables._arrow_table import ArrowTable, arrow, frame_to_arrow
 from pyg_mmgef.tables._engine import connect, literal, reading, unglobbed
 from pyg_mmgef.tables._files import PACKED, first_text, is_utf8
 from pyg_mmgef.tables._json_table import JSONTable
 from pyg_mmgef.tables._query_table import QueryTable, described
-from pyg_mmgef.tables._spelling import spelt
 from pyg_mmgef.tables._text_table import Dialect, TextTable, guess_delimiter
 from pyg_mmgef.tables.find_columns import close_match
 from pyg_mmgef.tables.table import Table, listed

@@ -13,6 +13,7 @@ from pyg_mmgef.tables._names import (
     UNNAMED,
     id_rank,
     is_event,
+    is_rule_field,
     item_rank,
     joined,
     rating_rank,
@@ -23,7 +24,7 @@ from pyg_mmgef.tables._names import (
 from pyg_mmgef.tables._picture_folder import IMAGE_SUFFIXES
 from pyg_mmgef.tables._picture_names import picture_names
 
-__all__ = ['TableSample', 'event_kinds', 'is_url', 'suggest_columns']
+__all__ = ['TableSample', 'event_kinds', 'is_url', 'suggest_columns', 'suggest_fields']
 
 Columns: TypeAlias = tuple[str, ...]
 
@@ -38,7 +39,7 @@ _WITHOUT_BLANKS = re.compile('[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u3
 _MOST = 0.9  # of the cells that aren't missing
 _MOST_KINDS = 12  # of events
 _FREE_TEXT = 6  # words in a cell, on average
-_LONGEST_ID = 80  # characters
+_LONGEST_ID, _LONGEST_FIELD = 80, 20  # characters
 
 
 class TableSample(NamedTuple):
@@ -102,6 +103,19 @@ def event_kinds(interactions: TableSample) -> tuple[str, tuple[str, ...]] | None
         if is_event(column) and 1 < len(kinds) <= _MOST_KINDS:
             return column, tuple(kind for kind, _ in kinds.most_common())
     return None
+
+
+def suggest_fields(items: TableSample) -> Columns:
+    """Return the columns of the items that business rules ask for: prices, stocks, yes and no.
+
+    Args:
+        items: The table of items.
+    """
+    return tuple(
+        column
+        for column in items.columns
+        if is_rule_field(column) and _mostly(items, column, _is_short)
+    )
 
 
 def is_url(cell: Any) -> bool:
@@ -227,6 +241,11 @@ def _is_number(cell: Any) -> bool:
         return math.isfinite(float(cell))
     except (TypeError, ValueError):
         return False
+
+
+def _is_short(cell: Any) -> bool:
+    is_text = isinstance(cell, str) and len(cell) <= _LONGEST_FIELD
+    return is_text or isinstance(cell, bool) or _is_number(cell)
 
 
 def _is_date(cell: Any) -> bool:

@@ -56,14 +56,20 @@ def interaction_times(data: HeteroData, kept: Tensor, strategy: str) -> Tensor:
         strategy: What the user asked for, for the message.
 
     Raises:
-        ValueError: If the data has no times.
+        ValueError: If the data has no times, or some that aren't finite.
     """
     if 'time' not in data[INTERACTS]:
         raise ValueError(
             f"strategy={strategy!r} needs data['user', 'interacts', 'item'].time, which "
             "is missing; set it or use strategy='random'"
         )
-    return edge_values(data, INTERACTS, 'time')[kept].cpu()
+    time = edge_values(data, INTERACTS, 'time')[kept].cpu()
+    if time.is_floating_point() and not bool(time.isfinite().all()):
+        raise ValueError(
+            f"'time' holds NaN or infinite values for {int((~time.isfinite()).sum())} "
+            'interactions; repair them, or remove these interactions'
+        )
+    return time
 
 
 def select_parts(data: HeteroData, kept: Tensor, part: Tensor) -> Split:
@@ -88,8 +94,9 @@ def select_parts(data: HeteroData, kept: Tensor, part: Tensor) -> Split:
         for key, value in attrs.items():
             out[INTERACTS][key] = value
         out[INTERACTS].edge_label_index = label
-        if 'edge_label' in store:  # It labelled the old supervision edges; now all are positives.
-            del out[INTERACTS].edge_label
+        for key in ('edge_label', 'new_user_index'):  # They belong to an earlier split.
+            if key in store:
+                del out[INTERACTS][key]
         splits.append(out)
     return splits[0], splits[1], splits[2]
 
@@ -97,7 +104,7 @@ def select_parts(data: HeteroData, kept: Tensor, part: Tensor) -> Split:
 def _is_edge_attr(store: EdgeStorage, key: str) -> bool:
     value = store[key]
     return (
-        key not in ('edge_index', 'edge_label_index', 'edge_label')
+        key not in ('edge_index', 'edge_label_index', 'edge_label', 'new_user_index')
         and isinstance(value, Tensor)
         and value.dim() > 0
         and value.size(0) == store.edge_index.size(1)

@@ -11,41 +11,58 @@ from pyg_mmgef.transforms._splitting import (
     interactions_to_split,
     select_parts,
 )
+from pyg_mmgef.transforms._time_windows import TimeWindows
 from pyg_mmgef.validate import check_choice
 
 __all__ = ['SplitInteractions']
 
-STRATEGIES = ('random', 'time', 'leave_last_out')
+STRATEGIES = ('random', 'time', 'leave_last_out', 'global_time')
 MIN_TO_SPLIT = 3  # One interaction for each part.
 
 
 @functional_transform('split_interactions')
 class SplitInteractions(BaseTransform):
-    r"""Split the interactions of *every user* into train, validation and test.
+    r"""Split interactions into train, validation and test: those of *every user*, or by time.
 
     It returns three :class:`~torch_geometric.data.HeteroData`. All have the train edges as
     ``edge_index``, the only ones that ever propagate, and their own part as ``edge_label_index``.
     (PyG's ``RandomLinkSplit`` splits globally, which leaves users without train or test edges, and
     lets validation edges propagate at test time.)
 
-    Of a repeated user-item pair only the earliest interaction is kept. A user with fewer than three
-    interactions keeps all of them in train. Otherwise a part with a positive ratio holds
+    Of a repeated user-item pair only the earliest interaction is kept. With the first three
+    strategies, a user with fewer than three interactions keeps all of them in train. Otherwise a
+    part with a positive ratio holds
     :math:`\max(1, \mathrm{round}(r \cdot n_u))` of the user's :math:`n_u` interactions, never so
     many that train gets none. The evaluation protocol of MM-GEF and its neighbours is 8:1:1.
+
+    With ``strategy='global_time'``, two moments :math:`t_1 < t_2` divide the interactions of all
+    users: train is what came before :math:`t_1`, validation what came from :math:`t_1` on but
+    before :math:`t_2`, and test the rest. So a model is measured as it is used: it knows nothing of
+    anybody's future (`"A Critical Study on Data Leakage in Recommender System Offline Evaluation"
+    <https://arxiv.org/abs/2010.11060>`_). The moments are quantiles of the times, so that the parts
+    have the shares of the ratios, except that interactions of one time stay together, in the later
+    part. All users and items stay in the graph. Items that came after :math:`t_1` are cold, and are
+    among the targets. Users who came after it have no train interactions, so that no model can rank
+    for them: their held-out interactions are not in ``edge_label_index``, which would measure
+    chance, but in ``data['user', 'interacts', 'item'].new_user_index`` of validation and test,
+    where they can be counted. For several such splits, see :func:`rolling_folds`.
 
     Args:
         ratios: Shares of train, validation and test. (default: ``(0.8, 0.1, 0.1)``)
         strategy: ``'random'``; ``'time'``, the same shares with the latest interactions held out;
-            or ``'leave_last_out'``, which ignores the ratios and holds out each user's last
-            interaction for test and the one before for validation. The last two need
-            ``data['user', 'interacts', 'item'].time``; ties keep the order of the data.
+            ``'leave_last_out'``, which ignores the ratios and holds out each user's last
+            interaction for test and the one before for validation; or ``'global_time'``, two
+            moments for all users. The last three need
+            ``data['user', 'interacts', 'item'].time``; ties within a user keep the order of the
+            data.
             (default: ``'random'``)
         seed: Seed of the random split. (default: ``0``)
 
     Raises:
         ValueError: If the ratios aren't three non-negative numbers that sum to one with a positive
-            first, if the strategy is unknown or needs times that are missing, or if the data has
-            no interactions or already an item graph built from them.
+            first, if the strategy is unknown or needs times that are missing, if the data has
+            no interactions or already an item graph built from them, or if a global time cut leaves
+            a part without interactions of users who are known in train.
     """
 
     def __init__(
@@ -66,6 +83,9 @@ class SplitInteractions(BaseTransform):
 
     def forward(self, data: HeteroData) -> Split:
         """Return the train, validation and test data."""
+        if self.strategy == 'global_time':
+            train, val, test = self.ratios
+            return TimeWindows(data, (train, train + val)).split(1, (True, val > 0, test > 0))
         edge_index, kept = interactions_to_split(data)
         user = edge_index[0].cpu()
         count = torch.bincount(user)

@@ -18,7 +18,7 @@ from experiments.claims import claims_page, judged
 from experiments.figures import decimal, gain, p_text, plus_minus
 from experiments.rst import list_table, wrapped
 from experiments.shops import parse_condition
-from experiments.stats import Runs, holm, p_of, p_with_seeds
+from experiments.stats import Runs, p_of, p_with_seeds
 from experiments.tables import check_alike, page
 
 NUM_USERS = 400
@@ -58,11 +58,6 @@ def made_up(contestant: str, variant: str, gain: float, spread: float, seeds: in
 
 def claims(runs: Runs) -> str:
     return claims_page(judged(runs, {'shop': 'A shop'}))
-
-
-def test_holm_is_that_of_the_textbook() -> None:
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.5, 0.9]) == [1.0, 1.0]
 
 
 def test_p_over_users_is_the_paired_test() -> None:

@@ -19,8 +19,8 @@ import torch
 from pyg_mmgef import __version__
 from pyg_mmgef import cli as pyg_mmgef_cli
 from pyg_mmgef.cli.app import _show_warning, main
-from pyg_mmgef.cli.dataset_folder import DatasetFolder
 from pyg_mmgef.graph import knn_graph
+from pyg_mmgef.runs.dataset_folder import DatasetFolder
 from tests.cli.command import COLUMNS, command, environment, printed, pyg_mmgef
 
 
@@ -102,7 +102,7 @@ def test_recommendations_for_all(
     else:
         rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert len(rows) == 200
-    assert list(rows[0]) == ['user', 'rank', 'item', 'score']
+    assert list(rows[0]) == ['user', 'rank', 'item', 'score', 'title']
     with open(catalogue / 'orders.csv') as file:
         taken = {(row['customer'], row['sku']) for row in csv.DictReader(file)}
     assert not taken & {(row['user'], row['item']) for row in rows}
@@ -154,9 +154,9 @@ def test_mistakes_are_one_line(
             'neighbors 5, now 6',
         ),
         (('train', dataset, '-o', tmp_path / 'x', '--modality', 'sound'), "'sound'"),
-        (('train', dataset, '-o', tmp_path / 'x', '--device', 'abacus'), "'abacus'"),
-        (('train', dataset, '-o', tmp_path / 'x', '--device', 'mps'), "'mps'"),
-        (('train', dataset, '-o', tmp_path / 'x', '--device', 'meta'), "'meta'"),
+        (('train', dataset, '-o', tmp_path / 'x', '--device', 'abacus'), '--device abacus'),
+        (('train', dataset, '-o', tmp_path / 'x', '--device', 'mps'), '--device mps'),
+        (('train', dataset, '-o', tmp_path / 'x', '--device', 'meta'), '--device meta'),
         (('prepare', orders, '-o', tmp_path / 'x', '--device', 'cuda:99'), "'cuda:99'"),
         (('evaluate', tmp_path), 'pyg-mmgef train'),
         (('recommend', trained), '--output'),
@@ -496,4 +496,4 @@ def test_titles_without_blanks_between_words(tmp_path: Path) -> None:
 def test_a_split_by_times_that_are_missing(tmp_path: Path) -> None:
     pyg_mmgef('prepare', write_orders(tmp_path, 12, 30), '-o', tmp_path / 'ds')
     words = ('train', tmp_path / 'ds', '-o', tmp_path / 'run', '--split', 'time')
-    assert '--time COLUMN' in pyg_mmgef(*words, fails=1)
+    assert 'prepare it with --time, or use --split random' in pyg_mmgef(*words, fails=1)

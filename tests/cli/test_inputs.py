@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from pyg_mmgef.cli.folders import check_output
+from pyg_mmgef._folders import check_output
 from tests.cli.command import environment, printed, pyg_mmgef
 
 ORDERS = 'user_id,customer_id,product_id,stars,bought\n' + ''.join(
@@ -269,14 +269,14 @@ def test_a_file_of_duckdb(shop: Path, words: tuple[str, ...]) -> None:
 
 def test_the_help_says_which_columns_are_found() -> None:
     shown = ' '.join(pyg_mmgef('prepare', '--help').split())
-    assert shown.count('(found by names and values)') == 7
+    assert shown.count('(found by names and values)') == 8
     assert '[default: small]' in shown
 
 
 def test_a_folder_with_other_files_is_no_place_for_a_dataset(tmp_path: Path) -> None:
     check_output(tmp_path)
     (tmp_path / 'orders.csv').write_text('')
-    with pytest.raises(ValueError, match=r'holds other files; give a new folder with --output'):
+    with pytest.raises(ValueError, match=r"holds other files; give a new folder with 'folder'"):
         check_output(tmp_path)
     (tmp_path / 'features').mkdir()  # of a prepare that was killed
     check_output(tmp_path)
@@ -303,3 +303,27 @@ def test_a_catalogue_without_texts_and_pictures_is_noted(
     code, out, _ = printed(*words, cwd=tmp_path)
     assert code == 0
     assert ('is clearly one of texts or pictures' in out) == is_noted
+
+
+def test_fields_for_rules_are_found(shop: Path) -> None:
+    (shop / 'products.csv').write_text(
+        'id,name,price,in_stock,color\n'
+        + ''.join(f'p{i},cup {i},"{i},50",yes,red\n' for i in range(9))
+    )
+    words = ('my orders.csv', '-o', 'ds', '--user', 'user_id', '--items', 'products.csv')
+    shown = pyg_mmgef('prepare', *words, '--decimal', ',')
+    assert 'found: --field price --field in_stock\n' in shown
+    assert options(shop / 'ds')['fields'] == ['price', 'in_stock']
+    assert 'found: --field' not in pyg_mmgef('prepare', *words, '--field', 'none')
+    assert options(shop / 'ds')['fields'] == []
+    shown = pyg_mmgef('prepare', *words, '--field', 'color', '--field', 'price', '--dry-run')
+    assert re.search(r'--field +color, price +given', shown)
+    error = pyg_mmgef('prepare', *words, '--field', 'prize', fails=1)
+    assert "--field names the column 'prize', which does not exist (did you mean 'price'?)" in error
+
+
+def test_a_price_with_an_unnamed_decimal_comma_is_noted(shop: Path) -> None:
+    (shop / 'products.csv').write_text('id,name,price\np1,cup,"1,5"\np2,mug,"2,25"\n')
+    words = ('my orders.csv', '-o', 'ds', '--user', 'user_id', '--items', 'products.csv')
+    shown = ' '.join(pyg_mmgef('prepare', *words).split())
+    assert "column 'price' of 'products.csv' (--items) looks like numbers with the decimal" in shown

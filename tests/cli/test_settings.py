@@ -6,11 +6,13 @@ import pytest
 import typer.core
 import typer.main
 
+from pyg_mmgef._spelling import as_option
 from pyg_mmgef.cli.app import app
 from pyg_mmgef.cli.commands import train
-from pyg_mmgef.cli.losses import OPTIONS, TRAINING
-from pyg_mmgef.cli.settings import Settings, flag, model_options
+from pyg_mmgef.cli.settings import MODEL, option_of
 from pyg_mmgef.nn.fusion import early_fusion, soft_edge_fusion
+from pyg_mmgef.runs.losses import OPTIONS, TRAINING
+from pyg_mmgef.settings import Settings, model_options
 from pyg_mmgef.transforms import split_interactions
 from tests.cli.command import pyg_mmgef
 
@@ -18,9 +20,8 @@ from tests.cli.command import pyg_mmgef
 def test_every_setting_is_an_option_with_help() -> None:
     shown = pyg_mmgef('train', '--help')
     for field in fields(Settings):
-        assert flag(field.name) in shown
-        (option,) = get_type_hints(Settings, include_extras=True)[field.name].__metadata__
-        assert len(option.help) > 15
+        assert as_option(field.name) in shown
+        assert len(option_of(field.name).help) > 15
     own = {'dataset', 'output', 'device'}
     assert set(inspect.signature(train).parameters) == own | {
         field.name for field in fields(Settings)
@@ -46,9 +47,8 @@ def test_defaults_in_the_help_are_those_of_training() -> None:
         **{name: value for each in OPTIONS.values() for name, value in each.items()},
     }
     for name, default in defaults.items():
-        (option,) = get_type_hints(Settings, include_extras=True)[name].__metadata__
         shown = 'no-uniform-users' if name == 'uniform_users' else str(default)
-        assert option.show_default.split(' ')[0] == shown, name
+        assert option_of(name).show_default.split(' ')[0] == shown, name
 
 
 def choices(name: str) -> set[str]:
@@ -73,7 +73,14 @@ def test_there_and_back() -> None:
 
 
 def test_flags() -> None:
-    assert flag('modalities') == '--modality'
-    assert flag('embedding_dim') == '--embedding-dim'
-    assert 'embedding_l2' in model_options()
-    assert 'lr' not in model_options()
+    for field in fields(Settings):
+        name = option_of(field.name).default  # Typer stores the name of an annotation there.
+        own = f'--{field.name.replace("_", "-")}'
+        assert as_option(field.name) == (name if isinstance(name, str) else own)
+
+
+def test_options_of_models_are_in_their_panel() -> None:
+    own = {'model', 'preset', 'modalities', 'tune'}
+    assert set(model_options()) | own == {
+        field.name for field in fields(Settings) if option_of(field.name).rich_help_panel == MODEL
+    }

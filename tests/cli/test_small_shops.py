@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.cli.losses import build_loss, check_negatives
-from pyg_mmgef.cli.models import build_model, complete, models
-from pyg_mmgef.cli.run_folder import fitting_cutoffs
 from pyg_mmgef.cli.settings import Settings
-from pyg_mmgef.cli.splits import split_data
 from pyg_mmgef.ranking import evaluate_ranking
-from pyg_mmgef.runs import fit
+from pyg_mmgef.runs import train_model
+from pyg_mmgef.runs.losses import build_loss, check_negatives
+from pyg_mmgef.runs.models import build_model, complete, models
+from pyg_mmgef.runs.run import fitting_cutoffs
+from pyg_mmgef.runs.splits import split_data
 from pyg_mmgef.schema import INTERACTS, ITEM, USER
 from tests.cli.command import pyg_mmgef
 
@@ -48,7 +48,7 @@ def shop(num_items: int, pairs: Pairs) -> HeteroData:
 
 @pytest.mark.parametrize('name', sorted(models()))
 def test_every_model_trains(name: str) -> None:
-    settings = complete(Settings(model=name), ['text'], ['an encoder'])
+    settings = complete(Settings(model=name), {'text': 'an encoder'})
     for num_items, pairs in SHOPS.values():
         train, val, test = split_data(settings, shop(num_items, pairs))
         train, model = build_model(settings, train)
@@ -57,7 +57,7 @@ def test_every_model_trains(name: str) -> None:
         if model.has_parameters:
             check_negatives(settings, model, train)
             loss = build_loss(settings)
-        fit(model, train, val, loss_fn=loss, epochs=2, k=k)
+        train_model(model, train, val, loss_fn=loss, epochs=2, k=k)
         with torch.no_grad():
             z_user, z_item = model.eval()(train)
         target = test[INTERACTS].edge_label_index
@@ -68,18 +68,18 @@ def test_every_model_trains(name: str) -> None:
 @pytest.mark.parametrize('shape', sorted(NO_NEGATIVES))
 def test_users_who_have_everything_are_named_before_training(shape: str) -> None:
     for name, model_class in models().items():
-        settings = complete(Settings(model=name), ['text'], ['an encoder'])
+        settings = complete(Settings(model=name), {'text': 'an encoder'})
         train, val, _ = split_data(settings, shop(*NO_NEGATIVES[shape]))
         train, model = build_model(settings, train)
         if not model_class.is_trained:
-            fit(model, train, val, k=3)
+            train_model(model, train, val, k=3)
             continue
-        advice = 'a model that is' if model.needs_negatives else '--loss au, which needs none'
+        advice = 'a model that is' if model.needs_negatives else "loss='au', which needs none"
         with pytest.raises(ValueError, match=rf'\d of \d users have all \d items .*use {advice}'):
             check_negatives(settings, model, train)
-        settings = complete(Settings(model=name, loss='au'), ['text'], ['an encoder'])
+        settings = complete(Settings(model=name, loss='au'), {'text': 'an encoder'})
         if model.needs_negatives:
-            with pytest.raises(ValueError, match=rf"--loss au samples no .* the model '{name}'"):
+            with pytest.raises(ValueError, match=rf"loss='au' samples no .* the model '{name}'"):
                 check_negatives(settings, model, train)
         else:
             check_negatives(settings, model, train)

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pyg_mmgef.nn._unit_length import unit_length, usual_length
+from pyg_mmgef.nn._unit_length import inverse_length, unit_length, usual_length
 
 
 @pytest.mark.parametrize('shape', [(5, 3), (2, 5, 3), (0, 3)])
@@ -39,3 +39,8 @@ def test_half_precision_loses_nothing(dtype: torch.dtype) -> None:
     out = unit_length(x.to(dtype))
     assert out.dtype == dtype
     torch.testing.assert_close(out.float(), expected, atol=4e-3, rtol=0)
+
+
+def test_the_factor_of_each_row() -> None:
+    x = torch.tensor([[3.0, 4.0], [0.0, 0.0]]).double()
+    torch.testing.assert_close(x * inverse_length(x)[:, None], unit_length(x))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pyg_mmgef.tables._cells import time_of_text
-from pyg_mmgef.tables.suggest import TableSample, event_kinds, suggest_columns
+from pyg_mmgef.tables.suggest import TableSample, event_kinds, suggest_columns, suggest_fields
 
 
 def table(*rows: dict[str, Any]) -> TableSample:
@@ -510,3 +510,39 @@ def test_what_is_no_kind_of_event() -> None:
     assert event_kinds(sample(event_time=['a', 'b'], event_id=['a', 'b'])) is None
     assert event_kinds(sample(event=['view', 'view'])) is None
     assert event_kinds(sample(action=[f'e{i}' for i in range(40)])) is None
+
+
+@pytest.mark.parametrize(
+    ('name', 'cells'),
+    [
+        ('price', [19.99, None]),
+        ('Price', [Decimal('19.99'), Decimal('5')]),
+        ('sale_price', ['12.50 EUR', '9.00 EUR']),
+        ('list_price:float', ['12.5', '9']),
+        ('in_stock', [True, False]),
+        ('InStock', ['yes', 'no']),
+        ('availability', ['in_stock', 'out_of_stock']),
+        ('stock', [0, 12]),
+        ('new', ['1', '0']),
+        ('is_new', [1, 0]),
+        ('onSale', [True, True]),
+    ],
+)
+def test_fields_of_rules(name: str, cells: list[Any]) -> None:
+    assert suggest_fields(sample(**{'id': [1, 2], name: cells})) == (name,)
+
+
+@pytest.mark.parametrize(
+    ('name', 'cells'),
+    [
+        ('StockCode', ['85123A', '71053']),
+        ('title', ['a', 'b']),
+        ('price_history', [[1, 2], [3]]),
+        ('price', [None, None]),
+        ('availability', ['delivered within three to five working days', 'x' * 30]),
+        ('is', [1, 0]),
+        ('id', [1, 2]),
+    ],
+)
+def test_what_is_no_field_of_rules(name: str, cells: list[Any]) -> None:
+    assert suggest_fields(sample(**{name: cells})) == ()

@@ -36,11 +36,20 @@ splits = pytest.mark.parametrize(
         SplitInteractions((0.6, 0.2, 0.2), seed=1),
         SplitInteractions(strategy='time'),
         SplitInteractions(strategy='leave_last_out'),
+        SplitInteractions((0.6, 0.2, 0.2), 'global_time'),
         SplitColdItems(0.3, seed=1),
         SplitColdItems(0.6, strategy='time'),
         warm_within_cold,
     ],
-    ids=['random', 'time', 'leave_last_out', 'cold', 'cold by time', 'warm_within_cold'],
+    ids=[
+        'random',
+        'time',
+        'leave_last_out',
+        'global_time',
+        'cold',
+        'cold by time',
+        'warm_within_cold',
+    ],
 )
 
 add_graphs = Compose(
@@ -65,6 +74,15 @@ def late_and_warm(data: HeteroData, held_out: set[tuple[int, int]]) -> set[tuple
     return {pair for pair in pairs if time_of[pair] >= start} - held_out
 
 
+def of_new_users(parts: tuple[HeteroData, ...]) -> set[tuple[int, int]]:
+    return {
+        pair
+        for part in parts
+        if 'new_user_index' in part[INTERACTS]
+        for pair in pairs_of(part[INTERACTS].new_user_index)
+    }
+
+
 @splits
 @pytest.mark.parametrize('seed', range(4))
 def test_no_held_out_edge_propagates(split: Split, seed: int) -> None:
@@ -76,7 +94,8 @@ def test_no_held_out_edge_propagates(split: Split, seed: int) -> None:
         train = set(pairs_of(part[INTERACTS].edge_index))
         assert not train & held_out
         left_out = set(pairs_of(data[INTERACTS].edge_index)) - train - held_out
-        assert left_out == (late_and_warm(data, held_out) if is_cold_by_time(split) else set())
+        expected = late_and_warm(data, held_out) if is_cold_by_time(split) else of_new_users(parts)
+        assert left_out == expected
         assert train == set(pairs_of(part[INTERACTS].edge_label_index))
 
 

@@ -167,7 +167,7 @@ def test_repeated_pairs_without_times_keep_the_first() -> None:
     assert train[INTERACTS].rating.tolist() == [1, 2]
 
 
-@pytest.mark.parametrize('strategy', STRATEGIES)
+@pytest.mark.parametrize('strategy', [*STRATEGIES, 'global_time'])
 def test_edge_attributes_follow_the_train_edges(strategy: str) -> None:
     data = random_shop()
     num_edges = data[INTERACTS].edge_index.size(1)
@@ -181,6 +181,61 @@ def test_edge_attributes_follow_the_train_edges(strategy: str) -> None:
             assert torch.equal(split[INTERACTS][key], data[INTERACTS][key][rows])
         assert split[INTERACTS].note == 'kept as it is'
         assert split[INTERACTS].scale == 3
+
+
+def shop_at_times(pairs: list[tuple[int, int]], time: list[int]) -> HeteroData:
+    data = HeteroData({'user': {'num_nodes': 4}, 'item': {'num_nodes': 12}})
+    data[INTERACTS].edge_index = torch.tensor(pairs).t()
+    data[INTERACTS].time = torch.tensor(time)
+    return data
+
+
+def test_global_time_cuts_at_quantiles() -> None:
+    data = shop_at_times([(i % 2, i) for i in range(10)], [90, 10, 80, 20, 70, 30, 60, 40, 50, 0])
+    splits = SplitInteractions((0.6, 0.2, 0.2), 'global_time')(data)
+    train, val, test = parts_of(splits)
+    assert train == [(1, 1), (1, 3), (1, 5), (1, 7), (0, 8), (1, 9)]
+    assert (val, test) == ([(0, 4), (0, 6)], [(0, 0), (0, 2)])  # None of these items is in train.
+    assert splits[0][INTERACTS].time.tolist() == [10, 20, 30, 40, 50, 0]
+    assert splits[2]['item'].num_nodes == 12
+
+
+def test_global_time_keeps_equal_times_together_in_the_later_part() -> None:
+    pairs = [(0, i) for i in range(10)]
+    data = shop_at_times(pairs, [1, 2, 3, 3, 3, 3, 3, 4, 5, 5])
+    parts = parts_of(SplitInteractions((0.5, 0.3, 0.2), 'global_time')(data))
+    assert parts == (pairs[:2], pairs[2:8], pairs[8:])
+
+
+def test_global_time_leaves_out_users_without_train_interactions() -> None:
+    pairs = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (2, 0), (1, 3), (2, 1)]
+    data = shop_at_times(pairs, list(range(10)))
+    data[INTERACTS].new_user_index = torch.tensor([[3], [3]])  # Of an earlier split.
+    train, val, test = SplitInteractions((0.6, 0.2, 0.2), 'global_time')(data)
+    assert pairs_of(train[INTERACTS].edge_index) == pairs[:6]
+    assert 'new_user_index' not in train[INTERACTS]
+    for part, known, new in ((val, (0, 3), (2, 0)), (test, (1, 3), (2, 1))):
+        assert pairs_of(part[INTERACTS].edge_label_index) == [known]
+        assert pairs_of(part[INTERACTS].new_user_index) == [new]
+        assert part['user'].num_nodes == 4
+        assert 'new_user_index' not in SplitInteractions()(part)[1][INTERACTS]
+
+
+def test_global_time_tests_no_pair_that_is_known() -> None:
+    pairs = [(0, 0), (0, 1), (0, 2), (0, 3), (0, 0), (0, 4), (0, 1), (0, 5)]
+    data = shop_at_times(pairs, list(range(8)))
+    train, val, test = parts_of(SplitInteractions((0.6, 0.2, 0.2), 'global_time')(data))
+    assert (train, val, test) == ([(0, 0), (0, 1), (0, 2), (0, 3)], [(0, 4)], [(0, 5)])
+
+
+@pytest.mark.parametrize(
+    ('ratios', 'empty'), [((0.8, 0.0, 0.2), 1), ((0.8, 0.2, 0.0), 2), ((1.0, 0.0, 0.0), 1)]
+)
+def test_a_global_cut_may_leave_out_a_part(ratios: tuple[float, float, float], empty: int) -> None:
+    data = shop_at_times([(i % 2, i) for i in range(10)], list(range(10)))
+    parts = parts_of(SplitInteractions(ratios, 'global_time')(data))
+    assert [len(part) for part in parts] == [round(10 * ratio) for ratio in ratios]
+    assert parts[empty] == []
 
 
 def label_edges(splits: tuple[HeteroData, ...]) -> list[Tensor]:
@@ -207,7 +262,7 @@ def test_random_draws_are_uniform_over_the_interactions_of_a_user() -> None:
     assert all(15 <= in_test[item] <= 65 for item in range(5))
 
 
-@pytest.mark.parametrize('strategy', STRATEGIES)
+@pytest.mark.parametrize('strategy', [*STRATEGIES, 'global_time'])
 def test_int32_ids(strategy: str) -> None:
     data = random_shop()
     expected = parts_of(SplitInteractions(strategy=strategy)(data))
@@ -215,7 +270,7 @@ def test_int32_ids(strategy: str) -> None:
     assert parts_of(SplitInteractions(strategy=strategy)(data)) == expected
 
 
-@pytest.mark.parametrize('strategy', STRATEGIES)
+@pytest.mark.parametrize('strategy', [*STRATEGIES, 'global_time'])
 def test_returns_new_objects(strategy: str) -> None:
     data = random_shop()
     before = snapshot(data)
@@ -271,7 +326,7 @@ def test_mistakes() -> None:
     with pytest.raises(ValueError, match=r'already has the item graph .*split first'):
         SplitInteractions()(AddCoInteractionGraph(k=2)(data))
     del data[INTERACTS].time
-    for strategy in ('time', 'leave_last_out'):
+    for strategy in ('time', 'leave_last_out', 'global_time'):
         with pytest.raises(ValueError, match=rf"strategy='{strategy}' needs .*time, which is miss"):
             SplitInteractions(strategy=strategy)(data)
     data[INTERACTS].edge_index = torch.empty(2, 0, dtype=torch.long)
@@ -281,7 +336,7 @@ def test_mistakes() -> None:
         SplitInteractions()(HeteroData({'user': {'num_nodes': 1}, 'item': {'num_nodes': 1}}))
 
 
-@pytest.mark.parametrize('strategy', ['random', 'time', 'leave_last_out'])
+@pytest.mark.parametrize('strategy', [*STRATEGIES, 'global_time'])
 def test_times_in_a_column(strategy: str) -> None:
     shop = random_shop()
     expected = SplitInteractions(strategy=strategy)(shop)
@@ -295,7 +350,7 @@ def test_times_in_a_column(strategy: str) -> None:
 
 
 @pytest.mark.parametrize('key', ['time', 'rating', 'edge_weight'])
-@pytest.mark.parametrize('strategy', ['random', 'time', 'leave_last_out'])
+@pytest.mark.parametrize('strategy', [*STRATEGIES, 'global_time'])
 def test_numbers_of_a_wrong_length_are_refused(strategy: str, key: str) -> None:
     shop = random_shop()
     size = shop[INTERACTS].num_edges

@@ -25,7 +25,6 @@ def evaluate(
     dataset: OtherDataset = None,
 ) -> None:
     """Compute the metrics of a run for cut-offs of your choice."""
-    from pyg_mmgef.cli.run_folder import RunFolder, fitting_cutoffs
+    from pyg_mmgef.runs import Run as LoadedRun
 
-    loaded = RunFolder(run).load(dataset)
-    show_metrics(loaded.evaluate(part, cutoff or fitting_cutoffs(loaded.model.num_items)))
+    show_metrics(LoadedRun.load(run, dataset).evaluate(part, cutoff or None))

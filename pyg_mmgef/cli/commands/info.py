@@ -24,8 +24,9 @@ def info(
 
         show_versions()
         return
-    from pyg_mmgef.cli.dataset_folder import DatasetFolder
-    from pyg_mmgef.cli.run_folder import CONFIG, RunFolder
+    from pyg_mmgef._folders import CONFIG
+    from pyg_mmgef.runs.dataset_folder import DatasetFolder
+    from pyg_mmgef.runs.run_folder import RunFolder
 
     if (path / CONFIG).is_file():
         show_run(RunFolder(path))

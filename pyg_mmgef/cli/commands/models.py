@@ -5,16 +5,16 @@ __all__ = ['models']
 
 def models() -> None:
     """List all models, with their own options of "train" and the defaults."""
-    from pyg_mmgef.cli.models import listed_options
-    from pyg_mmgef.cli.models import models as all_models
-    from pyg_mmgef.cli.settings import flag
+    from pyg_mmgef._spelling import as_option
+    from pyg_mmgef.runs.models import listed_options
+    from pyg_mmgef.runs.models import models as all_models
 
     show_models(
         {
             name: (
                 str(model.__doc__).splitlines()[0],
                 [
-                    flag(option) if default is None else f'{flag(option)} {default}'
+                    as_option(option) if default is None else f'{as_option(option)} {default}'
                     for option, default in listed_options(model).items()
                 ],
             )

@@ -15,8 +15,10 @@ FOUND = 'found by names and values'
 GUESSED = 'comma in .csv, tab in .tsv, else guessed from the first lines'
 
 
-def _read(text: str, **kwargs: Any) -> Any:
-    return typer.Option(help=text, rich_help_panel=READ, **{'show_default': 'none', **kwargs})
+def _read(text: str, *names: str, **kwargs: Any) -> Any:
+    return typer.Option(
+        *names, help=text, rich_help_panel=READ, **{'show_default': 'none', **kwargs}
+    )
 
 
 def _encode(text: str, **kwargs: Any) -> Any:
@@ -73,6 +75,15 @@ def prepare(
         list[str] | None,
         _read(
             "Column of --items with words, or 'none'; repeat it to join several columns.",
+            show_default=FOUND,
+        ),
+    ] = None,
+    fields: Annotated[
+        list[str] | None,
+        _read(
+            "Column of --items to keep for business rules, such as price or in_stock, or 'none'; "
+            'repeat it. Those of --text are kept in any case.',
+            '--field',
             show_default=FOUND,
         ),
     ] = None,
@@ -210,7 +221,6 @@ def prepare(
     # Without torch, so that a mistake shows at once.
     from pyg_mmgef.cli import show_inputs as show
     from pyg_mmgef.cli.inputs import UndecidedColumns, read_inputs
-    from pyg_mmgef.tables._spelling import spelt_as_options
 
     text_files = {
         'quote': '' if quote == 'none' else quote,
@@ -248,6 +258,7 @@ def prepare(
         'since': since,
         'until': until,
         'text': tuple(text or ()),
+        'fields': tuple(fields or ()),
         'image': image,
         'image_folder': image_folder,
         'images': images,
@@ -257,34 +268,33 @@ def prepare(
         'duplicates': duplicates,
     }
     encoders = {'image_encoder': image_encoder, 'text_encoder': text_encoder}
-    with spelt_as_options():
-        try:
-            inputs = read_inputs(sources, arguments, output, encoders)
-        except UndecidedColumns as undecided:
-            show.show_tables(undecided.inputs, err)
-            err.print(show.command_to_type(context, undecided))
-            raise ValueError(f'{undecided}; fill in the command above') from None
-        show.show_found(inputs)
-        if dry_run:
-            show.show_tables(inputs, out)
-            show.show_options(context, inputs)
-            return
+    try:
+        inputs = read_inputs(sources, arguments, output, encoders)
+    except UndecidedColumns as undecided:
+        show.show_tables(undecided.inputs, err)
+        err.print(show.command_to_type(context, undecided))
+        raise ValueError(f'{undecided}; fill in the command above') from None
+    show.show_found(inputs)
+    if dry_run:
+        show.show_tables(inputs, out)
+        show.show_options(context, inputs)
+        return
 
-        from pyg_mmgef.cli.prepare_dataset import prepare_dataset
+    from pyg_mmgef.cli.prepare_dataset import prepare_dataset
 
-        dataset = prepare_dataset(
-            inputs,
-            sources,
-            output,
-            image=image_encoder,
-            text=text_encoder,
-            encoder_options={
-                'batch_size': batch_size,
-                'device': device,
-                'num_workers': num_workers,
-            },
-            verbose=draws_progress(),
-        )
+    dataset = prepare_dataset(
+        inputs,
+        sources,
+        output,
+        image=image_encoder,
+        text=text_encoder,
+        encoder_options={
+            'batch_size': batch_size,
+            'device': device,
+            'num_workers': num_workers,
+        },
+        verbose=draws_progress(),
+    )
     show_dataset(dataset)
 
 

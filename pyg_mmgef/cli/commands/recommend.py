@@ -5,7 +5,7 @@ import typer
 
 from pyg_mmgef.cli.commands._arguments import OtherDataset, Run
 from pyg_mmgef.cli.console import out
-from pyg_mmgef.cli.show import show_columns
+from pyg_mmgef.cli.show import show_items
 
 __all__ = ['recommend']
 
@@ -43,20 +43,18 @@ def recommend(
 
     Without --user, those of all users are written to the file that --output names.
     """
-    from pyg_mmgef.cli import recommend as work
-    from pyg_mmgef.cli.run_folder import RunFolder
+    from pyg_mmgef.runs import Run as LoadedRun
+    from pyg_mmgef.runs.item_table import check_suffix
 
     if output is not None:
-        work.check_suffix(output)
+        check_suffix(output)
     elif not user:
         raise ValueError('recommendations for all users need a file; give --output, or --user')
     if for_spreadsheets and (output is None or output.suffix != '.csv'):
         raise ValueError('--for-spreadsheets is for .csv files; give --output FILE.csv with it')
-    loaded = RunFolder(run).load(dataset)
-    users = work.find_rows(loaded.dataset.user_ids, user, 'user') if user else None
-    columns = work.recommendations(loaded, users, k)
+    items = LoadedRun.load(run, dataset).recommend(user or None, k=k)
     if output is not None:
-        work.write_table(output, columns, for_spreadsheets)
-        out.print(f'{len(columns["user"])} rows in {output}')
+        items.write(output, for_spreadsheets=for_spreadsheets)
+        out.print(f'{len(items)} rows in {output}')
     else:
-        show_columns(columns, loaded)
+        show_items(items)

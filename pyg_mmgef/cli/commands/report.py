@@ -33,8 +33,8 @@ def report(
 ) -> None:
     """Write one HTML page about a run: recommendations with reasons, metrics, item graphs."""
     from pyg_mmgef.cli.report import write_report
-    from pyg_mmgef.cli.run_folder import RunFolder
+    from pyg_mmgef.runs import Run as LoadedRun
 
     path = output or run / 'report.html'
-    write_report(RunFolder(run), path, num_users, num_items, dataset)
+    write_report(LoadedRun.load(run, dataset), path, num_users, num_items)
     out.print(f'Wrote {path}')

@@ -4,7 +4,7 @@ import typer
 
 from pyg_mmgef.cli.commands._arguments import OtherDataset, Run
 from pyg_mmgef.cli.console import out
-from pyg_mmgef.cli.show import show_columns
+from pyg_mmgef.cli.show import show_items
 
 __all__ = ['similar']
 
@@ -18,12 +18,9 @@ def similar(
     dataset: OtherDataset = None,
 ) -> None:
     """Show the items whose embeddings are most similar to that of an item."""
-    from pyg_mmgef.cli import recommend as work
-    from pyg_mmgef.cli.run_folder import RunFolder
+    from pyg_mmgef.runs import Run as LoadedRun
 
-    loaded = RunFolder(run).load(dataset)
-    row = int(work.find_rows(loaded.dataset.item_ids, [item], 'item'))
-    columns = work.neighbours(loaded, row, k)
-    show_columns(columns, loaded)
-    if len(columns['item']) < k:
-        out.print(f'{len(columns["item"])} of {k}: no other item has an embedding', style='dim')
+    items = LoadedRun.load(run, dataset).similar(item, k)
+    show_items(items)
+    if len(items) < k:
+        out.print(f'{len(items)} of {k}: no other item has an embedding', style='dim')

@@ -4,8 +4,10 @@ from typing import Annotated
 import typer
 
 from pyg_mmgef.cli.commands._arguments import OutputFolder
-from pyg_mmgef.cli.settings import TRAINING, Settings, takes_settings
+from pyg_mmgef.cli.console import draws_progress, out
+from pyg_mmgef.cli.settings import TRAINING, takes_settings
 from pyg_mmgef.cli.show import show_run
+from pyg_mmgef.settings import Settings
 
 __all__ = ['train']
 
@@ -17,8 +19,12 @@ def train(
     ],
     output: OutputFolder,
     device: Annotated[
-        str, typer.Option(help="Where to train: 'cpu' or 'cuda'.", rich_help_panel=TRAINING)
-    ] = 'cpu',
+        str,
+        typer.Option(
+            help="Where to train: 'cpu', 'cuda', or 'auto' for a GPU if there is one.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = 'auto',
     *,
     settings: Settings,
 ) -> None:
@@ -29,7 +35,16 @@ def train(
 
     Example: pyg-mmgef train shop -o runs/first
     """
-    from pyg_mmgef.cli.dataset_folder import DatasetFolder
-    from pyg_mmgef.cli.train_run import train_run
+    from pyg_mmgef.runs._train_run import train_run
+    from pyg_mmgef.runs.dataset_folder import DatasetFolder
+    from pyg_mmgef.runs.run_folder import RunFolder
 
-    show_run(train_run(DatasetFolder(dataset), output, settings, device))
+    train_run(
+        DatasetFolder(dataset),
+        settings,
+        output,
+        device=device,
+        say=out.print,
+        show_progress=draws_progress(),
+    )
+    show_run(RunFolder(output))

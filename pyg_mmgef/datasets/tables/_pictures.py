@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from pyg_mmgef._spelling import spelt
 from pyg_mmgef.datasets.tables._picture_download import download_pictures, file_of_address
 from pyg_mmgef.tables._picture_folder import (
     NotFound,
@@ -15,7 +16,6 @@ from pyg_mmgef.tables._picture_folder import (
     nearby_pictures,
 )
 from pyg_mmgef.tables._picture_names import is_address, picture_names
-from pyg_mmgef.tables._spelling import spelt
 from pyg_mmgef.validate import check_choice
 
 __all__ = ['ItemPictures', 'find_pictures', 'picture_folder']

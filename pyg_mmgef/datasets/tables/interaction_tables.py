@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Dataset, HeteroData
 
+from pyg_mmgef._spelling import spelt
 from pyg_mmgef.catalog import Catalog
 from pyg_mmgef.datasets.tables._fields import field_values, number_note
 from pyg_mmgef.datasets.tables._graph import build_graph, kept_ids
@@ -23,7 +24,6 @@ from pyg_mmgef.datasets.tables._texts import clean_texts, join_texts
 from pyg_mmgef.datasets.tables.id_map import IdMap, Ids
 from pyg_mmgef.tables import Table, find_columns, open_table
 from pyg_mmgef.tables._read_tables import read_tables
-from pyg_mmgef.tables._spelling import spelt
 from pyg_mmgef.validate import check_choice, check_finite, check_positive
 
 __all__ = ['InteractionTables']

@@ -148,6 +148,30 @@ class EarlyFusion(Module):
         unit, present = _unit_features(x, has)
         return _weighted_sum(unit, self._weights(unit, present))
 
+    def parts(
+        self, x: Mapping[str, Tensor], has: Mapping[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """Return what each modality adds to the result of :meth:`forward`.
+
+        Args:
+            x: Features per modality, as in :meth:`forward`.
+            has: Which items have the modality, as in :meth:`forward`. (default: :obj:`None`)
+
+        Returns:
+            By modality. Shape of each: ``[N, out_channels]``.
+        """
+        unit, present = _unit_features(self._selected(x), has)
+        if self.mode != 'concat':
+            weight = self._weights(unit, present).unbind(dim=1)
+            named = zip(unit.items(), weight, strict=True)
+            return {name: row * w[:, None].to(row.dtype) for (name, row), w in named}
+        out, start = {}, 0
+        for name, row in unit.items():
+            end = start + row.size(1)
+            out[name] = F.pad(row, (start, self.out_channels - end))
+            start = end
+        return out
+
     def _selected(self, x: Mapping[str, Tensor]) -> dict[str, Tensor]:
         missing = [name for name in self.in_channels if name not in x]
         if missing:

@@ -1,10 +1,12 @@
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.parts._tensor_digest import tensor_digest
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.schema import interaction_edges
 
@@ -29,14 +31,28 @@ class SolvedRecommender(Recommender, Generic[Solution]):
     def __init__(self, num_users: int, num_items: int) -> None:
         super().__init__(num_users, num_items)
         self._cache = TensorCache()
+        self._given: tuple[str, dict[str, Tensor]] | None = None
 
     def reset_parameters(self) -> None:
         """Clear what was computed; there are no parameters."""
         self._cache.clear()
+        self._given = None
 
     @abstractmethod
     def _solve(self, data: HeteroData) -> Solution:
         """Compute what embeddings are made of."""
+
+    @abstractmethod
+    def _pack(self, solution: Solution) -> dict[str, Tensor]:
+        """Return the tensors that a solution is restored from, beside the data."""
+
+    @abstractmethod
+    def _unpack(self, data: HeteroData, tensors: Mapping[str, Tensor]) -> Solution:
+        """Return the solution that :meth:`_pack` was called with."""
+
+    @abstractmethod
+    def _packed_shapes(self) -> dict[str, tuple[int | None, ...]]:
+        """Return the shapes of the tensors of :meth:`_pack`; :obj:`None` is any number."""
 
     def _sources(self, data: HeteroData) -> list[Tensor]:
         """Return the tensors that the solution is made from."""
@@ -44,4 +60,38 @@ class SolvedRecommender(Recommender, Generic[Solution]):
 
     def _solution(self, data: HeteroData) -> Solution:
         """Return the solution, computed once for the same sources."""
-        return self._cache.get(self._sources(data), lambda: self._solve(data))
+        return self._cache.get(self._sources(data), lambda: self._restored_or_solved(data))
+
+    def _restored_or_solved(self, data: HeteroData) -> Solution:
+        if self._given is None or self._given[0] != tensor_digest(self._sources(data)):
+            return self._solve(data)
+        device = interaction_edges(data).device
+        return self._unpack(data, {name: x.to(device) for name, x in self._given[1].items()})
+
+    def packed_solution(self) -> tuple[str, dict[str, Tensor]] | None:
+        """Return what a file needs so that the solution need not be computed again.
+
+        Returns:
+            The digest of what it was computed from, and tensors; :obj:`None` if there is none yet.
+        """
+        entry = self._cache.entry
+        if entry is None:
+            return self._given
+        return tensor_digest(entry[0]), self._pack(entry[1])
+
+    def give_solution(self, digest: str, tensors: dict[str, Tensor]) -> None:
+        """Set the solution for data with this digest; for other data one is computed.
+
+        Raises:
+            ValueError: If the tensors aren't those of a solution.
+        """
+        expected = self._packed_shapes()
+        found = {name: tuple(x.shape) for name, x in tensors.items()}
+        if found.keys() != expected.keys() or not all(
+            len(shape) == len(found[name])
+            and all(a in (None, b) for a, b in zip(shape, found[name], strict=True))
+            for name, shape in expected.items()
+        ):
+            raise ValueError(f'a solution must have the tensors {expected} (got {found})')
+        self._cache.clear()
+        self._given = digest, tensors

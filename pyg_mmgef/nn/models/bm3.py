@@ -8,6 +8,7 @@ from torch_geometric.data import HeteroData
 from pyg_mmgef.nn.models.light_gcn import LightGCN
 from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.nn.parts._id_rows import select
+from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts
 from pyg_mmgef.nn.parts.modality_linear import ModalityLinear
 from pyg_mmgef.validate import check_fraction, check_not_negative
 
@@ -112,6 +113,20 @@ class BM3(Recommender):
         """Return the predictor's outputs."""
         h_user, h_item = self._backbone(data, users, items)
         return self.predictor(h_user), self.predictor(h_item)
+
+    def split_user(self, data: HeteroData, user: int) -> UserParts:
+        """Return the parts of LightGCN, mapped by the predictor, and its bias."""
+        weight, bias = self.predictor.weight, self.predictor.bias
+        parts = self.light_gcn.split_user(data, user)
+        return parts.mapped(lambda rows: rows @ weight.t(), constant=bias)
+
+    def split_items(self, data: HeteroData, items: Tensor) -> list[ItemPart]:
+        """Return what interactions say, and the predictor's bias."""
+        _, h_item = self._backbone(data, items[:0], items)
+        return [
+            ItemPart.of_rows('collaborative', h_item @ self.predictor.weight.t()),
+            ItemPart.of_all('average', self.predictor.bias, items.numel()),
+        ]
 
     def _backbone(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None

@@ -11,6 +11,7 @@ from pyg_mmgef.nn.loss._checks import checked_negatives, negative_scores
 from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts._standard_content import StandardContent
+from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts
 from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
 from pyg_mmgef.validate import check_fraction, check_not_negative, check_positive
 
@@ -155,6 +156,19 @@ class CLCRec(Recommender):
     def _made_of(self, x: Tensor, has: Tensor) -> Tensor:
         """Return the embeddings that the encoder makes of features."""
         return torch.where(has, self.encoder(x), 0.0)
+
+    def split_user(self, data: HeteroData, user: int) -> UserParts:
+        """Return the user's own embedding."""
+        return UserParts.without_items(user=self.user_embedding.weight[user])
+
+    def split_items(self, data: HeteroData, items: Tensor) -> list[ItemPart]:
+        """Return the id embeddings of warm items, and what the encoder makes of cold ones."""
+        _, z_item, *_ = self.embed(data, items[:0], items)
+        is_warm = self.is_warm(data)[items]
+        return [
+            ItemPart.of_rows('collaborative', torch.where(is_warm, z_item, 0.0)),
+            ItemPart.of_rows('content', torch.where(is_warm, 0.0, z_item)),
+        ]
 
     def extra_loss(self, data: HeteroData, batch: TripletBatch, *embedded: Tensor) -> Tensor | None:
         """Return the weighted contrast of the items' embeddings with those of features."""

@@ -6,11 +6,12 @@ from torch_geometric.data import HeteroData
 
 from pyg_mmgef.catalog.content_weights import ContentWeights
 from pyg_mmgef.catalog.fold_in import LinearFoldIn
-from pyg_mmgef.nn._unit_length import unit_length
+from pyg_mmgef.nn._unit_length import inverse_length, unit_length
 from pyg_mmgef.nn.models._solved import SolvedRecommender
 from pyg_mmgef.nn.parts._fold_in import as_array
 from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts.content_features import Content
+from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts
 from pyg_mmgef.nn.parts.histories import histories
 from pyg_mmgef.nn.parts.modality_features import feature_channels
 from pyg_mmgef.schema import item_modalities
@@ -99,6 +100,20 @@ class ContentCentroid(SolvedRecommender[tuple[Tensor, Tensor]]):
         self.check_sizes(data)
         return LinearFoldIn(as_array(self._solution(data)[1]), normalise='unit')
 
+    def split_user(self, data: HeteroData, user: int) -> UserParts:
+        """Return the features of the user's items, as they count in the mean."""
+        pair = histories(data)
+        items = select(pair.matrix(self.dtype), torch.tensor([user], device=pair.device))
+        own = self._solution(data)[1][items.col_indices()]
+        scale = inverse_length(own.sum(dim=0)).to(own.dtype)
+        return UserParts(items.col_indices(), (scale * own).to(self.dtype))
+
+    def split_items(self, data: HeteroData, items: Tensor) -> list[ItemPart]:
+        """Return the features of each modality."""
+        z_item = self._solution(data)[1][items].to(self.dtype)
+        rows = self._content(data).by_modality(z_item)
+        return [ItemPart.of_rows('modality', row, name) for name, row in rows.items()]
+
     def _content(self, data: HeteroData) -> Content:
         feature_channels(data, self.__class__.__name__)  # Raises where there are none.
         content = self._content_of(data, self.is_warm(data))
@@ -114,3 +129,13 @@ class ContentCentroid(SolvedRecommender[tuple[Tensor, Tensor]]):
         z_item = unit_length(self._content(data).of(*item_modalities(data)))
         # The sum has the direction of the mean.
         return unit_length(histories(data).matmul(z_item)), z_item
+
+    def _pack(self, solution: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        return dict(zip(('z_user', 'z_item'), solution, strict=True))
+
+    def _unpack(self, data: HeteroData, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        return tensors['z_user'], tensors['z_item']
+
+    def _packed_shapes(self) -> dict[str, tuple[int | None, ...]]:
+        channels = None
+        return {'z_user': (self.num_users, channels), 'z_item': (self.num_items, channels)}

@@ -1,3 +1,5 @@
+from collections.abc import Mapping
+
 import scipy.sparse as sp
 import torch
 from torch import Tensor
@@ -6,6 +8,7 @@ from torch_geometric.data import HeteroData
 from pyg_mmgef.catalog.fold_in import HistoryFoldIn
 from pyg_mmgef.nn.models._solved import SolvedRecommender
 from pyg_mmgef.nn.parts._id_rows import select
+from pyg_mmgef.nn.parts.embedding_parts import UserParts, one_hot_parts
 from pyg_mmgef.nn.parts.histories import histories
 from pyg_mmgef.sparse._scipy import as_scipy
 from pyg_mmgef.sparse.csr_pair import CSRPair
@@ -89,6 +92,10 @@ class EASE(SolvedRecommender[tuple[CSRPair, Tensor]]):
         self.check_sizes(data)
         return HistoryFoldIn(num_items=self.num_items)
 
+    def split_user(self, data: HeteroData, user: int) -> UserParts:
+        """Return a vector for each of the user's items, which reads the weight of that item."""
+        return one_hot_parts(self._solution(data)[0], user, self.dtype)
+
     def gram(self, data: HeteroData, history: sp.csr_array) -> Tensor:
         r"""Return the gram matrix of the items, without the penalty.
 
@@ -109,3 +116,12 @@ class EASE(SolvedRecommender[tuple[CSRPair, Tensor]]):
         z_item = p.div_(-p.diagonal()[:, None].clone())
         z_item.fill_diagonal_(0.0)
         return pair, z_item.to(torch.promote_types(self.dtype, torch.float32))
+
+    def _pack(self, solution: tuple[CSRPair, Tensor]) -> dict[str, Tensor]:
+        return {'weight': solution[1]}  # Histories are those of the data.
+
+    def _unpack(self, data: HeteroData, tensors: Mapping[str, Tensor]) -> tuple[CSRPair, Tensor]:
+        return histories(data), tensors['weight']
+
+    def _packed_shapes(self) -> dict[str, tuple[int | None, ...]]:
+        return {'weight': (self.num_items, self.num_items)}

@@ -10,6 +10,7 @@ from torch_geometric.nn.inits import reset
 from pyg_mmgef.nn.loss._checks import negative_scores
 from pyg_mmgef.nn.models.light_gcn import LightGCN
 from pyg_mmgef.nn.models.recommender import Recommender
+from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts, neighbor_parts
 from pyg_mmgef.nn.parts.item_graph_encoder import convolve
 from pyg_mmgef.nn.parts.item_graphs import SIMILAR, ItemGraphs
 from pyg_mmgef.nn.parts.modality_linear import ModalityLinear
@@ -160,6 +161,19 @@ class FREEDOM(Recommender):
         (graph,) = self.graphs(data)
         h = convolve(graph, h, self.num_item_layers, items)
         return z_user, self.zero_cold(data, z_item, items) + h
+
+    def split_user(self, data: HeteroData, user: int) -> UserParts:
+        """Return the parts of LightGCN."""
+        return self.light_gcn.split_user(data, user)
+
+    def split_items(self, data: HeteroData, items: Tensor) -> list[ItemPart]:
+        """Return the part of LightGCN, and what each neighbour sends."""
+        _, z_item = self.light_gcn.embed(data, items[:0], items)
+        (graph,) = self.graphs(data)
+        h = self.zero_cold(data, self.light_gcn.item_embedding.weight)
+        sent = convolve(graph, h, self.num_item_layers - 1)
+        own = ItemPart.of_rows('collaborative', self.zero_cold(data, z_item, items))
+        return [own, *neighbor_parts(self.graphs.by_name(data), sent, items)]
 
     def extra_loss(self, data: HeteroData, batch: TripletBatch, *embedded: Tensor) -> Tensor | None:
         """Return the feature terms."""

@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from typing import TypeVar
 
 import torch
@@ -8,6 +9,7 @@ from pyg_mmgef.catalog.fold_in import LeastSquaresFoldIn
 from pyg_mmgef.nn.models._solved import SolvedRecommender
 from pyg_mmgef.nn.parts._fold_in import as_array
 from pyg_mmgef.nn.parts._id_rows import select
+from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts
 from pyg_mmgef.nn.parts.histories import histories
 from pyg_mmgef.sparse.csr_pair import CSRPair
 from pyg_mmgef.sparse.edge_scores import edge_scores
@@ -170,6 +172,16 @@ class IALS(SolvedRecommender[tuple[Tensor, Tensor]]):
         self._last = z_item
         return z_user, z_item
 
+    def _pack(self, solution: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        return dict(zip(('z_user', 'z_item'), solution, strict=True))
+
+    def _unpack(self, data: HeteroData, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        return tensors['z_user'], tensors['z_item']
+
+    def _packed_shapes(self) -> dict[str, tuple[int | None, ...]]:
+        channels = self.embedding_dim
+        return {'z_user': (self.num_users, channels), 'z_item': (self.num_items, channels)}
+
     @torch.no_grad()
     def fold_in(self, data: HeteroData) -> LeastSquaresFoldIn:
         r"""Return what embeds new users: the linear system of a user, solved exactly.
@@ -225,6 +237,16 @@ class IALS(SolvedRecommender[tuple[Tensor, Tensor]]):
         gram = own.t() @ own + self.unobserved_weight * z_item.t() @ z_item
         gram.diagonal().add_(self._penalty(to_user)[user])
         return items, torch.linalg.solve(gram, own.t()).t().to(self.dtype)
+
+    def split_user(self, data: HeteroData, user: int) -> UserParts:
+        """Return the parts of :meth:`user_parts`, and how far the iterations are from their sum."""
+        items, history = self.user_parts(data, user)
+        z_user, _ = self.embed(data, torch.tensor([user], device=history.device), items[:0])
+        return UserParts(items, history, {'residual': z_user[0] - history.sum(dim=0)})
+
+    def split_items(self, data: HeteroData, items: Tensor) -> list[ItemPart]:
+        """Return the embeddings, learned from interactions as a whole."""
+        return [ItemPart.of_rows('collaborative', self.embed(data, items[:0], items)[1])]
 
     def _side(self, pair: CSRPair, z: Tensor, start: Tensor, prior: Tensor | None = None) -> Tensor:
         r"""Return the embeddings of one side, given those :math:`\mathbf{z}` of the other.

@@ -1,3 +1,5 @@
+from collections.abc import Mapping
+
 from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.utils import coalesce
@@ -6,6 +8,7 @@ from pyg_mmgef.catalog.fold_in import HistoryFoldIn
 from pyg_mmgef.graph.co_interaction import WEIGHTINGS, co_interaction_graph
 from pyg_mmgef.nn.models._solved import SolvedRecommender
 from pyg_mmgef.nn.parts._id_rows import select
+from pyg_mmgef.nn.parts.embedding_parts import UserParts, one_hot_parts
 from pyg_mmgef.nn.parts.histories import histories
 from pyg_mmgef.schema import interactions
 from pyg_mmgef.sparse.csr_pair import CSRPair
@@ -97,6 +100,10 @@ class ItemKNN(SolvedRecommender[tuple[CSRPair, CSRPair]]):
         self.check_sizes(data)
         return HistoryFoldIn(num_items=self.num_items)
 
+    def split_user(self, data: HeteroData, user: int) -> UserParts:
+        """Return a vector for each of the user's items, which reads the weight of that item."""
+        return one_hot_parts(self._solution(data)[0], user, self.dtype)
+
     def _solve(self, data: HeteroData) -> tuple[CSRPair, CSRPair]:
         """Return the graphs item → user and neighbour → item."""
         similar = co_interaction_graph(
@@ -108,3 +115,14 @@ class ItemKNN(SolvedRecommender[tuple[CSRPair, CSRPair]]):
             min_count=self.min_count,
         )
         return histories(data), CSRPair(*similar, (self.num_items, self.num_items))
+
+    def _pack(self, solution: tuple[CSRPair, CSRPair]) -> dict[str, Tensor]:
+        edge_index, edge_weight = solution[1].edges()  # Histories are those of the data.
+        return {'edge_index': edge_index, 'edge_weight': edge_weight}
+
+    def _unpack(self, data: HeteroData, tensors: Mapping[str, Tensor]) -> tuple[CSRPair, CSRPair]:
+        similar = tensors['edge_index'], tensors['edge_weight']
+        return histories(data), CSRPair(*similar, (self.num_items, self.num_items))
+
+    def _packed_shapes(self) -> dict[str, tuple[int | None, ...]]:
+        return {'edge_index': (2, None), 'edge_weight': (None,)}

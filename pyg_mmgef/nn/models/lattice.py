@@ -3,8 +3,9 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.nn._unit_length import unit_length
+from pyg_mmgef.nn._unit_length import inverse_length, unit_length
 from pyg_mmgef.nn.models._latent_structure import LatentStructureModel
+from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts
 from pyg_mmgef.nn.parts.item_graph_encoder import ItemGraphEncoder
 from pyg_mmgef.nn.parts.latent_graphs import LatentGraphs
 
@@ -114,3 +115,15 @@ class LATTICE(LatentStructureModel):
         x = self.zero_cold(data, self.light_gcn.item_embedding.weight)
         h = self.item_encoder(data, x, items=items)
         return z_user, unit_length(h) + self.zero_cold(data, z_item, items)
+
+    def split_user(self, data: HeteroData, user: int) -> UserParts:
+        """Return the parts of LightGCN."""
+        return self.light_gcn.split_user(data, user)
+
+    def split_items(self, data: HeteroData, items: Tensor) -> list[ItemPart]:
+        """Return the part of LightGCN, and what each neighbour sends."""
+        _, z_item = self.light_gcn.embed(data, items[:0], items)
+        x = self.zero_cold(data, self.light_gcn.item_embedding.weight)
+        scale = inverse_length(self.item_encoder(data, x, items=items))
+        own = ItemPart.of_rows('collaborative', self.zero_cold(data, z_item, items))
+        return [own, *(part.scaled(scale) for part in self.item_encoder.split(data, items, x))]

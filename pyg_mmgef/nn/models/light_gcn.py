@@ -6,6 +6,7 @@ from torch_geometric.data import HeteroData
 from pyg_mmgef.catalog.fold_in import LinearFoldIn
 from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.nn.parts._fold_in import as_array, propagated_rows
+from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts, propagated_parts
 from pyg_mmgef.nn.parts.interaction_graph import InteractionGraph
 from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
 from pyg_mmgef.sparse.csr_pair import CSRPair
@@ -170,6 +171,21 @@ class LightGCN(Recommender):
             self.num_layers,
         )
         return LinearFoldIn(as_array(self._with_cold_rows(data, rows)))
+
+    def split_user(self, data: HeteroData, user: int) -> UserParts:
+        """Return what each interaction adds, and what the user's own embedding does."""
+        return propagated_parts(
+            self.interaction_graph(data),
+            self.user_embedding.weight,
+            self.item_embedding.weight,
+            self.num_layers,
+            user,
+        )
+
+    def split_items(self, data: HeteroData, items: Tensor) -> list[ItemPart]:
+        """Return the embeddings, learned from interactions as a whole."""
+        _, z_item = self.embed(data, items[:0], items)
+        return [ItemPart.of_rows('collaborative', z_item)]
 
     def extra_loss(self, data: HeteroData, batch: TripletBatch, *embedded: Tensor) -> Tensor | None:
         r"""Return the penalty on layer 0, if there is one.

@@ -5,6 +5,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.nn.parts._id_rows import select
+from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts
 from pyg_mmgef.validate import check_positive
 
 __all__ = ['MF']
@@ -63,3 +64,11 @@ class MF(Recommender):
     ) -> tuple[Tensor, Tensor]:
         """Return the rows of both tables."""
         return select(self.user_embedding.weight, users), select(self.item_embedding.weight, items)
+
+    def split_user(self, data: HeteroData, user: int) -> UserParts:
+        """Return the user's own embedding."""
+        return UserParts.without_items(user=self.user_embedding.weight[user])
+
+    def split_items(self, data: HeteroData, items: Tensor) -> list[ItemPart]:
+        """Return the items' own embeddings."""
+        return [ItemPart.of_rows('collaborative', self.item_embedding.weight[items])]

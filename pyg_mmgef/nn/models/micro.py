@@ -5,9 +5,10 @@ from torch import Tensor
 from torch.nn import Linear
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.nn._unit_length import unit_length
+from pyg_mmgef.nn._unit_length import inverse_length, unit_length
 from pyg_mmgef.nn.loss.info_nce import info_nce
 from pyg_mmgef.nn.models._latent_structure import LatentStructureModel
+from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts, neighbor_parts
 from pyg_mmgef.nn.parts.item_graph_encoder import convolve
 from pyg_mmgef.nn.parts.latent_graphs import LatentGraphs
 from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
@@ -127,10 +128,33 @@ class MICRO(LatentStructureModel):
         views = torch.stack(
             [convolve(graph, x, self.num_item_layers, items) for graph in self.graphs(data)]
         )
-        alpha = self.query(self.lin(views).tanh()).softmax(dim=0)
+        alpha = self._attention(views)
         h = (alpha * views).sum(dim=0)
         z_item = unit_length(h) + self.zero_cold(data, z_item, items)
         return z_user, z_item, views, h
+
+    def split_user(self, data: HeteroData, user: int) -> UserParts:
+        """Return the parts of LightGCN."""
+        return self.light_gcn.split_user(data, user)
+
+    def split_items(self, data: HeteroData, items: Tensor) -> list[ItemPart]:
+        """Return the part of LightGCN, and what each neighbour sends."""
+        _, z_item = self.light_gcn.embed(data, items[:0], items)
+        x = self.zero_cold(data, self.light_gcn.item_embedding.weight)
+        graphs = dict(zip(self.graphs.names, self.graphs(data), strict=True))
+        views = [convolve(graph, x, self.num_item_layers, items) for graph in graphs.values()]
+        alpha = self._attention(torch.stack(views))
+        scale = inverse_length((alpha * torch.stack(views)).sum(dim=0))
+        out = [ItemPart.of_rows('collaborative', self.zero_cold(data, z_item, items))]
+        for (name, graph), share in zip(graphs.items(), alpha[..., 0], strict=True):
+            sent = convolve(graph, x, self.num_item_layers - 1)
+            parts = neighbor_parts({name: graph.edges()}, sent, items)
+            out += [part.scaled(share * scale) for part in parts]
+        return out
+
+    def _attention(self, views: Tensor) -> Tensor:
+        r"""Return :math:`\alpha` of each view."""
+        return self.query(self.lin(views).tanh()).softmax(dim=0)
 
     def extra_loss(self, data: HeteroData, batch: TripletBatch, *embedded: Tensor) -> Tensor | None:
         """Return the contrastive terms, over the distinct items of the batch."""

@@ -6,12 +6,13 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 
-from pyg_mmgef._describe import describe
-from pyg_mmgef.nn._unit_length import unit_length
+from pyg_mmgef._describe import arguments_of
+from pyg_mmgef.nn._unit_length import inverse_length, unit_length
 from pyg_mmgef.nn.fusion.early_fusion import EarlyFusion
 from pyg_mmgef.nn.models.light_gcn import LightGCN
 from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.nn.parts._id_rows import select
+from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts
 from pyg_mmgef.nn.parts.item_graph_encoder import READOUTS, ItemGraphEncoder
 from pyg_mmgef.nn.parts.item_graphs import SIMILAR, ItemGraphs
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
@@ -254,6 +255,27 @@ class MMGEF(Recommender):
         # 6. Add both; of a cold item only the content is left.
         return z_user, self.add(h, z_item, select(is_warm, items))
 
+    def split_user(self, data: HeteroData, user: int) -> UserParts:
+        """Return the parts of LightGCN."""
+        return self.light_gcn.split_user(data, user)
+
+    def split_items(self, data: HeteroData, items: Tensor) -> list[ItemPart]:
+        """Return the part of LightGCN, what each neighbour sends, and what the item itself has."""
+        is_warm = self.is_warm(data)
+        e, x = self.fused(data), self._propagating_embedding(is_warm)
+        modalities = None
+        if self.fusion is not None:
+            x_of, has_of = (
+                {name: rows[items] for name, rows in of.items()} for of in item_modalities(data)
+            )
+            modalities = self.fusion.parts(x_of, has_of)
+        parts = self.item_encoder.split(data, items, x, e, modalities)
+        if self.normalize_item:
+            scale = inverse_length(self.item_encoder(data, x, e, items))
+            parts = [part.scaled(scale) for part in parts]
+        _, z_item = self.light_gcn.embed(data, items[:0], items)
+        return [ItemPart.of_rows('collaborative', self.zero_cold(data, z_item, items)), *parts]
+
     def add(self, h: Tensor, z_item: Tensor, is_warm: Tensor) -> Tensor:
         """Return the embeddings of items, from both parts of the model.
 
@@ -305,12 +327,5 @@ class MMGEF(Recommender):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The arguments of the constructor by name, as the model keeps them."""
-        return {**super().arguments, 'fusion': self._fusion_mode}
-
-    @property
-    def _fusion_mode(self) -> str:
-        return 'mean' if self.fusion is None else self.fusion.mode
-
-    def __repr__(self) -> str:
-        return describe(self, fusion=self._fusion_mode)
+        """The arguments of the constructor by name."""
+        return arguments_of(self, fusion='mean' if self.fusion is None else self.fusion.mode)

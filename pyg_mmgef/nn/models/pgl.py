@@ -12,6 +12,7 @@ from pyg_mmgef.nn._unit_length import unit_length
 from pyg_mmgef.nn.loss.info_nce import info_nce
 from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.nn.parts._id_rows import select
+from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts, neighbor_parts, propagated_parts
 from pyg_mmgef.nn.parts.interaction_graph import InteractionGraph
 from pyg_mmgef.nn.parts.item_graph_encoder import convolve
 from pyg_mmgef.nn.parts.item_graphs import ItemGraphs
@@ -183,16 +184,34 @@ class PGL(Recommender):
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return the mean over the layers plus, for items, what the item graph propagates."""
-        x_user = torch.cat(self.user_embedding.unbind(), dim=1)
-        x_item = torch.cat(
-            [torch.where(has, unit_length(x), 0.0) for x, has in self.lin(data)], dim=1
-        )
+        x_user, x_item = self._start(data)
         graph = self.principal_graph(data) if self.training else self.interaction_graph(data)
         z_user, z_item = layer_mean(
             graph, x_user, x_item, self.num_layers, sources=users, destinations=items
         )
         (item_item,) = self.graphs(data)
         return z_user, z_item + convolve(item_item, x_item, self.num_item_layers, items)
+
+    def _start(self, data: HeteroData) -> tuple[Tensor, Tensor]:
+        """Return where users and items start, the modalities side by side."""
+        x_item = [torch.where(has, unit_length(x), 0.0) for x, has in self.lin(data)]
+        return torch.cat(self.user_embedding.unbind(), dim=1), torch.cat(x_item, dim=1)
+
+    def split_user(self, data: HeteroData, user: int) -> UserParts:
+        """Return what each interaction adds, and what the user's own embedding does."""
+        graph, start = self.interaction_graph(data), self._start(data)
+        return propagated_parts(graph, *start, self.num_layers, user)
+
+    def split_items(self, data: HeteroData, items: Tensor) -> list[ItemPart]:
+        """Return the mean over the layers, and what each neighbour sends."""
+        x_user, x_item = self._start(data)
+        _, z_item = layer_mean(
+            self.interaction_graph(data), x_user, x_item, self.num_layers, destinations=items
+        )
+        (graph,) = self.graphs(data)
+        sent = convolve(graph, x_item, self.num_item_layers - 1)
+        own = ItemPart.of_rows('collaborative', z_item)
+        return [own, *neighbor_parts(self.graphs.by_name(data), sent, items)]
 
     def interaction_graph(self, data: HeteroData) -> CSRPair:
         """Return the normalised graph user → item of all interactions."""

@@ -1,3 +1,5 @@
+from collections.abc import Mapping
+
 import numpy as np
 from torch import Tensor
 from torch_geometric.data import HeteroData
@@ -6,6 +8,7 @@ from torch_geometric.utils import coalesce
 from pyg_mmgef.catalog.fold_in import LinearFoldIn
 from pyg_mmgef.nn.models._solved import SolvedRecommender
 from pyg_mmgef.nn.parts._id_rows import select
+from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts
 from pyg_mmgef.schema import interactions
 
 __all__ = ['Popularity']
@@ -48,6 +51,23 @@ class Popularity(SolvedRecommender[Tensor]):
         self.check_sizes(data)
         return LinearFoldIn(np.zeros((self.num_items, 1), np.float32), np.ones(1, np.float32))
 
+    def split_user(self, data: HeteroData, user: int) -> UserParts:
+        """Return a one."""
+        return UserParts.without_items(popularity=self._empty.new_ones(1))
+
+    def split_items(self, data: HeteroData, items: Tensor) -> list[ItemPart]:
+        """Return the popularity of the items."""
+        return [ItemPart.of_rows('popularity', self.embed(data, items[:0], items)[1])]
+
     def _solve(self, data: HeteroData) -> Tensor:
         distinct = coalesce(interactions(data))
         return distinct[1].bincount(minlength=self.num_items)
+
+    def _pack(self, solution: Tensor) -> dict[str, Tensor]:
+        return {'count': solution}
+
+    def _unpack(self, data: HeteroData, tensors: Mapping[str, Tensor]) -> Tensor:
+        return tensors['count']
+
+    def _packed_shapes(self) -> dict[str, tuple[int | None, ...]]:
+        return {'count': (self.num_items,)}

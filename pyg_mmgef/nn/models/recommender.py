@@ -1,4 +1,5 @@
 import inspect
+import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -11,13 +12,14 @@ from torch.nn import Module
 from torch_geometric.data import HeteroData
 from torch_geometric.utils import coalesce
 
-from pyg_mmgef._describe import describe
+from pyg_mmgef._describe import arguments_of, describe
 from pyg_mmgef.catalog.content_weights import ContentWeights
 from pyg_mmgef.catalog.fold_in import FoldIn, LeastSquaresFoldIn, LinearFoldIn
 from pyg_mmgef.nn.parts._fold_in import as_array, map_to_users
 from pyg_mmgef.nn.parts._id_rows import distinct, restore, select
 from pyg_mmgef.nn.parts.content_features import Content, ContentFeatures
 from pyg_mmgef.nn.parts.content_map import ContentMap
+from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts
 from pyg_mmgef.nn.parts.modality_features import feature_channels
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
@@ -135,6 +137,94 @@ class Recommender(Module, ABC):
                 item_graph(data, OF_MODALITY.replace('<modality>', name))
         return cls(*num_users_items(data), **kwargs)
 
+    @classmethod
+    def from_pretrained(
+        cls: type[Model],
+        name: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        token: str | None = None,
+    ) -> Model:
+        """Load a model that :meth:`save_pretrained` or :meth:`push_to_hub` has saved.
+
+        Called on :class:`Recommender`, it returns any model of this package, by the name of its
+        class in ``config.json``; called on a class, also one of your own, only that. Nothing in the
+        files is executed. The model is in evaluation mode, on the CPU. With the data that it was
+        saved with, its embeddings are the same bit for bit.
+
+        Args:
+            name: A folder, or a repository of the Hugging Face Hub such as ``'owner/name'``.
+            revision: A branch, a tag or a commit of the repository. (default: :obj:`None`)
+            token: The token of the Hub; :obj:`None` is the one of the login.
+                (default: :obj:`None`)
+
+        Raises:
+            FileNotFoundError: If there is no model in the folder.
+            ImportError: If a repository is asked for and ``huggingface_hub`` isn't installed.
+            ValueError: If the files are damaged, or of another class.
+        """
+        from pyg_mmgef.nn.pretrained import load_pretrained
+
+        return load_pretrained(cls, name, revision, token)
+
+    def save_pretrained(
+        self, folder: str | os.PathLike[str], *, metrics: Mapping[str, float] | None = None
+    ) -> None:
+        """Save the model in the form of the Hugging Face Hub.
+
+        The files are ``config.json`` with the arguments of the constructor, ``model.safetensors``
+        with the parameters, learned graphs and solutions, and a model card ``README.md``, which is
+        kept if there is one. Data isn't saved; embeddings of the users are.
+
+        Args:
+            folder: The folder, which is made if it doesn't exist.
+            metrics: Metrics by name, for the card. (default: :obj:`None`)
+
+        Raises:
+            OSError: If the folder can't be written.
+            ValueError: If an argument of the constructor, or the state, can't be saved.
+        """
+        from pyg_mmgef.nn.pretrained import save_pretrained
+
+        save_pretrained(self, folder, metrics)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = True,
+        metrics: Mapping[str, float] | None = None,
+        message: str = 'Save the model',
+        token: str | None = None,
+    ) -> str:
+        """Save the model in a repository of the Hugging Face Hub, as :meth:`save_pretrained` does.
+
+        Args:
+            repo_id: The repository, such as ``'owner/name'``; it is created if it doesn't exist.
+            private: Whether a new repository is private. The model holds an embedding of each user.
+                (default: :obj:`True`)
+            metrics: Metrics by name, for the card. (default: :obj:`None`)
+            message: The message of the commit. (default: ``'Save the model'``)
+            token: The token of the Hub; :obj:`None` is the one of the login.
+                (default: :obj:`None`)
+
+        Returns:
+            The address of the repository.
+
+        Raises:
+            ImportError: If ``huggingface_hub`` isn't installed.
+            OSError: If the Hub can't be reached, or refuses.
+            ValueError: If it is no name of a repository, or the model can't be saved.
+        """
+        from pyg_mmgef.nn.pretrained import push_to_hub
+
+        return push_to_hub(self, repo_id, private, metrics, message, token)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the constructor by name."""
+        return arguments_of(self)
+
     @property
     def dtype(self) -> torch.dtype:
         """The type of the embeddings; it follows ``model.double()`` and the like."""
@@ -198,11 +288,6 @@ class Recommender(Module, ABC):
         else:
             z_user, z_item, *_ = self.embed(data, users, items)
         return restore(z_user, user_position), restore(z_item, item_position)
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The arguments of the constructor by name, as the model keeps them."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     @torch.no_grad()
     def grow(self: Model, num_users: int, num_items: int) -> Model:
@@ -469,6 +554,32 @@ class Recommender(Module, ABC):
         z_item = torch.where(_has_content(x), self.adapt_cold(data, content_map(x)), 0.0)
         return self.cold_scale * z_item
 
+    def split_user(self, data: HeteroData, user: int) -> UserParts | None:
+        """Return the terms that a user's embedding is the sum of.
+
+        :class:`~pyg_mmgef.explain.ScoreExplainer` explains scores by them.
+
+        Args:
+            data: The train graph.
+            user: The user.
+
+        Returns:
+            The terms, or :obj:`None` where the model is no such sum.
+        """
+        return None
+
+    def split_items(self, data: HeteroData, items: Tensor) -> list[ItemPart] | None:
+        """Return the terms that the embeddings of some items, as of :meth:`embed`, are the sum of.
+
+        Args:
+            data: The train graph.
+            items: Distinct item ids in increasing order. Shape: ``[I]``.
+
+        Returns:
+            The terms, or :obj:`None` where the model is no such sum.
+        """
+        return None
+
     @property
     def changes_with_epoch(self) -> bool:
         """Whether :meth:`start_epoch` must be called before every training epoch."""
@@ -580,7 +691,7 @@ class Recommender(Module, ABC):
             )
 
     def __repr__(self) -> str:
-        return describe(self)
+        return describe(self, **self.arguments)
 
     def _start_step(
         self, data: HeteroData, users: Tensor, items: Tensor, negatives: Tensor

@@ -1,6 +1,7 @@
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Embedding, Linear
 from torch_geometric.data import HeteroData
@@ -8,6 +9,7 @@ from torch_geometric.data import HeteroData
 from pyg_mmgef.nn.fusion.early_fusion import EarlyFusion
 from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.nn.parts._id_rows import select
+from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.schema import item_modalities
 from pyg_mmgef.validate import check_positive
@@ -116,6 +118,30 @@ class VBPR(Recommender):
             own = self.zero_cold(data, select(self.item_bias.weight, items), items)
             z_item.append(own + self.content_bias(features))
         return torch.cat(z_user, dim=1), torch.cat(z_item, dim=1)
+
+    def split_user(self, data: HeteroData, user: int) -> UserParts:
+        """Return the user's own embedding."""
+        z_user, _ = self.embed(data, torch.tensor([user], device=self._empty.device), None)
+        return UserParts.without_items(user=z_user[0])
+
+    def split_items(self, data: HeteroData, items: Tensor) -> list[ItemPart]:
+        """Return the id embedding, the bias, and what each modality adds."""
+        own = self.zero_cold(data, self.item_embedding.weight[items], items)
+        padding = self.feature_dim + int(self.bias)
+        out = [ItemPart.of_rows('collaborative', F.pad(own, (0, padding)))]
+        if self.item_bias is not None:
+            bias = self.zero_cold(data, self.item_bias.weight[items], items)
+            padding = self.embedding_dim + self.feature_dim
+            out.append(ItemPart.of_rows('bias', F.pad(bias, (padding, 0))))
+        x, has = ({name: rows[items] for name, rows in of.items()} for of in item_modalities(data))
+        for name, features in self.fusion.parts(x, has).items():
+            f = features.to(self.lin.weight.dtype)
+            made = (
+                [self.lin(f)] if self.content_bias is None else [self.lin(f), self.content_bias(f)]
+            )
+            row = F.pad(torch.cat(made, dim=1), (self.embedding_dim, 0))
+            out.append(ItemPart.of_rows('modality', row, name))
+        return out
 
     def _features(self, data: HeteroData) -> Tensor:
         r"""Return :math:`\mathbf{f}` of all items, fused once for the same features."""

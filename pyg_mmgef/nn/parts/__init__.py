@@ -2,6 +2,13 @@
 
 from pyg_mmgef.nn.parts.content_features import Content, ContentFeatures
 from pyg_mmgef.nn.parts.content_map import ContentMap
+from pyg_mmgef.nn.parts.embedding_parts import (
+    ItemPart,
+    UserParts,
+    neighbor_parts,
+    one_hot_parts,
+    propagated_parts,
+)
 from pyg_mmgef.nn.parts.item_graph_encoder import ItemGraphEncoder, convolve
 from pyg_mmgef.nn.parts.item_graphs import ItemGraphs
 from pyg_mmgef.nn.parts.latent_graphs import LatentGraphs
@@ -16,10 +23,15 @@ __all__ = [
     'ContentMap',
     'ItemGraphEncoder',
     'ItemGraphs',
+    'ItemPart',
     'LatentGraphs',
     'ModalityFeatures',
     'ModalityLinear',
     'TensorCache',
     'TripletBatch',
+    'UserParts',
     'convolve',
+    'neighbor_parts',
+    'one_hot_parts',
+    'propagated_parts',
 ]

@@ -66,6 +66,16 @@ class Content:
             parts.append(torch.where(is_present[:, None], _scaled(x[name]) - mean, 0))
         return torch.cat(parts, dim=1)
 
+    def by_modality(self, x: Tensor) -> dict[str, Tensor]:
+        """Return, of rows of the matrix, what each modality has; the others are zero."""
+        out, start = {}, 0
+        for name, mean in self.mean.items():
+            end = start + mean.numel()
+            out[name] = torch.zeros_like(x)
+            out[name][:, start:end] = x[:, start:end]
+            start = end
+        return out
+
 
 class ContentFeatures:
     """Reads the :class:`Content` of the items from the data, once for the same data."""

@@ -67,7 +67,10 @@ class ContentMap:
 
     @property
     def weight(self) -> Tensor:
-        r"""The matrix :math:`\mathbf{W}` in float64. Shape: ``[in_channels, channels]``."""
+        r"""The matrix :math:`\mathbf{W}` of the last :meth:`fit`, in float64.
+
+        Shape: ``[in_channels, channels]``.
+        """
         return self._weight
 
     @property

@@ -12,6 +12,7 @@ from torch_geometric.nn.inits import reset
 from pyg_mmgef._describe import describe
 from pyg_mmgef.nn.fusion.soft_edge_fusion import SoftEdgeFusion
 from pyg_mmgef.nn.parts._id_rows import select
+from pyg_mmgef.nn.parts.embedding_parts import ItemPart, neighbor_parts
 from pyg_mmgef.nn.parts.item_graphs import ItemGraphs
 from pyg_mmgef.nn.parts.latent_graphs import LatentGraphs
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
@@ -214,6 +215,63 @@ class ItemGraphEncoder(Module):
             edge_index, edge_weight = graph.edges()
             out.append((edge_index, edge_weight * share.expand(self.num_items)[edge_index[1]]))
         return out
+
+    @torch.no_grad()
+    def split(
+        self,
+        data: HeteroData,
+        items: Tensor,
+        x: Tensor | None = None,
+        features: Tensor | None = None,
+        modalities: Mapping[str, Tensor] | None = None,
+    ) -> list[ItemPart]:
+        r"""Return the terms that :math:`\mathbf{h}` of some items is the sum of.
+
+        With a graph, they are what each neighbour sends in the last layer, for each graph; under
+        ``readout='mean'`` in all layers together, and the item's own :math:`\mathbf{h}^{(0)}`.
+
+        Args:
+            data: The train graph, with the item graphs.
+            items: Distinct items. Shape: ``[I]``.
+            x: As in :meth:`forward`. (default: :obj:`None`)
+            features: As in :meth:`forward`. (default: :obj:`None`)
+            modalities: What each modality adds to the features of these items. Shape of each:
+                ``[I, in_channels]``. (default: :obj:`None`)
+        """
+        own = []
+        if x is not None:
+            own.append(ItemPart.of_rows('collaborative', x[items]))
+        if features is not None and self.lin is not None:
+            weight, bias = self.lin.weight, self.lin.bias
+            named = {None: features[items]} if modalities is None else modalities
+            for name, row in named.items():
+                own.append(ItemPart.of_rows('modality', row.to(weight.dtype) @ weight.t(), name))
+            own.append(ItemPart.of_all('average', bias, items.numel()))
+        if self.attention is None:
+            return own
+        h = self.input(x, features)
+        sends, merged = h, self.merged(data, h)
+        for _ in range(self.num_layers - 1):
+            h = merged.matmul(h)
+            sends = sends + h if self.readout == 'mean' else h
+        graphs = self._by_name(data, x, features)
+        if self.readout == 'last':
+            return neighbor_parts(graphs, sends, items)
+        share = torch.ones_like(items).double() / (self.num_layers + 1)
+        both = [*own, *neighbor_parts(graphs, sends, items)]
+        return [part.scaled(share) for part in both]
+
+    def _by_name(
+        self, data: HeteroData, x: Tensor | None, features: Tensor | None
+    ) -> dict[str, WeightedGraph]:
+        """Return the graphs of :meth:`weighted_graphs` by name, those of one mixture apart."""
+        if isinstance(self.graphs, ItemGraphs):
+            if self.graphs.weights is not None:  # The attention over a single graph is one.
+                return self.graphs.by_name(data)
+            names = self.graphs.relations
+        else:
+            names = self.graphs.names
+        return dict(zip(names, self.weighted_graphs(data, x, features), strict=True))
 
     @torch.no_grad()
     def alpha(

@@ -112,6 +112,12 @@ class ItemGraphs(Module):
 
         return self._pairs.get(self.tensors(data), build)
 
+    def by_name(self, data: HeteroData) -> dict[str, WeightedGraph]:
+        """Return the edges of each graph by its relation, with the weights :math:`w_g`, if any."""
+        weights = self.weights or [1.0] * len(self.relations)
+        graphs = zip(self.relations, weights, self._single(data), strict=True)
+        return {name: (index, w * weight) for name, w, (index, weight) in graphs}
+
     def union(self, data: HeteroData) -> tuple[CSRPair, Tensor, Tensor]:
         """Return the union of the graphs, its edges, and the weight of each edge in each graph."""
         size = self.num_items, self.num_items
@@ -129,6 +135,13 @@ class ItemGraphs(Module):
         return [tensor for graph in graphs for tensor in graph]
 
     def _weighted(self, data: HeteroData) -> list[WeightedGraph]:
+        graphs = self._single(data)
+        if self.weights is not None:
+            return [merge_graphs(graphs, self.weights, self.num_items)]
+        return graphs
+
+    def _single(self, data: HeteroData) -> list[WeightedGraph]:
+        """Return the graph of each relation, with its learned part."""
         graphs = [item_graph(data, relation) for relation in self.relations]
         if self._learned is not None:
             position = self.relations.index(SIMILAR)
@@ -137,8 +150,6 @@ class ItemGraphs(Module):
             learned = self._learned[0].to(device), self._learned[1].to(device)
             weights = [self.skip_weight, 1 - self.skip_weight]
             graphs[position] = merge_graphs([frozen, learned], weights, self.num_items)
-        if self.weights is not None:
-            return [merge_graphs(graphs, self.weights, self.num_items)]
         return graphs
 
     def get_extra_state(self) -> dict[str, Tensor]:

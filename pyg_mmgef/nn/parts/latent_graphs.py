@@ -40,6 +40,14 @@ class LatentGraph:
             return out
         return out + self.learned.matmul(x, self.edge_weight, rows)
 
+    def edges(self) -> WeightedGraph:
+        """Return the edges of both parts; a pair of items may be in either."""
+        edge_index, weight = self.frozen.edges()
+        if self.learned is None or self.edge_weight is None:
+            return edge_index, weight
+        edges = torch.cat([edge_index, self.learned.edges()[0]], dim=1)
+        return edges, torch.cat([weight.to(self.edge_weight.dtype), self.edge_weight.detach()])
+
 
 class LatentGraphs(Module):
     r"""For each modality, an item graph that is frozen in part and learned in part.
@@ -131,11 +139,16 @@ class LatentGraphs(Module):
             options.setdefault('item_graphs', tuple(relations))
         return options
 
-    def __len__(self) -> int:
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The graphs by name: their relations, or ``'similar_<modality>'`` of those built here."""
         if self.item_graphs is not None:
-            return len(self.item_graphs)
+            return self.item_graphs
         assert self.features is not None
-        return len(self.features.in_channels)
+        return tuple(f'similar_{name}' for name in self.features.in_channels)
+
+    def __len__(self) -> int:
+        return len(self.names)
 
     def reset_parameters(self) -> None:
         """Initialise the projections anew; clear the neighbours and what was prepared."""

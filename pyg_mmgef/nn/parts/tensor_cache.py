@@ -30,6 +30,14 @@ class TensorCache:
         """Drop the cached value."""
         self._entry: tuple[_Key, Any] | None = None
 
+    @property
+    def entry(self) -> tuple[list[Tensor], Any] | None:
+        """The tensors and the cached value, if they haven't been changed since."""
+        entry = self._entry
+        if entry is None or entry[0].versions != [x._version for x in entry[0].tensors]:
+            return None
+        return entry[0].tensors, entry[1]
+
     def get(
         self, tensors: Sequence[Tensor], build: Callable[[], Value], *options: Hashable
     ) -> Value:

@@ -131,8 +131,8 @@ def test_a_decimal_comma_that_was_not_named_is_noted(tmp_path: Path) -> None:
     dataset = _tables(open_table(path, delimiter=';'), text=(), fields='price')
     assert dataset.catalog.fields['price'].tolist() == ['19,99', '5,00']
     assert dataset.notes == [
-        "column 'price' of 'items.csv' ('source') looks like numbers with the decimal separator ','; "
-        'it is kept as texts, of which no range can be asked'
+        "column 'price' of 'items.csv' ('source') looks like numbers with the decimal separator "
+        "','; it is kept as texts, of which no range can be asked"
     ]
 
 

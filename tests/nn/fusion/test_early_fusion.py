@@ -317,3 +317,15 @@ def test_gates_of_any_modality_name(name: str) -> None:
     torch.testing.assert_close(
         EarlyFusion({name: 4}, mode='gated')({name: x}), mean_fusion({name: x})
     )
+
+
+@pytest.mark.parametrize('mode', ['mean', 'weighted', 'gated', 'concat'])
+def test_parts_of_modalities_add_up(mode: str) -> None:
+    x = {name: torch.randn(6, 4) for name in ('image', 'text', 'audio')}
+    has = {'text': torch.arange(6) % 2 == 0}
+    fusion = EarlyFusion(dict.fromkeys(x, 4), mode)
+    for parameter in fusion.parameters():
+        torch.nn.init.normal_(parameter)
+    parts = fusion.parts(x, has)
+    torch.testing.assert_close(torch.stack(list(parts.values())).sum(dim=0), fusion(x, has))
+    assert parts['text'][1::2].eq(0).all()

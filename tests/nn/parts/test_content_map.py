@@ -99,3 +99,9 @@ def test_content_is_read_once_for_the_same_data() -> None:
     assert features(data, is_warm) is not first
     features.clear()
     assert features(data, is_warm) is not first
+
+
+def test_weight_and_bias() -> None:
+    x, z = torch.randn(20, 3).double(), torch.randn(20, 2).double()
+    fitted = ContentMap().fit(x, z)
+    torch.testing.assert_close(x @ fitted.weight + fitted.bias, fitted(x))

@@ -134,3 +134,15 @@ def test_content_graph_of_a_single_item() -> None:
 def test_wrong_arguments(relations: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ItemGraphs(3, relations, **options)
+
+
+def test_each_graph_of_a_mixture_by_its_name() -> None:
+    data, weights = small_shop(), dict.fromkeys(RELATIONS, 0.25)
+    graphs = ItemGraphs(NUM_ITEMS, weights).by_name(data)
+    assert tuple(graphs) == RELATIONS
+    for graph, matrix in zip(graphs.values(), matrices(), strict=True):
+        torch.testing.assert_close(dense_adjacency(*graph, NUM_ITEMS, NUM_ITEMS), matrix / 4)
+    graphs = ItemGraphs(NUM_ITEMS, RELATIONS).by_name(data)
+    torch.testing.assert_close(
+        dense_adjacency(*graphs['similar'], NUM_ITEMS, NUM_ITEMS), matrices()[0]
+    )

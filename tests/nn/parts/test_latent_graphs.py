@@ -157,3 +157,13 @@ def test_checkpoint_of_other_modalities_is_refused() -> None:
 def test_length() -> None:
     assert len(graphs_of()) == 2
     assert len(LatentGraphs(9, 5, item_graphs=('a', 'b', 'c'), skip_weight=1.0)) == 3
+
+
+def test_edges_are_those_that_propagate() -> None:
+    data, graphs = small_shop(), graphs_of()
+    x = torch.randn(NUM_ITEMS, 2).double()
+    for graph in graphs(data):
+        edge_index, weight = graph.edges()
+        pair = CSRPair(edge_index, weight, (NUM_ITEMS, NUM_ITEMS))
+        torch.testing.assert_close(pair.matmul(x), graph.matmul(x))
+    assert graphs.names == ('similar_image', 'similar_text')

@@ -1,0 +1,475 @@
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from pyg_mmgef._spelling import spelt
+from pyg_mmgef.catalog import Catalog, Rules
+from pyg_mmgef.catalog.fold_in import FoldIn
+from pyg_mmgef.datasets import IdMap
+from pyg_mmgef.explain import Explanation, ScoreExplainer
+from pyg_mmgef.nn import Recommender
+from pyg_mmgef.ranking import choose_cold_scale, evaluate_ranking, recommend
+from pyg_mmgef.runs._by_rules import recommend_by_rules
+from pyg_mmgef.runs._extended import extended
+from pyg_mmgef.runs._ids import as_edges, as_lists, rows_of
+from pyg_mmgef.runs._new_items import new_items
+from pyg_mmgef.runs.item_table import ItemTable
+from pyg_mmgef.runs.models import build_model
+from pyg_mmgef.runs.run_data import Source
+from pyg_mmgef.runs.run_folder import RunFolder
+from pyg_mmgef.runs.splits import split_data
+from pyg_mmgef.schema import INTERACTS, interactions, item_modalities, num_users_items
+from pyg_mmgef.search import similar_items
+from pyg_mmgef.settings import Settings
+
+__all__ = ['Run', 'RunParts', 'fitting_cutoffs']
+
+CUTOFFS = 10, 20
+
+
+def fitting_cutoffs(num_items: int) -> tuple[int, ...]:
+    """Return the default cut-offs of the metrics, at most the number of items to rank."""
+    return tuple(sorted({min(k, num_items) for k in CUTOFFS}))
+
+
+class RunParts(NamedTuple):
+    """A trained model and the parts of the split."""
+
+    model: Recommender
+    """The model, in evaluation mode."""
+    train: HeteroData
+    """The train graph, with the item graphs that the model needs."""
+    val: HeteroData
+    """The validation part; its held-out interactions are ``edge_label_index``."""
+    test: HeteroData
+    """The test part, likewise."""
+
+
+class Run:
+    """A trained model with its data, which recommends in the ids of your tables.
+
+    :func:`pyg_mmgef.fit` returns it, and :meth:`load` reads it from a folder. What isn't needed
+    isn't computed: a run that was loaded only to recommend builds neither item graphs nor a model.
+
+    .. code-block:: python
+
+        run = fit('shop')
+        run.recommend('anna')
+        run.similar('i7', k=5)
+        run.metrics['test_recall@10']
+        run.save('runs/first')
+
+    Args:
+        source: The dataset.
+        settings: Completed settings.
+        metrics: The metrics. (default: ``{}``)
+        parts: The trained model and the split; :obj:`None` loads them from the folder when they
+            are first needed. (default: :obj:`None`)
+        history: The loss and the metrics of each epoch; :obj:`None` loads them likewise.
+            (default: :obj:`None`)
+        folder: The folder of the run. (default: :obj:`None`)
+        base: A run whose model this one has, for a dataset with rows behind those of its own.
+            (default: :obj:`None`)
+    """
+
+    source: Source
+    """The dataset, with all its interactions."""
+    settings: Settings
+    """What determines the run, beside the dataset."""
+    metrics: dict[str, Any]
+    """The metrics on validation (``'val_recall@20'``) and test (``'test_recall@20'``), those of
+    the ``'baselines'`` on test, and the numbers of epochs."""
+    folder: RunFolder | None
+    """The folder of the run, :obj:`None` if it is in memory only."""
+
+    def __init__(
+        self,
+        source: Source,
+        settings: Settings,
+        metrics: dict[str, Any] | None = None,
+        *,
+        parts: RunParts | None = None,
+        history: Sequence[dict[str, float]] | None = None,
+        folder: RunFolder | None = None,
+        base: 'Run | None' = None,
+    ) -> None:
+        self.source, self.settings, self.folder = source, settings, folder
+        self.metrics = {} if metrics is None else metrics
+        self._base = base
+        if parts is not None:
+            self._parts = parts
+        if history is not None:
+            self.history = list(history)
+
+    @classmethod
+    def load(
+        cls, folder: str | os.PathLike[str], dataset: str | os.PathLike[str] | None = None
+    ) -> 'Run':
+        """Load a run from its folder.
+
+        Args:
+            folder: The folder, as :meth:`save`, :func:`pyg_mmgef.fit` or ``pyg-mmgef train`` wrote
+                it.
+            dataset: The folder of its dataset; :obj:`None` means the copy within the run.
+                (default: :obj:`None`)
+
+        Raises:
+            FileNotFoundError: If there is no run, or no epoch is finished yet.
+            ValueError: If the run or its dataset is damaged, or it is another dataset.
+        """
+        run = RunFolder(Path(folder).expanduser())
+        run.check_is_trained()
+        source = run.dataset(None if dataset is None else Path(dataset).expanduser())
+        return cls(source, run.settings, run.metrics, folder=run)
+
+    def save(self, folder: str | os.PathLike[str]) -> 'Run':
+        """Write the run to a folder, with its dataset, so that it needs nothing else.
+
+        Args:
+            folder: The folder; it must not hold another run.
+
+        Returns:
+            The run as :meth:`load` returns it.
+
+        Raises:
+            ValueError: If the folder holds another run, or a dataset.
+        """
+        path = Path(folder).expanduser()
+        saved = RunFolder.start(path, self.source, self.settings)
+        if self.model.has_parameters:
+            saved.save_parameters(self.model)
+        saved.finish(self.metrics, self.embeddings, self._fold_in_if_any())
+        return type(self).load(path)
+
+    @cached_property
+    def _parts(self) -> RunParts:
+        train, val, test = split_data(self.settings, self.source.data())
+        train, model = build_model(self.settings, train)
+        if self._base is not None:
+            model = self._base.model.grow(*num_users_items(train))
+        else:
+            assert self.folder is not None
+            self.folder.load_parameters(model)
+        return RunParts(model.eval(), train, val, test)
+
+    @cached_property
+    def history(self) -> list[dict[str, float]]:
+        """The loss and the metrics on validation of each epoch."""
+        return [] if self.folder is None else self.folder.history()
+
+    @property
+    def model(self) -> Recommender:
+        """The trained model, in evaluation mode."""
+        return self._parts.model
+
+    @property
+    def train(self) -> HeteroData:
+        """The train graph, with the item graphs that the model needs."""
+        return self._parts.train
+
+    @property
+    def val(self) -> HeteroData:
+        """The validation part; its held-out interactions are ``edge_label_index``."""
+        return self._parts.val
+
+    @property
+    def test(self) -> HeteroData:
+        """The test part; its held-out interactions are ``edge_label_index``."""
+        return self._parts.test
+
+    @cached_property
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        """The embeddings of all users and items, see :attr:`z_user` and :attr:`z_item`."""
+        stored = None if self.folder is None else self.folder.embeddings()
+        if stored is not None:
+            return stored
+        with torch.inference_mode():
+            return self.model(self.train)
+
+    @property
+    def z_user(self) -> Tensor:
+        """The embeddings of the users; sparse CSR for some models. Shape: ``[U, channels]``."""
+        return self.embeddings[0]
+
+    @property
+    def z_item(self) -> Tensor:
+        """The embeddings of the items; sparse CSR for some models. Shape: ``[I, channels]``."""
+        return self.embeddings[1]
+
+    @property
+    def user_ids(self) -> IdMap:
+        """The ids of the users, in the order of their rows."""
+        return self.source.user_ids
+
+    @property
+    def item_ids(self) -> IdMap:
+        """The ids of the items, in the order of their rows."""
+        return self.source.item_ids
+
+    @property
+    def name(self) -> str:
+        """The name of the dataset's folder, or ``'data'`` if it was never in one."""
+        path = None if self.folder is None else self.folder.config['dataset']['path']
+        return 'data' if path is None else Path(path).name
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """What is known of the items, for :class:`~pyg_mmgef.catalog.Rules`."""
+        return self.source.catalog()
+
+    @cached_property
+    def items(self) -> list[dict[str, Any]]:
+        """``'text'``, ``'image'`` and ``'fields'`` of each item, as in your table."""
+        return self.source.items()
+
+    @cached_property
+    def titles(self) -> list[str | None]:
+        """The title of each item: its first text column."""
+        return [next(iter(item['fields'].values()), item['text']) for item in self.items]
+
+    def seen(self, *parts: str) -> Tensor:
+        """Return the interactions of train and of the named parts.
+
+        Args:
+            *parts: ``'val'`` or ``'test'``.
+
+        Returns:
+            Shape: ``[2, E]``.
+        """
+        held_out = {'val': self.val, 'test': self.test}
+        others = [held_out[part][INTERACTS].edge_label_index for part in parts]
+        return torch.cat([self.train[INTERACTS].edge_index, *others], dim=1)
+
+    def scale_cold_items(self) -> None:
+        """Scale the embeddings of cold items so that warm items lose at most 3 % of their recall.
+
+        The recall is that on validation, see :func:`~pyg_mmgef.ranking.choose_cold_scale`.
+        """
+        self.model.cold_scale = choose_cold_scale(
+            *self.embeddings,
+            self.val[INTERACTS].edge_label_index,
+            self.model.is_warm(self.train),
+            exclude=self.seen(),
+            k=fitting_cutoffs(self.model.num_items)[-1],
+        )
+        del self.embeddings
+
+    def evaluate(self, part: str = 'test', k: Sequence[int] | None = None) -> dict[str, float]:
+        """Return the metrics of validation or test, from a ranking of all unseen items.
+
+        Args:
+            part: ``'val'`` or ``'test'``. (default: ``'test'``)
+            k: The cut-offs; :obj:`None` means 10 and 20, at most the number of items.
+                (default: :obj:`None`)
+
+        Raises:
+            ValueError: If a cut-off isn't positive, or larger than the number of items.
+        """
+        num_items = len(self.item_ids)
+        k = fitting_cutoffs(num_items) if k is None else tuple(k)
+        if max(k) > num_items:
+            raise ValueError(
+                f'{spelt("cutoff")} must be at most {num_items}, the number of items (got {max(k)})'
+            )
+        target = self.val if part == 'val' else self.test
+        return evaluate_ranking(
+            *self.embeddings,
+            target[INTERACTS].edge_label_index,
+            exclude=self.seen() if part == 'val' else self.seen('val'),
+            k=k,
+        )
+
+    def recommend(
+        self,
+        users: Any = None,
+        *,
+        liked: Any = None,
+        k: int = 10,
+        rules: Rules | None = None,
+    ) -> ItemTable:
+        """Recommend the items with the highest scores to users who haven't interacted with them.
+
+        Args:
+            users: The id of a user, or of several in a list, an array or a column of a data frame;
+                :obj:`None` means all. (default: :obj:`None`)
+            liked: For a user whom the model doesn't know, the ids of what he likes, such as a
+                basket; or a list of such lists. Give it instead of :obj:`users`.
+                (default: :obj:`None`)
+            k: Number of items for each user. (default: ``10``)
+            rules: Business rules, such as what is in stock and what comes first; scores hold its
+                boosts. (default: :obj:`None`)
+
+        Returns:
+            Columns ``user``, ``rank``, ``item``, ``score``, and ``title`` where items have texts.
+            With :obj:`liked` there is no ``user``, or for several lists the number of the
+            ``list``. There are fewer rows where a user has almost all items, or rules leave out
+            the others.
+
+        Raises:
+            ValueError: If an id is unknown, :obj:`k` isn't positive, rules ask for fields or values
+                that no item has, or the model can't embed users whom it doesn't know.
+        """
+        if liked is None:
+            rows = None if users is None else rows_of(self.user_ids, users, 'user')
+            z_user, seen = self.z_user, interactions(self.source.data())
+        elif users is None:
+            histories = [rows_of(self.item_ids, own, 'item') for own in as_lists(liked)]
+            z_user, seen, rows = self._embedded(histories), as_edges(histories), None
+        else:
+            raise ValueError("'users' and 'liked' both say to whom; give one of them")
+        z_item = self.z_item
+        if rules is None:
+            scores, items = recommend(z_user, z_item, rows, k=k, exclude=seen)
+        else:
+            scores, items = recommend_by_rules(
+                z_user, z_item, rows, rules, self.catalog, k=k, seen=seen
+            )
+        rows = torch.arange(len(items)) if rows is None else rows
+        rank = torch.arange(1, k + 1).expand_as(items)
+        is_item = items >= 0
+        of_row = rows[:, None].expand_as(items)[is_item]
+        who: dict[str, list[Any]] = {}
+        if liked is None:
+            who['user'] = self.user_ids.to_ids(of_row)
+        elif len(rows) > 1:
+            who['list'] = of_row.tolist()
+        described = self._described(items[is_item], 'score', scores[is_item])
+        return ItemTable({**who, 'rank': rank[is_item].tolist(), **described})
+
+    @cached_property
+    def fold_in(self) -> FoldIn:
+        """What embeds users by the items that they like, with NumPy alone.
+
+        Raises:
+            ValueError: If the model can't embed users whom it doesn't know.
+        """
+        stored = None if self.folder is None else self.folder.fold_in()
+        return self.model.fold_in(self.train) if stored is None else stored
+
+    def _fold_in_if_any(self) -> FoldIn | None:
+        with suppress(ValueError):
+            return self.fold_in
+        return None
+
+    def _embedded(self, histories: Sequence[Tensor]) -> Tensor:
+        """Return the embeddings of users with given items, in the layout of the others."""
+        z_user = torch.from_numpy(self.fold_in.embed([rows.numpy() for rows in histories]))
+        return z_user if self.z_user.layout == torch.strided else z_user.to_sparse_csr()
+
+    def similar(self, item: Any, k: int = 10) -> ItemTable:
+        """Return the items whose embeddings are most similar to that of an item.
+
+        Args:
+            item: The id of the item.
+            k: Number of similar items. (default: ``10``)
+
+        Returns:
+            Columns ``rank``, ``item``, ``cosine``, and ``title`` where items have texts. There are
+            fewer than :obj:`k` rows if fewer other items have an embedding that isn't zero.
+
+        Raises:
+            ValueError: If the item is unknown, the model learns no embeddings, or that of the item
+                is zero.
+        """
+        row = rows_of(self.item_ids, item, 'item')
+        if not self.has_embeddings:
+            raise ValueError(
+                f'the model {self.settings.model or self.settings.preset!r} learns no embeddings '
+                'by which items could be similar; train another model'
+            )
+        if not self.z_item[row].any():
+            raise ValueError(
+                f'the model knows nothing about the item {self.item_ids[int(row)]!r}: its '
+                'embedding is zero, as it has neither interactions in train nor features that the '
+                'model uses'
+            )
+        cosine, items = similar_items(self.z_item, row, k)
+        found = items[0] >= 0
+        return ItemTable(
+            {
+                'rank': list(range(1, int(found.sum()) + 1)),
+                **self._described(items[0][found], 'cosine', cosine[0][found]),
+            }
+        )
+
+    def explain(self, user: Any, item: Any) -> Explanation:
+        """Return the parts of a score, which sum to it; printed, they are sentences.
+
+        Args:
+            user: The id of the user.
+            item: The id of the item.
+
+        Raises:
+            ValueError: If an id is unknown, or the model's scores have no parts.
+        """
+        user_row = int(rows_of(self.user_ids, user, 'user'))
+        item_row = int(rows_of(self.item_ids, item, 'item'))
+        (explanation,) = self.explainer(user_row, [item_row])
+        return replace(explanation, titles=self.catalog.titles)
+
+    @cached_property
+    def explainer(self) -> ScoreExplainer:
+        """What splits scores into their parts, by the rows of users and items."""
+        return ScoreExplainer(self.model, self.train)
+
+    def add_items(
+        self,
+        ids: Sequence[Any],
+        *,
+        texts: Sequence[str | None] | None = None,
+        images: Sequence[str | os.PathLike[str] | None] | None = None,
+        features: Mapping[str, Tensor] | None = None,
+        fields: Mapping[str, Sequence[Any]] | None = None,
+    ) -> 'Run':
+        """Return the run with further items, which it recommends at once by their content.
+
+        Nothing is trained: the items have the embeddings of cold items with such content. Texts and
+        pictures are encoded as those of the dataset were.
+
+        Args:
+            ids: The ids of the items.
+            texts: A text of each, :obj:`None` where it has none. (default: :obj:`None`)
+            images: The path of each picture, likewise. (default: :obj:`None`)
+            features: Features by modality, instead of texts and pictures.
+                Shape of each: ``[len(ids), channels]``. (default: :obj:`None`)
+            fields: Values of the catalog's fields, such as the price. (default: ``{}``)
+
+        Raises:
+            ValueError: If an id is known already, lengths differ, the encoder isn't known, or the
+                model has no embeddings of content.
+        """
+        new = new_items(self.source, ids, texts, images, features, fields or {})
+        source = extended(self.source, new, self.train[INTERACTS].edge_index)
+        x, has = item_modalities(new.data())
+        run = type(self)(source, self.settings, self.metrics, base=self)
+        z_item = self.model.embed_items(self.train, x, has)
+        run.embeddings = self.z_user, torch.cat([self.z_item, z_item.to(self.z_item)])
+        run.fold_in = self.fold_in
+        with suppress(ValueError):  # Some models take no new items in the history of a user.
+            given = self.model.content_weights(self.train, history=True)
+            run.fold_in = run.fold_in.with_items(given.embed(x, has))
+        return run
+
+    @property
+    def has_embeddings(self) -> bool:
+        """Whether items have dense embeddings with several channels."""
+        return self.z_item.layout == torch.strided and self.z_item.size(1) > 1
+
+    def _described(self, items: Tensor, name: str, values: Tensor) -> dict[str, list[Any]]:
+        columns = {'item': self.item_ids.to_ids(items), name: values.tolist()}
+        if any(title is not None for title in self.titles):
+            columns['title'] = [self.titles[row] for row in items.tolist()]
+        return columns
+
+    def __repr__(self) -> str:
+        name = self.settings.preset or self.settings.model
+        sizes = f'num_users={len(self.user_ids)}, num_items={len(self.item_ids)}'
+        return f'{self.__class__.__name__}({name!r}, {sizes})'
