@@ -14,8 +14,8 @@ def _library() -> ModuleType:
         import huggingface_hub
     except ImportError as error:
         raise ImportError(
-            'repositories of the Hugging Face Hub need the package huggingface_hub; name a folder, or '
-            "install it with pip install 'pyg-mmgef[hub]'"
+            'a repository of the Hugging Face Hub needs the package huggingface_hub; install it '
+            "with pip install 'pyg-mmgef[hub]'"
         ) from error
     return huggingface_hub
 
