@@ -7,6 +7,7 @@ import torch
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef import Run, fit
+from pyg_mmgef.catalog import Rules
 from pyg_mmgef.datasets import InteractionTables
 from tests.transforms.shops import random_shop
 
@@ -53,6 +54,19 @@ def test_users_in_any_form(run: Run) -> None:
     assert list(run.recommend(k=3))[:3] == list(run.recommend('u0', k=3))
     frame = run.recommend('u1').to_pandas()
     assert list(frame.columns) == ['user', 'rank', 'item', 'score', 'title']
+
+
+def test_rules(run: Run) -> None:
+    first, second, *_, last = run.recommend('u3', k=12)['item']
+    titles = run.catalog.fields['title'].tolist()
+    rules = Rules(exclude=[first], pin=[last], where={'title': titles})
+    found = run.recommend(['u3', 'u1'], k=5, rules=rules)
+    assert found['user'] == ['u3'] * 5 + ['u1'] * 5
+    assert found['item'][:2] == [last, second]
+    assert first not in found['item']
+    assert list(run.recommend(rules=Rules())) == list(run.recommend())
+    with pytest.raises(ValueError, match=r"'where' names the field 'titel'.*did you mean 'title'"):
+        run.recommend('u3', rules=Rules(where={'titel': 'x'}))
 
 
 def test_integer_ids_may_be_text() -> None:
@@ -151,6 +165,29 @@ def test_other_data_is_refused() -> None:
 
 def test_repr(run: Run) -> None:
     assert repr(run) == "Run('contentials', num_users=40, num_items=24)"
+
+
+def test_metrics_of_the_lists_and_by_group(run: Run) -> None:
+    names = ('recall', 'coverage', 'novelty', 'diversity')
+    lists = run.top_lists('test', 5)
+    assert run.evaluate('test', (5,), names) == lists.evaluate(names, 5)
+    assert run.evaluate('test', (5,))['recall@5'] == lists.evaluate('recall')['recall@5']
+    by_activity = lists.grouped(run.groups('activity'), 'recall')
+    assert sum(group['users'] for group in by_activity.values()) == len(lists.users)
+    groups = run.groups('popularity')
+    popularity = np.bincount(run.train['user', 'interacts', 'item'].edge_index[1], minlength=24)
+    heads = groups.index.numpy() == 0
+    assert popularity[heads].min() > popularity[~heads].max()
+    assert torch.equal(lists.popularity, torch.from_numpy(popularity))  # type: ignore[arg-type]
+
+
+def test_mistakes_in_lists(run: Run) -> None:
+    with pytest.raises(ValueError, match=r"'part' must be one of 'val', 'test' .got 'train'"):
+        run.top_lists('train')  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="'cutoff' must be at most 24"):
+        run.top_lists(k=25)
+    with pytest.raises(ValueError, match="'by' must be one of 'activity', 'popularity'"):
+        run.groups('age')
 
 
 def test_why_an_item_is_recommended(run: Run) -> None:
