@@ -13,7 +13,6 @@ _OPTIONS = {
     'modalities': '--modality',
     'folder': '--output',
     'options': '--set',
-    'fields': '--field',
 }
 _SPELLING: ContextVar[Callable[[str], str]] = ContextVar('spelling', default=repr)
 

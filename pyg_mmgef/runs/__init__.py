@@ -7,6 +7,7 @@ from pyg_mmgef.runs.item_table import ItemTable
 from pyg_mmgef.runs.run import Run
 from pyg_mmgef.runs.run_data import RunData
 from pyg_mmgef.runs.train_model import Training, train_model
+from pyg_mmgef.runs.tune import tune
 from pyg_mmgef.runs.warm_up import warm_up
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     'choose',
     'fit',
     'train_model',
+    'tune',
     'warm_up',
 ]
