@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
 from pyg_mmgef._spelling import spelt
-from pyg_mmgef.files import make_folder, write_json
+from pyg_mmgef.files import make_folder, read_json, write_json
 from pyg_mmgef.ranking import evaluate_ranking
 from pyg_mmgef.runs._best_options import Say
 from pyg_mmgef.runs._train_run import built, train_epochs, train_run
@@ -51,7 +52,8 @@ def tune(
     once, by its run.
 
     A search that was interrupted continues with the same call, and ends as if it had not been
-    interrupted; with a larger number of trials, a finished one goes on.
+    interrupted; with a larger number of trials, a finished one goes on. A better winner then takes
+    the place of the one before.
 
     Args:
         data: As of :func:`~pyg_mmgef.fit`.
@@ -141,6 +143,8 @@ def tune_settings(
         best = study.best()
         say(_summary(study, best))
         settings = tuned_settings(search.settings[best.model], best.options)
+        if _winner_before(place) not in (None, best._asdict()):
+            rmtree(place / WINNER, ignore_errors=True)  # Of fewer trials.
         write_json(
             place / SUMMARY,
             {
@@ -241,6 +245,11 @@ class _Search:
                 enable_checkpointing=False,
             )
         return max(row[metric] for row in rows)
+
+
+def _winner_before(folder: Path) -> dict[str, Any] | None:
+    path = folder / SUMMARY
+    return read_json(path, 'delete it')['best'] if path.is_file() else None
 
 
 def _shown(trial: Trial) -> str:

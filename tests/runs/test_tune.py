@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ def test_the_first_trial_is_what_fit_does(tmp_path: Path) -> None:
 
 KILLED = """
 import sys
+from importlib import import_module
 from pathlib import Path
 from pyg_mmgef.runs import tune
 from tests.runs.test_tune import SMALL, shop
@@ -95,7 +97,7 @@ def test_the_same_call_again_trains_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tune(shop(), 'ease', trials=3, folder=tmp_path)
-    monkeypatch.setattr('pyg_mmgef.runs.tune._Search.value', None)
+    monkeypatch.setattr(import_module('pyg_mmgef.runs.tune')._Search, 'value', None)
     assert tune(shop(), 'ease', trials=3, folder=tmp_path).metrics == run.metrics
     with pytest.raises(ValueError, match=r'has the trials of another search \(models'):
         tune(shop(), ['ease', 'ials'], trials=3, folder=tmp_path)
@@ -117,9 +119,18 @@ def test_all_models_that_the_data_has_what_they_need_for(
         tune(data, 'vbpr', trials=1)
 
 
+def test_a_better_winner_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+    names = ['popularity', 'ease', 'ials']
+    for trials in (1, 2, 3, 6):
+        run = tune(shop(), names, trials=trials, folder=tmp_path, embedding_dim=8)
+        best = summary(tmp_path)['best']
+        assert run.settings.model == best['model'] == Run.load(tmp_path / 'best').settings.model
+        assert len(summary(tmp_path)['trials']) == trials
+
+
 @pytest.mark.parametrize('name', sorted(models()))
 def test_every_model_has_settings_with_its_defaults(name: str) -> None:
-    settings = settings_of(Settings(epochs=5, temperature=0.3, options={'num_experts': 3}), name)
+    settings = settings_of(Settings(epochs=5, options={'num_experts': 3}), name)
     one = candidate(settings, num_users=50)
     assert set(one.defaults) == set(one.space)
     for key, choices in one.space.items():

@@ -11,5 +11,16 @@ from pyg_mmgef.cli.commands.recommend import recommend
 from pyg_mmgef.cli.commands.report import report
 from pyg_mmgef.cli.commands.similar import similar
 from pyg_mmgef.cli.commands.train import train
+from pyg_mmgef.cli.commands.tune import tune
 
-__all__ = ['evaluate', 'info', 'models', 'prepare', 'recommend', 'report', 'similar', 'train']
+__all__ = [
+    'evaluate',
+    'info',
+    'models',
+    'prepare',
+    'recommend',
+    'report',
+    'similar',
+    'train',
+    'tune',
+]
