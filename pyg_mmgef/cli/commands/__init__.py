@@ -13,6 +13,7 @@ from pyg_mmgef.cli.commands.report import report
 from pyg_mmgef.cli.commands.serve import serve
 from pyg_mmgef.cli.commands.similar import similar
 from pyg_mmgef.cli.commands.train import train
+from pyg_mmgef.cli.commands.tune import tune
 
 __all__ = [
     'compare',
@@ -25,4 +26,5 @@ __all__ = [
     'serve',
     'similar',
     'train',
+    'tune',
 ]
