@@ -59,6 +59,7 @@ PUBLIC_NAMES = {
         'new_interactions',
         'recommend',
         'recommend_to_parquet',
+        'write_recommendations',
     ],
     'pyg_mmgef.loader': ['TripletLoader'],
     'pyg_mmgef.encoders': ['FeatureStore', 'OpenCLIPEncoder', 'SentenceTransformerEncoder'],

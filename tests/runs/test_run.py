@@ -7,6 +7,7 @@ import torch
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef import Run, fit
+from pyg_mmgef.catalog import Rules
 from pyg_mmgef.datasets import InteractionTables
 from tests.transforms.shops import random_shop
 
@@ -53,6 +54,19 @@ def test_users_in_any_form(run: Run) -> None:
     assert list(run.recommend(k=3))[:3] == list(run.recommend('u0', k=3))
     frame = run.recommend('u1').to_pandas()
     assert list(frame.columns) == ['user', 'rank', 'item', 'score', 'title']
+
+
+def test_rules(run: Run) -> None:
+    first, second, *_, last = run.recommend('u3', k=12)['item']
+    titles = run.catalog.fields['title'].tolist()
+    rules = Rules(exclude=[first], pin=[last], where={'title': titles})
+    found = run.recommend(['u3', 'u1'], k=5, rules=rules)
+    assert found['user'] == ['u3'] * 5 + ['u1'] * 5
+    assert found['item'][:2] == [last, second]
+    assert first not in found['item']
+    assert list(run.recommend(rules=Rules())) == list(run.recommend())
+    with pytest.raises(ValueError, match=r"'where' names the field 'titel'.*did you mean 'title'"):
+        run.recommend('u3', rules=Rules(where={'titel': 'x'}))
 
 
 def test_integer_ids_may_be_text() -> None:
