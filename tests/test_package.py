@@ -65,12 +65,18 @@ PUBLIC_NAMES = {
     'pyg_mmgef.encoders': ['FeatureStore', 'OpenCLIPEncoder', 'SentenceTransformerEncoder'],
     'pyg_mmgef.catalog': [
         'Catalog',
+        'ContentWeights',
+        'FoldIn',
+        'HistoryFoldIn',
+        'LeastSquaresFoldIn',
+        'LinearFoldIn',
         'Reranked',
         'Rules',
         'item_covariance',
         'rerank',
         'score_spread',
     ],
+    'pyg_mmgef.serving': ['Engine', 'Settings', 'load_export', 'make_app', 'serve'],
     'pyg_mmgef.tables': ['Table', 'find_columns', 'open_table'],
     'pyg_mmgef.datasets': [
         'AmazonReviews',
@@ -99,16 +105,16 @@ TESTED_ELSEWHERE = {
     'encoders/missing_item.py': 'what the reports in tests/encoders/test_store.py list',
     'encoders/picture_problem.py': 'the table of tests/encoders/test_hostile_pictures.py',
     'runs/plots.py': 'the picture in a run of tests/cli/test_app.py',
+    'cli/commands/serve.py': 'the command of tests/serving/test_server.py',
     'cli/prepare_dataset.py': 'the command of tests/cli/test_app.py',
     'cli/show_inputs.py': 'what tests/cli/test_inputs.py reads',
-    'runs/splits.py': 'what tests/cli/test_app.py splits',
     'runs/fit.py': 'what tests/runs/test_run.py fits',
     'runs/run_data.py': 'the data of the runs in tests/runs/test_run.py',
     'settings.py': 'the options of tests/cli/test_settings.py',
     **{
         f'cli/commands/{name}.py': f'one of the commands that tests/cli runs: {name}'
         for name in (
-            *('evaluate', 'info', 'models', 'prepare'),
+            *('compare', 'evaluate', 'info', 'models', 'prepare'),
             *('recommend', 'report', 'similar', 'train'),
         )
     },
@@ -126,6 +132,7 @@ MAY_IMPORT = {
     'typing': set(),
     'files': set(),
     '_spelling': set(),
+    '_printable': set(),
     '_folders': {'_spelling'},
     'settings': set(),
     'validate': {'_spelling'},
@@ -147,6 +154,7 @@ MAY_IMPORT = {
     'encoders': BASE | {'files'},
     'tables': {'_spelling'},
     'catalog': {'_spelling', 'files', 'tables'},
+    'serving': {'catalog', 'files'},
     'datasets': BASE
     | {'catalog', 'files', 'schema', 'sparse', 'graph', 'encoders', 'transforms', 'tables'},
 }

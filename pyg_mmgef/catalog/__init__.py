@@ -1,4 +1,4 @@
-"""What a shop knows of its items, and its rules of what is shown; nothing here needs torch."""
+"""What a shop knows of its items, its rules of what is shown, and new users; without torch."""
 
 from pyg_mmgef.catalog.catalog import Catalog
 from pyg_mmgef.catalog.content_weights import ContentWeights

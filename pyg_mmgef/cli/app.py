@@ -33,11 +33,13 @@ for _command in (
     commands.prepare,
     commands.train,
     commands.evaluate,
+    commands.compare,
     commands.recommend,
     commands.similar,
     commands.info,
     commands.models,
     commands.report,
+    commands.serve,
 ):
     app.command()(_command)
 

@@ -1,6 +1,7 @@
 """From data to a trained model that recommends and is exported, and the choice between models."""
 
 from pyg_mmgef.runs.choose import Choice, candidates, choose
+from pyg_mmgef.runs.compare import Comparison, compare
 from pyg_mmgef.runs.dataset_folder import DatasetFolder
 from pyg_mmgef.runs.export import export
 from pyg_mmgef.runs.fit import fit
@@ -13,6 +14,7 @@ from pyg_mmgef.runs.warm_up import warm_up
 
 __all__ = [
     'Choice',
+    'Comparison',
     'DatasetFolder',
     'ItemTable',
     'Run',
@@ -20,6 +22,7 @@ __all__ = [
     'Training',
     'candidates',
     'choose',
+    'compare',
     'export',
     'fit',
     'recommend_all',

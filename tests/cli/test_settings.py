@@ -80,7 +80,7 @@ def test_flags() -> None:
 
 
 def test_options_of_models_are_in_their_panel() -> None:
-    own = {'model', 'preset', 'modalities', 'tune'}
+    own = {'model', 'preset', 'modalities', 'options', 'budget'}
     assert set(model_options()) | own == {
         field.name for field in fields(Settings) if option_of(field.name).rich_help_panel == MODEL
     }
