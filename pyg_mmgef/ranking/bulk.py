@@ -35,6 +35,7 @@ def recommend_to_parquet(
     users: Tensor | None = None,
     user_ids: Ids | None = None,
     item_ids: Ids | None = None,
+    titles: Sequence[str | None] | None = None,
     exclude: Tensor | None = None,
     allowed: Tensor | NDArray[np.bool_] | None = None,
     batch_size: int = 2**15,
@@ -61,6 +62,8 @@ def recommend_to_parquet(
             (default: :obj:`None`)
         item_ids: The id of each item; :obj:`None` means the row. Length: ``num_items``.
             (default: :obj:`None`)
+        titles: The title of each item, for a column ``title``; :obj:`None` leaves it out.
+            Length: ``num_items``. (default: :obj:`None`)
         exclude: Interactions (user, item) whose items are not recommended to the user again.
             Shape: ``[2, E]``. (default: :obj:`None`)
         allowed: The items that may be recommended; :obj:`None` means all.
@@ -79,10 +82,14 @@ def recommend_to_parquet(
     z_user, z_item = _as_tensor('z_user', z_user), _as_tensor('z_item', z_item)
     check_embeddings(z_user, z_item)
     check_positive('k', k)
-    for name, ids, z in (('user_ids', user_ids, z_user), ('item_ids', item_ids, z_item)):
+    for name, ids, z in (
+        ('user_ids', user_ids, z_user),
+        ('item_ids', item_ids, z_item),
+        ('titles', titles, z_item),
+    ):
         if ids is not None and len(ids) != z.size(0):
             raise ValueError(
-                f"'{name}' must have {z.size(0)} ids, one for each row (got {len(ids)})"
+                f"'{name}' must have {z.size(0)} entries, one for each row (got {len(ids)})"
             )
     if users is None:
         users = torch.arange(z_user.size(0), dtype=torch.int64)
@@ -96,6 +103,7 @@ def recommend_to_parquet(
         lambda batch: top(batch, shown, RANKED),
         user_ids=np.arange(z_user.size(0)) if user_ids is None else user_ids,
         item_ids=np.arange(z_item.size(0)) if item_ids is None else item_ids,
+        titles=titles,
         batch_size=batch_size,
         verbose=verbose,
     )
@@ -108,6 +116,7 @@ def write_recommendations(
     *,
     user_ids: Ids,
     item_ids: Ids,
+    titles: Sequence[str | None] | None = None,
     batch_size: int = 2**15,
     verbose: bool = False,
 ) -> int:
@@ -123,6 +132,7 @@ def write_recommendations(
             best first, :math:`-\infty` and -1 where there are no more.
         user_ids: The id of each user's row.
         item_ids: The id of each item's row.
+        titles: The title of each item's row; :obj:`None` for no column. (default: :obj:`None`)
         batch_size: Users of a batch. (default: ``32768``)
         verbose: Show a progress bar. (default: :obj:`False`)
 
@@ -135,7 +145,7 @@ def write_recommendations(
     """
     check_positive('batch_size', batch_size)
     check_ids('users', users, len(user_ids), 'user')
-    table = _Table(user_ids, item_ids)
+    table = _Table(user_ids, item_ids, titles)
     path, num_rows = Path(path).expanduser(), 0
     make_folder(path.parent)
     with open_atomically(path) as file, table.writer(file) as writer:
@@ -150,25 +160,21 @@ def write_recommendations(
 class _Table:
     """The rows of the file, as Arrow has them."""
 
-    def __init__(self, user_ids: Ids, item_ids: Ids) -> None:
+    def __init__(self, user_ids: Ids, item_ids: Ids, titles: Sequence[str | None] | None) -> None:
         self._pa = _pyarrow()
         self._users, self._items = (
             self._pa.array(ids.cpu().numpy() if isinstance(ids, Tensor) else ids)
             for ids in (user_ids, item_ids)
         )
+        self._titles = None if titles is None else self._pa.array(titles, self._pa.string())
 
     def writer(self, file: Any) -> Any:
         from pyarrow.parquet import ParquetWriter
 
         pa = self._pa
-        schema = pa.schema(
-            {
-                'user': self._users.type,
-                'rank': pa.int32(),
-                'item': self._items.type,
-                'score': pa.float32(),
-            }
-        )
+        types = {'user': self._users.type, 'rank': pa.int32(), 'item': self._items.type}
+        types |= {'score': pa.float32()} | ({} if self._titles is None else {'title': pa.string()})
+        schema = pa.schema(types)
         # Nearly every score is another one, so a dictionary of them would be as long.
         dictionaries = [name for name in schema.names if name != 'score']
         return ParquetWriter(file, schema, compression='zstd', use_dictionary=dictionaries)
@@ -183,6 +189,8 @@ class _Table:
             'item': self._taken(self._items, items[is_item]),
             'score': scores[is_item].float().cpu().numpy(),
         }
+        if self._titles is not None:
+            columns['title'] = self._taken(self._titles, items[is_item])
         return self._pa.record_batch(columns)
 
     def _taken(self, ids: Any, rows: Tensor) -> Any:

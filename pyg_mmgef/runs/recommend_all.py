@@ -6,7 +6,7 @@ from torch import Tensor
 from pyg_mmgef.catalog import Rules
 from pyg_mmgef.ranking import recommend_to_parquet, write_recommendations
 from pyg_mmgef.runs._by_rules import RankingByRules
-from pyg_mmgef.runs.export import ExportableRun
+from pyg_mmgef.runs.run import Run
 from pyg_mmgef.validate import check_ids
 
 __all__ = ['recommend_all']
@@ -15,7 +15,7 @@ BATCH = 2**13  # Users among whose candidates rules choose at a time: their list
 
 
 def recommend_all(
-    run: ExportableRun,
+    run: Run,
     path: str | os.PathLike[str],
     *,
     k: int = 10,
@@ -31,7 +31,8 @@ def recommend_all(
 
     Args:
         run: The run.
-        path: The file. Its columns are ``user``, ``rank``, ``item`` and ``score``.
+        path: The file. Its columns are ``user``, ``rank``, ``item``, ``score``, and ``title`` where
+            items have texts.
         k: Number of items per user. (default: ``10``)
         users: Rows of the users; :obj:`None` means all. Shape: ``[N]``. (default: :obj:`None`)
         rules: Business rules, such as what is in stock and what comes first; scores hold its
@@ -50,7 +51,8 @@ def recommend_all(
         users = torch.arange(len(run.user_ids), device=z_user.device)
     check_ids('users', users, len(run.user_ids), 'user')
     user_ids, item_ids, seen = run.user_ids.ids, run.item_ids.ids, run.seen('val', 'test')
-    if rules is None:
+    titles = run.titles if any(title is not None for title in run.titles) else None
+    if rules is None or rules == Rules():
         return recommend_to_parquet(
             z_user,
             z_item,
@@ -59,6 +61,7 @@ def recommend_all(
             users=users,
             user_ids=user_ids,
             item_ids=item_ids,
+            titles=titles,
             exclude=seen,
             verbose=verbose,
         )
@@ -68,6 +71,7 @@ def recommend_all(
         RankingByRules(z_user, z_item, users, rules, run.catalog, k=k, seen=seen),
         user_ids=user_ids,
         item_ids=item_ids,
+        titles=titles,
         batch_size=BATCH,
         verbose=verbose,
     )

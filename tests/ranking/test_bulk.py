@@ -68,6 +68,14 @@ def test_ids_of_users_and_items(tmp_path: Path) -> None:
     assert lists_of(tmp_path / 'x.parquet') == {'u7': items[0].tolist(), 'u3': items[1].tolist()}
 
 
+def test_titles_are_a_column_of_their_own(tmp_path: Path) -> None:
+    z_user, z_item, _ = case()
+    titles = [None if i % 5 == 0 else f'Item {i}' for i in range(ITEMS)]
+    recommend_to_parquet(z_user, z_item, tmp_path / 'x.parquet', k=3, titles=titles)
+    table = pq.read_table(tmp_path / 'x.parquet')
+    assert table['title'].to_pylist() == [titles[i] for i in table['item'].to_pylist()]
+
+
 def test_memory_maps_and_sparse_embeddings(tmp_path: Path) -> None:
     z_user, z_item, exclude = case()
     for name, z in (('user', z_user), ('item', z_item)):
@@ -150,7 +158,8 @@ def test_items_are_prepared_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     [
         ({'k': 0}, "'k' must be a positive integer"),
         ({'batch_size': 0}, "'batch_size' must be a positive integer"),
-        ({'user_ids': ['a']}, "'user_ids' must have 300 ids"),
+        ({'user_ids': ['a']}, "'user_ids' must have 300 entries"),
+        ({'titles': ['a']}, "'titles' must have 400 entries"),
         ({'allowed': torch.ones(3, dtype=torch.bool)}, "'allowed' must be a bool for each of"),
         ({'allowed': torch.ones(ITEMS)}, "'allowed' must be a bool for each of"),
         ({'allowed': torch.zeros(ITEMS, dtype=torch.bool)}, "'allowed' allows no item"),

@@ -57,6 +57,7 @@ def make_run(model: type[Recommender] = IALS, *, features: bool = True) -> Any:
             titles=[f'Item {i}' for i in range(ITEMS)],
             fields={'price': np.arange(ITEMS) / 4},
         ),
+        titles=[None] * ITEMS,
         seen=seen,
     )
 
@@ -237,7 +238,7 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         export(run, tmp_path, index='hnsw')
     with pytest.raises(ValueError, match=r"'recall' must lie in \(0, 1\]"):
         export(run, tmp_path, recall=0)
-    with pytest.raises(ValueError, match=r"'programs' must be one of 'pt2', 'onnx'"):
+    with pytest.raises(ValueError, match=r"'programs' must be among \['pt2', 'onnx'\]"):
         export(run, tmp_path, programs=['tflite'])
     with pytest.raises(ValueError, match="which IALS can't with these data"):
         export(make_run(features=False), tmp_path, programs=['pt2'])
@@ -246,7 +247,7 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     folder = tmp_path / 'run'
     folder.mkdir()
     (folder / 'config.json').write_text('{}')
-    with pytest.raises(ValueError, match=r"is no export, it holds 'config.json'"):
+    with pytest.raises(ValueError, match=r"which is no export, as it holds 'config.json'"):
         export(run, folder)
 
 
