@@ -25,6 +25,7 @@ from pyg_mmgef.nn import EASE, IALS, MF, LightGCN, Popularity, Recommender
 from pyg_mmgef.ranking import recommend
 from pyg_mmgef.runs import export
 from pyg_mmgef.schema import INTERACTS
+from pyg_mmgef.serving.export_folder import load_export
 from pyg_mmgef.transforms import SplitColdItems
 from tests.transforms.shops import random_shop
 
@@ -160,6 +161,21 @@ def test_numpy_embeds_users_and_items_as_the_model_does(
     assert found['content'] == {'modalities': ['image', 'text'], 'channels': channels}
     given = ContentWeights.from_arrays(arrays('history')).embed(x)
     assert fold_in.with_items(given).num_items == ITEMS + 4
+
+
+@pytest.mark.parametrize('model', [IALS, MF])
+def test_the_server_reads_it(tmp_path: Path, model: type[Recommender]) -> None:
+    run = make_run(model)
+    found = load_export(export(run, tmp_path))
+    assert found.catalog == run.catalog
+    assert np.array_equal(found.item_vectors, run.z_item.numpy())
+    own = {item for user, item in run.seen('val', 'test').t().tolist() if user == 35}
+    assert set(found.seen(35).tolist()) == own
+    assert found.fold_in is not None
+    expected = run.model.embed_users(run.train, [[1, 2]]).numpy()
+    assert np.allclose(found.fold_in.embed([[1, 2]]), expected, atol=1e-5)
+    assert found.content is not None
+    assert found.content.in_channels == {'image': 6, 'text': 6}
 
 
 def test_without_features_there_is_no_content(tmp_path: Path) -> None:
