@@ -32,10 +32,12 @@ app = typer.Typer(
 for _command in (
     commands.prepare,
     commands.train,
+    commands.tune,
     commands.evaluate,
     commands.compare,
     commands.recommend,
     commands.similar,
+    commands.export,
     commands.info,
     commands.models,
     commands.report,
