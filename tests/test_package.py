@@ -134,6 +134,7 @@ MAY_IMPORT = {
     '_spelling': set(),
     '_printable': set(),
     '_folders': {'_spelling'},
+    '_encoder_specs': {'encoders'},
     'settings': set(),
     'validate': {'_spelling'},
     'schema': BASE,
