@@ -12,6 +12,7 @@ _OPTIONS = {
     'fields': '--field',
     'modalities': '--modality',
     'folder': '--output',
+    'metrics': '--metric',
     'options': '--set',
 }
 _SPELLING: ContextVar[Callable[[str], str]] = ContextVar('spelling', default=repr)

@@ -34,11 +34,13 @@ for _command in (
     commands.train,
     commands.tune,
     commands.evaluate,
+    commands.compare,
     commands.recommend,
     commands.similar,
     commands.info,
     commands.models,
     commands.report,
+    commands.serve,
 ):
     app.command()(_command)
 

@@ -1,7 +1,6 @@
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,17 +9,19 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef._spelling import spelt
 from pyg_mmgef.catalog import Catalog, Rules
 from pyg_mmgef.catalog.fold_in import FoldIn
 from pyg_mmgef.datasets import IdMap
 from pyg_mmgef.explain import Explanation, ScoreExplainer
 from pyg_mmgef.nn import Recommender
-from pyg_mmgef.ranking import choose_cold_scale, evaluate_ranking, recommend
+from pyg_mmgef.ranking import Groups, TopLists, choose_cold_scale, recommend
+from pyg_mmgef.ranking.metrics import METRICS
+from pyg_mmgef.ranking.top_lists import DEFAULT, checked_metrics
 from pyg_mmgef.runs._by_rules import recommend_by_rules
 from pyg_mmgef.runs._extended import extended
 from pyg_mmgef.runs._ids import as_edges, as_lists, rows_of
 from pyg_mmgef.runs._new_items import new_items
+from pyg_mmgef.runs._run_lists import Part, run_groups, run_lists
 from pyg_mmgef.runs.item_table import ItemTable
 from pyg_mmgef.runs.models import build_model
 from pyg_mmgef.runs.run_data import Source
@@ -261,31 +262,59 @@ class Run:
             k=fitting_cutoffs(self.model.num_items)[-1],
         )
         del self.embeddings
+        self.__dict__.pop('explainer', None)
 
-    def evaluate(self, part: str = 'test', k: Sequence[int] | None = None) -> dict[str, float]:
+    def evaluate(
+        self,
+        part: Part = 'test',
+        k: Sequence[int] | None = None,
+        metrics: str | Sequence[str] = DEFAULT,
+    ) -> dict[str, float]:
         """Return the metrics of validation or test, from a ranking of all unseen items.
 
         Args:
             part: ``'val'`` or ``'test'``. (default: ``'test'``)
             k: The cut-offs; :obj:`None` means 10 and 20, at most the number of items.
                 (default: :obj:`None`)
+            metrics: Names of metrics, see :class:`~pyg_mmgef.ranking.TopLists`.
+                (default: ``('recall', 'precision', 'ndcg')``)
 
         Raises:
-            ValueError: If a cut-off isn't positive, or larger than the number of items.
+            ValueError: If a cut-off isn't positive, or larger than the number of items, or a metric
+                is unknown.
         """
-        num_items = len(self.item_ids)
-        k = fitting_cutoffs(num_items) if k is None else tuple(k)
-        if max(k) > num_items:
-            raise ValueError(
-                f'{spelt("cutoff")} must be at most {num_items}, the number of items (got {max(k)})'
-            )
-        target = self.val if part == 'val' else self.test
-        return evaluate_ranking(
-            *self.embeddings,
-            target[INTERACTS].edge_label_index,
-            exclude=self.seen() if part == 'val' else self.seen('val'),
-            k=k,
-        )
+        names = checked_metrics(metrics)
+        k = fitting_cutoffs(len(self.item_ids)) if k is None else tuple(k)
+        lists = run_lists(self, part, max(k), hits_only=METRICS.keys() >= set(names))
+        return lists.evaluate(names, k)
+
+    def top_lists(self, part: Part = 'test', k: int = 20) -> TopLists:
+        """Return the best unseen items of each user with a held-out item.
+
+        They have all metrics, also those by group and by user. The diversity of a list is that of
+        the items' content, or without any that of their users in train.
+
+        Args:
+            part: ``'val'`` or ``'test'``. (default: ``'test'``)
+            k: Length of the lists. (default: ``20``)
+
+        Raises:
+            ValueError: If the length isn't positive, or larger than the number of items.
+        """
+        return run_lists(self, part, k)
+
+    def groups(self, by: str) -> Groups:
+        """Return groups of users or items, for :meth:`TopLists.grouped
+        <pyg_mmgef.ranking.TopLists.grouped>`.
+
+        Args:
+            by: ``'activity'`` of the users in train, ``'popularity'`` of the items in train, or a
+                column of the item table.
+
+        Raises:
+            ValueError: If there is no such column, or it is empty.
+        """
+        return run_groups(self, by)
 
     def recommend(
         self,
@@ -400,25 +429,26 @@ class Run:
             }
         )
 
+    @cached_property
+    def explainer(self) -> ScoreExplainer:
+        """Explains scores, in rows of users and items; :meth:`explain` takes ids."""
+        return ScoreExplainer(self.model, self.train, self.catalog.titles)
+
     def explain(self, user: Any, item: Any) -> Explanation:
-        """Return the parts of a score, which sum to it; printed, they are sentences.
+        """Explain the score of an item for a user: the parts that it is the sum of.
+
+        Printed, it is sentences.
 
         Args:
             user: The id of the user.
             item: The id of the item.
 
         Raises:
-            ValueError: If an id is unknown, or the model's scores have no parts.
+            ValueError: If the user or the item is unknown, or the model's scores don't split into
+                parts.
         """
-        user_row = int(rows_of(self.user_ids, user, 'user'))
-        item_row = int(rows_of(self.item_ids, item, 'item'))
-        (explanation,) = self.explainer(user_row, [item_row])
-        return replace(explanation, titles=self.catalog.titles)
-
-    @cached_property
-    def explainer(self) -> ScoreExplainer:
-        """What splits scores into their parts, by the rows of users and items."""
-        return ScoreExplainer(self.model, self.train)
+        row = rows_of(self.user_ids, user, 'user')
+        return self.explainer(int(row), rows_of(self.item_ids, item, 'item'))[0]
 
     def add_items(
         self,

@@ -165,3 +165,43 @@ def test_other_data_is_refused() -> None:
 
 def test_repr(run: Run) -> None:
     assert repr(run) == "Run('contentials', num_users=40, num_items=24)"
+
+
+def test_metrics_of_the_lists_and_by_group(run: Run) -> None:
+    names = ('recall', 'coverage', 'novelty', 'diversity')
+    lists = run.top_lists('test', 5)
+    assert run.evaluate('test', (5,), names) == lists.evaluate(names, 5)
+    assert run.evaluate('test', (5,))['recall@5'] == lists.evaluate('recall')['recall@5']
+    by_activity = lists.grouped(run.groups('activity'), 'recall')
+    assert sum(group['users'] for group in by_activity.values()) == len(lists.users)
+    groups = run.groups('popularity')
+    popularity = np.bincount(run.train['user', 'interacts', 'item'].edge_index[1], minlength=24)
+    heads = groups.index.numpy() == 0
+    assert popularity[heads].min() > popularity[~heads].max()
+    assert torch.equal(lists.popularity, torch.from_numpy(popularity))  # type: ignore[arg-type]
+
+
+def test_mistakes_in_lists(run: Run) -> None:
+    with pytest.raises(ValueError, match=r"'part' must be one of 'val', 'test' .got 'train'"):
+        run.top_lists('train')  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="'cutoff' must be at most 24"):
+        run.top_lists(k=25)
+    with pytest.raises(ValueError, match="'by' must be one of 'activity', 'popularity'"):
+        run.groups('age')
+
+
+def test_why_an_item_is_recommended(run: Run) -> None:
+    found = run.recommend('u3', k=2)
+    for item, score in zip(found['item'], found['score'], strict=True):
+        explanation = run.explain('u3', item)
+        assert explanation.score == pytest.approx(score, rel=1e-4)
+        assert explanation.by_user is not None
+        total = sum(part.score for part in explanation.by_user)
+        assert total == pytest.approx(score, rel=1e-4)
+        row = max((part.score, part.item) for part in explanation.by_user if part.item is not None)
+        title = run.titles[row[1]] or run.item_ids[row[1]]
+        assert f"because you bought '{title}'." in explanation.words(verb='bought')[0]
+    with pytest.raises(ValueError, match="'nobody'"):
+        run.explain('nobody', found['item'][0])
+    with pytest.raises(ValueError, match="'nothing'"):
+        run.explain('u3', 'nothing')
