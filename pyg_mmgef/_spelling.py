@@ -14,6 +14,7 @@ _OPTIONS = {
     'folder': '--output',
     'metrics': '--metric',
     'options': '--set',
+    'programs': '--program',
 }
 _SPELLING: ContextVar[Callable[[str], str]] = ContextVar('spelling', default=repr)
 

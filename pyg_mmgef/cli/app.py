@@ -37,6 +37,7 @@ for _command in (
     commands.compare,
     commands.recommend,
     commands.similar,
+    commands.export,
     commands.info,
     commands.models,
     commands.report,

@@ -62,6 +62,6 @@ def test_a_block_that_raises_changes_nothing(tmp_path: Path) -> None:
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / 'dataset.json').write_text('{}')
-    with pytest.raises(ValueError, match=r"is no export, it holds 'dataset.json'"):
+    with pytest.raises(ValueError, match=r"which is no export, as it holds 'dataset.json'"):
         write(tmp_path, 'x')
     assert not (tmp_path / 'versions').exists()

@@ -5,6 +5,7 @@ The commands import these when they run, so that ``--help`` doesn't wait for tor
 
 from pyg_mmgef.cli.commands.compare import compare
 from pyg_mmgef.cli.commands.evaluate import evaluate
+from pyg_mmgef.cli.commands.export import export
 from pyg_mmgef.cli.commands.info import info
 from pyg_mmgef.cli.commands.models import models
 from pyg_mmgef.cli.commands.prepare import prepare
@@ -18,6 +19,7 @@ from pyg_mmgef.cli.commands.tune import tune
 __all__ = [
     'compare',
     'evaluate',
+    'export',
     'info',
     'models',
     'prepare',
