@@ -50,6 +50,7 @@ PUBLIC_NAMES = {
         'export',
         'fit',
         'recommend_all',
+        'tune',
         'warm_up',
     ],
     'pyg_mmgef.ranking': [
