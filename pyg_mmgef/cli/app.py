@@ -32,6 +32,7 @@ app = typer.Typer(
 for _command in (
     commands.prepare,
     commands.train,
+    commands.tune,
     commands.evaluate,
     commands.compare,
     commands.recommend,

@@ -10,6 +10,7 @@ from pyg_mmgef.runs.recommend_all import recommend_all
 from pyg_mmgef.runs.run import Run
 from pyg_mmgef.runs.run_data import RunData
 from pyg_mmgef.runs.train_model import Training, train_model
+from pyg_mmgef.runs.tune import tune
 from pyg_mmgef.runs.warm_up import warm_up
 
 __all__ = [
@@ -27,5 +28,6 @@ __all__ = [
     'fit',
     'recommend_all',
     'train_model',
+    'tune',
     'warm_up',
 ]

@@ -42,7 +42,7 @@ __all__ = ['DatasetFolder', 'features', 'preparing']
 FORMAT = 2
 _NEW = '.new'
 _ITEMS, _GRAPH = 'items.jsonl', 'graph_'
-INTERACTION_VALUES = 'edge_index', 'time', 'rating'
+INTERACTION_VALUES = 'edge_index', 'time', 'rating', 'in_train'
 GRAPH_VALUES = 'edge_index', 'edge_weight'
 PREPARE_AGAIN = 'give its "pyg-mmgef prepare" command again'
 

@@ -14,6 +14,7 @@ from pyg_mmgef.cli.commands.report import report
 from pyg_mmgef.cli.commands.serve import serve
 from pyg_mmgef.cli.commands.similar import similar
 from pyg_mmgef.cli.commands.train import train
+from pyg_mmgef.cli.commands.tune import tune
 
 __all__ = [
     'compare',
@@ -27,4 +28,5 @@ __all__ = [
     'serve',
     'similar',
     'train',
+    'tune',
 ]
