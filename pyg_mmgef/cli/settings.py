@@ -1,9 +1,9 @@
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
-from functools import wraps
-from typing import Annotated, Any, get_type_hints
+from functools import partial, wraps
+from typing import Annotated, Any, get_type_hints, overload
 
 import typer
 
@@ -152,30 +152,58 @@ def _named_value(text: str) -> tuple[str, Any]:
         return name.strip(), value.strip()
 
 
-def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorator: replace a command's argument ``settings`` by an option per field."""
+Command = Callable[..., None]
+
+
+@overload
+def takes_settings(command: Command) -> Command: ...
+
+
+@overload
+def takes_settings(*, without: Sequence[str]) -> Callable[[Command], Command]: ...
+
+
+def takes_settings(
+    command: Command | None = None, *, without: Sequence[str] = ()
+) -> Command | Callable[[Command], Command]:
+    """Decorator: replace a command's argument ``settings`` by an option per field.
+
+    Args:
+        command: The command.
+        without: Fields that have no option. (default: ``()``)
+    """
+    if command is None:
+        return partial(
+            _with_settings, names=[x.name for x in fields(Settings) if x.name not in without]
+        )
+    return _with_settings(command, [field.name for field in fields(Settings)])
+
+
+def _with_settings(command: Command, names: Sequence[str]) -> Command:
     own = [
         parameter
         for name, parameter in inspect.signature(command).parameters.items()
         if name != 'settings'
     ]
-    hints, options = get_type_hints(Settings), []
-    for field in fields(Settings):
-        hint, default = hints[field.name], field.default
-        if field.name in REPEATED:  # Typer needs a list for an option that may be repeated.
+    hints = get_type_hints(Settings)
+    defaults = {field.name: field.default for field in fields(Settings)}
+    options = []
+    for name in names:
+        hint, default = hints[name], defaults[name]
+        if name in REPEATED:  # Typer needs a list for an option that may be repeated.
             hint, default = list[str] | None, None
         options.append(
             inspect.Parameter(
-                field.name,
+                name,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=default,
-                annotation=Annotated[hint, _OPTIONS[field.name]],
+                annotation=Annotated[hint, _OPTIONS[name]],
             )
         )
 
     @wraps(command)
     def with_options(**given: Any) -> None:
-        values = {field.name: given.pop(field.name) for field in fields(Settings)}
+        values = {name: given.pop(name) for name in names}
         values['modalities'] = tuple(values['modalities'] or ())
         values['options'] = dict(map(_named_value, values['options'] or ()))
         command(**given, settings=Settings(**values))

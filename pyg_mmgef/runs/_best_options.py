@@ -1,11 +1,11 @@
 """The two numbers of the default model that are chosen on validation before it is trained."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from pyg_mmgef._folders import CONFIG
 from pyg_mmgef._spelling import spelt
+from pyg_mmgef.runs._say import Say
 from pyg_mmgef.runs.choose import candidates, choose
 from pyg_mmgef.runs.models import NEIGHBORS
 from pyg_mmgef.runs.run import fitting_cutoffs
@@ -14,12 +14,9 @@ from pyg_mmgef.runs.splits import Split
 from pyg_mmgef.settings import DEFAULT_MODEL, Settings
 from pyg_mmgef.transforms import AddCoInteractionGraph
 
-__all__ = ['Say', 'best_options']
+__all__ = ['best_options']
 
 CHOSEN = 'l2', 'unobserved_weight'
-
-Say = Callable[[str], None]
-"""Called with each line to print."""
 
 
 def best_options(

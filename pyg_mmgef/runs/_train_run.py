@@ -9,7 +9,8 @@ from torch_geometric import seed_everything
 
 from pyg_mmgef.files import disk_errors_name, read_json, write_json
 from pyg_mmgef.nn import Recommender
-from pyg_mmgef.runs._best_options import Say, best_options
+from pyg_mmgef.runs._best_options import best_options
+from pyg_mmgef.runs._say import Say
 from pyg_mmgef.runs.baselines import baselines
 from pyg_mmgef.runs.devices import checked_device
 from pyg_mmgef.runs.losses import build_loss, check_negatives, loader_options
@@ -21,7 +22,7 @@ from pyg_mmgef.runs.run_folder import TRAIN_AGAIN, RunFolder
 from pyg_mmgef.runs.splits import Split, choose_split, held_out, split_folds, who_is_new
 from pyg_mmgef.settings import Settings
 
-__all__ = ['Say', 'built', 'train_epochs', 'train_run']
+__all__ = ['built', 'train_epochs', 'train_run']
 
 FOLDS = 'folds.json'
 
@@ -34,6 +35,7 @@ def train_run(
     device: str = 'auto',
     say: Say,
     show_progress: bool = False,
+    start: Run | None = None,
 ) -> Run:
     """Train and evaluate a model, or continue a run that was interrupted.
 
@@ -47,6 +49,8 @@ def train_run(
             (default: ``'auto'``)
         say: Called with each line to print.
         show_progress: Whether to draw progress bars. (default: :obj:`False`)
+        start: A run on the same dataset without its last rows, whose settings are used, and from
+            whose parameters training starts. (default: :obj:`None`)
 
     Raises:
         KeyboardInterrupt: After Ctrl-C; the last finished epoch is on disk.
@@ -54,14 +58,19 @@ def train_run(
             isn't available.
     """
     checked_device(device)
-    settings, given = complete(settings, source.encoders), settings
+    given = settings
+    if start is None:
+        settings = complete(settings, source.encoders)
     data = source.data()
     settings, why = choose_split(settings, data)
     *earlier, latest = split_folds(settings, data)
     for line in filter(None, (why, who_is_new(latest))):
         say(line)
-    best = best_options(settings, given, latest, say, folder)
+    best = settings if start else best_options(settings, given, latest, say, folder)
     parts = built(best, latest)
+    if start is not None:
+        model = start.model.grow(parts.model.num_users, parts.model.num_items)
+        parts = parts._replace(model=model)
     work = None if folder is None else RunFolder.start(folder, source, best)
     if work is not None and work.metrics is not None:
         return Run(source, best, work.metrics, folder=work)
@@ -71,10 +80,11 @@ def train_run(
     if earlier:
         folds = _earlier_folds(source, settings, given, earlier, work, device, say, show_progress)
         run.metrics['folds'] = [*folds, _measured(run)]
+    run.embed_new_users()
     if work is not None:
         if run.history:
             save_curves(work.path / 'curves.png', run.history)
-        work.finish(run.metrics, run.embeddings)
+        work.finish(run.metrics, run.embeddings, run.fold_in_if_any())
         run.folder = work
     return run
 

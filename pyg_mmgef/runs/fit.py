@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from pyg_mmgef.runs._say import say_if
 from pyg_mmgef.runs._train_run import train_run
 from pyg_mmgef.runs.models import further_options, models, presets
 from pyg_mmgef.runs.run import Run
@@ -86,7 +87,7 @@ def fit(
         as_settings(model, options, 'fit'),
         None if folder is None else Path(folder).expanduser(),
         device=device,
-        say=print if verbose else _silent,
+        say=say_if(verbose),
         show_progress=verbose,
     )
 
@@ -117,7 +118,3 @@ def as_settings(model: str, options: Mapping[str, Any], function: str) -> Settin
             raise TypeError(f'{function}() has no option {name!r}; {advice}')
         given['options'] = {**given.get('options', {}), name: given.pop(name)}
     return Settings(**given)
-
-
-def _silent(line: str) -> None:
-    """Print nothing."""

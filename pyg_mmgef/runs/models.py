@@ -17,12 +17,12 @@ from pyg_mmgef.validate import check_choice
 
 __all__ = [
     'NEIGHBORS',
-    'PARAMETER_OF',
     'build_model',
     'complete',
     'further_options',
     'listed_options',
     'models',
+    'own_fields',
     'presets',
 ]
 
@@ -36,15 +36,19 @@ def models() -> dict[str, type[Recommender]]:
     return {name.lower(): model for name, model in recommenders().items()}
 
 
-def _own_options(model: type[Recommender]) -> dict[str, Any]:
-    """Return the options that a model's constructor takes, with its defaults."""
+def own_fields(model: type[Recommender]) -> dict[str, str]:
+    """Return the fields of the settings that set arguments of a model, and which they set."""
     parameters = inspect.signature(model).parameters
     names = {option: PARAMETER_OF.get(option, option) for option in model_options()}
     if not model.is_trained:
         names['l2'] = 'l2'  # Here l2 is an option of the model, not of a loss.
-    return {
-        option: parameters[name].default for option, name in names.items() if name in parameters
-    }
+    return {option: name for option, name in names.items() if name in parameters}
+
+
+def _own_options(model: type[Recommender]) -> dict[str, Any]:
+    """Return the fields of the settings that a model's constructor takes, with its defaults."""
+    parameters = inspect.signature(model).parameters
+    return {option: parameters[name].default for option, name in own_fields(model).items()}
 
 
 def listed_options(model: type[Recommender]) -> dict[str, Any]:
@@ -131,7 +135,7 @@ def build_model(settings: Settings, train: HeteroData) -> tuple[HeteroData, Reco
 
 def further_options(model: type[Recommender]) -> list[str]:
     """Return the arguments of a model's constructor that no field of the settings sets."""
-    fields_set = {PARAMETER_OF.get(name, name) for name in _own_options(model)}
+    fields_set = set(own_fields(model).values())
     by_data = {'num_users', 'num_items', 'in_channels'}
     return [
         name for name in inspect.signature(model).parameters if name not in fields_set | by_data

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from pyg_mmgef._spelling import spelt
 from pyg_mmgef.catalog import Catalog, Rules
 from pyg_mmgef.catalog.fold_in import FoldIn
 from pyg_mmgef.datasets import IdMap
@@ -22,6 +23,7 @@ from pyg_mmgef.runs._extended import extended
 from pyg_mmgef.runs._ids import as_edges, as_lists, rows_of
 from pyg_mmgef.runs._new_items import new_items
 from pyg_mmgef.runs._run_lists import Part, run_groups, run_lists
+from pyg_mmgef.runs._say import say_if
 from pyg_mmgef.runs.item_table import ItemTable
 from pyg_mmgef.runs.models import build_model
 from pyg_mmgef.runs.run_data import Source
@@ -147,7 +149,7 @@ class Run:
         saved = RunFolder.start(path, self.source, self.settings)
         if self.model.has_parameters:
             saved.save_parameters(self.model)
-        saved.finish(self.metrics, self.embeddings, self._fold_in_if_any())
+        saved.finish(self.metrics, self.embeddings, self.fold_in_if_any())
         return type(self).load(path)
 
     @cached_property
@@ -353,7 +355,9 @@ class Run:
             histories = [rows_of(self.item_ids, own, 'item') for own in as_lists(liked)]
             z_user, seen, rows = self._embedded(histories), as_edges(histories), None
         else:
-            raise ValueError("'users' and 'liked' both say to whom; give one of them")
+            raise ValueError(
+                f'{spelt("users")} and {spelt("liked")} both say to whom; give one of them'
+            )
         z_item = self.z_item
         if rules is None:
             scores, items = recommend(z_user, z_item, rows, k=k, exclude=seen)
@@ -383,7 +387,8 @@ class Run:
         stored = None if self.folder is None else self.folder.fold_in()
         return self.model.fold_in(self.train) if stored is None else stored
 
-    def _fold_in_if_any(self) -> FoldIn | None:
+    def fold_in_if_any(self) -> FoldIn | None:
+        """Return :attr:`fold_in`, or :obj:`None` if the model has none."""
         with suppress(ValueError):
             return self.fold_in
         return None
@@ -450,6 +455,65 @@ class Run:
         row = rows_of(self.user_ids, user, 'user')
         return self.explainer(int(row), rows_of(self.item_ids, item, 'item'))[0]
 
+    def embed_new_users(self) -> None:
+        """Embed the users without train interactions by what was held out of theirs.
+
+        After a split by time these are the latest users. The metrics leave them out, so that
+        nothing that is held out enters there.
+        """
+        fold_in = self.fold_in_if_any()
+        if fold_in is None or self.z_user.layout != torch.strided:
+            return
+        user, item = interactions(self.source.data())
+        is_new = torch.ones(len(self.user_ids), dtype=torch.bool)
+        is_new[self.train[INTERACTS].edge_index[0]] = False
+        order = user.argsort(stable=True)
+        order = order[is_new[user[order]]]
+        rows, count = user[order].unique_consecutive(return_counts=True)
+        if rows.numel() == 0:
+            return
+        pointer = torch.cat([count.new_zeros(1), count.cumsum(0)])
+        embedded = torch.from_numpy(fold_in.embed_csr(pointer.numpy(), item[order].numpy()))
+        z_user = self.z_user.index_put((rows,), embedded.to(self.z_user))
+        self.embeddings = z_user, self.z_item
+
+    def update(
+        self,
+        data: Any,
+        *,
+        folder: str | os.PathLike[str] | None = None,
+        device: str = 'auto',
+        verbose: bool = False,
+    ) -> 'Run':
+        """Return a run that was trained further, with new users, items and interactions.
+
+        The new run has the settings of this one. A model that is trained starts from the parameters
+        that it has, with new rows for what is new. What it was trained on before stays in train, so
+        nothing that it has seen is measured.
+
+        Args:
+            data: What is new, as :func:`~pyg_mmgef.fit` takes it, such as
+                :class:`~pyg_mmgef.datasets.InteractionTables` of yesterday's orders; ids say who is
+                who. Of what both have, the new one counts.
+            folder: Folder of the new run; :obj:`None` keeps it in memory. (default: :obj:`None`)
+            device: Where to train, see :func:`~pyg_mmgef.fit`. (default: ``'auto'``)
+            verbose: Whether to print what is done. (default: :obj:`False`)
+
+        Raises:
+            ValueError: If the data doesn't fit that of this run, or as :func:`~pyg_mmgef.fit`.
+        """
+        from pyg_mmgef.runs._train_run import train_run  # It makes runs.
+
+        return train_run(
+            extended(self.source, data, self.train[INTERACTS].edge_index),
+            self.settings,
+            None if folder is None else Path(folder).expanduser(),
+            device=device,
+            say=say_if(verbose),
+            show_progress=verbose,
+            start=self,
+        )
+
     def add_items(
         self,
         ids: Sequence[Any],
@@ -487,6 +551,12 @@ class Run:
             given = self.model.content_weights(self.train, history=True)
             run.fold_in = run.fold_in.with_items(given.embed(x, has))
         return run
+
+    def export(self, folder: str | os.PathLike[str], **options: Any) -> Path:
+        """Write what a server needs, see :func:`pyg_mmgef.runs.export`."""
+        from pyg_mmgef.runs.export import export  # It takes runs.
+
+        return export(self, folder, **options)
 
     @property
     def has_embeddings(self) -> bool:

@@ -6,6 +6,7 @@ from typing import Final
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef._spelling import spelt, spelt_with
+from pyg_mmgef.runs._extended import with_old_train
 from pyg_mmgef.schema import INTERACTS, ITEM, item_modalities
 from pyg_mmgef.settings import Settings
 from pyg_mmgef.transforms import SplitInteractions, rolling_folds
@@ -96,7 +97,8 @@ def split_folds(settings: Settings, data: HeteroData) -> list[Split]:
             return rolling_folds(data, settings.folds)
     assert settings.split is not None
     with _advice():
-        train, val, test = SplitInteractions(strategy=settings.split, seed=settings.seed)(data)
+        split = SplitInteractions(strategy=settings.split, seed=settings.seed)(data)
+    train, val, test = with_old_train(data, split)
     if min(part[INTERACTS].edge_label_index.size(1) for part in (val, test)) == 0:
         raise ValueError(
             f'validation and test would be empty, as no user has {MIN_TO_SPLIT} different items, '
