@@ -115,8 +115,8 @@ TESTED_ELSEWHERE = {
     **{
         f'cli/commands/{name}.py': f'one of the commands that tests/cli runs: {name}'
         for name in (
-            *('compare', 'evaluate', 'export', 'info', 'models', 'prepare'),
-            *('recommend', 'report', 'similar', 'train', 'tune'),
+            *('compare', 'evaluate', 'explain', 'export', 'info', 'models', 'prepare'),
+            *('recommend', 'report', 'similar', 'train', 'tune', 'update'),
         )
     },
     'explain/part.py': 'the parts of tests/explain/test_score_explainer.py',
