@@ -32,12 +32,18 @@ app = typer.Typer(
 for _command in (
     commands.prepare,
     commands.train,
+    commands.tune,
+    commands.update,
     commands.evaluate,
+    commands.compare,
+    commands.report,
     commands.recommend,
     commands.similar,
+    commands.explain,
+    commands.export,
+    commands.serve,
     commands.info,
     commands.models,
-    commands.report,
 ):
     app.command()(_command)
 

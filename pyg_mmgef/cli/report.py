@@ -1,6 +1,8 @@
 import base64
 import io
+from collections import defaultdict
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +13,13 @@ from pyg_mmgef.cli.console import printable
 from pyg_mmgef.cli.graph_statistics import graph_statistics
 from pyg_mmgef.cli.show import shortened
 from pyg_mmgef.encoders._pictures import UnreadablePictureError, read_picture
+from pyg_mmgef.explain import Explanation
 from pyg_mmgef.files import make_folder, write_atomically
-from pyg_mmgef.nn import IALS, MMGEF, LightGCN
+from pyg_mmgef.nn import MMGEF
 from pyg_mmgef.ranking import recommend
-from pyg_mmgef.runs.explain import explaining_part, shares_of_scores
+from pyg_mmgef.ranking.top_lists import DEFAULT, OF_ALL_LISTS, OF_LISTS
+from pyg_mmgef.runs._metric_words import MEANINGS, grouping_title
+from pyg_mmgef.runs._run_lists import OWN
 from pyg_mmgef.runs.models import NEIGHBORS
 from pyg_mmgef.runs.plots import curves
 from pyg_mmgef.runs.run import Run, fitting_cutoffs
@@ -44,7 +49,6 @@ def write_report(
             (default: ``5``)
         num_items: Items to show, sampled from all with the same seed. (default: ``5``)
     """
-    explains = explaining_part(run.model, run.train, run.z_user)
     cutoffs = fitting_cutoffs(run.model.num_items)
     history = run.history
     cards = _Cards(run)
@@ -52,7 +56,9 @@ def write_report(
     users = run.test[INTERACTS].edge_label_index[0].unique()
     users = users[torch.randperm(users.numel(), generator=generator)[:num_users]]
     items = torch.randperm(run.z_item.size(0), generator=generator)[:num_items]
-    results = {part: run.evaluate(part, cutoffs) for part in ('val', 'test')}
+    shown = [_user(run, cards, int(user)) for user in users]
+    lists = run.top_lists('test', cutoffs[-1])
+    results = {'val': run.evaluate('val', cutoffs), 'test': lists.evaluate(DEFAULT, cutoffs)}
     baselines = run.metrics.get('baselines', {})
     page = _template().render(
         run=run,
@@ -61,12 +67,19 @@ def write_report(
         results=results,
         baselines=baselines,
         headline=_headline(results['test'], baselines),
+        beyond=lists.evaluate((*OF_LISTS, *OF_ALL_LISTS)),
+        cutoff=cutoffs[-1],
+        meanings=MEANINGS,
+        groups={by: lists.grouped(run.groups(by)) for by in OWN},
+        notes={by: run.groups(by).notes for by in OWN},
+        grouping_title=grouping_title,
         curves=_data_url(curves(history), 'image/png') if history else None,
         attention=_attention(run),
         statistics=graph_statistics(run.train, run.settings.neighbors or NEIGHBORS),
-        has_reasons=explains is not None,
-        has_rest=isinstance(explains, LightGCN),
-        users=[_user(run, cards, int(user), explains) for user in users],
+        has_reasons=any(user['kinds'] >= {'history'} for user in shown),
+        has_rest=any(user['kinds'] & {'user', 'constant'} for user in shown),
+        has_words=any(card['words'] for user in shown for card in user['recommended']),
+        users=shown,
         items=[_item(run, cards, int(item)) for item in items],
     )
     make_folder(path.parent)
@@ -124,6 +137,7 @@ class _Cards:
             'note': note,
             'hit': False,
             'reasons': [],
+            'words': [],
         }
 
 
@@ -161,41 +175,49 @@ def _attention(run: Run) -> list[tuple[str, float, float]]:
     return list(rows)
 
 
-def _user(run: Run, cards: _Cards, user: int, explains: LightGCN | IALS | None) -> dict[str, Any]:
+def _user(run: Run, cards: _Cards, user: int) -> dict[str, Any]:
     scores, items = recommend(
         run.z_user, run.z_item, torch.tensor([user]), k=SHOWN, exclude=run.seen('val')
     )
     shown = items[0][items[0] >= 0]
-    if explains is None:
-        edge_index = run.train[INTERACTS].edge_index
-        owned = edge_index[1][edge_index[0] == user]
-        shares = torch.zeros(shown.numel(), 0)
-    else:
-        owned, shares = shares_of_scores(explains, run.train, user, run.z_item[shown])
-        # Items with the largest shares in all recommendations shown come first.
-        order = shares.sum(dim=0).argsort(descending=True)
-        owned, shares = owned[order], shares[:, order]
+    edge_index = run.train[INTERACTS].edge_index
+    owned = edge_index[1][edge_index[0] == user].unique().tolist()
+    explained = _explained(run, user, shown)
+    parts = [[part for part in one.by_user or () if part.kind == 'history'] for one in explained]
+    # Items with the largest shares in all recommendations shown come first.
+    total: dict[int | None, float] = defaultdict(float)
+    for part in chain.from_iterable(parts):
+        total[part.item] += part.score
+    owned.sort(key=total.__getitem__, reverse=True)
     held_out = run.test[INTERACTS].edge_label_index
     wanted = set(held_out[1][held_out[0] == user].tolist())
     recommended = []
     for position, item in enumerate(shown.tolist()):
-        best = shares[position].topk(min(REASONS, shares.size(1)))
         card = cards(item, f'score {scores[0, position]:.2f}')
         card['hit'] = item in wanted
-        card['reasons'] = [
-            (reason['title'] or reason['id'], share)
-            for share, reason in zip(
-                best.values.tolist(), map(cards, owned[best.indices].tolist()), strict=True
-            )
-        ]
+        for part in parts[position][:REASONS] if parts else ():
+            assert part.item is not None
+            reason = cards(part.item)
+            card['reasons'].append((reason['title'] or reason['id'], part.score))
+        if explained and len(explained[position].by_item or ()) > 1:
+            card['words'] = explained[position].words(side='item', most=REASONS)
         recommended.append(card)
     return {
         'id': str(run.user_ids[user]),
-        'num_owned': owned.numel(),
+        'num_owned': len(owned),
         'num_wanted': len(wanted),
-        'owned': [cards(item) for item in owned[:SHOWN].tolist()],
+        'owned': [cards(item) for item in owned[:SHOWN]],
         'recommended': recommended,
+        'kinds': {part.kind for one in explained for part in one.by_user or ()},
     }
+
+
+def _explained(run: Run, user: int, items: Tensor) -> list[Explanation]:
+    """Return the explanations of scores, or none where the model's don't split into parts."""
+    try:
+        return run.explainer(user, items)
+    except ValueError:
+        return []
 
 
 def _item(run: Run, cards: _Cards, item: int) -> dict[str, Any]:

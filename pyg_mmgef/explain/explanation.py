@@ -84,10 +84,6 @@ class Explanation:
             ["75 % because you bought 'Rattan stool'.", '25 % because of your taste in general.']
         """
         check_positive('most', most)
-        if titles is None:
-            titles = self.titles
-        if titles is None:
-            raise ValueError("'titles' is missing; give the titles of all items")
         splits = {'user': self.by_user, 'item': self.by_item}
         if side is None:
             side = 'user' if self.by_user is not None else 'item'
@@ -95,6 +91,9 @@ class Explanation:
         parts = splits[side]
         if parts is None:
             raise ValueError(f"the score isn't split by the side of {side!r}; choose the other one")
+        titles = self.titles if titles is None else titles
+        if titles is None:
+            raise ValueError("'titles' is None, and the explanation has none; give them by row")
         rows = [part.item for part in parts if part.item is not None]
         if rows and max(rows) >= len(titles):
             raise ValueError(

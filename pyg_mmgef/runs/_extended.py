@@ -30,8 +30,9 @@ def extended(old: Source, new: Any, trained_on: Tensor) -> RunData:
     """Return a dataset with the users, items and interactions of another one behind its own.
 
     Rows of users and items stay what they were. Of an interaction that both have, the new one
-    stays. Texts, pictures and fields of an item that both have are those of the new one; its
-    features stay. New items without features are encoded as the old ones were.
+    stays. The fields of an item that both have take new values; its features stay, and so do the
+    text and the picture of which they were made. New items without features are encoded as the old
+    ones were.
 
     Args:
         old: The dataset.
@@ -74,8 +75,7 @@ def extended(old: Source, new: Any, trained_on: Tensor) -> RunData:
     is_new = item_row >= len(old.item_ids)
     items = old.items() + [{'text': None, 'image': None, 'fields': {}}] * int(is_new.sum())
     for row, item in zip(item_row.tolist(), other.items(), strict=True):
-        if row >= len(old.item_ids) or item['fields'] or item['image'] is not None:
-            items[row] = item
+        items[row] = item if row >= len(old.item_ids) else _updated(items[row], item)
     features = _features(old, other, is_new)
     for name, (x, has) in features.items():
         key = 'x' if f'x_{name}' not in graph[ITEM] else f'x_{name}'
@@ -109,7 +109,10 @@ def with_old_train(data: HeteroData, split: Split) -> Split:
 
 
 def _features(old: Source, other: Source, is_new: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return the features of the old items, then those of new ones."""
+    """Return the features of the old items, then those of new ones.
+
+    Features that another encoder has made are in another space, so these items are encoded anew.
+    """
     x, has = item_modalities(old.data())
     own = item_modalities(other.data())[0]
     rows = is_new.nonzero().view(-1)
@@ -119,7 +122,11 @@ def _features(old: Source, other: Source, is_new: Tensor) -> dict[str, tuple[Ten
         len(items),
         [item['text'] for item in items],
         [item['image'] for item in items],
-        {name: value[rows] for name, value in own.items()},
+        {
+            name: value[rows]
+            for name, value in own.items()
+            if other.encoders[name] in (old.encoders.get(name), name)
+        },
     )
     nonzero = {name: (value != 0).any(dim=1) for name, value in x.items()}
     return {
@@ -129,6 +136,15 @@ def _features(old: Source, other: Source, is_new: Tensor) -> dict[str, tuple[Ten
         )
         for name in x
     }
+
+
+def _updated(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Return an item with new values where there are some; what its features were made of stays."""
+    out = dict(old)
+    for name in ('fields', 'kept'):
+        given = {key: value for key, value in new.get(name, {}).items() if value is not None}
+        out[name] = {**old.get(name, {}), **given}
+    return out
 
 
 def _joined_ids(old: IdMap, new: IdMap) -> tuple[IdMap, Tensor]:

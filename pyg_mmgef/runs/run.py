@@ -1,7 +1,6 @@
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,11 +15,15 @@ from pyg_mmgef.catalog.fold_in import FoldIn
 from pyg_mmgef.datasets import IdMap
 from pyg_mmgef.explain import Explanation, ScoreExplainer
 from pyg_mmgef.nn import Recommender
-from pyg_mmgef.ranking import choose_cold_scale, evaluate_ranking, recommend
+from pyg_mmgef.ranking import Groups, TopLists, choose_cold_scale, recommend
+from pyg_mmgef.ranking.metrics import METRICS
+from pyg_mmgef.ranking.top_lists import DEFAULT, checked_metrics
 from pyg_mmgef.runs._by_rules import recommend_by_rules
 from pyg_mmgef.runs._extended import extended
 from pyg_mmgef.runs._ids import as_edges, as_lists, rows_of
 from pyg_mmgef.runs._new_items import new_items
+from pyg_mmgef.runs._run_lists import Part, run_groups, run_lists
+from pyg_mmgef.runs._say import say_if
 from pyg_mmgef.runs.item_table import ItemTable
 from pyg_mmgef.runs.models import build_model
 from pyg_mmgef.runs.run_data import Source
@@ -146,7 +149,7 @@ class Run:
         saved = RunFolder.start(path, self.source, self.settings)
         if self.model.has_parameters:
             saved.save_parameters(self.model)
-        saved.finish(self.metrics, self.embeddings, self._fold_in_if_any())
+        saved.finish(self.metrics, self.embeddings, self.fold_in_if_any())
         return type(self).load(path)
 
     @cached_property
@@ -261,31 +264,59 @@ class Run:
             k=fitting_cutoffs(self.model.num_items)[-1],
         )
         del self.embeddings
+        self.__dict__.pop('explainer', None)
 
-    def evaluate(self, part: str = 'test', k: Sequence[int] | None = None) -> dict[str, float]:
+    def evaluate(
+        self,
+        part: Part = 'test',
+        k: Sequence[int] | None = None,
+        metrics: str | Sequence[str] = DEFAULT,
+    ) -> dict[str, float]:
         """Return the metrics of validation or test, from a ranking of all unseen items.
 
         Args:
             part: ``'val'`` or ``'test'``. (default: ``'test'``)
             k: The cut-offs; :obj:`None` means 10 and 20, at most the number of items.
                 (default: :obj:`None`)
+            metrics: Names of metrics, see :class:`~pyg_mmgef.ranking.TopLists`.
+                (default: ``('recall', 'precision', 'ndcg')``)
 
         Raises:
-            ValueError: If a cut-off isn't positive, or larger than the number of items.
+            ValueError: If a cut-off isn't positive, or larger than the number of items, or a metric
+                is unknown.
         """
-        num_items = len(self.item_ids)
-        k = fitting_cutoffs(num_items) if k is None else tuple(k)
-        if max(k) > num_items:
-            raise ValueError(
-                f'{spelt("cutoff")} must be at most {num_items}, the number of items (got {max(k)})'
-            )
-        target = self.val if part == 'val' else self.test
-        return evaluate_ranking(
-            *self.embeddings,
-            target[INTERACTS].edge_label_index,
-            exclude=self.seen() if part == 'val' else self.seen('val'),
-            k=k,
-        )
+        names = checked_metrics(metrics)
+        k = fitting_cutoffs(len(self.item_ids)) if k is None else tuple(k)
+        lists = run_lists(self, part, max(k), hits_only=METRICS.keys() >= set(names))
+        return lists.evaluate(names, k)
+
+    def top_lists(self, part: Part = 'test', k: int = 20) -> TopLists:
+        """Return the best unseen items of each user with a held-out item.
+
+        They have all metrics, also those by group and by user. The diversity of a list is that of
+        the items' content, or without any that of their users in train.
+
+        Args:
+            part: ``'val'`` or ``'test'``. (default: ``'test'``)
+            k: Length of the lists. (default: ``20``)
+
+        Raises:
+            ValueError: If the length isn't positive, or larger than the number of items.
+        """
+        return run_lists(self, part, k)
+
+    def groups(self, by: str) -> Groups:
+        """Return groups of users or items, for :meth:`TopLists.grouped
+        <pyg_mmgef.ranking.TopLists.grouped>`.
+
+        Args:
+            by: ``'activity'`` of the users in train, ``'popularity'`` of the items in train, or a
+                column of the item table.
+
+        Raises:
+            ValueError: If there is no such column, or it is empty.
+        """
+        return run_groups(self, by)
 
     def recommend(
         self,
@@ -324,7 +355,9 @@ class Run:
             histories = [rows_of(self.item_ids, own, 'item') for own in as_lists(liked)]
             z_user, seen, rows = self._embedded(histories), as_edges(histories), None
         else:
-            raise ValueError("'users' and 'liked' both say to whom; give one of them")
+            raise ValueError(
+                f'{spelt("users")} and {spelt("liked")} both say to whom; give one of them'
+            )
         z_item = self.z_item
         if rules is None:
             scores, items = recommend(z_user, z_item, rows, k=k, exclude=seen)
@@ -354,7 +387,8 @@ class Run:
         stored = None if self.folder is None else self.folder.fold_in()
         return self.model.fold_in(self.train) if stored is None else stored
 
-    def _fold_in_if_any(self) -> FoldIn | None:
+    def fold_in_if_any(self) -> FoldIn | None:
+        """Return :attr:`fold_in`, or :obj:`None` if the model has none."""
         with suppress(ValueError):
             return self.fold_in
         return None
@@ -400,25 +434,85 @@ class Run:
             }
         )
 
+    @cached_property
+    def explainer(self) -> ScoreExplainer:
+        """Explains scores, in rows of users and items; :meth:`explain` takes ids."""
+        return ScoreExplainer(self.model, self.train, self.catalog.titles)
+
     def explain(self, user: Any, item: Any) -> Explanation:
-        """Return the parts of a score, which sum to it; printed, they are sentences.
+        """Explain the score of an item for a user: the parts that it is the sum of.
+
+        Printed, it is sentences.
 
         Args:
             user: The id of the user.
             item: The id of the item.
 
         Raises:
-            ValueError: If an id is unknown, or the model's scores have no parts.
+            ValueError: If the user or the item is unknown, or the model's scores don't split into
+                parts.
         """
-        user_row = int(rows_of(self.user_ids, user, 'user'))
-        item_row = int(rows_of(self.item_ids, item, 'item'))
-        (explanation,) = self.explainer(user_row, [item_row])
-        return replace(explanation, titles=self.catalog.titles)
+        row = rows_of(self.user_ids, user, 'user')
+        return self.explainer(int(row), rows_of(self.item_ids, item, 'item'))[0]
 
-    @cached_property
-    def explainer(self) -> ScoreExplainer:
-        """What splits scores into their parts, by the rows of users and items."""
-        return ScoreExplainer(self.model, self.train)
+    def embed_new_users(self) -> None:
+        """Embed the users without train interactions by what was held out of theirs.
+
+        After a split by time these are the latest users. The metrics leave them out, so that
+        nothing that is held out enters there.
+        """
+        fold_in = self.fold_in_if_any()
+        if fold_in is None or self.z_user.layout != torch.strided:
+            return
+        user, item = interactions(self.source.data())
+        is_new = torch.ones(len(self.user_ids), dtype=torch.bool)
+        is_new[self.train[INTERACTS].edge_index[0]] = False
+        order = user.argsort(stable=True)
+        order = order[is_new[user[order]]]
+        rows, count = user[order].unique_consecutive(return_counts=True)
+        if rows.numel() == 0:
+            return
+        pointer = torch.cat([count.new_zeros(1), count.cumsum(0)])
+        embedded = torch.from_numpy(fold_in.embed_csr(pointer.numpy(), item[order].numpy()))
+        z_user = self.z_user.index_put((rows,), embedded.to(self.z_user))
+        self.embeddings = z_user, self.z_item
+
+    def update(
+        self,
+        data: Any,
+        *,
+        folder: str | os.PathLike[str] | None = None,
+        device: str = 'auto',
+        verbose: bool = False,
+    ) -> 'Run':
+        """Return a run that was trained further, with new users, items and interactions.
+
+        The new run has the settings of this one. A model that is trained starts from the parameters
+        that it has, with new rows for what is new. What it was trained on before stays in train, so
+        nothing that it has seen is measured.
+
+        Args:
+            data: What is new, as :func:`~pyg_mmgef.fit` takes it, such as
+                :class:`~pyg_mmgef.datasets.InteractionTables` of yesterday's orders; ids say who is
+                who. Of what both have, the new one counts.
+            folder: Folder of the new run; :obj:`None` keeps it in memory. (default: :obj:`None`)
+            device: Where to train, see :func:`~pyg_mmgef.fit`. (default: ``'auto'``)
+            verbose: Whether to print what is done. (default: :obj:`False`)
+
+        Raises:
+            ValueError: If the data doesn't fit that of this run, or as :func:`~pyg_mmgef.fit`.
+        """
+        from pyg_mmgef.runs._train_run import train_run  # It makes runs.
+
+        return train_run(
+            extended(self.source, data, self.train[INTERACTS].edge_index),
+            self.settings,
+            None if folder is None else Path(folder).expanduser(),
+            device=device,
+            say=say_if(verbose),
+            show_progress=verbose,
+            start=self,
+        )
 
     def add_items(
         self,
@@ -457,6 +551,12 @@ class Run:
             given = self.model.content_weights(self.train, history=True)
             run.fold_in = run.fold_in.with_items(given.embed(x, has))
         return run
+
+    def export(self, folder: str | os.PathLike[str], **options: Any) -> Path:
+        """Write what a server needs, see :func:`pyg_mmgef.runs.export`."""
+        from pyg_mmgef.runs.export import export  # It takes runs.
+
+        return export(self, folder, **options)
 
     @property
     def has_embeddings(self) -> bool:

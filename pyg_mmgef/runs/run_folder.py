@@ -22,12 +22,14 @@ from pyg_mmgef.files import (
     open_sealed,
     read_json,
     read_sealed,
+    write_atomically,
     write_json,
     write_sealed,
 )
 from pyg_mmgef.nn import Recommender
 from pyg_mmgef.runs.dataset_folder import DatasetFolder
 from pyg_mmgef.runs.run_data import Source
+from pyg_mmgef.runs.run_toml import RUN_TOML, toml_of
 from pyg_mmgef.settings import Settings
 
 __all__ = ['RunFolder']
@@ -42,7 +44,8 @@ class RunFolder:
     """The folder of a run, as written by ``pyg-mmgef train``.
 
     ``config.json`` holds the settings, the seed, the path and fingerprint of the dataset and the
-    versions, so that the run can be repeated. ``trained_on/`` is that dataset, by hard links where
+    versions, and ``run.toml`` the settings for people and for ``pyg-mmgef train --config``, so that
+    the run can be repeated. ``trained_on/`` is that dataset, by hard links where
     they are possible, so that the run needs nothing else. ``checkpoints/`` has the best and the
     last epoch, ``csv/``, ``tensorboard/`` and ``curves.png`` have the loss and the metrics of each
     epoch, and ``metrics.json``, written last, those of the best epoch. A model without parameters
@@ -107,6 +110,9 @@ class RunFolder:
                 )
         else:
             make_folder(path)
+            where = config['dataset']['path']
+            text = toml_of(settings, None if where is None else Path(where))
+            write_atomically(path / RUN_TOML, text.encode())
             write_json(path / CONFIG, config)
             run = cls(path)
         if copy_data:

@@ -111,9 +111,49 @@ def test_recommendations_for_all(
     assert [int(row['rank']) for row in rows[:5]] == [1, 2, 3, 4, 5]
 
 
+def test_export(trained: Path, tmp_path: Path) -> None:
+    folder = tmp_path / 'export'
+    words = ('export', trained, '-o', folder, '--program', 'pt2')
+    assert 'README.md says how to read it' in pyg_mmgef(*words)
+    about = json.loads((folder / 'export.json').read_text())
+    files = folder / about['folder']
+    z_item = np.load(files / 'item_vectors.npy')
+    assert (about['num_users'], about['num_items']) == (40, len(z_item))
+    items = pyarrow.parquet.read_table(files / 'items.parquet')
+    user = pyarrow.parquet.read_table(files / 'users.parquet')['id'].to_pylist().index('u3')
+    indptr, indices = (np.load(files / f'seen_{name}.npy') for name in ('indptr', 'indices'))
+    scores = z_item @ np.load(files / 'user_vectors.npy')[user]
+    scores[indices[indptr[user] : indptr[user + 1]]] = -np.inf
+    best = items.take(np.argsort(-scores)[:2])['id'].to_pylist()
+    shown = pyg_mmgef('recommend', trained, '--user', 'u3', '--k', 2)
+    assert [line.split()[2] for line in shown.splitlines()[1:]] == best
+    assert (files / 'content.pt2').is_file()
+    assert about['pictures']['count'] == len([*(files / 'pictures').glob('*.jpg')]) > 0
+    assert '--output names' in pyg_mmgef('export', trained, '-o', trained, fails=1)
+    words = ('export', trained, '-o', folder, '--program', 'tflite')
+    assert '--program must be among' in pyg_mmgef(*words, fails=1)
+
+
 def test_recommendations_on_the_screen(trained: Path) -> None:
     shown = pyg_mmgef('recommend', trained, '--user', 'u3', '--user', 'u1', '--k', 2)
     assert [line.split()[0] for line in shown.splitlines()[1:]] == ['u3', 'u3', 'u1', 'u1']
+
+
+def test_recommendations_by_rules(trained: Path) -> None:
+    def items(*rules: object) -> list[str]:
+        shown = pyg_mmgef('recommend', trained, '--user', 'u3', '--k', 4, *rules)
+        return [line.split()[2] for line in shown.splitlines()[1:]]
+
+    first, second, third, _ = items()
+    assert items('--exclude', first)[:2] == [second, third]
+    assert items('--pin', third, '--exclude', second)[:2] == [third, first]
+    assert items('--only', third, '--only', first) == [first, third]
+    assert items('--diversity', 0.5)[0] == first
+    words = ('recommend', trained, '--user', 'u3', '--where', 'titel=oak')
+    error = pyg_mmgef(*words, fails=1)
+    assert (
+        "--where names the field 'titel', which the catalog lacks (did you mean 'title'?)" in error
+    )
 
 
 def test_similar_items(trained: Path) -> None:
@@ -295,6 +335,7 @@ def test_help() -> None:
         'evaluate',
         'recommend',
         'similar',
+        'export',
         'info',
         'models',
         'report',
