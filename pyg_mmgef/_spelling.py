@@ -11,6 +11,7 @@ _OPTIONS = {
     'event_weights': '--event-weight',
     'fields': '--field',
     'modalities': '--modality',
+    'users': '--user',
     'folder': '--output',
     'metrics': '--metric',
     'options': '--set',

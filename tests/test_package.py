@@ -115,8 +115,8 @@ TESTED_ELSEWHERE = {
     **{
         f'cli/commands/{name}.py': f'one of the commands that tests/cli runs: {name}'
         for name in (
-            *('compare', 'evaluate', 'export', 'info', 'models', 'prepare'),
-            *('recommend', 'report', 'similar', 'train', 'tune'),
+            *('compare', 'evaluate', 'explain', 'export', 'info', 'models', 'prepare', 'refit'),
+            *('recommend', 'report', 'similar', 'train', 'tune', 'update'),
         )
     },
     'explain/part.py': 'the parts of tests/explain/test_score_explainer.py',
@@ -135,6 +135,7 @@ MAY_IMPORT = {
     '_spelling': set(),
     '_printable': set(),
     '_folders': {'_spelling'},
+    '_encoder_specs': {'encoders'},
     'settings': set(),
     'validate': {'_spelling'},
     'schema': BASE,

@@ -47,7 +47,7 @@ def test_every_hint_names_an_extra_for_users() -> None:
         for extra in re.findall(r'pyg-mmgef\[([^]]*)\]', path.read_text(encoding='utf-8'))
     }
     assert {extra for _, extra in hints} == {
-        *('cli', 'clip', 'text', 'database', 'hub', 'serve', 'onnx', 'tune')
+        *('cli', 'clip', 'text', 'database', 'hub', 'serve', 'tune', 'onnx'),
     }
     assert {extra for _, extra in hints} <= set(EXTRAS)
     assert len(hints) > 8

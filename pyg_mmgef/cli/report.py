@@ -17,6 +17,9 @@ from pyg_mmgef.explain import Explanation
 from pyg_mmgef.files import make_folder, write_atomically
 from pyg_mmgef.nn import MMGEF
 from pyg_mmgef.ranking import recommend
+from pyg_mmgef.ranking.top_lists import DEFAULT, OF_ALL_LISTS, OF_LISTS
+from pyg_mmgef.runs._metric_words import MEANINGS, grouping_title
+from pyg_mmgef.runs._run_lists import OWN
 from pyg_mmgef.runs.models import NEIGHBORS
 from pyg_mmgef.runs.plots import curves
 from pyg_mmgef.runs.run import Run, fitting_cutoffs
@@ -54,7 +57,8 @@ def write_report(
     users = users[torch.randperm(users.numel(), generator=generator)[:num_users]]
     items = torch.randperm(run.z_item.size(0), generator=generator)[:num_items]
     shown = [_user(run, cards, int(user)) for user in users]
-    results = {part: run.evaluate(part, cutoffs) for part in ('val', 'test')}
+    lists = run.top_lists('test', cutoffs[-1])
+    results = {'val': run.evaluate('val', cutoffs), 'test': lists.evaluate(DEFAULT, cutoffs)}
     baselines = run.metrics.get('baselines', {})
     page = _template().render(
         run=run,
@@ -63,6 +67,12 @@ def write_report(
         results=results,
         baselines=baselines,
         headline=_headline(results['test'], baselines),
+        beyond=lists.evaluate((*OF_LISTS, *OF_ALL_LISTS)),
+        cutoff=cutoffs[-1],
+        meanings=MEANINGS,
+        groups={by: lists.grouped(run.groups(by)) for by in OWN},
+        notes={by: run.groups(by).notes for by in OWN},
+        grouping_title=grouping_title,
         curves=_data_url(curves(history), 'image/png') if history else None,
         attention=_attention(run),
         statistics=graph_statistics(run.train, run.settings.neighbors or NEIGHBORS),

@@ -128,6 +128,7 @@ def test_export(trained: Path, tmp_path: Path) -> None:
     shown = pyg_mmgef('recommend', trained, '--user', 'u3', '--k', 2)
     assert [line.split()[2] for line in shown.splitlines()[1:]] == best
     assert (files / 'content.pt2').is_file()
+    assert about['pictures']['count'] == len([*(files / 'pictures').glob('*.jpg')]) > 0
     assert '--output names' in pyg_mmgef('export', trained, '-o', trained, fails=1)
     words = ('export', trained, '-o', folder, '--program', 'tflite')
     assert '--program must be among' in pyg_mmgef(*words, fails=1)

@@ -35,6 +35,9 @@ def test_one_page_that_needs_nothing_else(trained: Path, tmp_path: Path) -> None
     assert text.count('<h3>User <bdi>u') == 3
     assert text.count('<h3>Item <bdi>i') == 2
     assert 'recall@20' in text
+    assert re.search(r'<td>coverage@20</td><td class="number">[01]\.', text)
+    assert '<h3>By popularity of the held-out item</h3>' in text
+    assert re.search(r'<td>tail</td><td class="note">the least popular', text)
     assert 'co_interacts' in text
     assert 'data:image/jpeg;base64,' in text
     assert list(path.parent.iterdir()) == [path]
