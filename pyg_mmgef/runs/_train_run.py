@@ -78,7 +78,7 @@ def train_run(
     best = settings if start else best_options(settings, given, latest, say, folder)
     parts = built(best, latest)
     if start is not None:
-        model = start.model.grow(parts.model.num_users, parts.model.num_items)
+        model = start.model.grow(parts.model.num_users, parts.model.num_items, parts.train)
         parts = parts._replace(model=model)
     work = None if folder is None else RunFolder.start(folder, source, best)
     if work is not None and work.metrics is not None:
