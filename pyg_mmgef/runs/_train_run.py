@@ -1,5 +1,8 @@
 """The steps of a run: settings, split, training, evaluation."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -231,23 +234,35 @@ def train_epochs(
     module = RankingModule(parts.model, build_loss(settings), lr=settings.lr, k=cutoffs)
     data = InteractionDataModule(*parts[1:], seed=settings.seed, **loader_options(settings))
     history = EpochHistory()
-    trainer = make_trainer(
-        folder,
-        max_epochs=settings.epochs,
-        monitor=None if settings.split == NONE else f'val_recall@{cutoffs[-1]}',
-        patience=settings.patience,
-        precision=settings.precision,
-        accelerator=place.type,
-        devices=1 if place.index is None else [place.index],
-        enable_model_summary=False,
-        enable_progress_bar=show_progress,
-        callbacks=[history, *kwargs.pop('callbacks', ())],
-        **kwargs,
-    )
     options: dict[str, Any] = {'ckpt_path': ckpt_path, 'weights_only': True}
     try:
-        with disk_errors_name(folder):
+        with disk_errors_name(folder), nullcontext() if show_progress else _silent_lightning():
+            trainer = make_trainer(
+                folder,
+                max_epochs=settings.epochs,
+                monitor=None if settings.split == NONE else f'val_recall@{cutoffs[-1]}',
+                patience=settings.patience,
+                precision=settings.precision,
+                accelerator=place.type,
+                devices=1 if place.index is None else [place.index],
+                enable_model_summary=False,
+                enable_progress_bar=show_progress,
+                callbacks=[history, *kwargs.pop('callbacks', ())],
+                **kwargs,
+            )
             trainer.fit(module, data, **options)
     except SystemExit as error:  # Lightning turns Ctrl-C into it.
         raise KeyboardInterrupt from error
     return history.rows
+
+
+@contextmanager
+def _silent_lightning() -> Iterator[None]:
+    """Let Lightning log no hints, such as which devices there are, for each trial of a search."""
+    logger = logging.getLogger('lightning.pytorch.utilities.rank_zero')
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

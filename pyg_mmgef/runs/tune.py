@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from pyg_mmgef._spelling import spelt
+from pyg_mmgef._spelling import spelt, spelt_with
 from pyg_mmgef.files import make_folder, read_json, write_json
 from pyg_mmgef.ranking import evaluate_ranking
 from pyg_mmgef.runs._best_options import Say
@@ -22,7 +22,7 @@ from pyg_mmgef.runs.fit import BEST, as_settings
 from pyg_mmgef.runs.models import complete, models
 from pyg_mmgef.runs.run import Run, RunParts, fitting_cutoffs
 from pyg_mmgef.runs.run_data import Source, as_source
-from pyg_mmgef.runs.splits import Split, choose_split, split_data, who_is_new
+from pyg_mmgef.runs.splits import NONE, Split, choose_split, split_data, who_is_new
 from pyg_mmgef.schema import INTERACTS, USER, supervision_edges
 from pyg_mmgef.settings import Settings
 from pyg_mmgef.validate import check_choice, check_positive
@@ -127,6 +127,10 @@ def tune_settings(
     if minutes is not None:
         check_positive('minutes', minutes, integer=False)
     checked_device(device)
+    if common.split == NONE:
+        raise ValueError(
+            f'{spelt_with("split", NONE)} leaves nothing to choose by; give another split'
+        )
     for name in names or ():
         check_choice('model', name, list(models()))
     start = time.monotonic()

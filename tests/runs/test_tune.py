@@ -58,6 +58,24 @@ def test_the_first_trial_is_what_fit_does(tmp_path: Path) -> None:
     assert summary(tmp_path)['best']['value'] == max(row['val_recall@20'] for row in run.history)
 
 
+def test_a_search_that_is_not_verbose_is_silent() -> None:
+    script = (
+        'from tests.runs.test_tune import SMALL, shop, tune\n'
+        "if __name__ == '__main__':\n"
+        "    tune(shop(), 'mf', trials=1, **SMALL)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-c', script],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'available' not in done.stdout + done.stderr
+    assert done.stdout == ''
+
+
 KILLED = """
 import sys
 from importlib import import_module
@@ -166,6 +184,7 @@ def test_what_is_given_is_not_searched() -> None:
         ({'models': 'nope'}, ValueError, "'model' must be one of"),
         ({'trials': 0}, ValueError, "'trials' must be a positive integer"),
         ({'minutes': -1.0}, ValueError, "'minutes' must be positive"),
+        ({'split': 'none'}, ValueError, "split='none' leaves nothing to choose by"),
         ({'epoch': 3}, TypeError, r"tune\(\) has no option 'epoch'; did you mean 'epochs'"),
     ],
 )
