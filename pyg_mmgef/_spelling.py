@@ -11,6 +11,7 @@ _OPTIONS = {
     'event_weights': '--event-weight',
     'modalities': '--modality',
     'folder': '--output',
+    'metrics': '--metric',
     'fields': '--field',
 }
 _SPELLING: ContextVar[Callable[[str], str]] = ContextVar('spelling', default=repr)

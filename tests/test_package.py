@@ -95,7 +95,7 @@ TESTED_ELSEWHERE = {
     **{
         f'cli/commands/{name}.py': f'one of the commands that tests/cli runs: {name}'
         for name in (
-            *('evaluate', 'info', 'models', 'prepare'),
+            *('compare', 'evaluate', 'info', 'models', 'prepare'),
             *('recommend', 'report', 'similar', 'train'),
         )
     },

@@ -33,6 +33,7 @@ for _command in (
     commands.prepare,
     commands.train,
     commands.evaluate,
+    commands.compare,
     commands.recommend,
     commands.similar,
     commands.info,

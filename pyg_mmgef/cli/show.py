@@ -1,5 +1,6 @@
 """Output of the commands: tables of datasets, runs, metrics and recommendations."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -8,6 +9,7 @@ from wcwidth import iter_graphemes, wcswidth
 from pyg_mmgef.cli.console import out, printable
 
 if TYPE_CHECKING:
+    from pyg_mmgef.runs.compare import Comparison
     from pyg_mmgef.runs.dataset_folder import DatasetFolder
     from pyg_mmgef.runs.item_table import ItemTable
     from pyg_mmgef.runs.run_folder import RunFolder
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
 __all__ = [
     'plain_table',
     'shortened',
+    'show_comparison',
     'show_dataset',
+    'show_groups',
     'show_items',
     'show_metrics',
     'show_models',
@@ -74,6 +78,35 @@ def show_metrics(metrics: dict[str, float]) -> None:
     table = plain_table('', '')
     for name, value in metrics.items():
         table.add_row(name, f'{value:.4f}')
+    out.print(table)
+
+
+def show_groups(groups: dict[str, dict[str, float]], notes: Mapping[str, str]) -> None:
+    """Print the metrics of each group, and what is in it."""
+    names = list(next(iter(groups.values())))
+    table = plain_table('group', *names)
+    for group, values in groups.items():
+        note = f' ({notes[group]})' if group in notes else ''
+        cells = (f'{x:,}' if isinstance(x, int) else f'{x:.4f}' for x in values.values())
+        table.add_row(f'{group}{note}', *cells)
+    out.print(table)
+
+
+def show_comparison(comparison: 'Comparison') -> None:
+    """Print the metrics of runs, and their differences to the baseline with p-values."""
+    table = plain_table('', *comparison.values)
+    for name in comparison.values[comparison.baseline]:
+        table.add_row(name, *(f'{values[name]:.4f}' for values in comparison.values.values()))
+    out.print(table)
+    if not comparison.tests:
+        return
+    out.print('')
+    out.print(f'Differences to {comparison.baseline}, paired t-tests corrected by Holm:')
+    table = plain_table('', 'metric', 'difference', '95 % interval', 'p')
+    for run, tests in comparison.tests.items():
+        for name, test in tests.items():
+            interval = f'{test.low:+.4f} to {test.high:+.4f}'
+            table.add_row(run, name, f'{test.difference:+.4f}', interval, f'{test.p_value:.3g}')
     out.print(table)
 
 

@@ -1,6 +1,7 @@
 """From data to a trained model that recommends, and the choice between models by validation."""
 
 from pyg_mmgef.runs.choose import Choice, candidates, choose
+from pyg_mmgef.runs.compare import Comparison, compare
 from pyg_mmgef.runs.dataset_folder import DatasetFolder
 from pyg_mmgef.runs.fit import fit
 from pyg_mmgef.runs.item_table import ItemTable
@@ -11,6 +12,7 @@ from pyg_mmgef.runs.warm_up import warm_up
 
 __all__ = [
     'Choice',
+    'Comparison',
     'DatasetFolder',
     'ItemTable',
     'Run',
@@ -18,6 +20,7 @@ __all__ = [
     'Training',
     'candidates',
     'choose',
+    'compare',
     'fit',
     'train_model',
     'warm_up',

@@ -23,8 +23,9 @@ from pyg_mmgef.validate import check_choice
 if TYPE_CHECKING:
     from pyg_mmgef.runs.run import Run
 
-__all__ = ['Part', 'item_vectors', 'run_groups', 'run_lists']
+__all__ = ['OWN', 'Part', 'item_vectors', 'run_groups', 'run_lists']
 
+OWN = 'activity', 'popularity'
 Part = Literal['val', 'test']
 
 
@@ -88,13 +89,14 @@ def item_vectors(train: HeteroData) -> Tensor:
     return csr_tensor(pointer, user, ones, (num_items, num_users))
 
 
-def run_groups(run: 'Run', by: str) -> Groups:
+def run_groups(run: 'Run', by: str, argument: str = 'by') -> Groups:
     """Return groups of the users or of the items of a run.
 
     Args:
         run: The run.
         by: ``'activity'`` of the users or ``'popularity'`` of the items in train, or a column of
             the item table.
+        argument: The argument's name, for the message. (default: ``'by'``)
 
     Raises:
         ValueError: If there is no such column, or it is empty.
@@ -105,9 +107,7 @@ def run_groups(run: 'Run', by: str) -> Groups:
     if by == 'popularity':
         return popularity_groups(train, num_items)
     fields = run.catalog.fields
-    if by not in fields:
-        known = ', '.join(map(repr, ('activity', 'popularity', *fields)))
-        raise ValueError(f'there are no groups {by!r}; choose from {known}')
+    check_choice(argument, by, (*OWN, *fields))
     values = fields[by].tolist()
     labels = [None if value is None or value != value else str(value) for value in values]
     return label_groups(labels, 'item')

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef._spelling import spelt
 from pyg_mmgef.datasets import IdMap
 from pyg_mmgef.explain import Explanation, ScoreExplainer
 from pyg_mmgef.nn import Recommender
-from pyg_mmgef.ranking import choose_cold_scale, evaluate_ranking, recommend
+from pyg_mmgef.ranking import Groups, TopLists, choose_cold_scale, recommend
+from pyg_mmgef.ranking.metrics import METRICS
+from pyg_mmgef.ranking.top_lists import DEFAULT, checked_metrics
 from pyg_mmgef.runs._ids import rows_of
+from pyg_mmgef.runs._run_lists import Part, run_groups, run_lists
 from pyg_mmgef.runs.item_table import ItemTable
 from pyg_mmgef.runs.models import build_model
 from pyg_mmgef.runs.run_data import Source
@@ -244,30 +246,57 @@ class Run:
         del self.embeddings
         self.__dict__.pop('explainer', None)
 
-    def evaluate(self, part: str = 'test', k: Sequence[int] | None = None) -> dict[str, float]:
+    def evaluate(
+        self,
+        part: Part = 'test',
+        k: Sequence[int] | None = None,
+        metrics: str | Sequence[str] = DEFAULT,
+    ) -> dict[str, float]:
         """Return the metrics of validation or test, from a ranking of all unseen items.
 
         Args:
             part: ``'val'`` or ``'test'``. (default: ``'test'``)
             k: The cut-offs; :obj:`None` means 10 and 20, at most the number of items.
                 (default: :obj:`None`)
+            metrics: Names of metrics, see :class:`~pyg_mmgef.ranking.TopLists`.
+                (default: ``('recall', 'precision', 'ndcg')``)
 
         Raises:
-            ValueError: If a cut-off isn't positive, or larger than the number of items.
+            ValueError: If a cut-off isn't positive, or larger than the number of items, or a metric
+                is unknown.
         """
-        num_items = len(self.item_ids)
-        k = fitting_cutoffs(num_items) if k is None else tuple(k)
-        if max(k) > num_items:
-            raise ValueError(
-                f'{spelt("cutoff")} must be at most {num_items}, the number of items (got {max(k)})'
-            )
-        target = self.val if part == 'val' else self.test
-        return evaluate_ranking(
-            *self.embeddings,
-            target[INTERACTS].edge_label_index,
-            exclude=self.seen() if part == 'val' else self.seen('val'),
-            k=k,
-        )
+        names = checked_metrics(metrics)
+        k = fitting_cutoffs(len(self.item_ids)) if k is None else tuple(k)
+        lists = run_lists(self, part, max(k), hits_only=METRICS.keys() >= set(names))
+        return lists.evaluate(names, k)
+
+    def top_lists(self, part: Part = 'test', k: int = 20) -> TopLists:
+        """Return the best unseen items of each user with a held-out item.
+
+        They have all metrics, also those by group and by user. The diversity of a list is that of
+        the items' content, or without any that of their users in train.
+
+        Args:
+            part: ``'val'`` or ``'test'``. (default: ``'test'``)
+            k: Length of the lists. (default: ``20``)
+
+        Raises:
+            ValueError: If the length isn't positive, or larger than the number of items.
+        """
+        return run_lists(self, part, k)
+
+    def groups(self, by: str) -> Groups:
+        """Return groups of users or items, for :meth:`TopLists.grouped
+        <pyg_mmgef.ranking.TopLists.grouped>`.
+
+        Args:
+            by: ``'activity'`` of the users in train, ``'popularity'`` of the items in train, or a
+                column of the item table.
+
+        Raises:
+            ValueError: If there is no such column, or it is empty.
+        """
+        return run_groups(self, by)
 
     def recommend(self, users: Any = None, *, k: int = 10) -> ItemTable:
         """Recommend the items with the highest scores to users who haven't interacted with them.

@@ -3,6 +3,7 @@
 The commands import these when they run, so that ``--help`` doesn't wait for torch.
 """
 
+from pyg_mmgef.cli.commands.compare import compare
 from pyg_mmgef.cli.commands.evaluate import evaluate
 from pyg_mmgef.cli.commands.info import info
 from pyg_mmgef.cli.commands.models import models
@@ -12,4 +13,14 @@ from pyg_mmgef.cli.commands.report import report
 from pyg_mmgef.cli.commands.similar import similar
 from pyg_mmgef.cli.commands.train import train
 
-__all__ = ['evaluate', 'info', 'models', 'prepare', 'recommend', 'report', 'similar', 'train']
+__all__ = [
+    'compare',
+    'evaluate',
+    'info',
+    'models',
+    'prepare',
+    'recommend',
+    'report',
+    'similar',
+    'train',
+]
