@@ -17,6 +17,7 @@ from torch_geometric.data.storage import EdgeStorage
 
 from pyg_mmgef import __version__
 from pyg_mmgef._folders import ABOUT, CONFIG, FEATURES, TRAINED_ON, VERSIONS
+from pyg_mmgef.catalog import Catalog
 from pyg_mmgef.datasets import IdMap
 from pyg_mmgef.encoders import FeatureStore
 from pyg_mmgef.files import (
@@ -30,6 +31,7 @@ from pyg_mmgef.files import (
     write_atomically,
     write_json,
 )
+from pyg_mmgef.runs._catalog import catalog_of
 from pyg_mmgef.schema import INTERACTS, ITEM, USER, item_modalities, item_relations
 
 if TYPE_CHECKING:
@@ -121,13 +123,22 @@ class DatasetFolder:
     def items(self) -> list[dict[str, Any]]:
         """Return ``'text'`` and ``'image'`` of each item, :obj:`None` where it has none.
 
-        ``'fields'`` has the columns of the text, in the order of their names in ``--text``.
+        ``'fields'`` has the columns of the text, in the order of their names in ``--text``, and
+        ``'kept'`` what else the catalog has, numbers or texts.
 
         Raises:
             ValueError: If the file is damaged.
         """
         with open(self._checked(_ITEMS), encoding='utf-8') as lines:
             return [json.loads(line) for line in lines]
+
+    def catalog(self) -> Catalog:
+        """Return what is known of the items: titles, texts, pictures, and the fields.
+
+        Raises:
+            ValueError: If the file is damaged.
+        """
+        return catalog_of(self.item_ids, self.items())
 
     def copy_to(self, path: Path) -> None:
         """Make another folder of the same dataset, without the vectors by content.

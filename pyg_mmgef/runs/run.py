@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from pyg_mmgef.catalog import Catalog
 from pyg_mmgef.datasets import IdMap
 from pyg_mmgef.explain import Explanation, ScoreExplainer
 from pyg_mmgef.nn import Recommender
@@ -207,6 +208,11 @@ class Run:
         """The name of the dataset's folder, or ``'data'`` if it was never in one."""
         path = None if self.folder is None else self.folder.config['dataset']['path']
         return 'data' if path is None else Path(path).name
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """What is known of the items, for :class:`~pyg_mmgef.catalog.Rules`."""
+        return self.source.catalog()
 
     @cached_property
     def items(self) -> list[dict[str, Any]]:

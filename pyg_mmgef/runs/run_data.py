@@ -8,8 +8,10 @@ from typing import Any, Protocol
 import torch
 from torch_geometric.data import Dataset, HeteroData
 
+from pyg_mmgef.catalog import Catalog
 from pyg_mmgef.datasets import IdMap, InteractionTables
 from pyg_mmgef.encoders import PixelEncoder, TitleEncoder
+from pyg_mmgef.runs._catalog import catalog_of, items_of
 from pyg_mmgef.runs.dataset_folder import DatasetFolder, features, preparing
 from pyg_mmgef.schema import (
     ITEM,
@@ -51,6 +53,9 @@ class Source(Protocol):
     def items(self) -> list[dict[str, Any]]:
         """Return ``'text'``, ``'image'`` and ``'fields'`` of each item."""
 
+    def catalog(self) -> Catalog:
+        """Return what is known of the items."""
+
     def copy_to(self, path: Path) -> None:
         """Write a dataset folder."""
 
@@ -64,8 +69,8 @@ class RunData:
             the rows. (default: :obj:`None`)
         item_ids: The ids of the items, likewise. (default: :obj:`None`)
         items: For each item ``'text'``, ``'image'`` (the path of its picture) and ``'fields'``
-            (texts by the name of their column), :obj:`None` where it has none.
-            (default: :obj:`None`)
+            (texts by the name of their column), :obj:`None` where it has none; and optionally
+            ``'kept'``, further fields of the catalog, numbers or texts. (default: :obj:`None`)
         encoders: What made the features of each modality; :obj:`None` means that no two were made
             by the same encoder. (default: :obj:`None`)
         about: Facts for ``dataset.json``: ``'options'``, ``'report'`` (counts), ``'notes'``, and
@@ -111,18 +116,10 @@ class RunData:
             tables: The tables.
             **kwargs: Other arguments of the class.
         """
-        items = [
-            {
-                'text': text,
-                'image': None if image is None else str(image.resolve()),
-                'fields': {column: texts[row] for column, texts in tables.item_fields.items()},
-            }
-            for row, (text, image) in enumerate(
-                zip(tables.item_texts, tables.item_images, strict=True)
-            )
-        ]
         about = {'report': tables.report, 'notes': tables.notes, **kwargs.pop('about', {})}
-        return cls(tables[0], tables.user_ids, tables.item_ids, items, about=about, **kwargs)
+        return cls(
+            tables[0], tables.user_ids, tables.item_ids, items_of(tables), about=about, **kwargs
+        )
 
     @property
     def fingerprint(self) -> str:
@@ -144,6 +141,10 @@ class RunData:
     def items(self) -> list[dict[str, Any]]:
         """Return ``'text'``, ``'image'`` and ``'fields'`` of each item."""
         return self._items
+
+    def catalog(self) -> Catalog:
+        """Return what is known of the items."""
+        return catalog_of(self.item_ids, self._items)
 
     def copy_to(self, path: Path) -> None:
         """Write a dataset folder.
