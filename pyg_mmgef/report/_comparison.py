@@ -44,14 +44,21 @@ def comparison(evidence: Evidence) -> dict[str, Any]:
             'note': note,
             'is_ours': is_ours,
             'cells': [(f'{values[name]:.4f}', values[name] == best[name]) for name in names],
-            'lift': lift(values[main], others['Popularity'][main]) if 'Popularity' in others else '',
+            'lift': lift(values[main], others['Popularity'][main])
+            if 'Popularity' in others
+            else '',
         }
 
-    rows = [row('This model', evidence.run.settings.preset or evidence.run.settings.model or '', ours, True)]
-    rows += [row(*OTHERS.get(name, (name, '')), values, False) for name, values in others.items()]
-    ahead = [
-        OTHERS.get(name, (name, ''))[0] for name, x in others.items() if x[main] > ours[main]
+    rows = [
+        row(
+            'This model',
+            evidence.run.settings.preset or evidence.run.settings.model or '',
+            ours,
+            True,
+        )
     ]
+    rows += [row(*OTHERS.get(name, (name, '')), values, False) for name, values in others.items()]
+    ahead = [OTHERS.get(name, (name, ''))[0] for name, x in others.items() if x[main] > ours[main]]
     return {
         'names': names,
         'meanings': {

@@ -85,7 +85,8 @@ class Evidence:
         Shape: ``[N]``, for the model and for the best-sellers.
         """
         ours, theirs = (
-            lists.per_user('recall')[f'recall@{self.k}'] for lists in (self.lists, self.best_sellers)
+            lists.per_user('recall')[f'recall@{self.k}']
+            for lists in (self.lists, self.best_sellers)
         )
         return ours, theirs
 
@@ -97,7 +98,7 @@ class Evidence:
 
     @cached_property
     def choices(self) -> str:
-        """What the held-out interactions are called: ``'later choices'`` or ``'hidden choices'``."""
+        """What held-out interactions are called: ``'later choices'`` or ``'hidden choices'``."""
         return 'hidden choices' if self.run.settings.split == 'random' else 'later choices'
 
     def owned(self, user: int) -> list[int]:

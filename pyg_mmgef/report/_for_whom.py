@@ -74,7 +74,12 @@ def _failed(evidence: Evidence, place: int) -> dict[str, Any]:
             (what, [small(item) for item in items[:SHOWN]])
             for what, items in (
                 (f'{evidence.verb.capitalize()} before', owned),
-                (f'{evidence.verb.capitalize()} later' if evidence.choices == 'later choices' else 'Hidden', wanted),
+                (
+                    f'{evidence.verb.capitalize()} later'
+                    if evidence.choices == 'later choices'
+                    else 'Hidden',
+                    wanted,
+                ),
                 ('Was recommended', shown),
             )
             if items

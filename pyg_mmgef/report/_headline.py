@@ -51,13 +51,18 @@ def hero(evidence: Evidence) -> list[dict[str, Any]]:
     ours, theirs = evidence.measured
     k = evidence.k
     shown = [
-        _number(ours, theirs, 'recall', f'of the {evidence.choices} are found in {k} recommendations'),
+        _number(
+            ours, theirs, 'recall', f'of the {evidence.choices} are found in {k} recommendations'
+        ),
         _number(ours, theirs, 'hit_ratio', 'of the people find at least one of them'),
         _number(ours, theirs, 'coverage', 'of the products are recommended to somebody'),
     ]
     is_new = evidence.popularity == 0
     if bool(is_new.any()):
-        counts = [int((lists.exposure(k)[is_new] > 0).sum()) for lists in (evidence.lists, evidence.best_sellers)]
+        counts = [
+            int((lists.exposure(k)[is_new] > 0).sum())
+            for lists in (evidence.lists, evidence.best_sellers)
+        ]
         shown.append(
             {
                 'value': f'{counts[0]:,} of {int(is_new.sum()):,}',

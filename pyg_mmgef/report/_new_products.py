@@ -31,7 +31,9 @@ def new_products(evidence: Evidence) -> dict[str, Any] | None:
         'share': percent(int(reached.sum()) / int(exposure.sum())),
         'num_wanted': 0 if found[0] is None else int(found[0]['interactions']),
         'found': [percent(x[f'recall@{k}']) for x in found if x is not None],
-        'products': [_product(evidence, item, int(reached[item])) for item in order.tolist() if reached[item]],
+        'products': [
+            _product(evidence, item, int(reached[item])) for item in order.tolist() if reached[item]
+        ],
     }
 
 

@@ -5,7 +5,7 @@ import math
 __all__ = ['compared', 'count', 'lift', 'percent']
 
 SPACE, MINUS = '\u00a0', '\u2212'
-MANY = 3
+MANY = 2
 """From this ratio on, 'times' is easier to read than a percentage."""
 
 

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from pyg_mmgef.explain import Explanation
 from pyg_mmgef.report._evidence import Evidence
 

@@ -2,9 +2,7 @@
 
 from typing import Any
 
-import torch
-
-from pyg_mmgef.ranking import popularity_groups
+from pyg_mmgef.ranking import TopLists, popularity_groups
 from pyg_mmgef.report._evidence import Evidence
 from pyg_mmgef.report._numbers import percent
 from pyg_mmgef.schema import interactions
@@ -25,15 +23,17 @@ def reach(evidence: Evidence) -> dict[str, Any]:
     k, lists = evidence.k, evidence.lists
     groups = popularity_groups(interactions(evidence.run.train), evidence.num_items)
     counts = {
-        'chosen': evidence.popularity,
         'shown': lists.exposure(k),
+        'chosen': evidence.popularity,
         'best_sellers': evidence.best_sellers.exposure(k),
     }
     rows = []
     for place, name in enumerate(groups.names):
         is_in = groups.index == place
         if bool(is_in.any()):
-            shares = {what: int(n[is_in].sum()) / max(int(n.sum()), 1) for what, n in counts.items()}
+            shares = {
+                what: int(n[is_in].sum()) / max(int(n.sum()), 1) for what, n in counts.items()
+            }
             rows.append(
                 {
                     'name': POPULARITY[name],
@@ -54,7 +54,7 @@ def reach(evidence: Evidence) -> dict[str, Any]:
             ),
             (
                 'People who have a shown product, typically',
-                *(f'{typical:,}' for typical in map(_typical, (lists, evidence.best_sellers), [evidence] * 2)),
+                *(f'{_typical(x, evidence):,}' for x in (lists, evidence.best_sellers)),
             ),
         ],
         'most': [
@@ -67,7 +67,7 @@ def reach(evidence: Evidence) -> dict[str, Any]:
     }
 
 
-def _typical(lists: Any, evidence: Evidence) -> int:
+def _typical(lists: TopLists, evidence: Evidence) -> int:
     """Return the median number of people who have a shown product."""
     shown = lists.items[lists.items >= 0]
     return int(evidence.popularity[shown].median()) if shown.numel() else 0

@@ -43,19 +43,17 @@ def similar_products(evidence: Evidence, number: int) -> list[dict[str, Any]]:
 
 def _product(evidence: Evidence, row: int) -> dict[str, Any]:
     run = evidence.run
-    kinds = [('By the model', 'embedding', _by_embedding(run, row))] if run.has_embeddings else []
+    cards = evidence.cards
+    kinds = []
+    if run.has_embeddings:
+        near = [cards(other, f'similarity {value:.2f}') for other, value in _by_embedding(run, row)]
+        kinds.append(('By the model', 'embedding', near))
     for source, relation, destination in run.train.edge_types:
         if source == destination:
             store = run.train[source, relation, destination]
-            near = _strongest(store.edge_index, store.edge_weight, row)
+            near = list(map(cards, _strongest(store.edge_index, store.edge_weight, row)))
             kinds.append((relation_in_words(relation), relation, near))
-    return {
-        'card': evidence.cards(row),
-        'kinds': [
-            (title, key, [evidence.cards(other, f'{value:.2f}') for other, value in near])
-            for title, key, near in kinds
-        ],
-    }
+    return {'card': cards(row), 'kinds': kinds}
 
 
 def _by_embedding(run: Run, row: int) -> list[tuple[int, float]]:
@@ -64,7 +62,7 @@ def _by_embedding(run: Run, row: int) -> list[tuple[int, float]]:
     return [(other, value) for other, value in pairs if other >= 0]
 
 
-def _strongest(edge_index: Tensor, edge_weight: Tensor, row: int) -> list[tuple[int, float]]:
+def _strongest(edge_index: Tensor, edge_weight: Tensor, row: int) -> list[int]:
     incoming = (edge_index[1] == row).nonzero().view(-1)
     order = incoming[edge_weight[incoming].argsort(descending=True, stable=True)[:SHOWN]]
-    return list(zip(edge_index[0, order].tolist(), edge_weight[order].tolist(), strict=True))
+    return edge_index[0, order].tolist()

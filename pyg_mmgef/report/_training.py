@@ -47,7 +47,9 @@ def curve(title: str, x: Sequence[int], y: Sequence[float], best: int) -> dict[s
     from matplotlib.ticker import MaxNLocator
 
     ticks = {
-        'x': [t for t in MaxNLocator(6, integer=True).tick_values(x[0], x[-1]) if x[0] <= t <= x[-1]],
+        'x': [
+            t for t in MaxNLocator(6, integer=True).tick_values(x[0], x[-1]) if x[0] <= t <= x[-1]
+        ],
         'y': list(MaxNLocator(4).tick_values(min(y), max(y))),
     }
     low, high = ticks['y'][0], ticks['y'][-1]

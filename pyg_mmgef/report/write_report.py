@@ -68,26 +68,30 @@ def write_report(
     check_not_negative('num_users', num_users)
     check_not_negative('num_items', num_items)
     evidence = Evidence(run, category, verb)
-    page = _environment().get_template('page.html.j2').render(
-        name=run.name if title is None else title,
-        run=run,
-        today=f'{date.today():%-d %B %Y}',
-        verb=verb,
-        k=evidence.k,
-        choices=evidence.choices,
-        headline=headline(evidence),
-        hero=hero(evidence),
-        how_measured=how_measured(evidence),
-        people=people(evidence, num_users),
-        new_products=new_products(evidence),
-        map=catalogue_map(evidence),
-        comparison=comparison(evidence),
-        for_whom=for_whom(evidence),
-        groupings=groupings(evidence),
-        reach=reach(evidence),
-        similar=similar_products(evidence, num_items),
-        training=training(evidence),
-        about=about(evidence),
+    page = (
+        _environment()
+        .get_template('page.html.j2')
+        .render(
+            name=run.name if title is None else title,
+            run=run,
+            today=f'{date.today():%-d %B %Y}',
+            verb=verb,
+            k=evidence.k,
+            choices=evidence.choices,
+            headline=headline(evidence),
+            hero=hero(evidence),
+            how_measured=how_measured(evidence),
+            people=people(evidence, num_users),
+            new_products=new_products(evidence),
+            map=catalogue_map(evidence),
+            comparison=comparison(evidence),
+            for_whom=for_whom(evidence),
+            groupings=groupings(evidence),
+            reach=reach(evidence),
+            similar=similar_products(evidence, num_items),
+            training=training(evidence),
+            about=about(evidence),
+        )
     )
     path = Path(path).expanduser()
     make_folder(path.parent)

@@ -25,9 +25,7 @@ def report(
     ] = 5,
     num_items: Annotated[
         int,
-        typer.Option(
-            help='Number of products to show with similar ones, sampled from all.', min=0
-        ),
+        typer.Option(help='Number of products to show with similar ones, sampled from all.', min=0),
     ] = 5,
     title: Annotated[
         str | None,
