@@ -9,10 +9,11 @@ __all__ = ['as_option', 'spelt', 'spelt_as_options', 'spelt_with']
 _OPTIONS = {
     'interactions': 'INTERACTIONS',
     'event_weights': '--event-weight',
+    'fields': '--field',
     'modalities': '--modality',
     'folder': '--output',
     'metrics': '--metric',
-    'fields': '--field',
+    'options': '--set',
 }
 _SPELLING: ContextVar[Callable[[str], str]] = ContextVar('spelling', default=repr)
 

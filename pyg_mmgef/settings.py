@@ -1,4 +1,5 @@
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 __all__ = ['DEFAULT_MODEL', 'Settings', 'model_options']
@@ -12,7 +13,8 @@ class Settings:
 
     The options of ``pyg-mmgef train`` and the arguments of :func:`~pyg_mmgef.fit` are the fields,
     and ``config.json`` holds their values. :obj:`None` means the default of the model or the loss,
-    which :func:`~pyg_mmgef.runs.models.complete` fills in.
+    which :func:`~pyg_mmgef.runs.models.complete` fills in, or that of the data. The mapping
+    ``options`` has further arguments of the model's constructor.
     """
 
     model: str | None = None
@@ -27,8 +29,10 @@ class Settings:
     item_dropout: float | None = None
     content_weight: float | None = None
     unobserved_weight: float | None = None
-    tune: float | None = None
-    split: Literal['random', 'time', 'leave_last_out'] = 'random'
+    options: Mapping[str, Any] = field(default_factory=dict)
+    budget: float | None = None
+    split: Literal['global_time', 'time', 'leave_last_out', 'random'] | None = None
+    folds: int = 1
     loss: Literal['bpr', 'softmax', 'au'] | None = None
     lr: float | None = None
     l2: float | None = None

@@ -46,18 +46,21 @@ def test_every_hint_names_an_extra_for_users() -> None:
         for path in PACKAGE.rglob('*.py')
         for extra in re.findall(r'pyg-mmgef\[([^]]*)\]', path.read_text(encoding='utf-8'))
     }
-    assert {extra for _, extra in hints} == {'cli', 'clip', 'text', 'database', 'hub'}
+    assert {extra for _, extra in hints} == {'cli', 'clip', 'text', 'database', 'hub', 'serve'}
     assert {extra for _, extra in hints} <= set(EXTRAS)
     assert len(hints) > 8
 
 
-def test_the_command_knows_its_packages() -> None:
+@pytest.mark.parametrize('extra', ['cli', 'serve'])
+def test_the_command_knows_its_packages(extra: str) -> None:
     packages = {'PIL': 'pillow', 'sklearn': 'scikit-learn'}
-    assert {packages.get(name, name) for name in cli.MODULES} == names(EXTRAS['cli'])
+    found = {packages.get(name, name.replace('_', '-')) for name in cli.EXTRAS[extra]}
+    only_faster = {'httptools', 'uvloop'}  # uvicorn goes without them.
+    assert found == names(EXTRAS[extra]) - only_faster
 
 
 def test_all_has_what_users_need_and_nothing_is_compiled() -> None:
-    assert EXTRAS['all'] == ['pyg-mmgef[cli,clip,text,database,hub]']
+    assert EXTRAS['all'] == ['pyg-mmgef[cli,clip,text,database,hub,serve]']
     assert names(EXTRAS['sparse']) == {'torch-scatter', 'torch-sparse'}
 
 
@@ -166,7 +169,7 @@ def test_importing_is_light() -> None:
 
 
 OPTIONAL = {
-    *cli.MODULES,
+    *(name for modules in cli.EXTRAS.values() for name in modules),
     'open_clip',
     'sentence_transformers',
     'transformers',

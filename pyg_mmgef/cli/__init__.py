@@ -6,29 +6,33 @@ from importlib.util import find_spec
 
 __all__ = ['main']
 
-# The modules of the extra `cli`, which a base installation lacks.
-MODULES = (
-    'typer',
-    'rich',
-    'wcwidth',
-    'jinja2',
-    'lightning',
-    'tensorboard',
-    'matplotlib',
-    'PIL',
-    'pyarrow',
-    'duckdb',
-    'sklearn',
-)
+_PRINTING = ('typer', 'rich', 'wcwidth', 'pyarrow')
+EXTRAS = {
+    'cli': (
+        *_PRINTING,
+        'jinja2',
+        'lightning',
+        'tensorboard',
+        'matplotlib',
+        'PIL',
+        'duckdb',
+        'sklearn',
+    ),
+    'serve': (*_PRINTING, 'fastapi', 'fastapi_offline', 'uvicorn', 'prometheus_client'),
+}
+"""The modules of extras, which a base installation lacks. Serving needs no others."""
+INSTALL = {'cli': 'pip install "pyg-mmgef[cli]"', 'serve': 'pip install "pyg-mmgef[serve]"'}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run :func:`pyg_mmgef.cli.app.main`, or exit with a message if its packages are missing."""
-    missing = [name for name in MODULES if find_spec(name) is None]
+    command = [*(sys.argv[1:] if arguments is None else arguments), ''][0]
+    extra = 'serve' if command == 'serve' else 'cli'
+    missing = [name for name in EXTRAS[extra] if find_spec(name) is None]
     if missing:
         sys.exit(
             f'Error: the command needs {", ".join(missing)}; install what it needs with: '
-            'pip install "pyg-mmgef[cli]"'
+            f'{INSTALL[extra]}'
         )
     from pyg_mmgef.cli.app import main as run
 

@@ -32,6 +32,7 @@ app = typer.Typer(
 for _command in (
     commands.prepare,
     commands.train,
+    commands.tune,
     commands.evaluate,
     commands.compare,
     commands.recommend,
@@ -39,6 +40,7 @@ for _command in (
     commands.info,
     commands.models,
     commands.report,
+    commands.serve,
 ):
     app.command()(_command)
 

@@ -8,9 +8,9 @@ from rich.console import Console, ConsoleOptions
 from rich.table import Table
 from rich.text import Text
 
-from pyg_mmgef._plain_text import printable
+from pyg_mmgef._printable import printable
 
-__all__ = ['PlainConsole', 'draws_progress', 'err', 'one_line', 'out', 'plain']
+__all__ = ['PlainConsole', 'draws_progress', 'err', 'one_line', 'out', 'plain', 'printable']
 
 WIDEST = 10_000
 

@@ -1,11 +1,12 @@
 """Output of the commands: tables of datasets, runs, metrics and recommendations."""
 
+import statistics
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from pyg_mmgef._plain_text import shortened
+from pyg_mmgef._printable import shortened
 from pyg_mmgef.cli.console import out
 
 if TYPE_CHECKING:
@@ -62,6 +63,12 @@ def show_run(run: 'RunFolder') -> None:
         out.print(f'best epoch {metrics["best_epoch"] + 1} of {metrics["epochs"]}')
     else:
         out.print('nothing to train: the model is computed from the data')
+    for part, counts in metrics.get('held_out', {}).items():
+        if counts['new_interactions']:
+            out.print(
+                f'{part}: {counts["interactions"]:,} interactions of {counts["users"]:,} users, '
+                f'without {counts["new_interactions"]:,} of {counts["new_users"]:,} who came later'
+            )
     baselines = metrics.get('baselines', {})
     table = plain_table('', 'validation', 'test', *(f'{name}, test' for name in baselines))
     for key, value in metrics.items():
@@ -69,6 +76,21 @@ def show_run(run: 'RunFolder') -> None:
             name = key.removeprefix('test_')
             others = [f'{row[name]:.4f}' for row in baselines.values()]
             table.add_row(name, f'{metrics["val_" + name]:.4f}', f'{value:.4f}', *others)
+    out.print(table)
+    if 'folds' in metrics:
+        _show_folds(metrics['folds'])
+
+
+def _show_folds(folds: list[dict[str, float]]) -> None:
+    """Print the test metrics of each fold, the earliest first, their mean and their spread."""
+    numbers = [f'fold {number}' for number in range(1, len(folds) + 1)]
+    table = plain_table('test, at different times', *numbers, 'mean', 'spread')
+    for key in folds[0]:
+        if key.startswith('test_'):
+            values = [fold[key] for fold in folds]
+            summary = statistics.mean(values), statistics.stdev(values)
+            cells = [f'{value:.4f}' for value in (*values, *summary)]
+            table.add_row(key.removeprefix('test_'), *cells)
     out.print(table)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from pyg_mmgef._plain_text import shortened
+from pyg_mmgef._printable import shortened
 from pyg_mmgef._spelling import as_option
 from pyg_mmgef.cli.console import out
 from pyg_mmgef.cli.inputs import Inputs, UndecidedColumns

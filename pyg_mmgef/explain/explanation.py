@@ -46,9 +46,11 @@ class Explanation:
     """The parts by the user's side, the largest first; :obj:`None` where there is no such split."""
     by_item: tuple[Part, ...] | None
     """The parts by the item's side, the largest first; :obj:`None` where there is no such split."""
-
     titles: Sequence[str] | None = field(default=None, repr=False, compare=False)
-    """The titles of all items by row, if they are known."""
+    """The titles of all items, by row, for :meth:`words`."""
+
+    def __str__(self) -> str:
+        return super().__str__() if self.titles is None else '\n'.join(self.words())
 
     def words(
         self,

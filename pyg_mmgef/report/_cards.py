@@ -5,7 +5,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from pyg_mmgef._plain_text import shortened
+from pyg_mmgef._printable import shortened
 from pyg_mmgef.catalog import Catalog
 from pyg_mmgef.report._thumbnails import thumbnail
 

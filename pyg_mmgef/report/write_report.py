@@ -3,7 +3,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyg_mmgef._plain_text import printable, shortened
+from pyg_mmgef._printable import printable, shortened
 from pyg_mmgef.files import make_folder, write_atomically
 from pyg_mmgef.report._about import about
 from pyg_mmgef.report._catalogue_map import catalogue_map

@@ -3,6 +3,7 @@
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from pyg_mmgef._printable import printable
 from pyg_mmgef.ranking.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -36,7 +37,12 @@ def compare_page(comparison: 'Comparison') -> str:
     """Return a comparison as an HTML page that needs nothing else."""
     import jinja2
 
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        # Of exactly this type: what the template's own macros return is HTML.
+        finalize=lambda value: printable(value) if type(value) is str else value,
+    )
     text = files('pyg_mmgef.runs').joinpath('compare.html.j2').read_text(encoding='utf-8')
     values = comparison.values
     names = list(values[comparison.baseline])

@@ -109,17 +109,20 @@ class RunData:
                 raise ValueError(f"'{name}' has {len(values)} entries for {count} rows")
 
     @classmethod
-    def from_tables(cls, tables: InteractionTables, **kwargs: Any) -> 'RunData':
+    def from_tables(
+        cls, tables: InteractionTables, graph: HeteroData | None = None, **kwargs: Any
+    ) -> 'RunData':
         """Return the data of tables, with the texts and pictures of the items.
 
         Args:
             tables: The tables.
+            graph: Their graph; :obj:`None` means ``tables[0]``. (default: :obj:`None`)
             **kwargs: Other arguments of the class.
         """
         about = {'report': tables.report, 'notes': tables.notes, **kwargs.pop('about', {})}
-        return cls(
-            tables[0], tables.user_ids, tables.item_ids, items_of(tables), about=about, **kwargs
-        )
+        graph = tables[0] if graph is None else graph
+        items = items_of(tables)
+        return cls(graph, tables.user_ids, tables.item_ids, items, about=about, **kwargs)
 
     @property
     def fingerprint(self) -> str:
@@ -174,7 +177,7 @@ def as_source(data: Any) -> Source:
     if isinstance(data, RunData | DatasetFolder):
         return data
     if isinstance(data, InteractionTables):
-        return RunData.from_tables(data, encoders=_add_missing_features(data))
+        return _encoded(data)
     if isinstance(data, Dataset):
         if len(data) != 1:
             raise ValueError(f"'data' has {len(data)} graphs; give one of them")
@@ -187,20 +190,23 @@ def as_source(data: Any) -> Source:
     return RunData(data)
 
 
-def _add_missing_features(tables: InteractionTables) -> dict[str, str]:
-    """Encode texts and pictures of tables that have no features, and return the encoders."""
-    if item_modalities(tables[0])[0]:
-        return {}
+def _encoded(tables: InteractionTables) -> RunData:
+    """Return the data of tables, with features of the texts and pictures if there are none."""
+    graph = tables[0]
+    if item_modalities(graph)[0]:
+        return RunData.from_tables(tables)
     encoders = {}
     if any(text is not None for text in tables.item_texts):
         titles = TitleEncoder().fit(tables.item_texts)
-        tables.add_features('text', *titles.encode_texts(tables.item_texts))
+        graph[ITEM].x_text, graph[ITEM].has_text = titles.encode_texts(tables.item_texts)
         encoders['text'] = titles.fingerprint
     if any(tables.item_pictures):
         pixels = PixelEncoder()
-        tables.add_features('image', *pixels.encode_images(tables.item_images))
+        x, has = pixels.encode_images(tables.item_images)
+        graph[ITEM].x_image, graph[ITEM].has_image = x, has
         encoders['image'] = pixels.fingerprint
-    return encoders
+    about = {'options': {f'{name}_encoder': 'small' for name in encoders}}
+    return RunData.from_tables(tables, graph, encoders=encoders, about=about)
 
 
 def _about(

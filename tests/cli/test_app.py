@@ -116,6 +116,23 @@ def test_recommendations_on_the_screen(trained: Path) -> None:
     assert [line.split()[0] for line in shown.splitlines()[1:]] == ['u3', 'u3', 'u1', 'u1']
 
 
+def test_recommendations_by_rules(trained: Path) -> None:
+    def items(*rules: object) -> list[str]:
+        shown = pyg_mmgef('recommend', trained, '--user', 'u3', '--k', 4, *rules)
+        return [line.split()[2] for line in shown.splitlines()[1:]]
+
+    first, second, third, _ = items()
+    assert items('--exclude', first)[:2] == [second, third]
+    assert items('--pin', third, '--exclude', second)[:2] == [third, first]
+    assert items('--only', third, '--only', first) == [first, third]
+    assert items('--diversity', 0.5)[0] == first
+    words = ('recommend', trained, '--user', 'u3', '--where', 'titel=oak')
+    error = pyg_mmgef(*words, fails=1)
+    assert (
+        "--where names the field 'titel', which the catalog lacks (did you mean 'title'?)" in error
+    )
+
+
 def test_similar_items(trained: Path) -> None:
     lines = pyg_mmgef('similar', trained, 'i07', '--k', 3).splitlines()[1:]
     assert len(lines) == 3

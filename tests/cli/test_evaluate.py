@@ -87,3 +87,22 @@ def test_mistakes(trained: Path, neighbours: Path, dataset: Path, tmp_path: Path
         (('compare', trained, dataset), 'is not a run'),
     ):
         assert message in pyg_mmgef(*arguments, fails=1)
+
+
+def test_by_a_column_of_the_items(catalogue: Path, tmp_path: Path) -> None:
+    head, *rows = (catalogue / 'items.csv').read_text().splitlines()
+    kinds = [f'{row},{["wood", "silk", "steel"][place % 3]}' for place, row in enumerate(rows)]
+    (tmp_path / 'items.csv').write_text('\n'.join([f'{head},kind', *kinds]))
+    columns = ('--items', 'items.csv', '--user', 'customer', '--item', 'sku', '--text', 'title')
+    orders = catalogue / 'orders.csv'
+    pyg_mmgef('prepare', orders, '-o', 'shop', *columns, '--field', 'kind', cwd=tmp_path)
+    run = tmp_path / 'run'
+    pyg_mmgef('train', tmp_path / 'shop', '-o', run, '--model', 'ease')
+    shown = pyg_mmgef('evaluate', run, '--by', 'kind', '--metric', 'recall', '--cutoff', 5)
+    groups = Run.load(run).top_lists('test', 5).grouped(Run.load(run).groups('kind'), 'recall')
+    assert set(groups) == {'wood', 'silk', 'steel'}
+    for name, values in groups.items():
+        assert cells(shown, name)[3] == f'{values["recall@5"]:.4f}'
+    page = tmp_path / 'page.html'
+    pyg_mmgef('compare', run, '--category', 'kind', '-o', page)
+    assert 'By kind of the held-out item' in page.read_text()

@@ -57,6 +57,7 @@ def test_texts_are_escaped_and_kept_apart(catalogue: Path, tmp_path: Path) -> No
     pyg_mmgef('train', tmp_path / 'shop', '-o', tmp_path / 'run', *options)
     pyg_mmgef('report', tmp_path / 'run', '--num-items', 24)
     text = (tmp_path / 'run' / 'report.html').read_text()
+    assert re.search(r'<bdi>\d+ % because [^<]+\.</bdi>', text)
     assert '&lt;script&gt;i07' in text
     assert '<script' not in text
     assert re.search(
@@ -72,6 +73,20 @@ def test_a_model_without_item_graphs(dataset: Path, tmp_path: Path) -> None:
     text = (tmp_path / 'report.html').read_text()
     assert 'Attention' not in text
     assert 'User' in text
+    assert "one from the user's own parameters" in text
+    assert '<ul class="why">' in text
+
+
+def test_reasons_only_where_scores_have_them(dataset: Path, tmp_path: Path) -> None:
+    for model in ('grcn', 'itemknn'):
+        run = tmp_path / model
+        epochs = ('--epochs', 1) if model == 'grcn' else ()
+        pyg_mmgef('train', dataset, '-o', run, '--model', model, *epochs)
+        pyg_mmgef('report', run)
+    grcn, itemknn = ((tmp_path / m / 'report.html').read_text() for m in ('grcn', 'itemknn'))
+    assert 'and their reasons' not in grcn
+    assert 'and their reasons' in itemknn
+    assert "one from the user's own parameters" not in itemknn
 
 
 TEST_METRICS = {'recall@10': 0.1, 'recall@20': 0.2, 'ndcg@20': 0.5}

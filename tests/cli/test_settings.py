@@ -22,7 +22,7 @@ def test_every_setting_is_an_option_with_help() -> None:
     for field in fields(Settings):
         assert as_option(field.name) in shown
         assert len(option_of(field.name).help) > 15
-    own = {'dataset', 'output', 'device'}
+    own = {'dataset', 'output', 'config', 'device'}
     assert set(inspect.signature(train).parameters) == own | {
         field.name for field in fields(Settings)
     }
@@ -31,7 +31,7 @@ def test_every_setting_is_an_option_with_help() -> None:
 def test_every_option_says_what_it_does_and_its_default() -> None:
     group = typer.main.get_command(app)
     assert isinstance(group, typer.core.TyperGroup)
-    assert len(group.commands) == 8
+    assert len(group.commands) == 9
     for name, command in group.commands.items():
         assert command.help, name
         for option in command.params:
@@ -80,7 +80,7 @@ def test_flags() -> None:
 
 
 def test_options_of_models_are_in_their_panel() -> None:
-    own = {'model', 'preset', 'modalities', 'tune'}
+    own = {'model', 'preset', 'modalities', 'options', 'budget'}
     assert set(model_options()) | own == {
         field.name for field in fields(Settings) if option_of(field.name).rich_help_panel == MODEL
     }

@@ -181,6 +181,14 @@ def test_page(comparison: Comparison, tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_page_shows_names_that_steer_a_terminal(runs: dict[str, Run], tmp_path: Path) -> None:
+    compare({'\u202e\x1b[31m': runs['mine']}, k=5).to_html(tmp_path / 'page.html')
+    text = (tmp_path / 'page.html').read_text()
+    assert '\x1b' not in text
+    assert '\u202e' not in text
+    assert r'<bdi>\u202e\x1b[31m</bdi>' in text
+
+
 def test_page_of_one_metric(runs: dict[str, Run], tmp_path: Path) -> None:
     for metrics in (['ndcg'], ['coverage']):
         compare(runs, metrics=metrics, k=5).to_html(tmp_path / 'page.html')

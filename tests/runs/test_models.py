@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ def test_the_default(dataset: Path, tmp_path: Path) -> None:
     pyg_mmgef('train', dataset, '-o', tmp_path / 'default')
     pyg_mmgef('train', dataset, '-o', tmp_path / 'model', '--model', 'contentials')
     pyg_mmgef('train', dataset, '-o', tmp_path / 'preset', '--preset', 'best')
-    pyg_mmgef('train', dataset, '-o', tmp_path / 'plain', '--tune', 0)
+    pyg_mmgef('train', dataset, '-o', tmp_path / 'plain', '--budget', 0)
     results = [
         json.loads((tmp_path / name / 'metrics.json').read_text())
         for name in ('default', 'model', 'preset', 'plain')
@@ -71,21 +72,21 @@ def test_the_default(dataset: Path, tmp_path: Path) -> None:
 
 def test_tuning(dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / 'run'
-    words = ('train', dataset, '-o', run, '--embedding-dim', 8, '--tune')
-    pyg_mmgef(*words, 100)
+    words = ('train', dataset, '-o', run, '--embedding-dim', 8, '--budget')
+    assert re.search(r'tried 9 of 9 values on validation: l2=.* is best', pyg_mmgef(*words, 100))
     config = (run / 'config.json').read_text()
     settings = json.loads(config)['settings']
     assert settings['l2'] in (0.02, 0.03, 0.05)
     assert settings['embedding_dim'] == 8
     pyg_mmgef(*words, 100)  # The same run.
     assert (run / 'config.json').read_text() == config
-    assert 'tune 100.0, now 50.0' in pyg_mmgef(*words, 50, fails=1)
-    other = ('train', dataset, '-o', tmp_path / 'x', '--tune', 5)
-    assert "--tune is an option of the model 'contentials'" in pyg_mmgef(
+    assert 'budget 100.0, now 50.0' in pyg_mmgef(*words, 50, fails=1)
+    other = ('train', dataset, '-o', tmp_path / 'x', '--budget', 5)
+    assert "--budget is an option of the model 'contentials'" in pyg_mmgef(
         *other, '--model', 'ials', fails=1
     )
-    assert '--tune is an option' in pyg_mmgef(*other, '--preset', 'best', fails=1)
-    assert '--l2 is set by --tune' in pyg_mmgef(*other, '--l2', 0.1, fails=1)
+    assert '--budget is an option' in pyg_mmgef(*other, '--preset', 'best', fails=1)
+    assert '--l2 is chosen within --budget' in pyg_mmgef(*other, '--l2', 0.1, fails=1)
 
 
 @pytest.mark.parametrize('name', ['freedom', 'mgcn'])
@@ -160,6 +161,6 @@ def test_listed_options() -> None:
     assert 'l2' not in listed_options(recommenders()['MF'])
     assert listed_options(recommenders()['FREEDOM'])['neighbors'] == 10
     assert listed_options(recommenders()['COHESION'])['neighbors'] == 40
-    assert [name for name in models() if 'tune' in listed_options(models()[name])] == [
+    assert [name for name in models() if 'budget' in listed_options(models()[name])] == [
         'contentials'
     ]

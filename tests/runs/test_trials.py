@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pyg_mmgef.runs._trials import Candidate, Report, Trial, Trials
+from pyg_mmgef.runs.search_spaces import Range
 from tests.cli.command import environment
 from tests.runs.killed_search import CANDIDATES, quality
 
@@ -47,7 +48,7 @@ def test_a_bad_trial_is_stopped_early(tmp_path: Path) -> None:
             report(epoch, epoch / 20 if len(lengths) < 6 else 0.0)
         return 1.0
 
-    trials = Trials(tmp_path, {'one': Candidate({'x': 1}, {'x': (1, 2)})}, {}, 0)
+    trials = Trials(tmp_path, {'one': Candidate({'x': 0.5}, {'x': Range(0.0, 1.0)})}, {}, 0)
     trials.run(objective, 6)
     *whole, last = trials.finished()
     assert lengths == [20] * 5 + [6]
@@ -81,6 +82,36 @@ def test_more_trials_go_on_and_fewer_do_nothing(tmp_path: Path) -> None:
     assert searched(tmp_path / 'a', 5) == first
     assert searched(tmp_path / 'a', 14) == searched(tmp_path / 'b', 14)
     assert searched(tmp_path / 'a', 14)[:10] == first
+
+
+def test_what_has_no_options_is_tried_once(tmp_path: Path) -> None:
+    computed = {'a': Candidate({}, {}), 'b': Candidate({}, {})}
+    seen: list[str] = []
+
+    def objective(model: str, options: dict[str, Any], report: Report) -> float:
+        seen.append(model)
+        return 1.0
+
+    (tmp_path / 'two').mkdir()
+    Trials(tmp_path / 'two', computed, {}, 0).run(objective, 9)
+    assert seen == ['a', 'b']
+    seen.clear()
+    Trials(tmp_path, computed | CANDIDATES, {}, 0).run(objective, 20)
+    assert (seen.count('a'), seen.count('b')) == (1, 1)
+
+
+def test_a_repeated_trial_is_not_run(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    def objective(model: str, options: dict[str, Any], report: Report) -> float:
+        seen.append(options['x'])
+        return options['x'] / 2
+
+    trials = Trials(tmp_path, {'one': Candidate({'x': 1}, {'x': (1, 2, 3)})}, {}, 0)
+    trials.run(objective, 12)
+    assert sorted(seen) == [1, 2, 3]
+    assert len(trials.finished()) == 12
+    assert {trial.value for trial in trials.finished() if trial.options['x'] == 3} == {1.5}
 
 
 def test_the_seed_changes_the_trials(tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ from pyg_mmgef.cli.commands.models import models
 from pyg_mmgef.cli.commands.prepare import prepare
 from pyg_mmgef.cli.commands.recommend import recommend
 from pyg_mmgef.cli.commands.report import report
+from pyg_mmgef.cli.commands.serve import serve
 from pyg_mmgef.cli.commands.similar import similar
 from pyg_mmgef.cli.commands.train import train
+from pyg_mmgef.cli.commands.tune import tune
 
 __all__ = [
     'compare',
@@ -21,6 +23,8 @@ __all__ = [
     'prepare',
     'recommend',
     'report',
+    'serve',
     'similar',
     'train',
+    'tune',
 ]

@@ -3,13 +3,16 @@ from typing import Annotated
 
 import typer
 
+from pyg_mmgef.catalog import Rules
 from pyg_mmgef.cli.commands._arguments import OtherDataset, Run
 from pyg_mmgef.cli.console import out
+from pyg_mmgef.cli.rule_options import takes_rules
 from pyg_mmgef.cli.show import show_items
 
 __all__ = ['recommend']
 
 
+@takes_rules
 def recommend(
     run: Run,
     user: Annotated[
@@ -38,8 +41,13 @@ def recommend(
         ),
     ] = False,
     dataset: OtherDataset = None,
+    *,
+    rules: Rules,
 ) -> None:
     """Recommend to users items that they haven't interacted with.
+
+    Rules say which items may be recommended, and what comes first. Their fields are the columns
+    that "prepare" kept with --text and --field.
 
     Without --user, those of all users are written to the file that --output names.
     """
@@ -52,7 +60,7 @@ def recommend(
         raise ValueError('recommendations for all users need a file; give --output, or --user')
     if for_spreadsheets and (output is None or output.suffix != '.csv'):
         raise ValueError('--for-spreadsheets is for .csv files; give --output FILE.csv with it')
-    items = LoadedRun.load(run, dataset).recommend(user or None, k=k)
+    items = LoadedRun.load(run, dataset).recommend(user or None, k=k, rules=rules)
     if output is not None:
         items.write(output, for_spreadsheets=for_spreadsheets)
         out.print(f'{len(items)} rows in {output}')

@@ -4,6 +4,7 @@ from typing import Annotated
 import typer
 
 from pyg_mmgef.cli.commands._arguments import OutputFolder
+from pyg_mmgef.cli.config_file import ConfigFile
 from pyg_mmgef.cli.console import draws_progress, out
 from pyg_mmgef.cli.settings import TRAINING, takes_settings
 from pyg_mmgef.cli.show import show_run
@@ -18,6 +19,7 @@ def train(
         Path, typer.Argument(help='Folder of a dataset, written by "prepare".', show_default=False)
     ],
     output: OutputFolder,
+    config: ConfigFile = None,
     device: Annotated[
         str,
         typer.Option(
@@ -34,6 +36,8 @@ def train(
     that is best on validation is kept. The test part is used once, at the end.
 
     Example: pyg-mmgef train shop -o runs/first
+
+    The run.toml of a run repeats it: pyg-mmgef train -o runs/again --config runs/first/run.toml
     """
     from pyg_mmgef.runs._train_run import train_run
     from pyg_mmgef.runs.dataset_folder import DatasetFolder

@@ -165,7 +165,8 @@ class IALS(SolvedRecommender[tuple[Tensor, Tensor]]):
         is_warm = to_item.num_incoming[:, None] > 0
         z_user = self._side(to_user, z_item, z_user)
         for sweep in range(self.num_sweeps):
-            prior = self.prior(data, z_item) if sweep > 0 else None
+            is_random = sweep == 0 and self._start is None
+            prior = None if is_random else self.prior(data, z_item)
             z_item = torch.where(is_warm, self._side(to_item, z_user, z_item, prior), 0.0)
             z_user = self._side(to_user, z_item, z_user)
         self._last = z_item

@@ -16,7 +16,7 @@ __all__ = ['as_array', 'map_to_users', 'propagated_rows']
 
 def as_array(x: Tensor, dtype: torch.dtype = torch.float32) -> NDArray[np.floating]:
     """Return a tensor as a NumPy array on its own."""
-    return np.array(x.detach().to('cpu', dtype))
+    return x.detach().to('cpu', dtype, copy=True).numpy()
 
 
 def propagated_rows(

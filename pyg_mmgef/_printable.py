@@ -1,4 +1,4 @@
-"""Texts of others as they can be shown on a terminal or a page."""
+"""Texts of others, as a terminal or a page can show them."""
 
 import re
 
