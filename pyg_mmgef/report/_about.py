@@ -23,7 +23,7 @@ def about(evidence: Evidence) -> dict[str, Any]:
         **{
             name.replace('_', ' '): value
             for name, value in settings.to_dict().items()
-            if name not in ('model', 'preset') and value not in (None, (), [])
+            if name not in ('model', 'preset') and value not in (None, (), [], {})
         },
     }
     return {

@@ -8,7 +8,7 @@ from pyg_mmgef.report._numbers import lift
 
 __all__ = ['comparison']
 
-OTHERS = {
+OTHERS: dict[str, tuple[str, str]] = {
     'Popularity': ('Best-sellers', 'the same list for everybody, without what a person has'),
     'ItemKNN': ('Often together', 'products that people have together with theirs (ItemKNN)'),
     'EASE': ('EASE', 'a linear model of which products people have together'),
@@ -57,8 +57,8 @@ def comparison(evidence: Evidence) -> dict[str, Any]:
             True,
         )
     ]
-    rows += [row(*OTHERS.get(name, (name, '')), values, False) for name, values in others.items()]
-    ahead = [OTHERS.get(name, (name, ''))[0] for name, x in others.items() if x[main] > ours[main]]
+    rows += [row(*_named(name), values, False) for name, values in others.items()]
+    ahead = [_named(name)[0] for name, x in others.items() if x[main] > ours[main]]
     return {
         'names': names,
         'meanings': {
@@ -71,6 +71,11 @@ def comparison(evidence: Evidence) -> dict[str, Any]:
         'is_sure': is_sure(evidence),
         'num_people': len(evidence.lists.users),
     }
+
+
+def _named(name: str) -> tuple[str, str]:
+    """Return what a baseline is called, and what it does."""
+    return OTHERS.get(name, (name, ''))
 
 
 def _p_text(p_value: float) -> str:

@@ -99,7 +99,8 @@ class Evidence:
     @cached_property
     def choices(self) -> str:
         """What held-out interactions are called: ``'later choices'`` or ``'hidden choices'``."""
-        return 'hidden choices' if self.run.settings.split == 'random' else 'later choices'
+        is_random = self.run.settings.split in (None, 'random')
+        return 'hidden choices' if is_random else 'later choices'
 
     def owned(self, user: int) -> list[int]:
         """Return the products of a person in train, the latest first where times are known."""

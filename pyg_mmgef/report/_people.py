@@ -44,7 +44,7 @@ def _person(evidence: Evidence, row: int) -> dict[str, Any]:
         reason = None
         if explanations:
             why = explanations[place]
-            card['reasons'] = why.words(cards.titles, verb=evidence.verb)
+            card['reasons'] = _in_words(evidence, why)
             reason = _main_reason(why)
         groups.setdefault(reason, []).append(card)
     num_found = len(set(items) & set(wanted))
@@ -59,6 +59,19 @@ def _person(evidence: Evidence, row: int) -> dict[str, Any]:
             for reason, found in groups.items()
         ],
     }
+
+
+def _in_words(evidence: Evidence, why: Explanation) -> list[tuple[str, list[str]]]:
+    """Return the reasons by the person's side and by the product's, each with what it is called."""
+    sides = {
+        'user': ('By what was chosen before', why.by_user),
+        'item': ('By what it is', why.by_item),
+    }
+    return [
+        (title, why.words(evidence.cards.titles, side, verb=evidence.verb))
+        for side, (title, parts) in sides.items()
+        if parts is not None and any(part.kind != 'item' for part in parts)
+    ]
 
 
 def _main_reason(why: Explanation) -> int | None:
