@@ -27,21 +27,25 @@ def about(evidence: Evidence) -> dict[str, Any]:
         },
     }
     return {
-        'counts': {
-            'people': evidence.num_users,
-            'products': evidence.num_items,
-            **{words: n for words, n in run.source.about['report'].items() if n},
-            **{
-                f'products with {name}': of_it['items']
-                for name, of_it in run.source.about['modalities'].items()
-            },
-        },
+        'counts': _counts(evidence),
         'settings': facts,
         'fingerprint': run.source.fingerprint,
         'attention': _attention(run),
         'graphs': item_graphs(run.train, settings.neighbors or NEIGHBORS),
         'versions': versions,
         'run': None if run.folder is None else run.folder.path.name,
+    }
+
+
+def _counts(evidence: Evidence) -> dict[str, int]:
+    """Return what was read, in the words of the page."""
+    facts = evidence.run.source.about
+    counts = {'users': evidence.num_users, 'items': evidence.num_items, **facts['report']}
+    counts |= {f'items with {name}': about['items'] for name, about in facts['modalities'].items()}
+    return {
+        words.replace('item', 'product').replace('users', 'people'): n
+        for words, n in counts.items()
+        if n
     }
 
 
