@@ -4,7 +4,7 @@ Users: a tenth of the users is held out, and models are trained on the others. E
 embedded by the first 80 % of the own history (`Recommender.fold_in`), and the rest is ranked. The
 same is ranked by models that are trained anew with these histories, by popularity, and by the
 package `implicit` (`recalculate_user`). A tenth of the interactions of the other users is
-validation, for early stopping alone; a trained model is that of its last epoch.
+validation, for early stopping alone.
 
 Items: a fifth of the items is cold, as in `warm_up.py`. An item without interactions is embedded by
 its features (`Recommender.content_weights`); then models are trained anew with 1, 3 and 10
@@ -27,7 +27,6 @@ that lie in the folder of the output.
 
 import argparse
 import copy
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -197,9 +196,8 @@ def trained(
     model = preset.model(data) if model is None else model
     start, found = time.perf_counter(), None
     if model.is_trained:
-        found = fit(
-            model, data, val, lr=preset.lr, l2=preset.l2, epochs=epochs, max_seconds=math.inf
-        )
+        found = fit(model, data, val, lr=preset.lr, l2=preset.l2, epochs=epochs)
+        model.load_state_dict(found.state)
     model.eval()
     with torch.no_grad():
         z_user, z_item = model(data)

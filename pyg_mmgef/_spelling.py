@@ -11,9 +11,11 @@ _OPTIONS = {
     'event_weights': '--event-weight',
     'fields': '--field',
     'modalities': '--modality',
+    'users': '--user',
     'folder': '--output',
     'metrics': '--metric',
     'options': '--set',
+    'programs': '--program',
 }
 _SPELLING: ContextVar[Callable[[str], str]] = ContextVar('spelling', default=repr)
 

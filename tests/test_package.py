@@ -50,6 +50,7 @@ PUBLIC_NAMES = {
         'export',
         'fit',
         'recommend_all',
+        'tune',
         'warm_up',
     ],
     'pyg_mmgef.report': ['write_report'],
@@ -60,6 +61,7 @@ PUBLIC_NAMES = {
         'new_interactions',
         'recommend',
         'recommend_to_parquet',
+        'write_recommendations',
     ],
     'pyg_mmgef.loader': ['TripletLoader'],
     'pyg_mmgef.encoders': ['FeatureStore', 'OpenCLIPEncoder', 'SentenceTransformerEncoder'],
@@ -114,8 +116,8 @@ TESTED_ELSEWHERE = {
     **{
         f'cli/commands/{name}.py': f'one of the commands that tests/cli runs: {name}'
         for name in (
-            *('compare', 'evaluate', 'info', 'models', 'prepare'),
-            *('recommend', 'report', 'similar', 'train', 'tune'),
+            *('compare', 'evaluate', 'explain', 'export', 'info', 'models', 'prepare'),
+            *('recommend', 'report', 'similar', 'train', 'tune', 'update'),
         )
     },
     'explain/part.py': 'the parts of tests/explain/test_score_explainer.py',
@@ -134,6 +136,7 @@ MAY_IMPORT = {
     '_spelling': set(),
     '_printable': set(),
     '_folders': {'_spelling'},
+    '_encoder_specs': {'encoders'},
     'settings': set(),
     'validate': {'_spelling'},
     'schema': BASE,
@@ -150,7 +153,7 @@ MAY_IMPORT = {
     'explain': BASE | {'schema', 'nn'},
     'transforms': BASE | {'_describe', 'schema', 'graph', 'nn'},
     'presets': {'schema', 'nn', 'transforms'},
-    'exports': BASE | {'catalog', 'files', 'search', 'encoders'},
+    'exports': BASE | {'_spelling', 'catalog', 'files', 'search', 'encoders'},
     'encoders': BASE | {'files'},
     'tables': {'_spelling'},
     'catalog': {'_spelling', 'files', 'tables'},

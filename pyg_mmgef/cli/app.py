@@ -33,14 +33,17 @@ for _command in (
     commands.prepare,
     commands.train,
     commands.tune,
+    commands.update,
     commands.evaluate,
     commands.compare,
+    commands.report,
     commands.recommend,
     commands.similar,
+    commands.explain,
+    commands.export,
+    commands.serve,
     commands.info,
     commands.models,
-    commands.report,
-    commands.serve,
 ):
     app.command()(_command)
 

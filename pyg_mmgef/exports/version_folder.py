@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pyg_mmgef._spelling import spelt
 from pyg_mmgef.files import (
     has_sha256,
     make_folder,
@@ -85,7 +86,8 @@ def _check_free(folder: Path) -> None:
     others = sorted({entry.name for entry in folder.iterdir()} - {README, VERSIONS})
     if others:
         raise ValueError(
-            f'{str(folder)!r} is no export, it holds {others[0]!r}; give a new or an empty folder'
+            f'{spelt("folder")} names {str(folder)!r}, which is no export, as it holds '
+            f'{others[0]!r}; give a new or an empty folder'
         )
 
 

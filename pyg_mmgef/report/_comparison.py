@@ -5,6 +5,7 @@ from typing import Any
 from pyg_mmgef.report._evidence import Evidence
 from pyg_mmgef.report._headline import is_sure
 from pyg_mmgef.report._numbers import lift
+from pyg_mmgef.runs._metric_words import MEANINGS
 
 __all__ = ['comparison']
 
@@ -12,11 +13,6 @@ OTHERS: dict[str, tuple[str, str]] = {
     'Popularity': ('Best-sellers', 'the same list for everybody, without what a person has'),
     'ItemKNN': ('Often together', 'products that people have together with theirs (ItemKNN)'),
     'EASE': ('EASE', 'a linear model of which products people have together'),
-}
-METRICS = {
-    'recall': 'the share of the hidden choices among the first k',
-    'precision': 'the share of the first k that were hidden choices',
-    'ndcg': 'counts a hidden choice more the higher it is ranked',
 }
 
 
@@ -62,7 +58,7 @@ def comparison(evidence: Evidence) -> dict[str, Any]:
     return {
         'names': names,
         'meanings': {
-            name: text for name, text in METRICS.items() if any(x.startswith(name) for x in names)
+            name: text for name, text in MEANINGS.items() if any(x.startswith(name) for x in names)
         },
         'rows': rows,
         'ahead': ahead,

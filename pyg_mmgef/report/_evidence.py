@@ -18,7 +18,7 @@ __all__ = ['Evidence']
 
 MOST_USERS = 10_000
 """Of more people with held-out choices, as many are sampled."""
-MEASURED = ('recall', 'ndcg', 'hit_ratio', 'coverage', 'personalization', 'novelty')
+MEASURED = ('recall', 'ndcg', 'hit_ratio', 'coverage', 'personalization')
 
 
 class Evidence:

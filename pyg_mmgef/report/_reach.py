@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from pyg_mmgef.ranking import TopLists, popularity_groups
+from pyg_mmgef.ranking import popularity_groups
+from pyg_mmgef.ranking.top_lists import OF_ALL_LISTS, OF_LISTS
 from pyg_mmgef.report._evidence import Evidence
 from pyg_mmgef.report._numbers import percent
+from pyg_mmgef.runs._metric_words import MEANINGS
 from pyg_mmgef.schema import interactions
 
 __all__ = ['POPULARITY', 'reach']
@@ -41,21 +43,13 @@ def reach(evidence: Evidence) -> dict[str, Any]:
                     'shares': [(percent(share), _bar(share)) for share in shares.values()],
                 }
             )
-    ours, theirs = evidence.measured
+    ours, theirs = (x.evaluate((*OF_ALL_LISTS, *OF_LISTS)) for x in (lists, evidence.best_sellers))
     most = counts['shown'].argsort(descending=True, stable=True)[:SHOWN]
     return {
         'rows': rows,
         'numbers': [
-            ('Products shown to somebody', percent(ours['coverage']), percent(theirs['coverage'])),
-            (
-                "Share of a list that differs from another person's",
-                percent(ours['personalization']),
-                percent(theirs['personalization']),
-            ),
-            (
-                'People who have a shown product, typically',
-                *(f'{_typical(x, evidence):,}' for x in (lists, evidence.best_sellers)),
-            ),
+            (MEANINGS[name.partition('@')[0]], name, f'{value:.4g}', f'{theirs[name]:.4g}')
+            for name, value in ours.items()
         ],
         'most': [
             evidence.cards(
@@ -65,12 +59,6 @@ def reach(evidence: Evidence) -> dict[str, Any]:
             if counts['shown'][item] > 0
         ],
     }
-
-
-def _typical(lists: TopLists, evidence: Evidence) -> int:
-    """Return the median number of people who have a shown product."""
-    shown = lists.items[lists.items >= 0]
-    return int(evidence.popularity[shown].median()) if shown.numel() else 0
 
 
 def _bar(share: float) -> float:

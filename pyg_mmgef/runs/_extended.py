@@ -109,7 +109,10 @@ def with_old_train(data: HeteroData, split: Split) -> Split:
 
 
 def _features(old: Source, other: Source, is_new: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return the features of the old items, then those of new ones."""
+    """Return the features of the old items, then those of new ones.
+
+    Features that another encoder has made are in another space, so these items are encoded anew.
+    """
     x, has = item_modalities(old.data())
     own = item_modalities(other.data())[0]
     rows = is_new.nonzero().view(-1)
@@ -119,7 +122,11 @@ def _features(old: Source, other: Source, is_new: Tensor) -> dict[str, tuple[Ten
         len(items),
         [item['text'] for item in items],
         [item['image'] for item in items],
-        {name: value[rows] for name, value in own.items()},
+        {
+            name: value[rows]
+            for name, value in own.items()
+            if other.encoders[name] in (old.encoders.get(name), name)
+        },
     )
     nonzero = {name: (value != 0).any(dim=1) for name, value in x.items()}
     return {

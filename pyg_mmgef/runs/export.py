@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from importlib import resources
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from torch import Tensor
-from torch_geometric.data import HeteroData
 
 from pyg_mmgef import __version__
+from pyg_mmgef._spelling import spelt
 from pyg_mmgef.catalog import Catalog, ContentWeights
 from pyg_mmgef.datasets import IdMap
 from pyg_mmgef.exports import (
@@ -28,54 +28,19 @@ from pyg_mmgef.exports import (
 )
 from pyg_mmgef.exports.item_index import INDICES
 from pyg_mmgef.files import write_array
-from pyg_mmgef.nn import Recommender
+from pyg_mmgef.runs.run import Run
 from pyg_mmgef.schema import interactions
 from pyg_mmgef.tables._arrow_table import arrow
 from pyg_mmgef.validate import check_choice, check_fraction
 
-__all__ = ['ExportableRun', 'export']
+__all__ = ['export']
 
 FORMAT = 1
 WRITERS = {'pt2': write_program, 'onnx': write_onnx}
 
 
-class ExportableRun(Protocol):
-    """What an export reads of a run, such as a :class:`~pyg_mmgef.runs.Run`."""
-
-    @property
-    def model(self) -> Recommender:
-        """The model, in evaluation mode."""
-
-    @property
-    def train(self) -> HeteroData:
-        """The train graph."""
-
-    @property
-    def z_user(self) -> Tensor:
-        """The embeddings of the users."""
-
-    @property
-    def z_item(self) -> Tensor:
-        """The embeddings of the items."""
-
-    @property
-    def user_ids(self) -> IdMap:
-        """The ids of the users."""
-
-    @property
-    def item_ids(self) -> IdMap:
-        """The ids of the items."""
-
-    @property
-    def catalog(self) -> Catalog:
-        """What the items are."""
-
-    def seen(self, *parts: str) -> Tensor:
-        """Return the interactions of train and of the named parts."""
-
-
 def export(
-    run: ExportableRun,
+    run: Run,
     folder: str | os.PathLike[str],
     *,
     index: str = 'flat',
@@ -129,7 +94,8 @@ def export(
     check_choice('index', index, INDICES)
     check_fraction('recall', recall, '(0, 1]')
     for name in programs:
-        check_choice('programs', name, tuple(WRITERS))
+        if name not in WRITERS:
+            raise ValueError(f'{spelt("programs")} must be among {list(WRITERS)} (got {name!r})')
     folder = Path(folder).expanduser()
     model_name = type(run.model).__name__
     z_user, z_item = (_vectors(z, model_name) for z in (run.z_user, run.z_item))
@@ -210,7 +176,7 @@ def _write_index(
     }
 
 
-def _write_fold_in(path: Path, run: ExportableRun) -> dict[str, Any] | None:
+def _write_fold_in(path: Path, run: Run) -> dict[str, Any] | None:
     try:
         fold_in = run.model.fold_in(run.train)
     except ValueError:  # There is nothing to learn it from.
@@ -219,7 +185,7 @@ def _write_fold_in(path: Path, run: ExportableRun) -> dict[str, Any] | None:
     return fold_in.settings
 
 
-def _content_weights(run: ExportableRun, history: bool = False) -> ContentWeights | None:
+def _content_weights(run: Run, history: bool = False) -> ContentWeights | None:
     try:
         return run.model.content_weights(run.train, history=history)
     except ValueError:  # There are no features, or a network embeds the items.
@@ -238,8 +204,8 @@ def _write_programs(
 ) -> None:
     if names and weights is None:
         raise ValueError(
-            f"'programs' make an item's vector of its features, which {model} can't with these "
-            'data; leave them out'
+            f"{spelt('programs')} asks for what makes an item's vector of its features, which "
+            f"{model} can't with these data; leave it out"
         )
     if names and weights is not None:
         program = export_program(ContentProgram(weights), weights.in_channels)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from pyg_mmgef._spelling import spelt
 from pyg_mmgef.catalog import Catalog, Rules
 from pyg_mmgef.catalog.fold_in import FoldIn
 from pyg_mmgef.datasets import IdMap
@@ -354,7 +355,9 @@ class Run:
             histories = [rows_of(self.item_ids, own, 'item') for own in as_lists(liked)]
             z_user, seen, rows = self._embedded(histories), as_edges(histories), None
         else:
-            raise ValueError("'users' and 'liked' both say to whom; give one of them")
+            raise ValueError(
+                f'{spelt("users")} and {spelt("liked")} both say to whom; give one of them'
+            )
         z_item = self.z_item
         if rules is None:
             scores, items = recommend(z_user, z_item, rows, k=k, exclude=seen)
@@ -548,6 +551,12 @@ class Run:
             given = self.model.content_weights(self.train, history=True)
             run.fold_in = run.fold_in.with_items(given.embed(x, has))
         return run
+
+    def export(self, folder: str | os.PathLike[str], **options: Any) -> Path:
+        """Write what a server needs, see :func:`pyg_mmgef.runs.export`."""
+        from pyg_mmgef.runs.export import export  # It takes runs.
+
+        return export(self, folder, **options)
 
     @property
     def has_embeddings(self) -> bool:

@@ -6,7 +6,15 @@ from typing import Any, NamedTuple, TypeAlias
 
 from pyg_mmgef.nn import Recommender
 
-__all__ = ['ARGUMENTS', 'NOT_SEARCHED', 'TRAINING_SPACES', 'Range', 'Space', 'search_space']
+__all__ = [
+    'ARGUMENTS',
+    'NOT_SEARCHED',
+    'OF_MODEL',
+    'TRAINING_SPACES',
+    'Range',
+    'Space',
+    'search_space',
+]
 
 
 class Range(NamedTuple):
@@ -66,6 +74,7 @@ ARGUMENTS: Space = {
     'unobserved_weight': Range(10.0, 1000.0, log=True),  # Divided by the number of users.
     'weighting': ('cosine', 'jaccard', 'raw'),
 }
+"""Of the models, by the name of an argument."""
 OF_MODEL: Mapping[str, Space] = {
     'CEASE': {'l2': Range(10.0, 1e4, log=True)},
     'EASE': {'l2': Range(10.0, 1e4, log=True)},

@@ -111,6 +111,29 @@ def test_recommendations_for_all(
     assert [int(row['rank']) for row in rows[:5]] == [1, 2, 3, 4, 5]
 
 
+def test_export(trained: Path, tmp_path: Path) -> None:
+    folder = tmp_path / 'export'
+    words = ('export', trained, '-o', folder, '--program', 'pt2')
+    assert 'README.md says how to read it' in pyg_mmgef(*words)
+    about = json.loads((folder / 'export.json').read_text())
+    files = folder / about['folder']
+    z_item = np.load(files / 'item_vectors.npy')
+    assert (about['num_users'], about['num_items']) == (40, len(z_item))
+    items = pyarrow.parquet.read_table(files / 'items.parquet')
+    user = pyarrow.parquet.read_table(files / 'users.parquet')['id'].to_pylist().index('u3')
+    indptr, indices = (np.load(files / f'seen_{name}.npy') for name in ('indptr', 'indices'))
+    scores = z_item @ np.load(files / 'user_vectors.npy')[user]
+    scores[indices[indptr[user] : indptr[user + 1]]] = -np.inf
+    best = items.take(np.argsort(-scores)[:2])['id'].to_pylist()
+    shown = pyg_mmgef('recommend', trained, '--user', 'u3', '--k', 2)
+    assert [line.split()[2] for line in shown.splitlines()[1:]] == best
+    assert (files / 'content.pt2').is_file()
+    assert about['pictures']['count'] == len([*(files / 'pictures').glob('*.jpg')]) > 0
+    assert '--output names' in pyg_mmgef('export', trained, '-o', trained, fails=1)
+    words = ('export', trained, '-o', folder, '--program', 'tflite')
+    assert '--program must be among' in pyg_mmgef(*words, fails=1)
+
+
 def test_recommendations_on_the_screen(trained: Path) -> None:
     shown = pyg_mmgef('recommend', trained, '--user', 'u3', '--user', 'u1', '--k', 2)
     assert [line.split()[0] for line in shown.splitlines()[1:]] == ['u3', 'u3', 'u1', 'u1']
@@ -312,6 +335,7 @@ def test_help() -> None:
         'evaluate',
         'recommend',
         'similar',
+        'export',
         'info',
         'models',
         'report',

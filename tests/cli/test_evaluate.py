@@ -73,7 +73,7 @@ def test_baseline_is_a_folder_or_a_model(trained: Path, neighbours: Path) -> Non
 
 def test_mistakes(trained: Path, neighbours: Path, dataset: Path, tmp_path: Path) -> None:
     other = tmp_path / 'other'
-    pyg_mmgef('train', dataset, '-o', other, '--model', 'itemknn', '--seed', 5)
+    pyg_mmgef('train', dataset, '-o', other, '--model', 'itemknn', '--split', 'random')
     for arguments, message in (
         (('evaluate', trained, '--metric', 'auc'), "--metric must be one of 'recall'"),
         (('evaluate', trained, '--by', 'age'), "--by must be one of 'activity', 'popularity'"),

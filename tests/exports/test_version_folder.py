@@ -1,6 +1,8 @@
 """A folder is replaced as a whole: in one step, by one process at a time."""
 
+import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,22 @@ def test_a_block_that_raises_changes_nothing(tmp_path: Path) -> None:
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / 'dataset.json').write_text('{}')
-    with pytest.raises(ValueError, match=r"is no export, it holds 'dataset.json'"):
+    with pytest.raises(ValueError, match=r"which is no export, as it holds 'dataset.json'"):
         write(tmp_path, 'x')
     assert not (tmp_path / 'versions').exists()
+
+
+def test_a_reader_finds_a_whole_version_while_the_next_is_written(tmp_path: Path) -> None:
+    write(tmp_path, '0')
+
+    def read() -> str:
+        about = json.loads((tmp_path / 'export.json').read_bytes())
+        text = (tmp_path / about['folder'] / 'a.txt').read_text()
+        assert hashlib.sha256(text.encode()).hexdigest() == about['files']['a.txt']
+        return text
+
+    with ThreadPoolExecutor(1) as pool:
+        for number in range(1, 20):
+            reading = pool.submit(read)
+            write(tmp_path, str(number))
+            assert reading.result() in (str(number - 1), str(number))

@@ -9,7 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from pyg_mmgef.ranking import bulk, recommend, recommend_to_parquet, scoring
+from pyg_mmgef.ranking import (
+    recommend,
+    recommend_to_parquet,
+    scoring,
+    write_recommendations,
+)
 
 USERS, ITEMS = 300, 400
 
@@ -63,6 +68,14 @@ def test_ids_of_users_and_items(tmp_path: Path) -> None:
     assert lists_of(tmp_path / 'x.parquet') == {'u7': items[0].tolist(), 'u3': items[1].tolist()}
 
 
+def test_titles_are_a_column_of_their_own(tmp_path: Path) -> None:
+    z_user, z_item, _ = case()
+    titles = [None if i % 5 == 0 else f'Item {i}' for i in range(ITEMS)]
+    recommend_to_parquet(z_user, z_item, tmp_path / 'x.parquet', k=3, titles=titles)
+    table = pq.read_table(tmp_path / 'x.parquet')
+    assert table['title'].to_pylist() == [titles[i] for i in table['item'].to_pylist()]
+
+
 def test_memory_maps_and_sparse_embeddings(tmp_path: Path) -> None:
     z_user, z_item, exclude = case()
     for name, z in (('user', z_user), ('item', z_item)):
@@ -88,44 +101,40 @@ def test_only_allowed_items_are_recommended(tmp_path: Path, as_array: bool) -> N
     assert list(lists_of(tmp_path / 'x.parquet').values()) == items.tolist()
 
 
-def test_a_function_chooses_among_the_best(tmp_path: Path) -> None:
-    """The first item of each user whose number is even, found by asking for more and more."""
-    z_user, z_item, exclude = case()
-    rows: list[np.ndarray] = []
+def test_a_function_of_your_own_ranks(tmp_path: Path) -> None:
+    asked: list[int] = []
 
-    def choose(users: np.ndarray, search: bulk.Search) -> tuple[np.ndarray, np.ndarray]:
-        rows.append(users)
-        items, scores = np.full((len(users), 1), -1), np.full((len(users), 1), -np.inf)
-        depth = 1
-        while (left := (items[:, 0] < 0).nonzero()[0]).size > 0:
-            more, their = search(left, depth)
-            first = np.where(more % 2 == 0, np.arange(depth), depth).min(axis=1)
-            found = (first < depth).nonzero()[0]
-            items[left[found], 0] = more[found, first[found]]
-            scores[left[found], 0] = their[found, first[found]]
-            depth += 2
-        return items, scores
+    def rank(users: Tensor) -> tuple[Tensor, Tensor]:
+        asked.extend(users.tolist())
+        items = torch.stack([users, users + 1], dim=1)
+        items[users == 3, 1] = -1
+        return items / 4, items
 
-    recommend_to_parquet(
-        z_user, z_item, tmp_path / 'x.parquet', exclude=exclude, choose=choose, batch_size=64
+    users = torch.tensor([5, 3, 0])
+    count = write_recommendations(
+        tmp_path / 'x.parquet', users, rank, user_ids='abcdef', item_ids=range(10, 17), batch_size=2
     )
-    even = torch.arange(0, ITEMS, 2)
-    expected = recommend(z_user, z_item, k=1, exclude=exclude, candidates=even).items
-    assert list(lists_of(tmp_path / 'x.parquet').values()) == expected.tolist()
-    assert np.concatenate(rows).tolist() == list(range(USERS))
+    assert count == 5
+    assert asked == users.tolist()
+    assert lists_of(tmp_path / 'x.parquet') == {'f': [15, 16], 'd': [13], 'a': [10, 11]}
+    scores = pq.read_table(tmp_path / 'x.parquet')['score'].to_pylist()
+    assert scores == [1.25, 1.5, 0.75, 0.0, 0.25]
 
 
 def test_a_pass_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
-    z_user, z_item, _ = case()
     path = tmp_path / 'x.parquet'
-    recommend_to_parquet(z_user, z_item, path)
+    recommend_to_parquet(torch.eye(3), torch.eye(3), path)
     before = path.read_bytes()
 
-    def fail(users: np.ndarray, search: bulk.Search) -> tuple[np.ndarray, np.ndarray]:
-        raise RuntimeError('stop')
+    def fail(users: Tensor) -> tuple[Tensor, Tensor]:
+        if 2 in users.tolist():
+            raise RuntimeError('stop')
+        return users[:, None] / 1, users[:, None]
 
     with pytest.raises(RuntimeError, match='stop'):
-        recommend_to_parquet(z_user, z_item, path, choose=fail)
+        write_recommendations(
+            path, torch.arange(3), fail, user_ids='abc', item_ids='abc', batch_size=1
+        )
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ['x.parquet']
 
@@ -149,7 +158,8 @@ def test_items_are_prepared_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     [
         ({'k': 0}, "'k' must be a positive integer"),
         ({'batch_size': 0}, "'batch_size' must be a positive integer"),
-        ({'user_ids': ['a']}, "'user_ids' must have 300 ids"),
+        ({'user_ids': ['a']}, "'user_ids' must have 300 entries"),
+        ({'titles': ['a']}, "'titles' must have 400 entries"),
         ({'allowed': torch.ones(3, dtype=torch.bool)}, "'allowed' must be a bool for each of"),
         ({'allowed': torch.ones(ITEMS)}, "'allowed' must be a bool for each of"),
         ({'allowed': torch.zeros(ITEMS, dtype=torch.bool)}, "'allowed' allows no item"),

@@ -24,7 +24,10 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> SyntheticShop:
 
 @pytest.fixture(scope='module')
 def runs(shop: SyntheticShop) -> dict[str, Run]:
-    return {'mine': fit(shop[0], 'ials'), 'other <b>': fit(shop[0], 'ease')}
+    return {
+        'mine': fit(shop[0], 'ials', split='random'),
+        'other <b>': fit(shop[0], 'ease', split='random'),
+    }
 
 
 @pytest.fixture(scope='module')
@@ -201,7 +204,7 @@ class TestMistakes:
     def test_of_runs(self, shop: SyntheticShop, runs: dict[str, Run]) -> None:
         with pytest.raises(ValueError, match="'runs' is empty"):
             compare({})
-        other = fit(shop[0], 'itemknn', seed=1)
+        other = fit(shop[0], 'itemknn', split='random', seed=1)
         with pytest.raises(
             ValueError, match=r"'mine' and 'seed 1' have different train interactions .* same split"
         ):
@@ -210,7 +213,7 @@ class TestMistakes:
     def test_of_another_shop(self, runs: dict[str, Run], tmp_path: Path) -> None:
         shop = SyntheticShop(tmp_path, num_users=140, num_items=60)
         with pytest.raises(ValueError, match=r'different users \(150 and 140, 140 in both\)'):
-            compare({**runs, 'small': fit(shop[0], 'itemknn')})
+            compare({**runs, 'small': fit(shop[0], 'itemknn', split='random')})
 
     def test_of_names(self, runs: dict[str, Run]) -> None:
         with pytest.raises(ValueError, match="'baseline' must be one of 'mine', 'other <b>', 'Po"):

@@ -25,6 +25,7 @@ from pyg_mmgef.nn import EASE, IALS, MF, LightGCN, Popularity, Recommender
 from pyg_mmgef.ranking import recommend
 from pyg_mmgef.runs import export
 from pyg_mmgef.schema import INTERACTS
+from pyg_mmgef.serving.export_folder import load_export
 from pyg_mmgef.transforms import SplitColdItems
 from tests.transforms.shops import random_shop
 
@@ -57,6 +58,7 @@ def make_run(model: type[Recommender] = IALS, *, features: bool = True) -> Any:
             titles=[f'Item {i}' for i in range(ITEMS)],
             fields={'price': np.arange(ITEMS) / 4},
         ),
+        titles=[None] * ITEMS,
         seen=seen,
     )
 
@@ -161,6 +163,21 @@ def test_numpy_embeds_users_and_items_as_the_model_does(
     assert fold_in.with_items(given).num_items == ITEMS + 4
 
 
+@pytest.mark.parametrize('model', [IALS, MF])
+def test_the_server_reads_it(tmp_path: Path, model: type[Recommender]) -> None:
+    run = make_run(model)
+    found = load_export(export(run, tmp_path))
+    assert found.catalog == run.catalog
+    assert np.array_equal(found.item_vectors, run.z_item.numpy())
+    own = {item for user, item in run.seen('val', 'test').t().tolist() if user == 35}
+    assert set(found.seen(35).tolist()) == own
+    assert found.fold_in is not None
+    expected = run.model.embed_users(run.train, [[1, 2]]).numpy()
+    assert np.allclose(found.fold_in.embed([[1, 2]]), expected, atol=1e-5)
+    assert found.content is not None
+    assert found.content.in_channels == {'image': 6, 'text': 6}
+
+
 def test_without_features_there_is_no_content(tmp_path: Path) -> None:
     found = about(export(make_run(features=False), tmp_path))
     assert found['content'] is None
@@ -237,7 +254,7 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         export(run, tmp_path, index='hnsw')
     with pytest.raises(ValueError, match=r"'recall' must lie in \(0, 1\]"):
         export(run, tmp_path, recall=0)
-    with pytest.raises(ValueError, match=r"'programs' must be one of 'pt2', 'onnx'"):
+    with pytest.raises(ValueError, match=r"'programs' must be among \['pt2', 'onnx'\]"):
         export(run, tmp_path, programs=['tflite'])
     with pytest.raises(ValueError, match="which IALS can't with these data"):
         export(make_run(features=False), tmp_path, programs=['pt2'])
@@ -246,7 +263,7 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     folder = tmp_path / 'run'
     folder.mkdir()
     (folder / 'config.json').write_text('{}')
-    with pytest.raises(ValueError, match=r"is no export, it holds 'config.json'"):
+    with pytest.raises(ValueError, match=r"which is no export, as it holds 'config.json'"):
         export(run, folder)
 
 

@@ -1,5 +1,6 @@
 """The recommendations of all users keep the rules of the shop."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from pyg_mmgef.catalog import Catalog, Rules, item_covariance, score_spread
-from pyg_mmgef.nn import EASE
+from pyg_mmgef.catalog import Catalog, Rules
+from pyg_mmgef.nn import ItemKNN
 from pyg_mmgef.runs import recommend_all
+from pyg_mmgef.runs._by_rules import recommend_by_rules
 from tests.runs.test_export import ITEMS, USERS, make_run
 
+recommend_all_module = sys.modules[recommend_all.__module__]
 BRANDS = [f'brand {i % 4}' for i in range(ITEMS)]
 
 
@@ -30,59 +33,31 @@ def lists_of(run: Any, path: Path, k: int, rules: Rules | None) -> dict[str, lis
     return out
 
 
-def slow_lists(run: Any, k: int, rules: Rules) -> dict[str, list[int]]:
-    """One user after the other, from the scores of all items."""
-    z_user, z_item = run.z_user.double().numpy(), run.z_item.double().numpy()
-    pairs = set() if rules.repeat else {(u, i) for u, i in run.seen('val', 'test').t().tolist()}
-    unit = score_spread(z_user, item_covariance(z_item))
-    allowed, boosts = rules.allowed(run.catalog), rules.boosts(run.catalog)
-    out = {}
-    for user in range(USERS):
-        score = z_item @ z_user[user] + unit[user] * boosts
-        order = sorted(range(ITEMS), key=lambda i: (-np.float32(score[i]), i))
-        order = [i for i in order if allowed[i] and (user, i) not in pairs]
-        pins = [i for i in run.catalog.rows_of(rules.pin) if i in order]
-        chosen = list(map(int, pins))
-        for item in order:
-            own = sum(BRANDS[other] == BRANDS[item] for other in chosen)
-            if item not in chosen and own < rules.max_per.get('brand', ITEMS):
-                chosen.append(item)
-        if chosen:
-            out[f'user {user}'] = chosen[:k]
-    return out
-
-
 @pytest.mark.parametrize(
     'rules',
     [
+        None,
         Rules(),
         Rules(repeat=True),
         Rules(where={'price': (3, 20)}, exclude=[105]),
-        Rules(max_per={'brand': 1}),
-        Rules(boost={'brand=brand 2': 2.0}),
-        Rules(pin=[129, 103], max_per={'brand': 2}, boost={'price=0..5': -1.0}),
-        Rules(only=[101, 102, 103]),
+        Rules(max_per={'brand': 1}, pin=[129, 103], boost={'price=0..5': -1.0}),
+        Rules(diversity=0.5, only=list(range(101, 120))),
+        Rules(only=[101], exclude=[101]),
     ],
     ids=str,
 )
-def test_lists_are_those_of_a_slow_loop(tmp_path: Path, rules: Rules) -> None:
+def test_lists_are_those_of_the_ranking_by_rules(
+    tmp_path: Path, rules: Rules | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recommend_all_module, 'BATCH', 7)
     run = run_with_brands()
-    # Users of whom nothing is known score all items alike, where rounding decides.
-    known = run.z_user.any(dim=1).nonzero().view(-1).tolist()
-    found, expected = lists_of(run, tmp_path / 'x.parquet', 6, rules), slow_lists(run, 6, rules)
-    assert set(found) == set(expected)
-    for user in known:
-        assert found.get(f'user {user}') == expected.get(f'user {user}')
-
-
-def test_diversity_changes_the_lists_and_keeps_what_may_be_shown(tmp_path: Path) -> None:
-    run = run_with_brands()
-    plain = lists_of(run, tmp_path / 'a.parquet', 5, None)
-    diverse = lists_of(run, tmp_path / 'b.parquet', 5, Rules(diversity=0.7))
-    assert plain != diverse
-    pairs = {(u, i) for u, i in run.seen('val', 'test').t().tolist()}
-    for user, items in diverse.items():
-        assert not {(int(user.split()[1]), item) for item in items} & pairs
+    found = lists_of(run, tmp_path / 'x.parquet', 6, rules)
+    seen, users = run.seen('val', 'test'), torch.arange(USERS)
+    _, items = recommend_by_rules(
+        run.z_user, run.z_item, users, rules or Rules(), run.catalog, k=6, seen=seen
+    )
+    expected = {user: [i for i in row if i >= 0] for user, row in enumerate(items.tolist())}
+    assert found == {f'user {user}': row for user, row in expected.items() if row}
 
 
 def test_some_users(tmp_path: Path) -> None:
@@ -93,10 +68,10 @@ def test_some_users(tmp_path: Path) -> None:
 
 
 def test_a_model_with_a_channel_for_each_item(tmp_path: Path) -> None:
-    run = run_with_brands(model=EASE, features=False)
+    run = run_with_brands(model=ItemKNN, features=False)
     rules = Rules(where={'brand': 'brand 1'}, max_per={'brand': 2})
     found = lists_of(run, tmp_path / 'x.parquet', 3, rules)
     assert {BRANDS[item] for items in found.values() for item in items} == {'brand 1'}
     assert max(map(len, found.values())) == 2
-    with pytest.raises(ValueError, match='EASE has a channel for each item'):
+    with pytest.raises(ValueError, match="'diversity' compares embeddings"):
         recommend_all(run, tmp_path / 'y.parquet', rules=Rules(diversity=0.5))

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -31,7 +32,9 @@ def test_a_file_has_all_settings_of_a_preset(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize('loss', ['bpr', 'softmax', 'au'])
-def test_a_file_has_the_loss_and_further_options(tmp_path: Path, loss: str) -> None:
+def test_a_file_has_the_loss_and_further_options(
+    tmp_path: Path, loss: Literal['bpr', 'softmax', 'au']
+) -> None:
     options = {'contrast_weight': 0.5, 'temperature': 1e-05}
     settings = complete(Settings(model='mgcn', loss=loss, options=options), ENCODERS)
     assert complete(read_again(tmp_path, settings), ENCODERS) == settings

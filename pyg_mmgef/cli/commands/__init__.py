@@ -5,6 +5,8 @@ The commands import these when they run, so that ``--help`` doesn't wait for tor
 
 from pyg_mmgef.cli.commands.compare import compare
 from pyg_mmgef.cli.commands.evaluate import evaluate
+from pyg_mmgef.cli.commands.explain import explain
+from pyg_mmgef.cli.commands.export import export
 from pyg_mmgef.cli.commands.info import info
 from pyg_mmgef.cli.commands.models import models
 from pyg_mmgef.cli.commands.prepare import prepare
@@ -14,10 +16,13 @@ from pyg_mmgef.cli.commands.serve import serve
 from pyg_mmgef.cli.commands.similar import similar
 from pyg_mmgef.cli.commands.train import train
 from pyg_mmgef.cli.commands.tune import tune
+from pyg_mmgef.cli.commands.update import update
 
 __all__ = [
     'compare',
     'evaluate',
+    'explain',
+    'export',
     'info',
     'models',
     'prepare',
@@ -27,4 +32,5 @@ __all__ = [
     'similar',
     'train',
     'tune',
+    'update',
 ]
