@@ -8,7 +8,7 @@ from pyg_mmgef.report._numbers import compared, count, lift, percent
 __all__ = ['headline', 'hero', 'how_measured', 'is_sure']
 
 LEVEL = 0.05
-HIDDEN = {
+HIDDEN: dict[str | None, str] = {
     'random': 'For each person, some choices were hidden from the model, at random.',
     'time': 'For each person, the latest choices were hidden from the model.',
     'leave_last_out': 'For each person, the last choices were hidden from the model.',
