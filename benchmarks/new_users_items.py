@@ -334,13 +334,12 @@ def _with_new_items(
 
 def measure_growing(users: Users, epochs: int) -> Iterator[dict[str, Any]]:
     """Yield how long it takes to train with the users held out, from the old model and anew."""
-    size = num_users_items(users.full)
     chosen = contestants(users.train)
     for name in ('LightGCN', 'MF', 'MM-GEF, paper'):
         preset = chosen[name]
         old = trained(preset, users.train, users.val, epochs)
         anew = trained(preset, users.full, users.val, epochs)
-        grown = trained(preset, users.full, users.val, epochs, old.model.grow(*size))
+        grown = trained(preset, users.full, users.val, epochs, grown_from(old, preset, users))
         assert anew.fit is not None
         assert grown.fit is not None
         goal = GOAL * max(anew.fit.curve)
@@ -356,6 +355,12 @@ def measure_growing(users: Users, epochs: int) -> Iterator[dict[str, Any]]:
                 if found.fit is not None
             },
         }
+
+
+def grown_from(old: Trained, preset: Preset, users: Users) -> Recommender:
+    """Return the old model with room for the users held out, who start by their histories."""
+    data = preset.transform()(users.full)
+    return old.model.grow(*num_users_items(data), data)
 
 
 def time_to(goal: float, found: Fit) -> dict[str, float | None]:
@@ -456,7 +461,7 @@ class Results:
         for row in rows:
             self.rows.setdefault(part, []).append({**about, **row})
             write_json(self.args.output / 'new_users_items.json', self.rows)
-            print(part, about, row, flush=True)
+            print(part, *about.values(), row['name'], flush=True)
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ class Settings:
     unobserved_weight: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     budget: float | None = None
-    split: Literal['global_time', 'time', 'leave_last_out', 'random'] | None = None
+    split: Literal['global_time', 'time', 'leave_last_out', 'random', 'none'] | None = None
     folds: int = 1
     loss: Literal['bpr', 'softmax', 'au'] | None = None
     lr: float | None = None

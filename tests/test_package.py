@@ -116,7 +116,7 @@ TESTED_ELSEWHERE = {
     **{
         f'cli/commands/{name}.py': f'one of the commands that tests/cli runs: {name}'
         for name in (
-            *('compare', 'evaluate', 'explain', 'export', 'info', 'models', 'prepare'),
+            *('compare', 'evaluate', 'explain', 'export', 'info', 'models', 'prepare', 'refit'),
             *('recommend', 'report', 'similar', 'train', 'tune', 'update'),
         )
     },

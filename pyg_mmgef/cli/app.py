@@ -33,6 +33,7 @@ for _command in (
     commands.prepare,
     commands.train,
     commands.tune,
+    commands.refit,
     commands.update,
     commands.evaluate,
     commands.compare,

@@ -86,7 +86,8 @@ _OPTIONS: dict[str, Any] = {
     'split': _training(
         'Which interactions are held out, 10 % for validation and 10 % for test. global_time: '
         'the latest ones of all; time: the latest ones of each user; random: random ones of each '
-        'user; leave_last_out: the last one of each user for test, the one before for validation.',
+        'user; leave_last_out: the last one of each user for test, the one before for validation. '
+        'none is what the command refit uses.',
         show_default='global_time, or random if there are no times',
     ),
     'folds': _training(

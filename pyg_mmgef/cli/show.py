@@ -69,6 +69,8 @@ def show_run(run: 'RunFolder') -> None:
                 f'{part}: {counts["interactions"]:,} interactions of {counts["users"]:,} users, '
                 f'without {counts["new_interactions"]:,} of {counts["new_users"]:,} who came later'
             )
+    if 'measured_on' in metrics:
+        out.print('trained on all interactions; the metrics are those of the run before')
     baselines = metrics.get('baselines', {})
     table = plain_table('', 'validation', 'test', *(f'{name}, test' for name in baselines))
     for key, value in metrics.items():

@@ -104,7 +104,8 @@ def _replace(folder: Path, new: NewVersion) -> None:
     write_atomically(folder / DESCRIPTION, (json.dumps(about, indent=2) + '\n').encode())
     for entry in (folder / VERSIONS).iterdir():
         if entry.is_dir() and entry.name not in (name, before):
-            shutil.rmtree(entry)
+            # On Windows, files that a reader has mapped can't be removed; the next export does.
+            shutil.rmtree(entry, ignore_errors=True)
 
 
 def _folder_in_use(folder: Path) -> str | None:
@@ -120,6 +121,7 @@ def _put_in_place(new: Path, target: Path, files: Mapping[str, str]) -> None:
     if target.exists() and not all(has_sha256(target / name, sha) for name, sha in files.items()):
         shutil.rmtree(target)
     if not target.exists():
-        os.sync()  # One call for all the files, of which there may be many.
+        if hasattr(os, 'sync'):  # Not on Windows.
+            os.sync()  # One call for all the files, of which there may be many.
         os.replace(new, target)
     sync_folder(target.parent)

@@ -7,6 +7,7 @@ from pyg_mmgef.runs.export import export
 from pyg_mmgef.runs.fit import fit
 from pyg_mmgef.runs.item_table import ItemTable
 from pyg_mmgef.runs.recommend_all import recommend_all
+from pyg_mmgef.runs.refit import refit
 from pyg_mmgef.runs.run import Run
 from pyg_mmgef.runs.run_data import RunData
 from pyg_mmgef.runs.train_model import Training, train_model
@@ -27,6 +28,7 @@ __all__ = [
     'export',
     'fit',
     'recommend_all',
+    'refit',
     'train_model',
     'tune',
     'warm_up',

@@ -13,7 +13,7 @@ MEANINGS = {
     'gini': 'inequality of how often items are shown: 0 if all are shown equally often',
     'personalization': 'difference between the lists of two users: 1 if they share no item',
     'diversity': 'difference between two items of a list, by content or by their users',
-    'novelty': 'mean information of a shown item in bits, high for rarely bought ones',
+    'novelty': 'mean information of a shown item in bits, high for items that few users have',
     'average_popularity': 'mean number of train interactions of a shown item',
 }
 """What each metric at a cut-off k says."""

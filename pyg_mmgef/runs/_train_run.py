@@ -7,6 +7,7 @@ from typing import Any
 
 from torch_geometric import seed_everything
 
+from pyg_mmgef._spelling import spelt_with
 from pyg_mmgef.files import disk_errors_name, read_json, write_json
 from pyg_mmgef.nn import Recommender
 from pyg_mmgef.runs._best_options import best_options
@@ -19,7 +20,7 @@ from pyg_mmgef.runs.plots import save_curves
 from pyg_mmgef.runs.run import CUTOFFS, Run, RunParts, fitting_cutoffs
 from pyg_mmgef.runs.run_data import Source
 from pyg_mmgef.runs.run_folder import TRAIN_AGAIN, RunFolder
-from pyg_mmgef.runs.splits import Split, choose_split, held_out, split_folds, who_is_new
+from pyg_mmgef.runs.splits import NONE, Split, choose_split, held_out, split_folds, who_is_new
 from pyg_mmgef.settings import Settings
 
 __all__ = ['built', 'train_epochs', 'train_run']
@@ -63,13 +64,18 @@ def train_run(
         settings = complete(settings, source.encoders)
     data = source.data()
     settings, why = choose_split(settings, data)
+    if settings.split == NONE:
+        raise ValueError(
+            f'{spelt_with("split", NONE)} leaves nothing to choose and to measure by; train with '
+            'a split first, then refit that run'
+        )
     *earlier, latest = split_folds(settings, data)
     for line in filter(None, (why, who_is_new(latest))):
         say(line)
     best = settings if start else best_options(settings, given, latest, say, folder)
     parts = built(best, latest)
     if start is not None:
-        model = start.model.grow(parts.model.num_users, parts.model.num_items)
+        model = start.model.grow(parts.model.num_users, parts.model.num_items, parts.train)
         parts = parts._replace(model=model)
     work = None if folder is None else RunFolder.start(folder, source, best)
     if work is not None and work.metrics is not None:
@@ -228,7 +234,7 @@ def train_epochs(
     trainer = make_trainer(
         folder,
         max_epochs=settings.epochs,
-        monitor=f'val_recall@{cutoffs[-1]}',
+        monitor=None if settings.split == NONE else f'val_recall@{cutoffs[-1]}',
         patience=settings.patience,
         precision=settings.precision,
         accelerator=place.type,

@@ -552,6 +552,18 @@ class Run:
             run.fold_in = run.fold_in.with_items(given.embed(x, has))
         return run
 
+    def refit(
+        self,
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        device: str = 'auto',
+        verbose: bool = False,
+    ) -> 'Run':
+        """Train on all interactions, those held out included; see :func:`pyg_mmgef.runs.refit`."""
+        from pyg_mmgef.runs.refit import refit  # It takes runs.
+
+        return refit(self, folder, device=device, verbose=verbose)
+
     def export(self, folder: str | os.PathLike[str], **options: Any) -> Path:
         """Write what a server needs, see :func:`pyg_mmgef.runs.export`."""
         from pyg_mmgef.runs.export import export  # It takes runs.

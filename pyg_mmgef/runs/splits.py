@@ -3,6 +3,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
+import torch
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef._spelling import spelt, spelt_with
@@ -10,13 +11,15 @@ from pyg_mmgef.runs._extended import with_old_train
 from pyg_mmgef.schema import INTERACTS, ITEM, item_modalities
 from pyg_mmgef.settings import Settings
 from pyg_mmgef.transforms import SplitInteractions, rolling_folds
+from pyg_mmgef.transforms._splitting import interactions_to_split, select_parts
 from pyg_mmgef.transforms.split_interactions import MIN_TO_SPLIT
 from pyg_mmgef.validate import check_positive
 
-__all__ = ['Split', 'choose_split', 'held_out', 'split_data', 'split_folds', 'who_is_new']
+__all__ = ['NONE', 'Split', 'choose_split', 'held_out', 'split_data', 'split_folds', 'who_is_new']
 
 Split = tuple[HeteroData, HeteroData, HeteroData]
 GLOBAL: Final = 'global_time'
+NONE: Final = 'none'
 
 
 def choose_split(settings: Settings, data: HeteroData) -> tuple[Settings, str]:
@@ -80,6 +83,9 @@ def split_folds(settings: Settings, data: HeteroData) -> list[Split]:
         if name not in settings.modalities:
             del data[ITEM][f'x_{name}'], data[ITEM][f'has_{name}']
     settings, _ = choose_split(settings, data)
+    if settings.split == NONE:
+        edge_index, kept = interactions_to_split(data)
+        return [select_parts(data, kept, torch.zeros_like(edge_index[0]))]
     if settings.split != 'random' and 'time' not in data[INTERACTS]:
         raise ValueError(
             f'{spelt_with("split", settings.split)} needs the times of the interactions, which the '

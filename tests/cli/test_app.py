@@ -255,7 +255,8 @@ def test_no_bars_in_a_pipe(dataset: Path, tmp_path: Path) -> None:
     assert err == ''
     assert '\r' not in out
     assert 'it/s' not in out
-    assert out.startswith(str(tmp_path / 'run'))
+    assert out.startswith('split global_time: ')
+    assert out.splitlines()[1] == str(tmp_path / 'run')
 
 
 def test_recommendations_for_spreadsheets(trained: Path, tmp_path: Path) -> None:

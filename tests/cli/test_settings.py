@@ -61,7 +61,7 @@ def choices(name: str) -> set[str]:
 def test_choices_are_those_of_the_library() -> None:
     assert choices('fusion') == {'auto', *early_fusion.MODES}
     assert choices('attention') == set(soft_edge_fusion.MODES)
-    assert choices('split') == set(split_interactions.STRATEGIES)
+    assert choices('split') == {*split_interactions.STRATEGIES, 'none'}
 
 
 def test_there_and_back() -> None:

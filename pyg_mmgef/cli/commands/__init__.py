@@ -11,6 +11,7 @@ from pyg_mmgef.cli.commands.info import info
 from pyg_mmgef.cli.commands.models import models
 from pyg_mmgef.cli.commands.prepare import prepare
 from pyg_mmgef.cli.commands.recommend import recommend
+from pyg_mmgef.cli.commands.refit import refit
 from pyg_mmgef.cli.commands.report import report
 from pyg_mmgef.cli.commands.serve import serve
 from pyg_mmgef.cli.commands.similar import similar
@@ -27,6 +28,7 @@ __all__ = [
     'models',
     'prepare',
     'recommend',
+    'refit',
     'report',
     'serve',
     'similar',

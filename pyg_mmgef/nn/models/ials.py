@@ -119,13 +119,13 @@ class IALS(SolvedRecommender[tuple[Tensor, Tensor]]):
         self._start = self._last = None
         self._shared.clear()
 
-    def grow(self: Model, num_users: int, num_items: int) -> Model:
+    def grow(self: Model, num_users: int, num_items: int, data: HeteroData | None = None) -> Model:
         """Return a copy with room for new users and items, see :meth:`Recommender.grow`.
 
         If the model has been solved, the sweeps of the copy start from its items, and new items at
         random. They need fewer than from nothing: set :attr:`num_sweeps` of the copy.
         """
-        grown = super().grow(num_users, num_items)
+        grown = super().grow(num_users, num_items, data)
         grown.start_from(self)
         return grown
 

@@ -325,6 +325,31 @@ def test_a_grown_model_learns(name: str) -> None:
     assert losses[-1] < losses[0]
 
 
+def test_new_users_start_where_known_users_teach(name: str) -> None:
+    model, data = trained(name, small_shop()), grown_shop()
+    torch.manual_seed(0)
+    plain = model.grow(8, 12)
+    torch.manual_seed(0)
+    started = model.grow(8, 12, data)
+    with torch.no_grad():
+        z_item = plain.embed(data, None, None)[1]
+    user, item = data[INTERACTS].edge_index
+    changed = []
+    for (key, before), after in zip(plain.named_parameters(), started.parameters(), strict=True):
+        own = model.get_parameter(key)
+        assert torch.equal(after[tuple(map(slice, own.shape))], own), key
+        if not torch.equal(before, after):
+            changed.append(key)
+            dim = next(dim for dim, size in enumerate(before.shape) if size == 8)
+            rows = after.movedim(dim, 0).flatten(1).detach()
+            own_items = [item[user == each] for each in range(8)]
+            x = torch.stack([z_item[its].sum(0) / max(1, len(its)) ** 0.5 for its in own_items])
+            fitted = ContentMap().fit(x[:5], rows[:5])  # User 5 has no items.
+            torch.testing.assert_close(rows[6:], fitted(x[6:]))
+    has_own = name not in (*CLOSED_FORMS,)
+    assert bool(changed) == has_own
+
+
 def test_a_model_does_not_shrink() -> None:
     model = MF(3, 4)
     with pytest.raises(ValueError, match=r"'num_users' must be at least 3.*got 2"):
