@@ -67,14 +67,14 @@ def write_report(
     """
     check_not_negative('num_users', num_users)
     check_not_negative('num_items', num_items)
-    evidence = Evidence(run, category, verb)
+    evidence, today = Evidence(run, category, verb), date.today()
     page = (
         _environment()
         .get_template('page.html.j2')
         .render(
             name=run.name if title is None else title,
             run=run,
-            today=f'{date.today():%-d %B %Y}',
+            today=f'{today.day} {today:%B %Y}',
             verb=verb,
             k=evidence.k,
             choices=evidence.choices,
