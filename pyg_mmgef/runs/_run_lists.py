@@ -16,6 +16,7 @@ from pyg_mmgef.ranking import (
     label_groups,
     popularity_groups,
 )
+from pyg_mmgef.runs.splits import NONE
 from pyg_mmgef.schema import interactions, item_modalities, num_users_items, supervision_edges
 from pyg_mmgef.sparse._csr import csr_tensor
 from pyg_mmgef.validate import check_choice
@@ -54,14 +55,19 @@ def run_lists(
         ValueError: If the length isn't positive, or larger than the number of items.
     """
     check_choice('part', part, get_args(Part))
+    if run.settings.split == NONE:
+        raise ValueError(
+            'the run was trained on all interactions, so there is no held-out interaction to '
+            'rank; use the run that was refitted'
+        )
     num_items = len(run.item_ids)
     if k > num_items:
         raise ValueError(
             f'{spelt("cutoff")} must be at most {num_items}, the number of items (got {k})'
         )
     if features is None and not hits_only:
-        features = item_vectors(run.train)
-    train = interactions(run.train)
+        features = item_vectors(run.split[0])
+    train = interactions(run.split[0])
     return TopLists.rank(
         *((run.z_user, run.z_item) if embeddings is None else embeddings),
         supervision_edges(run.val if part == 'val' else run.test),
@@ -101,7 +107,7 @@ def run_groups(run: 'Run', by: str, argument: str = 'by') -> Groups:
     Raises:
         ValueError: If there is no such column, or it is empty.
     """
-    train, (num_users, num_items) = interactions(run.train), num_users_items(run.train)
+    train, (num_users, num_items) = interactions(run.split[0]), num_users_items(run.split[0])
     if by == 'activity':
         return activity_groups(train, num_users)
     if by == 'popularity':

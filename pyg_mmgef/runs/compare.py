@@ -199,12 +199,12 @@ def compare(
     embeddings = {name: (run.z_user, run.z_item) for name, run in runs.items()}
     for reference in (Popularity, ItemKNN):
         if reference.__name__ not in embeddings:
-            embeddings[reference.__name__] = baseline_embeddings(reference, first.train)
+            embeddings[reference.__name__] = baseline_embeddings(reference, first.split[0])
     check_choice('baseline', baseline, tuple(embeddings))
     embeddings = {baseline: embeddings.pop(baseline), **embeddings}
     longest = min(LENGTH, len(first.item_ids)) if k is None else k
     cutoffs = checked_cutoffs(longest)
-    features = item_vectors(first.train) if features is None else features
+    features = item_vectors(first.split[0]) if features is None else features
     lists = {
         name: run_lists(first, part, max(cutoffs), embeddings=z, features=features)
         for name, z in embeddings.items()

@@ -28,7 +28,7 @@ from pyg_mmgef.runs.item_table import ItemTable
 from pyg_mmgef.runs.models import build_model
 from pyg_mmgef.runs.run_data import Source
 from pyg_mmgef.runs.run_folder import RunFolder
-from pyg_mmgef.runs.splits import split_data
+from pyg_mmgef.runs.splits import Split, split_data
 from pyg_mmgef.schema import INTERACTS, interactions, item_modalities, num_users_items
 from pyg_mmgef.search import similar_items
 from pyg_mmgef.settings import Settings
@@ -108,7 +108,7 @@ class Run:
         self.metrics = {} if metrics is None else metrics
         self._base = base
         if parts is not None:
-            self._parts = parts
+            self._parts, self.split = parts, (parts.train, parts.val, parts.test)
         if history is not None:
             self.history = list(history)
 
@@ -154,14 +154,18 @@ class Run:
 
     @cached_property
     def _parts(self) -> RunParts:
-        train, val, test = split_data(self.settings, self.source.data())
-        train, model = build_model(self.settings, train)
+        train, model = build_model(self.settings, self.split[0])
         if self._base is not None:
             model = self._base.model.grow(*num_users_items(train))
         else:
             assert self.folder is not None
             self.folder.load_parameters(model)
-        return RunParts(model.eval(), train, val, test)
+        return RunParts(model.eval(), train, *self.split[1:])
+
+    @cached_property
+    def split(self) -> Split:
+        """The train, validation and test data, without the graphs that the model needs."""
+        return split_data(self.settings, self.source.data())
 
     @cached_property
     def history(self) -> list[dict[str, float]]:
@@ -181,12 +185,12 @@ class Run:
     @property
     def val(self) -> HeteroData:
         """The validation part; its held-out interactions are ``edge_label_index``."""
-        return self._parts.val
+        return self.split[1]
 
     @property
     def test(self) -> HeteroData:
         """The test part; its held-out interactions are ``edge_label_index``."""
-        return self._parts.test
+        return self.split[2]
 
     @cached_property
     def embeddings(self) -> tuple[Tensor, Tensor]:
@@ -249,7 +253,7 @@ class Run:
         """
         held_out = {'val': self.val, 'test': self.test}
         others = [held_out[part][INTERACTS].edge_label_index for part in parts]
-        return torch.cat([self.train[INTERACTS].edge_index, *others], dim=1)
+        return torch.cat([self.split[0][INTERACTS].edge_index, *others], dim=1)
 
     def scale_cold_items(self) -> None:
         """Scale the embeddings of cold items so that warm items lose at most 3 % of their recall.
@@ -466,7 +470,7 @@ class Run:
             return
         user, item = interactions(self.source.data())
         is_new = torch.ones(len(self.user_ids), dtype=torch.bool)
-        is_new[self.train[INTERACTS].edge_index[0]] = False
+        is_new[self.split[0][INTERACTS].edge_index[0]] = False
         order = user.argsort(stable=True)
         order = order[is_new[user[order]]]
         rows, count = user[order].unique_consecutive(return_counts=True)
@@ -505,7 +509,7 @@ class Run:
         from pyg_mmgef.runs._train_run import train_run  # It makes runs.
 
         return train_run(
-            extended(self.source, data, self.train[INTERACTS].edge_index),
+            extended(self.source, data, self.split[0][INTERACTS].edge_index),
             self.settings,
             None if folder is None else Path(folder).expanduser(),
             device=device,
@@ -541,7 +545,7 @@ class Run:
                 model has no embeddings of content.
         """
         new = new_items(self.source, ids, texts, images, features, fields or {})
-        source = extended(self.source, new, self.train[INTERACTS].edge_index)
+        source = extended(self.source, new, self.split[0][INTERACTS].edge_index)
         x, has = item_modalities(new.data())
         run = type(self)(source, self.settings, self.metrics, base=self)
         z_item = self.model.embed_items(self.train, x, has)

@@ -114,6 +114,7 @@ def test_recommending_builds_no_model(
     monkeypatch.setattr('pyg_mmgef.runs.run.build_model', None)
     loaded = Run.load(tmp_path / 'run')
     assert list(loaded.recommend('u1')) == list(run.recommend('u1'))
+    assert loaded.evaluate() == run.evaluate()
     with pytest.raises(TypeError):
         _ = loaded.model
 
