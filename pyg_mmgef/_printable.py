@@ -2,7 +2,7 @@
 
 import re
 
-__all__ = ['printable']
+__all__ = ['printable', 'shortened']
 
 # Control characters, line separators, characters that set the direction of other text, and halves
 # of surrogate pairs.
@@ -19,3 +19,26 @@ def printable(text: str) -> str:
     and combining characters stay as they are.
     """
     return _UNPRINTABLE.sub(lambda found: found[0].encode('unicode_escape').decode(), text)
+
+
+def shortened(text: str, width: int) -> str:
+    """Return a text as it can be shown, cut with ``...`` if it is too wide.
+
+    Letters with their accents, joined emoji and the escapes of :func:`printable` are kept or left
+    out as a whole.
+
+    Args:
+        text: The text.
+        width: The most columns of a terminal that it may take; a Chinese character takes two.
+    """
+    from wcwidth import iter_graphemes, wcswidth  # Of the extra ``cli``.
+
+    pieces, taken, kept = [], 0, 0
+    for character in iter_graphemes(text):
+        pieces.append(printable(character))
+        taken += max(0, wcswidth(pieces[-1]))
+        if taken <= width - len('...'):
+            kept = len(pieces)
+        if taken > width:
+            return ''.join(pieces[:kept]) + '...'
+    return ''.join(pieces)

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rich.table import Table
-from wcwidth import iter_graphemes, wcswidth
 
-from pyg_mmgef.cli.console import out, printable
+from pyg_mmgef._printable import shortened
+from pyg_mmgef.cli.console import out
 
 if TYPE_CHECKING:
     from pyg_mmgef.runs.compare import Comparison
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     'plain_table',
-    'shortened',
     'show_comparison',
     'show_dataset',
     'show_groups',
@@ -148,27 +147,6 @@ def show_models(models: dict[str, tuple[str, list[str]]]) -> None:
     for name, (what, options) in models.items():
         table.add_row(name, what, ' '.join(options))
     out.print(table)
-
-
-def shortened(text: str, width: int) -> str:
-    """Return a text as it can be shown, cut with ``...`` if it is too wide.
-
-    Letters with their accents, joined emoji and the escapes of
-    :func:`~pyg_mmgef.cli.console.printable` are kept or left out as a whole.
-
-    Args:
-        text: The text.
-        width: The most columns of a terminal that it may take; a Chinese character takes two.
-    """
-    pieces, taken, kept = [], 0, 0
-    for character in iter_graphemes(text):
-        pieces.append(printable(character))
-        taken += max(0, wcswidth(pieces[-1]))
-        if taken <= width - len('...'):
-            kept = len(pieces)
-        if taken > width:
-            return ''.join(pieces[:kept]) + '...'
-    return ''.join(pieces)
 
 
 def plain_table(*columns: str) -> Table:

@@ -75,7 +75,7 @@ def test_a_script_on_the_page_would_not_run(page: Path, tmp_path: Path) -> None:
     counting = tmp_path / 'counting.html'
     counting.write_text(page.read_text() + COUNT_PICTURES)
     html, complaints = browse(counting, '--dump-dom')
-    assert title(html) == 'first - pyg_mmgef'
+    assert title(html) == 'shop - pyg_mmgef'
     assert 'Content Security Policy' in complaints
 
 

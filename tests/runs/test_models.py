@@ -8,6 +8,7 @@ from pyg_mmgef._spelling import as_option
 from pyg_mmgef.nn import recommenders
 from pyg_mmgef.runs.models import listed_options, models
 from tests.cli.command import pyg_mmgef
+from tests.report.page import Page
 
 NOT_TRAINED = {name for name, model in models().items() if not model.is_trained}
 WITHOUT_EMBEDDINGS = {'itemknn', 'popularity'}
@@ -39,8 +40,10 @@ def test_every_model_from_train_to_report(dataset: Path, tmp_path: Path, name: s
         assert len(pyg_mmgef('similar', run, 'i01', '--k', 2).splitlines()) == 3
     pyg_mmgef('report', run, '--num-users', 1, '--num-items', 1)
     text = (run / 'report.html').read_text()
-    assert ('img class="curves"' in text) == (name not in NOT_TRAINED)
-    assert ('<h4>embedding</h4>' in text) == (name not in WITHOUT_EMBEDDINGS)
+    assert ('<polyline class="curve"' in text) == (name not in NOT_TRAINED)
+    assert ('<h4 class="by-model">By the model</h4>' in text) == (name not in WITHOUT_EMBEDDINGS)
+    assert '<svg class="map"' in text
+    Page(text).check_needs_nothing_else()
 
 
 def test_the_default(dataset: Path, tmp_path: Path) -> None:
@@ -57,12 +60,12 @@ def test_the_default(dataset: Path, tmp_path: Path) -> None:
     assert results[0]['val_recall@20'] >= 0.97 * results[2]['val_recall@20']
     pyg_mmgef('report', tmp_path / 'default')
     text = (tmp_path / 'default' / 'report.html').read_text()
-    assert 'their reasons' in text
+    assert 'Because you chose</p>' in text
     assert 'co_interacts' in text
-    assert 'recommendations contain ' in text
-    assert 'EASE, test</th>' in text
-    assert 'own parameters' not in text
-    assert 'None' not in text
+    assert '<h1>20 recommendations find ' in text
+    assert '<th scope="row">EASE<' in text
+    assert 'your taste in general' not in text
+    assert 'None' not in text.replace('>None</th>', '')  # A row of people who find none.
     options = ('--l2', 0.2, '--unobserved-weight', 0.3, '--content-weight', 0.1)
     pyg_mmgef('train', dataset, '-o', tmp_path / 'own', *options, '--embedding-dim', 8)
     settings = json.loads((tmp_path / 'own' / 'config.json').read_text())['settings']
@@ -97,7 +100,7 @@ def test_models_of_modality_graphs_get_them(dataset: Path, tmp_path: Path, name:
     text = (tmp_path / 'run' / 'report.html').read_text()
     assert 'similar_image' in text
     assert 'similar_text' in text
-    assert 'neighbours per item</td><td class="number">3.0' in text
+    assert 'neighbours per product</td><td class="number">3.0' in text
 
 
 def test_the_preset(dataset: Path, tmp_path: Path) -> None:
@@ -107,7 +110,7 @@ def test_the_preset(dataset: Path, tmp_path: Path) -> None:
     pyg_mmgef('report', tmp_path)
     text = (tmp_path / 'report.html').read_text()
     assert 'merged' in text
-    assert 'their reasons' in text
+    assert 'Because you chose</p>' in text
 
 
 def test_options_of_other_models_are_refused(dataset: Path, tmp_path: Path) -> None:
