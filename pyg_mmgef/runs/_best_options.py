@@ -66,10 +66,11 @@ def best_options(
         for name, preset in candidates(split[0]).items()
     }
     cutoff = fitting_cutoffs(split[0]['item'].num_nodes)[-1]
-    choice = choose(split[0], split[1], presets, budget=settings.budget, k=cutoff)
+    say(f'solving it {len(presets)} times, to choose {" and ".join(CHOSEN)} on validation')
+    choice = choose(split[0], split[1], presets, budget=settings.budget, k=cutoff, say=say)
     tried, best = len(choice.recalls), choice.recalls[choice.name]
     say(
         f'tried {tried} of {len(presets)} values on validation: {choice.name} is best, '
-        f'Recall@{cutoff} {best:.4f}'
+        f'recall@{cutoff} {best:.4f}'
     )
     return replace(settings, **{name: choice.preset.options[name] for name in CHOSEN})

@@ -3,6 +3,7 @@ from typing import Annotated
 
 import typer
 
+from pyg_mmgef._folders import check_exists
 from pyg_mmgef.cli.commands._arguments import OtherDataset, Run
 from pyg_mmgef.cli.console import out
 
@@ -32,6 +33,7 @@ def report(
     dataset: OtherDataset = None,
 ) -> None:
     """Write one HTML page about a run: recommendations with reasons, metrics, item graphs."""
+    check_exists(run)
     from pyg_mmgef.cli.report import write_report
     from pyg_mmgef.runs import Run as LoadedRun
 
