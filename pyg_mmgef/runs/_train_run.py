@@ -1,6 +1,7 @@
 """The steps of a run: settings, split, training, evaluation."""
 
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,6 +22,7 @@ from pyg_mmgef.runs.plots import save_curves
 from pyg_mmgef.runs.run import CUTOFFS, Run, RunParts, fitting_cutoffs
 from pyg_mmgef.runs.run_data import Source
 from pyg_mmgef.runs.run_folder import TRAIN_AGAIN, RunFolder
+from pyg_mmgef.runs.sizes import check_memory, fitting_size, sampled_users
 from pyg_mmgef.runs.splits import Split, choose_split, held_out, split_folds, who_is_new
 from pyg_mmgef.schema import INTERACTS
 from pyg_mmgef.settings import Settings
@@ -67,7 +69,12 @@ def train_run(
     data = source.data()
     settings, why = choose_split(settings, data)
     *earlier, latest = split_folds(settings, data)
-    for line in filter(None, (why, who_is_new(latest), _what_ratings_do(data))):
+    sizes: list[str] = []
+    if start is None:
+        sized, sizes = fitting_size(replace(given, split=settings.split), *latest[:2])
+        settings = complete(sized, source.encoders)
+    check_memory(settings, latest[0])
+    for line in filter(None, (why, who_is_new(latest), _what_ratings_do(data), *sizes)):
         say(line)
     best = settings if start else best_options(settings, given, latest, say, folder)
     parts = built(best, latest)
@@ -246,7 +253,10 @@ def train_epochs(
     assert settings.patience is not None
     assert settings.precision is not None
     module = RankingModule(parts.model, build_loss(settings), lr=settings.lr, k=cutoffs)
-    data = InteractionDataModule(*parts[1:], seed=settings.seed, **loader_options(settings))
+    val = sampled_users(parts.val, settings.val_users, settings.seed)
+    data = InteractionDataModule(
+        parts.train, val, parts.test, seed=settings.seed, **loader_options(settings)
+    )
     history = EpochHistory()
     callbacks = [history, *kwargs.pop('callbacks', ())]
     if say is not None:
