@@ -148,7 +148,7 @@ def fitting_size(
     if fit.val_users is not None and settings.val_users is None and _validates(settings):
         chosen['val_users'] = fit.val_users
         lines.append(
-            f'validation of {fit.val_users:,} users at random while it trains, as there are '
+            f'epochs and options are chosen on {fit.val_users:,} users at random, as there are '
             f'{num_val_users:,} to rank {num_items:,} items for ({spelt("val_users")} changes it)'
         )
     return replace(settings, **chosen), lines
