@@ -23,6 +23,7 @@ class Settings:
     fusion: Literal['auto', 'mean', 'weighted', 'gated', 'concat'] | None = None
     attention: Literal['graph', 'node', 'edge', 'mean'] | None = None
     neighbors: int | None = None
+    graph_recall: float | None = None
     embedding_dim: int | None = None
     num_layers: int | None = None
     embedding_l2: float | None = None
@@ -43,6 +44,7 @@ class Settings:
     batch_size: int | None = None
     epochs: int | None = None
     patience: int | None = None
+    val_users: int | None = None
     precision: str | None = None
     seed: int = 0
 
@@ -69,6 +71,7 @@ _OF_MODELS = (
     'fusion',
     'attention',
     'neighbors',
+    'graph_recall',
     'embedding_dim',
     'num_layers',
     'embedding_l2',

@@ -52,6 +52,13 @@ _OPTIONS: dict[str, Any] = {
         'each edge; mean: all graphs count the same.'
     ),
     'neighbors': _of_model('Number of neighbours of an item in the item graphs.', min=1),
+    'graph_recall': _of_model(
+        'Share of the nearest items that the item graphs of content must have; below 1, an index '
+        'finds them faster.',
+        show_default='1, or 0.95 for many items',
+        min=0,
+        max=1,
+    ),
     'embedding_dim': _of_model('Number of channels of the embeddings.', min=1),
     'num_layers': _of_model('Number of graph convolutions over the interactions.', min=0),
     'embedding_l2': _of_model(
@@ -100,7 +107,7 @@ _OPTIONS: dict[str, Any] = {
         '(softmax), or alignment and uniformity (au).',
         show_default='bpr',
     ),
-    'lr': _training('Learning rate of Adam.', show_default='0.005'),
+    'lr': _training('Learning rate of Adam.', show_default='0.005, or more for large batches'),
     'l2': _training(
         'Weight of the L2 penalty: with --loss bpr on the embeddings of a batch; also of '
         'contentials, ials, ease and cease.',
@@ -120,12 +127,20 @@ _OPTIONS: dict[str, Any] = {
         'an epoch.',
         show_default='no-uniform-users',
     ),
-    'batch_size': _training('Interactions per batch.', min=1, show_default='2048'),
+    'batch_size': _training(
+        'Interactions per batch.', min=1, show_default='2048, or more for many interactions'
+    ),
     'epochs': _training('Maximum number of epochs.', min=1, show_default='200'),
     'patience': _training(
         'Number of epochs without improvement on validation after which training stops.',
         min=1,
         show_default='20',
+    ),
+    'val_users': _training(
+        'Number of users, sampled, whose validation interactions choose the epoch, or the options '
+        'of contentials; the metrics of the run are those of all.',
+        show_default='all, or 10,000 where the ranking would take long',
+        min=1,
     ),
     'precision': _training(
         'Precision of the computations, as named by Lightning: 32-true, or bf16-mixed for '

@@ -62,7 +62,9 @@ def show_run(run: 'RunFolder') -> None:
     if metrics['epochs']:
         out.print(f'best epoch {metrics["best_epoch"] + 1} of {metrics["epochs"]}')
     else:
-        out.print('nothing to train: the model is computed from the data')
+        own = {name: getattr(run.settings, name) for name in ('l2', 'unobserved_weight')}
+        shown = ', '.join(f'{name} {value:.4g}' for name, value in own.items() if value is not None)
+        out.print(f'solved in closed form{shown and ": "}{shown}')
     for part, counts in metrics.get('held_out', {}).items():
         if counts['new_interactions']:
             out.print(

@@ -1,6 +1,7 @@
 """The two numbers of the default model that are chosen on validation before it is trained."""
 
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from pyg_mmgef._folders import CONFIG
@@ -10,6 +11,7 @@ from pyg_mmgef.runs.choose import candidates, choose
 from pyg_mmgef.runs.models import NEIGHBORS
 from pyg_mmgef.runs.run import fitting_cutoffs
 from pyg_mmgef.runs.run_folder import RunFolder
+from pyg_mmgef.runs.sizes import num_trials, sampled_users
 from pyg_mmgef.runs.splits import Split
 from pyg_mmgef.settings import DEFAULT_MODEL, Settings
 from pyg_mmgef.transforms import AddCoInteractionGraph
@@ -25,9 +27,9 @@ def best_options(
     """Return settings with the penalty and the weight that are best on validation.
 
     The values of :func:`~pyg_mmgef.runs.candidates` are tried, all of them unless there is a
-    budget, so the choice doesn't depend on the speed of the machine. If the folder has a run that
-    was started with the same settings, its values are used. Settings of other models, or with one
-    of the two given, stay as they are.
+    budget or there are many interactions, so the choice doesn't depend on the speed of the machine.
+    If the folder has a run that was started with the same settings, its values are used. Settings
+    of other models, or with one of the two given, stay as they are.
 
     Args:
         settings: Completed settings.
@@ -63,13 +65,15 @@ def best_options(
             options={**preset.options, **fixed, **settings.options},
             transforms=(graph,),
         )
-        for name, preset in candidates(split[0]).items()
+        for name, preset in islice(candidates(split[0]).items(), num_trials(given, split[0]))
     }
     cutoff = fitting_cutoffs(split[0]['item'].num_nodes)[-1]
-    choice = choose(split[0], split[1], presets, budget=settings.budget, k=cutoff)
+    say(f'solving it {len(presets)} times, to choose {" and ".join(CHOSEN)} on validation')
+    val = sampled_users(split[1], settings.val_users, settings.seed)
+    choice = choose(split[0], val, presets, budget=settings.budget, k=cutoff, say=say)
     tried, best = len(choice.recalls), choice.recalls[choice.name]
     say(
         f'tried {tried} of {len(presets)} values on validation: {choice.name} is best, '
-        f'Recall@{cutoff} {best:.4f}'
+        f'recall@{cutoff} {best:.4f}'
     )
     return replace(settings, **{name: choice.preset.options[name] for name in CHOSEN})

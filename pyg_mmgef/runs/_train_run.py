@@ -1,16 +1,15 @@
 """The steps of a run: settings, split, training, evaluation."""
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from torch_geometric import seed_everything
+from torch_geometric.data import HeteroData
 
-from pyg_mmgef._spelling import spelt_with
+from pyg_mmgef._spelling import spelt, spelt_with
 from pyg_mmgef.files import disk_errors_name, read_json, write_json
 from pyg_mmgef.nn import Recommender
 from pyg_mmgef.runs._best_options import best_options
@@ -23,7 +22,9 @@ from pyg_mmgef.runs.plots import save_curves
 from pyg_mmgef.runs.run import CUTOFFS, Run, RunParts, fitting_cutoffs
 from pyg_mmgef.runs.run_data import Source
 from pyg_mmgef.runs.run_folder import TRAIN_AGAIN, RunFolder
+from pyg_mmgef.runs.sizes import check_memory, fitting_size, sampled_users
 from pyg_mmgef.runs.splits import NONE, Split, choose_split, held_out, split_folds, who_is_new
+from pyg_mmgef.schema import INTERACTS
 from pyg_mmgef.settings import Settings
 
 __all__ = ['built', 'train_epochs', 'train_run']
@@ -52,7 +53,7 @@ def train_run(
         device: The device to train on; it may change when a run is continued.
             (default: ``'auto'``)
         say: Called with each line to print.
-        show_progress: Whether to draw progress bars. (default: :obj:`False`)
+        show_progress: Whether to show the epochs. (default: :obj:`False`)
         start: A run on the same dataset without its last rows, whose settings are used, and from
             whose parameters training starts. (default: :obj:`None`)
 
@@ -73,7 +74,12 @@ def train_run(
             'a split first, then refit that run'
         )
     *earlier, latest = split_folds(settings, data)
-    for line in filter(None, (why, who_is_new(latest))):
+    sizes: list[str] = []
+    if start is None:
+        sized, sizes = fitting_size(replace(given, split=settings.split), *latest[:2])
+        settings = complete(sized, source.encoders)
+    check_memory(settings, latest[0])
+    for line in filter(None, (why, who_is_new(latest), _what_ratings_do(data), *sizes)):
         say(line)
     best = settings if start else best_options(settings, given, latest, say, folder)
     parts = built(best, latest)
@@ -82,9 +88,10 @@ def train_run(
         parts = parts._replace(model=model)
     work = None if folder is None else RunFolder.start(folder, source, best)
     if work is not None and work.metrics is not None:
+        say(f'{work.path} holds this run already, finished; nothing is trained again')
         return Run(source, best, work.metrics, folder=work)
     _say_what_is_smaller(best, parts.model, say)
-    run = _fitted(source, best, parts, work, device, show_progress)
+    run = _fitted(source, best, parts, work, device, say, show_progress)
     run.metrics = _metrics(run)
     if earlier:
         folds = _earlier_folds(source, settings, given, earlier, work, device, say, show_progress)
@@ -117,6 +124,7 @@ def _fitted(
     parts: RunParts,
     folder: RunFolder | None,
     device: str,
+    say: Say,
     show_progress: bool,
 ) -> Run:
     """Train a model, and return it in its best epoch, without metrics and folder."""
@@ -127,9 +135,10 @@ def _fitted(
             # A copy is trained, so that the best epoch is loaded into a model with empty caches.
             copied = parts._replace(model=deepcopy(parts.model))
             last = work.last_checkpoint if work.last_checkpoint.exists() else None
-            train_epochs(
-                work.path, settings, copied, device, ckpt_path=last, show_progress=show_progress
-            )
+            if last is not None:
+                say(f'continuing after epoch {len(work.history())} of {work.path}')
+            show = say if show_progress else None
+            train_epochs(work.path, settings, copied, device, ckpt_path=last, say=show)
             work.load_parameters(parts.model)
             history = work.history()
     parts.model.eval()
@@ -182,11 +191,21 @@ def _earlier_folds(
     for number, split in enumerate(splits[len(folds) :], start=len(folds) + 1):
         say(f'fold {number} of {len(splits) + 1}')
         best = best_options(settings, given, split, say)
-        run = _fitted(source, best, built(best, split), None, device, show_progress)
+        run = _fitted(source, best, built(best, split), None, device, say, show_progress)
         folds.append(_measured(run))
         if path is not None:
             write_json(path, {'folds': folds})
     return folds
+
+
+def _what_ratings_do(data: HeteroData) -> str:
+    """Return a line on what ratings are for, empty without any."""
+    if 'rating' not in data[INTERACTS]:
+        return ''
+    return (
+        f'ratings only filter interactions, by {spelt("min_rating")} of the tables; training '
+        'counts all that are left the same'
+    )
 
 
 def _say_what_is_smaller(settings: Settings, model: Recommender, say: Say) -> None:
@@ -207,7 +226,7 @@ def train_epochs(
     parts: RunParts,
     device: str,
     *,
-    show_progress: bool = False,
+    say: Say | None = None,
     ckpt_path: Path | None = None,
     **kwargs: Any,
 ) -> list[dict[str, float]]:
@@ -218,12 +237,19 @@ def train_epochs(
         settings: Completed settings.
         parts: The model, which is trained in place, and the split.
         device: The device to train on.
-        show_progress: Whether to draw progress bars. (default: :obj:`False`)
+        say: Called with a line on each epoch, unless a terminal shows a bar; :obj:`None` shows
+            neither. (default: :obj:`None`)
         ckpt_path: The checkpoint to continue after. (default: :obj:`None`)
         **kwargs: Other arguments of :func:`~pyg_mmgef.training.make_trainer`.
     """
-    from pyg_mmgef.training import InteractionDataModule, RankingModule, make_trainer
+    from pyg_mmgef.training import (
+        EpochProgress,
+        InteractionDataModule,
+        RankingModule,
+        make_trainer,
+    )
     from pyg_mmgef.training._epoch_history import EpochHistory
+    from pyg_mmgef.training._quiet import quiet_lightning
 
     place = checked_device(device)
     cutoffs = fitting_cutoffs(parts.model.num_items)
@@ -232,37 +258,32 @@ def train_epochs(
     assert settings.patience is not None
     assert settings.precision is not None
     module = RankingModule(parts.model, build_loss(settings), lr=settings.lr, k=cutoffs)
-    data = InteractionDataModule(*parts[1:], seed=settings.seed, **loader_options(settings))
+    val = sampled_users(parts.val, settings.val_users, settings.seed)
+    data = InteractionDataModule(
+        parts.train, val, parts.test, seed=settings.seed, **loader_options(settings)
+    )
     history = EpochHistory()
+    callbacks = [history, *kwargs.pop('callbacks', ())]
+    if say is not None:
+        callbacks.append(EpochProgress(say))
     options: dict[str, Any] = {'ckpt_path': ckpt_path, 'weights_only': True}
-    try:
-        with disk_errors_name(folder), nullcontext() if show_progress else _silent_lightning():
-            trainer = make_trainer(
-                folder,
-                max_epochs=settings.epochs,
-                monitor=None if settings.split == NONE else f'val_recall@{cutoffs[-1]}',
-                patience=settings.patience,
-                precision=settings.precision,
-                accelerator=place.type,
-                devices=1 if place.index is None else [place.index],
-                enable_model_summary=False,
-                enable_progress_bar=show_progress,
-                callbacks=[history, *kwargs.pop('callbacks', ())],
-                **kwargs,
-            )
-            trainer.fit(module, data, **options)
-    except SystemExit as error:  # Lightning turns Ctrl-C into it.
-        raise KeyboardInterrupt from error
+    with quiet_lightning():
+        trainer = make_trainer(
+            folder,
+            max_epochs=settings.epochs,
+            monitor=None if settings.split == NONE else f'val_recall@{cutoffs[-1]}',
+            patience=settings.patience,
+            precision=settings.precision,
+            accelerator=place.type,
+            devices=1 if place.index is None else [place.index],
+            enable_model_summary=False,
+            enable_progress_bar=say is not None,
+            callbacks=callbacks,
+            **kwargs,
+        )
+        try:
+            with disk_errors_name(folder):
+                trainer.fit(module, data, **options)
+        except SystemExit as error:  # Lightning turns Ctrl-C into it.
+            raise KeyboardInterrupt from error
     return history.rows
-
-
-@contextmanager
-def _silent_lightning() -> Iterator[None]:
-    """Let Lightning log no hints, such as which devices there are, for each trial of a search."""
-    logger = logging.getLogger('lightning.pytorch.utilities.rank_zero')
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

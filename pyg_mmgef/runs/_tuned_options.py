@@ -29,7 +29,7 @@ def settings_of(common: Settings, name: str) -> Settings:
     fields = {*model_options(), 'l2', *training_options()}
     kept = {*own_fields(model), *(training_options() if model.is_trained else ())}
     if model.reads_graphs:
-        kept.add('neighbors')
+        kept |= {'neighbors', 'graph_recall'}
     without: dict[str, Any] = dict.fromkeys(fields - kept)
     further = further_options(model)
     options = {key: value for key, value in common.options.items() if key in further}

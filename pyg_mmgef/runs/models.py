@@ -20,6 +20,7 @@ __all__ = [
     'build_model',
     'complete',
     'further_options',
+    'has_content_graphs',
     'listed_options',
     'models',
     'own_fields',
@@ -27,7 +28,7 @@ __all__ = [
 ]
 
 NEIGHBORS = 10
-PARAMETER_OF = {'neighbors': 'k'}
+PARAMETER_OF = {'neighbors': 'k', 'graph_recall': 'recall'}
 """Options whose name on the command line isn't that of the constructor's argument."""
 
 
@@ -56,7 +57,9 @@ def listed_options(model: type[Recommender]) -> dict[str, Any]:
 
     The values are the defaults; :obj:`None` stands for one that ``train --help`` gives.
     """
-    graphs = {'neighbors': NEIGHBORS} if model.reads_graphs else {}
+    graphs: dict[str, Any] = {'neighbors': NEIGHBORS} if model.reads_graphs else {}
+    if has_content_graphs(model):
+        graphs['graph_recall'] = 1.0
     own = {
         name: None if name == 'fusion' else default for name, default in _own_options(model).items()
     }
@@ -95,7 +98,7 @@ def complete(settings: Settings, encoders: Mapping[str, str]) -> Settings:
         given = getattr(settings, name)
         if name in own:
             values[name] = own[name] if given is None else given
-        elif given is not None and name != 'neighbors':  # Item graphs may be built for the model.
+        elif given is not None and not _is_of_graphs(name, model):
             raise _unknown_option(name, settings)
     if 'fusion' in own and settings.fusion in (None, 'auto'):
         values['fusion'] = fusion
@@ -133,6 +136,12 @@ def build_model(settings: Settings, train: HeteroData) -> tuple[HeteroData, Reco
     return train, model.from_data(train, **options, **settings.options)
 
 
+def has_content_graphs(model: type[Recommender]) -> bool:
+    """Return whether a model reads or learns kNN graphs of the items' content."""
+    reads = any(name.startswith('similar') for name in model.reads_graphs)
+    return reads or 'recall' in inspect.signature(model).parameters
+
+
 def further_options(model: type[Recommender]) -> list[str]:
     """Return the arguments of a model's constructor that no field of the settings sets."""
     fields_set = set(own_fields(model).values())
@@ -140,6 +149,11 @@ def further_options(model: type[Recommender]) -> list[str]:
     return [
         name for name in inspect.signature(model).parameters if name not in fields_set | by_data
     ]
+
+
+def _is_of_graphs(name: str, model: type[Recommender]) -> bool:
+    """Return whether an option is one of the item graphs that may be built for a model."""
+    return name == 'neighbors' or (name == 'graph_recall' and has_content_graphs(model))
 
 
 def _check_further(settings: Settings, model: type[Recommender]) -> None:
@@ -154,15 +168,15 @@ def _check_further(settings: Settings, model: type[Recommender]) -> None:
 
 def _graphs(model: type[Recommender], settings: Settings, train: HeteroData) -> list[BaseTransform]:
     """Return the transforms that build the item graphs that the model needs."""
-    k = settings.neighbors or NEIGHBORS
+    k, recall = settings.neighbors or NEIGHBORS, settings.graph_recall
     graphs: list[BaseTransform] = []
     if 'similar' in model.reads_graphs and settings.modalities:
         # Learned fusion weights exist in the model only; the graph is built from the mean.
         fusion = 'concat' if settings.fusion == 'concat' else 'mean'
-        graphs += [FuseModalities(fusion), AddItemKNNGraph(k=k)]
+        graphs += [FuseModalities(fusion), AddItemKNNGraph(k=k, recall=recall)]
     if 'similar_<modality>' in model.reads_graphs:
         graphs += [
-            AddItemKNNGraph(k=k, attr=f'x_{name}', relation=f'similar_{name}')
+            AddItemKNNGraph(k=k, recall=recall, attr=f'x_{name}', relation=f'similar_{name}')
             for name in item_modalities(train)[0]
         ]
     if 'co_interacts' in model.reads_graphs:

@@ -57,7 +57,7 @@ def refit(
         with TemporaryDirectory() as place:
             path = Path(place) if work is None else work.path
             say(f'training for {epochs} epochs on all interactions')
-            history = train_epochs(path, settings, parts, device, show_progress=verbose)
+            history = train_epochs(path, settings, parts, device, say=say if verbose else None)
     parts.model.cold_scale = run.model.cold_scale
     fitted = Run(
         run.source,

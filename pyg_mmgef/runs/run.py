@@ -28,8 +28,15 @@ from pyg_mmgef.runs.item_table import ItemTable
 from pyg_mmgef.runs.models import build_model
 from pyg_mmgef.runs.run_data import Source
 from pyg_mmgef.runs.run_folder import RunFolder
+from pyg_mmgef.runs.sizes import sampled_users
 from pyg_mmgef.runs.splits import Split, split_data
-from pyg_mmgef.schema import INTERACTS, interactions, item_modalities, num_users_items
+from pyg_mmgef.schema import (
+    INTERACTS,
+    interactions,
+    item_modalities,
+    num_users_items,
+    supervision_edges,
+)
 from pyg_mmgef.search import similar_items
 from pyg_mmgef.settings import Settings
 
@@ -258,11 +265,12 @@ class Run:
     def scale_cold_items(self) -> None:
         """Scale the embeddings of cold items so that warm items lose at most 3 % of their recall.
 
-        The recall is that on validation, see :func:`~pyg_mmgef.ranking.choose_cold_scale`.
+        The recall is that on validation, of the users in its sample if there is one, see
+        :func:`~pyg_mmgef.ranking.choose_cold_scale`.
         """
         self.model.cold_scale = choose_cold_scale(
             *self.embeddings,
-            self.val[INTERACTS].edge_label_index,
+            supervision_edges(sampled_users(self.val, self.settings.val_users, self.settings.seed)),
             self.model.is_warm(self.train),
             exclude=self.seen(),
             k=fitting_cutoffs(self.model.num_items)[-1],

@@ -91,6 +91,7 @@ NOT_SEARCHED: Mapping[str, str] = {
     **dict.fromkeys(('num_modality_layers', 'num_hyper_layers'), 'depths beside num_layers'),
     **dict.fromkeys(('bias', 'combination', 'subgraph'), 'what the paper compares'),
     **dict.fromkeys(('normalize_item', 'item_readout'), 'what presets set'),
+    'recall': 'larger is slower',
     'embedding_l2': 'another place for the penalty of the loss',
     'l2_exponent': 'depends on l2, which is searched',
 }

@@ -22,6 +22,7 @@ from pyg_mmgef.runs.fit import BEST, as_settings
 from pyg_mmgef.runs.models import complete, models
 from pyg_mmgef.runs.run import Run, RunParts, fitting_cutoffs
 from pyg_mmgef.runs.run_data import Source, as_source
+from pyg_mmgef.runs.sizes import fitting_size, sampled_users
 from pyg_mmgef.runs.splits import NONE, Split, choose_split, split_data, who_is_new
 from pyg_mmgef.schema import INTERACTS, USER, supervision_edges
 from pyg_mmgef.settings import Settings
@@ -185,7 +186,7 @@ class _Search:
         for name in names or models():
             settings = settings_of(self._common, name)
             try:
-                built(complete(settings, self._source.encoders), self.split)
+                built(self._complete(settings), self.split)
             except ValueError as error:
                 if names is not None:
                     raise
@@ -196,7 +197,7 @@ class _Search:
 
     def value(self, model: str, options: Mapping[str, Any], report: Report) -> float:
         """Return the recall on validation of a model with options, zero if it can't be computed."""
-        settings = complete(tuned_settings(self.settings[model], options), self._source.encoders)
+        settings = self._complete(tuned_settings(self.settings[model], options))
         try:
             parts = built(settings, self.split)
             if not parts.model.has_parameters:
@@ -211,6 +212,14 @@ class _Search:
         number = len(study.finished())
         end = ', stopped early' if trial.was_stopped else ''
         self._say(f'trial {number}: {self._metric} {trial.value:.4f}{end}, {_shown(trial)}')
+
+    def _complete(self, settings: Settings) -> Settings:
+        sized, _ = fitting_size(settings, *self.split[:2])
+        return complete(sized, self._source.encoders)
+
+    @property
+    def _val_users(self) -> int | None:
+        return fitting_size(self._common, *self.split[:2])[0].val_users
 
     @property
     def _k(self) -> int:
@@ -227,7 +236,7 @@ class _Search:
         found = evaluate_ranking(
             z_user,
             z_item,
-            supervision_edges(parts.val),
+            supervision_edges(sampled_users(parts.val, self._val_users, self._common.seed)),
             exclude=parts.train[INTERACTS].edge_index,
             k=self._k,
             metrics='recall',

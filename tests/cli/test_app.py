@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -197,7 +198,7 @@ def test_mistakes_are_one_line(
         (('train', dataset, '-o', tmp_path / 'x', '--device', 'abacus'), '--device abacus'),
         (('train', dataset, '-o', tmp_path / 'x', '--device', 'mps'), '--device mps'),
         (('train', dataset, '-o', tmp_path / 'x', '--device', 'meta'), '--device meta'),
-        (('prepare', orders, '-o', tmp_path / 'x', '--device', 'cuda:99'), "'cuda:99'"),
+        (('prepare', orders, '-o', tmp_path / 'x', '--device', 'cuda:99'), '--device cuda:99'),
         (('evaluate', tmp_path), 'pyg-mmgef train'),
         (('recommend', trained), '--output'),
         (('recommend', trained, '--user', 'nobody'), "'nobody'"),
@@ -246,7 +247,7 @@ def test_characters_that_the_terminal_lacks(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(SystemExit):
         main(['info', '漢'])
     sys.stderr.flush()
-    assert b"Error: '\\u6f22' is not a prepared dataset" in written.getvalue()
+    assert b"Error: '\\u6f22' doesn't exist" in written.getvalue()
 
 
 def test_no_bars_in_a_pipe(dataset: Path, tmp_path: Path) -> None:
@@ -255,8 +256,44 @@ def test_no_bars_in_a_pipe(dataset: Path, tmp_path: Path) -> None:
     assert err == ''
     assert '\r' not in out
     assert 'it/s' not in out
-    assert out.startswith('split global_time: ')
-    assert out.splitlines()[1] == str(tmp_path / 'run')
+    epochs = [line for line in out.splitlines() if line.startswith('epoch')]
+    assert [line.split()[1] for line in epochs] == ['1/3', '2/3', '3/3']
+    assert all('  best ' in line and 's/epoch' in line for line in epochs)
+    assert 'Tip' not in out
+    assert out.endswith(f'wrote {tmp_path / "run"}; next: pyg-mmgef report {tmp_path / "run"}\n')
+    assert 'nothing is trained again' not in out
+    again = pyg_mmgef('train', dataset, '-o', tmp_path / 'run', *options)
+    assert 'holds this run already, finished; nothing is trained again' in again
+    assert 'epoch 1/3' not in again
+
+
+def test_the_default_shows_its_trials(dataset: Path, tmp_path: Path) -> None:
+    _, out, err = printed('train', dataset, '-o', tmp_path / 'run')
+    assert err == ''
+    assert len(re.findall(r'trial \d of 9, l2=.*: recall@20 \d\.\d{4}\n', out)) == 9
+    settings = json.loads((tmp_path / 'run' / 'config.json').read_text())['settings']
+    assert f'solved in closed form: l2 {settings["l2"]:.4g}, unobserved_weight' in out
+
+
+def test_close_names_of_folders(dataset: Path, trained: Path) -> None:
+    """Without importing torch, which takes seconds."""
+    for words in (('train', dataset, '-o', 'x'), ('info', trained), ('recommend', trained)):
+        path = Path(words[1])
+        wrong = path.with_name(f'{path.name}s')
+        code = (
+            'import sys; from pyg_mmgef.cli.app import main\n'
+            'try: main()\n'
+            "finally: print('torch' in sys.modules)"
+        )
+        failed = subprocess.run(
+            [sys.executable, '-c', code, words[0], wrong, *words[2:]],
+            env=environment(),
+            capture_output=True,
+            text=True,
+        )
+        assert failed.returncode == 1
+        assert failed.stderr == f"Error: '{wrong}' doesn't exist; did you mean '{path}'?\n"
+        assert failed.stdout == 'False\n'
 
 
 def test_recommendations_for_spreadsheets(trained: Path, tmp_path: Path) -> None:
@@ -324,7 +361,8 @@ def test_a_stopped_run_goes_on(dataset: Path, tmp_path: Path, how: signal.Signal
         assert 'Give the same command again' in error
         assert 'Traceback' not in error
     assert 'not finished' in pyg_mmgef('info', stopped)
-    pyg_mmgef(*arguments, '-o', stopped)
+    shown = pyg_mmgef(*arguments, '-o', stopped)
+    assert re.search(rf'continuing after epoch \d+ of {stopped}\n', shown)
     assert (stopped / 'metrics.json').read_bytes() == (whole / 'metrics.json').read_bytes()
 
 

@@ -3,6 +3,7 @@ from typing import Annotated
 
 import typer
 
+from pyg_mmgef._folders import check_exists
 from pyg_mmgef.cli.commands._arguments import OtherDataset, Part, Run
 from pyg_mmgef.cli.console import out
 from pyg_mmgef.cli.show import show_groups, show_metrics
@@ -49,6 +50,7 @@ def evaluate(
     dataset: OtherDataset = None,
 ) -> None:
     """Compute metrics of a run, for all users, by group, or for each user."""
+    check_exists(run)
     from pyg_mmgef.ranking.top_lists import DEFAULT, PER_USER, checked_metrics
     from pyg_mmgef.runs import Run as LoadedRun
     from pyg_mmgef.runs.item_table import ItemTable, check_suffix

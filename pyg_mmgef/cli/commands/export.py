@@ -2,6 +2,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from pyg_mmgef._folders import check_exists
 from pyg_mmgef.cli.commands._arguments import OtherDataset, OutputFolder, Run
 from pyg_mmgef.cli.console import draws_progress, out
 
@@ -39,6 +40,7 @@ def export(
 
     A folder that holds an earlier export is replaced in one step, while a server reads it.
     """
+    check_exists(run)
     from pyg_mmgef.runs import Run as LoadedRun
     from pyg_mmgef.runs import export as write_export
 

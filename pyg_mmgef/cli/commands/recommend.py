@@ -3,6 +3,7 @@ from typing import Annotated
 
 import typer
 
+from pyg_mmgef._folders import check_exists
 from pyg_mmgef.catalog import Rules
 from pyg_mmgef.cli.commands._arguments import OtherDataset, Run
 from pyg_mmgef.cli.console import draws_progress, out
@@ -59,6 +60,7 @@ def recommend(
 
     Without --user, those of all users are written to the file that --output names.
     """
+    check_exists(run)
     from pyg_mmgef.runs import Run as LoadedRun
     from pyg_mmgef.runs import recommend_all
     from pyg_mmgef.runs.item_table import check_suffix

@@ -3,6 +3,7 @@ from typing import Annotated
 
 import typer
 
+from pyg_mmgef._folders import check_exists
 from pyg_mmgef.cli.commands._arguments import OtherDataset, Run
 from pyg_mmgef.cli.console import out
 
@@ -45,6 +46,7 @@ def report(
     dataset: OtherDataset = None,
 ) -> None:
     """Write one HTML page about a run, to share: recommendations with reasons, results, a map."""
+    check_exists(run)
     from pyg_mmgef.report import write_report
     from pyg_mmgef.runs import Run as LoadedRun
 

@@ -3,9 +3,10 @@ from typing import Annotated
 
 import typer
 
+from pyg_mmgef._folders import check_exists
 from pyg_mmgef.cli.commands._arguments import OutputFolder
 from pyg_mmgef.cli.config_file import ConfigFile
-from pyg_mmgef.cli.console import draws_progress, out
+from pyg_mmgef.cli.console import out
 from pyg_mmgef.cli.settings import TRAINING, takes_settings
 from pyg_mmgef.cli.show import show_run
 from pyg_mmgef.settings import Settings
@@ -39,6 +40,7 @@ def train(
 
     The run.toml of a run repeats it: pyg-mmgef train -o runs/again --config runs/first/run.toml
     """
+    check_exists(dataset)
     from pyg_mmgef.runs._train_run import train_run
     from pyg_mmgef.runs.dataset_folder import DatasetFolder
     from pyg_mmgef.runs.run_folder import RunFolder
@@ -49,6 +51,7 @@ def train(
         output,
         device=device,
         say=out.print,
-        show_progress=draws_progress(),
+        show_progress=True,
     )
     show_run(RunFolder(output))
+    out.print(f'wrote {output}; next: pyg-mmgef report {output}')

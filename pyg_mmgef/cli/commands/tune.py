@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from pyg_mmgef._folders import check_exists
 from pyg_mmgef.cli.commands._arguments import OutputFolder
 from pyg_mmgef.cli.config_file import ConfigFile
 from pyg_mmgef.cli.console import out
@@ -66,6 +67,7 @@ def tune(
 
     Example: pyg-mmgef tune shop --model contentials --model lightgcn --trials 40 -o runs/tuned
     """
+    check_exists(dataset)
     from pyg_mmgef.runs.dataset_folder import DatasetFolder
     from pyg_mmgef.runs.run_folder import RunFolder
     from pyg_mmgef.runs.tune import WINNER, tune_settings
