@@ -9,7 +9,7 @@ from torch_geometric.utils import coalesce
 from pyg_mmgef.nn import Popularity
 from pyg_mmgef.ranking import PairedTest, TopLists, paired_t_test
 from pyg_mmgef.report._cards import Cards, category_of
-from pyg_mmgef.runs._run_lists import item_vectors
+from pyg_mmgef.runs._run_lists import check_has_held_out, item_vectors
 from pyg_mmgef.runs.baselines import baseline_embeddings
 from pyg_mmgef.runs.run import Run, fitting_cutoffs
 from pyg_mmgef.schema import INTERACTS, interactions, supervision_edges
@@ -31,10 +31,11 @@ class Evidence:
         verb: What people do with products, in the past. (default: ``'chose'``)
 
     Raises:
-        ValueError: If there is no such field.
+        ValueError: If there is no such field, or the run was trained on all interactions.
     """
 
     def __init__(self, run: Run, category: str | None = None, verb: str = 'chose') -> None:
+        check_has_held_out(run)
         self.run, self.verb = run, verb
         self.seed = run.settings.seed
         self.category = category_of(run.catalog, category)

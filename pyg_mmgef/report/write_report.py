@@ -63,7 +63,8 @@ def write_report(
 
     Raises:
         ImportError: If what the extra ``cli`` installs is missing.
-        ValueError: If there is no such field, or a number is negative.
+        ValueError: If there is no such field, a number is negative, or the run was trained on all
+            interactions, so that nothing can be measured.
     """
     check_not_negative('num_users', num_users)
     check_not_negative('num_items', num_items)

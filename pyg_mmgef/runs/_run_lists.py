@@ -24,7 +24,7 @@ from pyg_mmgef.validate import check_choice
 if TYPE_CHECKING:
     from pyg_mmgef.runs.run import Run
 
-__all__ = ['OWN', 'Part', 'item_vectors', 'run_groups', 'run_lists']
+__all__ = ['OWN', 'Part', 'check_has_held_out', 'item_vectors', 'run_groups', 'run_lists']
 
 OWN = 'activity', 'popularity'
 Part = Literal['val', 'test']
@@ -55,11 +55,7 @@ def run_lists(
         ValueError: If the length isn't positive, or larger than the number of items.
     """
     check_choice('part', part, get_args(Part))
-    if run.settings.split == NONE:
-        raise ValueError(
-            'the run was trained on all interactions, so there is no held-out interaction to '
-            'rank; use the run that was refitted'
-        )
+    check_has_held_out(run)
     num_items = len(run.item_ids)
     if k > num_items:
         raise ValueError(
@@ -77,6 +73,15 @@ def run_lists(
         features=features,
         hits_only=hits_only,
     )
+
+
+def check_has_held_out(run: 'Run') -> None:
+    """Raise a :class:`ValueError` for a run that was trained on all interactions."""
+    if run.settings.split == NONE:
+        raise ValueError(
+            'the run was trained on all interactions, so there is no held-out interaction to '
+            'rank; use the run that was refitted'
+        )
 
 
 def item_vectors(train: HeteroData) -> Tensor:

@@ -34,6 +34,11 @@ def test_many_people_are_sampled(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
     assert one.measured == other.measured
 
 
+def test_a_refitted_run_cannot_be_measured(run: Run) -> None:
+    with pytest.raises(ValueError, match='trained on all interactions'):
+        Evidence(run.refit())
+
+
 def test_what_a_person_has(run: Run, evidence: Evidence) -> None:
     store = run.train[INTERACTS]
     mine = store.edge_index[0] == 7
