@@ -149,7 +149,7 @@ MAY_IMPORT = {
     'graph': BASE | {'_threads', '_extension', 'sparse', 'search'},
     'ranking': BASE | {'files', '_threads', 'sparse', 'search'},
     'loader': BASE | {'schema'},
-    'nn': BASE | {'_describe', 'catalog', 'files', 'schema', 'sparse', 'graph'},
+    'nn': BASE | {'_describe', 'catalog', 'files', 'schema', 'sparse', 'search', 'graph'},
     'explain': BASE | {'schema', 'nn'},
     'transforms': BASE | {'_describe', 'schema', 'graph', 'nn'},
     'presets': {'schema', 'nn', 'transforms'},

@@ -576,6 +576,12 @@ class Run:
 
         return refit(self, folder, device=device, verbose=verbose)
 
+    def report(self, path: str | os.PathLike[str], **options: Any) -> None:
+        """Write an HTML page to share, see :func:`pyg_mmgef.report.write_report`."""
+        from pyg_mmgef.report import write_report  # It takes runs.
+
+        write_report(self, Path(path).expanduser(), **options)
+
     def export(self, folder: str | os.PathLike[str], **options: Any) -> Path:
         """Write what a server needs, see :func:`pyg_mmgef.runs.export`."""
         from pyg_mmgef.runs.export import export  # It takes runs.
