@@ -176,6 +176,7 @@ class IALS(SolvedRecommender[tuple[Tensor, Tensor]]):
         return dict(zip(('z_user', 'z_item'), solution, strict=True))
 
     def _unpack(self, data: HeteroData, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        self._last = tensors['z_item']
         return tensors['z_user'], tensors['z_item']
 
     def _packed_shapes(self) -> dict[str, tuple[int | None, ...]]:
