@@ -31,7 +31,7 @@ def test_every_setting_is_an_option_with_help() -> None:
 def test_every_option_says_what_it_does_and_its_default() -> None:
     group = typer.main.get_command(app)
     assert isinstance(group, typer.core.TyperGroup)
-    assert len(group.commands) == 9
+    assert len(group.commands) == 12
     for name, command in group.commands.items():
         assert command.help, name
         for option in command.params:
