@@ -107,7 +107,7 @@ _OPTIONS: dict[str, Any] = {
         '(softmax), or alignment and uniformity (au).',
         show_default='bpr',
     ),
-    'lr': _training('Learning rate of Adam.', show_default='0.005, or more for large batches'),
+    'lr': _training('Learning rate of Adam.', show_default='0.005'),
     'l2': _training(
         'Weight of the L2 penalty: with --loss bpr on the embeddings of a batch; also of '
         'contentials, ials, ease and cease.',
@@ -128,7 +128,7 @@ _OPTIONS: dict[str, Any] = {
         show_default='no-uniform-users',
     ),
     'batch_size': _training(
-        'Interactions per batch.', min=1, show_default='2048, or more for many interactions'
+        'Interactions per batch.', min=1, show_default='2048 or more, by the number of interactions'
     ),
     'epochs': _training('Maximum number of epochs.', min=1, show_default='200'),
     'patience': _training(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pyg_mmgef._folders import CONFIG
 from pyg_mmgef._spelling import spelt
+from pyg_mmgef.nn import Recommender
 from pyg_mmgef.runs._say import Say
 from pyg_mmgef.runs.choose import candidates, choose
 from pyg_mmgef.runs.models import NEIGHBORS
@@ -23,8 +24,8 @@ CHOSEN = 'l2', 'unobserved_weight'
 
 def best_options(
     settings: Settings, given: Settings, split: Split, say: Say, folder: Path | None = None
-) -> Settings:
-    """Return settings with the penalty and the weight that are best on validation.
+) -> tuple[Settings, Recommender | None]:
+    """Return settings with the penalty and the weight that are best on validation, and the model.
 
     The values of :func:`~pyg_mmgef.runs.candidates` are tried, all of them unless there is a
     budget or there are many interactions, so the choice doesn't depend on the speed of the machine.
@@ -37,6 +38,9 @@ def best_options(
         split: The train, validation and test data; test isn't read.
         say: Called with each line to print.
         folder: The folder of the run. (default: :obj:`None`)
+
+    Returns:
+        The settings, and the solved model of the best trial; :obj:`None` if none was tried.
 
     Raises:
         ValueError: If there is a budget, but nothing to choose.
@@ -52,11 +56,11 @@ def best_options(
             f'{spelt(named[0])} is chosen within {spelt("budget")}; leave one of them out'
         )
     if not has_choice or named or given.budget == 0:
-        return settings
+        return settings, None
     if folder is not None and (folder / CONFIG).is_file():
         old = RunFolder(folder).settings
         if replace(settings, **{name: getattr(old, name) for name in CHOSEN}) == old:
-            return old
+            return old, None
     fixed = {'embedding_dim': settings.embedding_dim, 'content_weight': settings.content_weight}
     graph = AddCoInteractionGraph(settings.neighbors or NEIGHBORS)
     presets = {
@@ -76,4 +80,5 @@ def best_options(
         f'tried {tried} of {len(presets)} values on validation: {choice.name} is best, '
         f'recall@{cutoff} {best:.4f}'
     )
-    return replace(settings, **{name: choice.preset.options[name] for name in CHOSEN})
+    chosen = {name: choice.preset.options[name] for name in CHOSEN}
+    return replace(settings, **chosen), choice.model

@@ -12,6 +12,7 @@ from torch_geometric.data import HeteroData
 from pyg_mmgef._spelling import spelt, spelt_with
 from pyg_mmgef.files import disk_errors_name, read_json, write_json
 from pyg_mmgef.nn import Recommender
+from pyg_mmgef.nn.models._solved import SolvedRecommender
 from pyg_mmgef.runs._best_options import best_options
 from pyg_mmgef.runs._say import Say
 from pyg_mmgef.runs.baselines import baselines
@@ -81,8 +82,11 @@ def train_run(
     check_memory(settings, latest[0])
     for line in filter(None, (why, who_is_new(latest), _what_ratings_do(data), *sizes)):
         say(line)
-    best = settings if start else best_options(settings, given, latest, say, folder)
+    best, solved = settings, None
+    if start is None:
+        best, solved = best_options(settings, given, latest, say, folder)
     parts = built(best, latest)
+    _reuse(solved, parts.model)
     if start is not None:
         model = start.model.grow(parts.model.num_users, parts.model.num_items, parts.train)
         parts = parts._replace(model=model)
@@ -116,6 +120,14 @@ def built(settings: Settings, split: Split) -> RunParts:
     if model.has_parameters:
         check_negatives(settings, model, train)
     return RunParts(model, train, *split[1:])
+
+
+def _reuse(solved: Recommender | None, model: Recommender) -> None:
+    """Give a model the solution of one with the same options, which need not be computed again."""
+    if isinstance(solved, SolvedRecommender) and isinstance(model, SolvedRecommender):
+        solution = solved.packed_solution()
+        if solution is not None and repr(solved) == repr(model):
+            model.give_solution(*solution)
 
 
 def _fitted(
@@ -190,8 +202,10 @@ def _earlier_folds(
     folds = read_json(path, TRAIN_AGAIN)['folds'] if path is not None and path.is_file() else []
     for number, split in enumerate(splits[len(folds) :], start=len(folds) + 1):
         say(f'fold {number} of {len(splits) + 1}')
-        best = best_options(settings, given, split, say)
-        run = _fitted(source, best, built(best, split), None, device, say, show_progress)
+        best, solved = best_options(settings, given, split, say)
+        parts = built(best, split)
+        _reuse(solved, parts.model)
+        run = _fitted(source, best, parts, None, device, say, show_progress)
         folds.append(_measured(run))
         if path is not None:
             write_json(path, {'folds': folds})

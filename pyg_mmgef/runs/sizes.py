@@ -23,12 +23,12 @@ __all__ = [
     'sampled_users',
 ]
 
-BATCH, LR = TRAINING['batch_size'], TRAINING['lr']
+BATCH = TRAINING['batch_size']
 LARGE_FROM = 1_000_000
 """Train interactions from which batches are larger. Below, an epoch takes seconds."""
 EDGES_OF_EPOCH = 4e7
 """Interactions over which the steps of an epoch propagate, all together, with larger batches."""
-LARGEST_BATCH, LARGEST_LR = 65_536, 2e-2
+LARGEST_BATCH = 65_536
 GRAPH_FROM = 50_000
 """Items from which kNN graphs are approximate. An exact search grows with their square."""
 GRAPH_RECALL = 0.95
@@ -52,8 +52,6 @@ class SizeDefaults(NamedTuple):
 
     batch_size: int = BATCH
     """Interactions per batch."""
-    lr: float = LR
-    """The learning rate for such batches."""
     graph_recall: float | None = None
     """Share of the nearest items that item graphs must have; :obj:`None` means all."""
     val_users: int | None = None
@@ -69,8 +67,8 @@ def defaults_for(
 
     * A training step propagates over all interactions :math:`E`, whatever its batch :math:`B`, so
       an epoch costs :math:`E^2 / B`. From a million interactions on, the batch is the power of two
-      that keeps this below 40 million, at most 65,536. The learning rate grows with the square root
-      of the batch, to at most 0.02.
+      that keeps this below 40 million, at most 65,536. The learning rate stays: a row of the
+      embeddings is then in a batch about as often as in small data.
     * From 50,000 items on, kNN graphs find 95 % of the neighbours: an exact search compares all
       pairs.
     * If validation would rank more than 4 billion pairs, it is that of 10,000 users.
@@ -85,7 +83,7 @@ def defaults_for(
 
     Example:
         >>> defaults_for(1000, 1000, 20_000)
-        SizeDefaults(batch_size=2048, lr=0.005, graph_recall=None, val_users=None, trials=None)
+        SizeDefaults(batch_size=2048, graph_recall=None, val_users=None, trials=None)
         >>> defaults_for(200_000, 200_000, 1_600_000).batch_size
         65536
     """
@@ -94,8 +92,7 @@ def defaults_for(
         batch = BATCH
         while batch < LARGEST_BATCH and num_interactions**2 / batch > EDGES_OF_EPOCH:
             batch *= 2
-        lr = min(LARGEST_LR, LR * (batch / BATCH) ** 0.5)
-        out = out._replace(batch_size=batch, lr=lr, trials=TRIALS)
+        out = out._replace(batch_size=batch, trials=TRIALS)
     if num_items >= GRAPH_FROM:
         out = out._replace(graph_recall=GRAPH_RECALL)
     ranked = num_users if num_val_users is None else num_val_users
@@ -130,13 +127,9 @@ def fitting_size(
         is_large = model.is_trained and fit.batch_size > BATCH
         if is_large and settings.batch_size is None:
             chosen['batch_size'] = fit.batch_size
-            why = f'as each step reads all {num_edges:,} interactions'
-            rate = ''
-            if settings.lr is None:
-                chosen['lr'] = fit.lr
-                rate = f' and learning rate {fit.lr:.3g}'
             lines.append(
-                f'batch {fit.batch_size:,}{rate}, {why} ({spelt("batch_size")} changes it)'
+                f'batch {fit.batch_size:,}, as each step reads all {num_edges:,} interactions '
+                f'({spelt("batch_size")} changes it)'
             )
         wants = fit.graph_recall is not None and has_content_graphs(model)
         if wants and settings.graph_recall is None and find_spec('faiss') is not None:

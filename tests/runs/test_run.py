@@ -10,7 +10,7 @@ from torch_geometric.data import HeteroData
 from pyg_mmgef import Run, fit
 from pyg_mmgef.catalog import Rules
 from pyg_mmgef.datasets import InteractionTables
-from pyg_mmgef.nn import LightGCN
+from pyg_mmgef.nn import ContentIALS, LightGCN
 from tests.transforms.shops import random_shop
 
 FAST: dict[str, Any] = {'embedding_dim': 8, 'budget': 0}
@@ -338,3 +338,21 @@ def test_latest_users_are_folded_in(run: Run, tmp_path: Path) -> None:
     ids = found.item_ids.to_ids(own)
     expected = found.recommend(liked=ids, k=5)
     assert found.recommend(found.user_ids[39], k=5)['item'] == expected['item']
+
+
+def test_the_solution_of_the_best_trial_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    solved = []
+    solve = ContentIALS._solve
+
+    def counted(self: ContentIALS, data: HeteroData) -> Any:
+        solved.append((self.l2, self.unobserved_weight))
+        return solve(self, data)
+
+    monkeypatch.setattr(ContentIALS, '_solve', counted)
+    run = fit(random_shop(), embedding_dim=4)
+    assert len(solved) == 9, 'one for each trial, and none for the run'
+    given: dict[str, Any] = {
+        name: getattr(run.settings, name) for name in ('l2', 'unobserved_weight')
+    }
+    own = fit(random_shop(), embedding_dim=4, **given)
+    assert own.metrics == run.metrics

@@ -41,12 +41,12 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_small_data_has_the_defaults() -> None:
     """Those of the data sets that are measured in this repository, up to Gowalla's size."""
     for size in ((943, 1349, 70_000), (19_445, 7_050, 130_000), (29_858, 40_981, 820_000)):
-        assert defaults_for(*size) == SizeDefaults(2048, 5e-3, None, None, None)
+        assert defaults_for(*size) == SizeDefaults(2048, None, None, None)
 
 
 def test_a_large_shop() -> None:
     found = defaults_for(200_000, 200_000, 1_600_000)
-    assert found == SizeDefaults(65_536, 2e-2, 0.95, 10_000, 3)
+    assert found == SizeDefaults(65_536, 0.95, 10_000, 3)
     assert defaults_for(200_000, 200_000, 1_600_000, num_val_users=9000).val_users is None
     assert defaults_for(10**6, 1000, 1_600_000).graph_recall is None
 
@@ -56,20 +56,16 @@ def test_batches_grow_with_the_data(counts: list[int]) -> None:
     found = [defaults_for(1000, 1000, count) for count in sorted(counts)]
     for a, b in itertools.pairwise(found):
         assert a.batch_size <= b.batch_size
-        assert a.lr <= b.lr
     assert all(one.batch_size & (one.batch_size - 1) == 0 for one in found)
 
 
 def test_what_is_given_stays(small_limits: None) -> None:
     settings, lines = fitting_size(Settings(model='mmgef'), TRAIN, VAL)
-    assert settings == Settings(
-        model='mmgef', batch_size=65_536, lr=0.02, graph_recall=0.95, val_users=4
-    )
+    assert settings == Settings(model='mmgef', batch_size=65_536, graph_recall=0.95, val_users=4)
     assert [line.split()[0] for line in lines] == ['batch', 'item', 'epochs']
     assert "'batch_size' changes it" in lines[0]
     given = Settings(model='mmgef', batch_size=7, graph_recall=1.0, val_users=10**6)
     assert fitting_size(given, TRAIN, VAL) == (given, [])
-    assert complete(given, ENCODERS).lr == 5e-3, 'that of small batches'
     settings, _ = fitting_size(Settings(model='lightgcn', lr=0.1), TRAIN, VAL)
     assert (settings.lr, settings.batch_size, settings.graph_recall) == (0.1, 65_536, None)
 
@@ -97,13 +93,13 @@ def test_a_run_says_and_records_what_it_chose(
     out = capsys.readouterr().out
     assert 'epochs and options are chosen on 4 users at random, as' in out
     assert run.settings.val_users == 4
-    trained = {'batch_size': 65_536, 'lr': 0.02, 'graph_recall': 0.95}
+    trained = {'batch_size': 65_536, 'graph_recall': 0.95}
     for name, value in trained.items():
         assert getattr(run.settings, name) == (value if model == 'mmgef' else None)
     if model == 'best':
         assert 'trial 3 of 3' in out
     else:
-        assert 'batch 65,536 and learning rate 0.02, as each step reads' in out
+        assert 'batch 65,536, as each step reads all' in out
     lists = run.top_lists('val')
     assert lists.evaluate('recall', [10])['recall@10'] == run.metrics['val_recall@10'], 'of all'
 

@@ -180,6 +180,7 @@ class IALS(SolvedRecommender[tuple[Tensor, Tensor]]):
         return dict(zip(('z_user', 'z_item'), solution, strict=True))
 
     def _unpack(self, data: HeteroData, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        self._last = tensors['z_item']
         return tensors['z_user'], tensors['z_item']
 
     def give_solution(self, digest: str, tensors: dict[str, Tensor]) -> None:
@@ -277,22 +278,22 @@ class IALS(SolvedRecommender[tuple[Tensor, Tensor]]):
         diagonal = shared.clamp(min=0) + penalty
 
         def product(x: Tensor) -> Tensor:
-            return diagonal * x + pair.matmul(z, edge_scores(pair, z, x))
+            return pair.matmul(z, edge_scores(pair, z, x)).add_(diagonal * x)
 
         right = pair.matmul(z)
         if prior is not None:
             right = right + penalty * (prior.to(z.dtype) @ basis)
-        residual = right - product(x)
+        residual = right.sub_(product(x))  # In place from here on: new arrays cost more than sums.
         step = direction = residual / diagonal
         size = (residual * step).sum(dim=1, keepdim=True)
         for _ in range(self.num_steps):
             image = product(direction)
             length = size / (direction * image).sum(dim=1, keepdim=True).clamp(min=TINY)
-            x = x + length * direction
-            residual = residual - length * image
+            x.add_(length * direction)
+            residual.sub_(image.mul_(length))
             step = residual / diagonal
             before, size = size, (residual * step).sum(dim=1, keepdim=True)
-            direction = step + size / before.clamp(min=TINY) * direction
+            direction = direction.mul_(size / before.clamp(min=TINY)).add_(step)
         return x @ basis.t()
 
     def _penalty(self, pair: CSRPair) -> Tensor:
