@@ -104,7 +104,7 @@ def train_run(
     if work is not None:
         if run.history:
             save_curves(work.path / 'curves.png', run.history)
-        work.finish(run.metrics, run.embeddings, run.fold_in_if_any())
+        work.finish(run.metrics, run.embeddings, run.fold_in_if_any(), run.model)
         run.folder = work
     return run
 

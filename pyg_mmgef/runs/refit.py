@@ -69,6 +69,6 @@ def refit(
     if work is not None:
         if parts.model.has_parameters:
             work.save_parameters(parts.model)
-        work.finish(fitted.metrics, fitted.embeddings, fitted.fold_in_if_any())
+        work.finish(fitted.metrics, fitted.embeddings, fitted.fold_in_if_any(), fitted.model)
         fitted.folder = work
     return fitted

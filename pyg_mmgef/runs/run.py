@@ -156,7 +156,7 @@ class Run:
         saved = RunFolder.start(path, self.source, self.settings)
         if self.model.has_parameters:
             saved.save_parameters(self.model)
-        saved.finish(self.metrics, self.embeddings, self.fold_in_if_any())
+        saved.finish(self.metrics, self.embeddings, self.fold_in_if_any(), self.model)
         return type(self).load(path)
 
     @cached_property

@@ -27,6 +27,7 @@ from pyg_mmgef.files import (
     write_sealed,
 )
 from pyg_mmgef.nn import Recommender
+from pyg_mmgef.nn.models._solved import SolvedRecommender
 from pyg_mmgef.runs.dataset_folder import DatasetFolder
 from pyg_mmgef.runs.run_data import Source
 from pyg_mmgef.runs.run_toml import RUN_TOML, toml_of
@@ -35,7 +36,7 @@ from pyg_mmgef.settings import Settings
 __all__ = ['RunFolder']
 
 METRICS, EMBEDDINGS = 'metrics.json', 'embeddings.safetensors'
-FOLD_IN = 'fold_in.safetensors'
+FOLD_IN, SOLUTION = 'fold_in.safetensors', 'solution.safetensors'
 PREFIX = 'model.'  # As Lightning names the parameters.
 TRAIN_AGAIN = 'train again into a new folder'
 
@@ -149,6 +150,7 @@ class RunFolder:
         metrics: dict[str, Any],
         embeddings: tuple[Tensor, Tensor],
         fold_in: FoldIn | None = None,
+        model: Recommender | None = None,
     ) -> None:
         """Write the embeddings, then the metrics, which marks the run as finished.
 
@@ -156,6 +158,8 @@ class RunFolder:
             metrics: The metrics.
             embeddings: Those of users and items; sparse ones are computed again when needed.
             fold_in: What embeds new users, if the model has it. (default: :obj:`None`)
+            model: The model, of which a solution in closed form is written, so that it isn't
+                computed again. (default: :obj:`None`)
         """
         if fold_in is not None:
             arrays = {name: np.ascontiguousarray(x) for name, x in fold_in.to_arrays().items()}
@@ -165,6 +169,9 @@ class RunFolder:
         if z_user.layout == z_item.layout == torch.strided:
             tensors = {'z_user': z_user.contiguous(), 'z_item': z_item.contiguous()}
             write_sealed(self.path / EMBEDDINGS, save(tensors))
+            if isinstance(model, SolvedRecommender) and (packed := model.packed_solution()):
+                solution = {name: x.contiguous() for name, x in packed[1].items()}
+                write_sealed(self.path / SOLUTION, save(solution, {'digest': packed[0]}))
         write_json(self.path / METRICS, metrics)
 
     def dataset(self, path: Path | None = None) -> DatasetFolder:
@@ -219,6 +226,9 @@ class RunFolder:
         """
         if model.has_parameters:
             model.load_state_dict(self._best_parameters())
+        elif isinstance(model, SolvedRecommender) and (self.path / SOLUTION).is_file():
+            content = read_sealed(self.path / SOLUTION, TRAIN_AGAIN)
+            model.give_solution(_metadata(content)['digest'], load(content))
         model.cold_scale = (self.metrics or {}).get('cold_scale', 1.0)
 
     def fold_in(self) -> FoldIn | None:
@@ -231,9 +241,8 @@ class RunFolder:
         if not path.is_file():
             return None
         content = read_sealed(path, TRAIN_AGAIN)
-        size = int.from_bytes(content[:8], 'little')  # The header of safetensors, which is JSON.
-        text = json.loads(content[8 : 8 + size])['__metadata__']['settings']
-        return FoldIn.from_arrays(load_arrays(content), json.loads(text))
+        settings = json.loads(_metadata(content)['settings'])
+        return FoldIn.from_arrays(load_arrays(content), settings)
 
     def save_parameters(self, model: Recommender) -> None:
         """Write the parameters of a model as those of the best epoch."""
@@ -261,6 +270,12 @@ class RunFolder:
             for key, value in state.items()
             if key.startswith(PREFIX)
         }
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """Return the texts in the header of a safetensors file, which is JSON after its length."""
+    size = int.from_bytes(content[:8], 'little')
+    return json.loads(content[8 : 8 + size])['__metadata__']
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:

@@ -119,6 +119,17 @@ def test_recommending_builds_no_model(
         _ = loaded.model
 
 
+def test_a_solution_is_not_computed_again(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.save(tmp_path / 'run')
+    monkeypatch.setattr(type(run.model), '_solve', None)
+    loaded = Run.load(tmp_path / 'run')
+    for own, expected in zip(loaded.model(loaded.train), run.model(run.train), strict=True):
+        assert torch.equal(own, expected)
+    assert str(loaded.explain('u1', 'i00')) == str(run.explain('u1', 'i00'))
+
+
 def test_item_graphs_of_the_data_are_kept(tmp_path: Path) -> None:
     data = random_shop()
     for name in [key for key in data['item'] if key.startswith(('x', 'has'))]:
