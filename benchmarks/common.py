@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import copy
 import json
 import os
 import platform
@@ -126,6 +127,8 @@ class Fit:
     curve: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     """Of training, without evaluation, at each point of the curve."""
+    state: dict[str, Any] = field(default_factory=dict)
+    """The state of the model."""
 
 
 def plot_curves(path: Path, results: list[dict[str, Any]], label: str) -> None:
@@ -228,6 +231,7 @@ def fit(
             if isinstance(model, MMGEF) and model.item_encoder.attention is not None:
                 alpha = model.alpha(train).mean(dim=0).tolist()
             best = Fit(z_user, z_item, epoch, recall, alpha, 0.0)
+            best.state = copy.deepcopy(model.state_dict())
         if over or recall >= goal or epoch - best.epoch >= patience * eval_every:
             break
     assert best is not None

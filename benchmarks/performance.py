@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 DOCS = HERE.parent / 'docs'
 SCRIPTS = {
     **{name: name for name in ('train_step', 'scaling', 'lightning_overhead', 'propagation')},
-    **{name: name for name in ('evaluate', 'knn_build')},
+    **{name: name for name in ('evaluate', 'bulk_top_k', 'knn_build')},
     'knn_million': 'knn_build',
     **{name: name for name in ('co_interaction', 'extensions', 'encode', 'tables')},
 }
@@ -41,7 +41,7 @@ FULL: dict[str, list[str]] = {
     'encode': ['--count', '64'],
 }
 """Arguments of a full run, where they aren't the script's defaults."""
-ONLY_FULL = ('scaling', 'lightning_overhead', 'knn_million', 'encode')
+ONLY_FULL = ('scaling', 'lightning_overhead', 'bulk_top_k', 'knn_million', 'encode')
 """What a short run leaves out."""
 LEAST_RECALL = 0.9
 """Of a kNN graph that is shown."""
@@ -136,6 +136,27 @@ def of_evaluation(results: Results) -> list[Row]:
             if peer != 'this library'
         ]
     return rows
+
+
+def of_bulk(results: Results) -> list[Row]:
+    """Return the top items of all users, beside peers whose time is that of some of them."""
+    ours = 'this library'
+    return [
+        Row(
+            f'the top 20 of {title}',
+            f'recommend_to_parquet, {size(rows[ours]["MiB"])}',
+            f'{peer}, {size(row["MiB"])}{_recall(row)}, from {row["users"]:,} users',
+            rows[ours]['seconds_all'],
+            row['seconds_all'],
+        )
+        for title, rows in results.items()
+        for peer, row in rows.items()
+        if peer != ours and 'seconds' in row and 'seconds' in rows[ours]
+    ]
+
+
+def _recall(row: dict[str, Any]) -> str:
+    return '' if row['agreement'] > 0.9999 else f', recall {decimal(row["agreement"], 3)}'
 
 
 def of_item_graphs(results: Results) -> list[Row]:
@@ -246,6 +267,7 @@ READERS: dict[str, Callable[[Results], list[Row]]] = {
     'lightning_overhead': of_lightning,
     'propagation': of_propagation,
     'evaluate': of_evaluation,
+    'bulk_top_k': of_bulk,
     'knn_build': of_item_graphs,
     'knn_million': of_item_graphs,
     'co_interaction': of_co_interactions,
@@ -273,6 +295,13 @@ TITLES = {
     ),
     'propagation': ('Propagation', 'The same size, 64 channels, forward and backward.'),
     'evaluate': ('Ranking', 'Recall, precision and NDCG at 10 and 20, or the items themselves.'),
+    'bulk_top_k': (
+        'All users at once',
+        'Twenty items of each user are left out. Ours ranks all users and writes a file; the peers '
+        'rank some, and their time for all is extrapolated. Vectors of low rank are those of '
+        'trained models, random ones let no item be passed over. Each in a new process, whose '
+        'memory is shown.',
+    ),
     'knn_build': (
         'Item graphs of features',
         'Ten neighbours of each item, by vectors that imitate those of texts; each method alone in '

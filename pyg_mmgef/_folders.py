@@ -1,8 +1,9 @@
+from difflib import get_close_matches
 from pathlib import Path
 
 from pyg_mmgef._spelling import spelt
 
-__all__ = ['ABOUT', 'CONFIG', 'FEATURES', 'TRAINED_ON', 'VERSIONS', 'check_output']
+__all__ = ['ABOUT', 'CONFIG', 'FEATURES', 'TRAINED_ON', 'VERSIONS', 'check_exists', 'check_output']
 
 ABOUT, CONFIG = 'dataset.json', 'config.json'
 """The files that mark a folder as a dataset, and as a run."""
@@ -12,6 +13,17 @@ FEATURES = 'features'
 """The folder within a dataset that keeps the vectors of texts and pictures."""
 TRAINED_ON = 'trained_on'
 """The folder within a run that holds its dataset."""
+
+
+def check_exists(path: Path) -> None:
+    """Raise a :class:`FileNotFoundError` with a close name if a folder doesn't exist."""
+    if path.exists():
+        return
+    parent = path.absolute().parent
+    names = [other.name for other in parent.iterdir()] if parent.is_dir() else []
+    near = get_close_matches(path.name, names, n=1)
+    advice = f'; did you mean {str(path.with_name(near[0]))!r}?' if near else ''
+    raise FileNotFoundError(f"{str(path)!r} doesn't exist{advice}")
 
 
 def check_output(path: Path) -> None:

@@ -9,9 +9,13 @@ __all__ = ['as_option', 'spelt', 'spelt_as_options', 'spelt_with']
 _OPTIONS = {
     'interactions': 'INTERACTIONS',
     'event_weights': '--event-weight',
-    'modalities': '--modality',
-    'folder': '--output',
     'fields': '--field',
+    'modalities': '--modality',
+    'users': '--user',
+    'folder': '--output',
+    'metrics': '--metric',
+    'options': '--set',
+    'programs': '--program',
 }
 _SPELLING: ContextVar[Callable[[str], str]] = ContextVar('spelling', default=repr)
 

@@ -1,4 +1,5 @@
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 __all__ = ['DEFAULT_MODEL', 'Settings', 'model_options']
@@ -12,7 +13,8 @@ class Settings:
 
     The options of ``pyg-mmgef train`` and the arguments of :func:`~pyg_mmgef.fit` are the fields,
     and ``config.json`` holds their values. :obj:`None` means the default of the model or the loss,
-    which :func:`~pyg_mmgef.runs.models.complete` fills in.
+    which :func:`~pyg_mmgef.runs.models.complete` fills in, or that of the data. The mapping
+    ``options`` has further arguments of the model's constructor.
     """
 
     model: str | None = None
@@ -21,14 +23,17 @@ class Settings:
     fusion: Literal['auto', 'mean', 'weighted', 'gated', 'concat'] | None = None
     attention: Literal['graph', 'node', 'edge', 'mean'] | None = None
     neighbors: int | None = None
+    graph_recall: float | None = None
     embedding_dim: int | None = None
     num_layers: int | None = None
     embedding_l2: float | None = None
     item_dropout: float | None = None
     content_weight: float | None = None
     unobserved_weight: float | None = None
-    tune: float | None = None
-    split: Literal['random', 'time', 'leave_last_out'] = 'random'
+    options: Mapping[str, Any] = field(default_factory=dict)
+    budget: float | None = None
+    split: Literal['global_time', 'time', 'leave_last_out', 'random', 'none'] | None = None
+    folds: int = 1
     loss: Literal['bpr', 'softmax', 'au'] | None = None
     lr: float | None = None
     l2: float | None = None
@@ -39,6 +44,7 @@ class Settings:
     batch_size: int | None = None
     epochs: int | None = None
     patience: int | None = None
+    val_users: int | None = None
     precision: str | None = None
     seed: int = 0
 
@@ -65,6 +71,7 @@ _OF_MODELS = (
     'fusion',
     'attention',
     'neighbors',
+    'graph_recall',
     'embedding_dim',
     'num_layers',
     'embedding_l2',

@@ -46,7 +46,9 @@ def test_every_hint_names_an_extra_for_users() -> None:
         for path in PACKAGE.rglob('*.py')
         for extra in re.findall(r'pyg-mmgef\[([^]]*)\]', path.read_text(encoding='utf-8'))
     }
-    assert {extra for _, extra in hints} == {'cli', 'clip', 'text', 'database', 'hub', 'serve'}
+    assert {extra for _, extra in hints} == {
+        *('cli', 'clip', 'text', 'database', 'hub', 'serve', 'tune', 'onnx'),
+    }
     assert {extra for _, extra in hints} <= set(EXTRAS)
     assert len(hints) > 8
 
@@ -60,7 +62,7 @@ def test_the_command_knows_its_packages(extra: str) -> None:
 
 
 def test_all_has_what_users_need_and_nothing_is_compiled() -> None:
-    assert EXTRAS['all'] == ['pyg-mmgef[cli,clip,text,database,hub,serve]']
+    assert EXTRAS['all'] == ['pyg-mmgef[cli,clip,text,database,hub,serve,tune]']
     assert names(EXTRAS['sparse']) == {'torch-scatter', 'torch-sparse'}
 
 

@@ -45,9 +45,10 @@ def test_commands_run_in_order(shop: Path) -> None:
 def test_python_runs_in_order(shop: Path, capsys: pytest.CaptureFixture) -> None:
     names: dict[str, object] = {}
     warnings.filterwarnings('error', message='There exist node types')
+    warnings.filterwarnings('ignore', message='1 of 24 pictures could not be read')
     for block in blocks('python'):
         exec(compile(block, 'README.md', 'exec'), names)
-    assert "'i" in capsys.readouterr().out
+    assert 'because you chose' in capsys.readouterr().out
     out = names['out']
     assert isinstance(out, dict)
     assert isinstance(out['item'], torch.Tensor)

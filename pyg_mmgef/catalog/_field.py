@@ -66,8 +66,10 @@ class Field:
         if isinstance(condition, tuple):
             return self._within(condition, argument)
         values = condition if isinstance(condition, list) else [condition]
-        codes = [code for value in values for code in self._codes_of(value, argument)]
-        return self.codes == codes[0] if len(codes) == 1 else np.isin(self.codes, codes)
+        is_met = np.zeros(len(self.distinct) + 1, bool)  # the last one is of missing values
+        for value in values:
+            is_met[self._codes_of(value, argument)] = True
+        return is_met[self.codes]
 
     @cached_property
     def _code_of(self) -> dict[Any, int]:
@@ -75,10 +77,13 @@ class Field:
 
     @cached_property
     def _truths(self) -> list[bool | None]:
-        """What each distinct value says, if all of them say yes or no."""
-        truths = [_truth(value) for value in self.distinct[:13]]  # there are no more such words
-        is_flag = len(truths) == len(self.distinct) and None not in truths
-        return truths if is_flag else [None] * len(self.distinct)
+        """What each distinct value says, if all of them say yes or no, else nothing."""
+        truths = []
+        for value in self.distinct:
+            truths.append(_truth(value))
+            if truths[-1] is None:
+                return []
+        return truths
 
     def _within(
         self, limits: tuple[float | None, float | None], argument: str
@@ -95,8 +100,8 @@ class Field:
 
     def _codes_of(self, value: Value, argument: str) -> list[int]:
         truth = _truth(value)
-        if truth is not None and (same := [c for c, t in enumerate(self._truths) if t is truth]):
-            return same
+        if truth is not None and self._truths:
+            return [code for code, own in enumerate(self._truths) if own is truth]
         known = None if isinstance(value, bool) else self._plain(value)
         if known in self._code_of:
             return [self._code_of[known]]

@@ -179,6 +179,6 @@ class _Table:
             if width > 0:
                 # A candidate behind the pool is chosen only when the pool is used up.
                 last = self.directions[users, np.minimum(best, width - 1)]
-                cosine = np.einsum('uic,uc->ui', self.directions, last)
+                cosine = np.matmul(self.directions, last[:, :, None])[:, :, 0]
                 closest = np.maximum(closest, self.diversity * cosine)
         return *out, self.has_end | (self.has_pool & (out[0][:, -1] >= 0))

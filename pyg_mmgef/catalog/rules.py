@@ -48,9 +48,9 @@ class Rules:
             in which :obj:`None` leaves one open. An item without a value fulfils nothing. Texts
             are compared letter by letter. In a field whose values all say yes or no (any of
             ``true yes y t on 1`` and ``false no n f off 0``, in small or capital letters, or the
-            numbers 0 and 1) such words are equal to each other and to the booleans. In a field of
-            texts a number is its text, and in one of numbers a text is its number.
-            (default: ``{}``)
+            numbers 0 and 1) such words are equal to each other and to the booleans, and no item
+            need have the one that is asked for: all may be sold out. In a field of texts a number
+            is its text, and in one of numbers a text is its number. (default: ``{}``)
         max_per: How many items with the same value of a field a list may hold, such as
             ``{'brand': 2}``. Items without a value aren't limited, as nothing says that they are
             alike. (default: ``{}``)

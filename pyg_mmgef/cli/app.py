@@ -1,5 +1,4 @@
 import io
-import logging
 import os
 import sys
 import warnings
@@ -32,13 +31,19 @@ app = typer.Typer(
 for _command in (
     commands.prepare,
     commands.train,
+    commands.tune,
+    commands.refit,
+    commands.update,
     commands.evaluate,
+    commands.compare,
+    commands.report,
     commands.recommend,
     commands.similar,
+    commands.explain,
+    commands.export,
+    commands.serve,
     commands.info,
     commands.models,
-    commands.report,
-    commands.serve,
 ):
     app.command()(_command)
 
@@ -93,11 +98,8 @@ def _show_usage_error(error: Any) -> None:
 
 
 def _quiet() -> None:
-    """Silence what Lightning and torch print for developers, and show our warnings in a line."""
-    for name in ('pytorch', 'fabric'):  # Lightning sets the levels of their parents when imported.
-        logging.getLogger(f'lightning.{name}.utilities.rank_zero').setLevel(logging.WARNING)
-    for module in (r'lightning\.', r'torch\.'):
-        warnings.filterwarnings('ignore', module=module)
+    """Silence what torch prints for developers, and show our warnings in a line."""
+    warnings.filterwarnings('ignore', module=r'torch\.')
     warnings.showwarning = _show_warning
 
 

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pyg_mmgef._encoder_specs import check_encoder
 from pyg_mmgef._folders import check_output
 from pyg_mmgef._spelling import as_option, spelt, spelt_as_options
-from pyg_mmgef.cli.encoders import check_encoder
 from pyg_mmgef.tables import Table, find_columns, open_table
 from pyg_mmgef.tables._picture_folder import PictureFolder, check_picture_folder
 from pyg_mmgef.tables._picture_names import picture_names

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pyg_mmgef.cli.encoders import image_encoder, text_encoder
+from pyg_mmgef._encoder_specs import image_encoder, text_encoder
 from pyg_mmgef.cli.inputs import Inputs
 from pyg_mmgef.datasets import InteractionTables
 from pyg_mmgef.encoders import MissingItem, TitleEncoder
@@ -38,8 +38,8 @@ def prepare_dataset(
         inputs: The tables and their columns.
         sources: Where the tables are from, see :func:`~pyg_mmgef.cli.inputs.read_inputs`.
         output: The folder to write.
-        image: The encoder of pictures, see :func:`~pyg_mmgef.cli.encoders.image_encoder`.
-        text: The encoder of texts, see :func:`~pyg_mmgef.cli.encoders.text_encoder`.
+        image: The encoder of pictures, see :func:`~pyg_mmgef._encoder_specs.image_encoder`.
+        text: The encoder of texts, see :func:`~pyg_mmgef._encoder_specs.text_encoder`.
         encoder_options: ``batch_size``, ``device`` and ``num_workers``.
         verbose: Whether to show progress bars. (default: :obj:`True`)
 

@@ -1,8 +1,9 @@
 import inspect
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import fields
-from functools import wraps
-from typing import Annotated, Any, get_type_hints
+from functools import partial, wraps
+from typing import Annotated, Any, get_type_hints, overload
 
 import typer
 
@@ -11,6 +12,7 @@ from pyg_mmgef.settings import DEFAULT_MODEL, Settings
 __all__ = ['option_of', 'takes_settings']
 
 MODEL, TRAINING = 'Model', 'Training'
+REPEATED = 'modalities', 'options'
 OF_MODEL = 'of the model, see "pyg-mmgef models"'
 
 
@@ -50,6 +52,13 @@ _OPTIONS: dict[str, Any] = {
         'each edge; mean: all graphs count the same.'
     ),
     'neighbors': _of_model('Number of neighbours of an item in the item graphs.', min=1),
+    'graph_recall': _of_model(
+        'Share of the nearest items that the item graphs of content must have; below 1, an index '
+        'finds them faster.',
+        show_default='1, or 0.95 for many items',
+        min=0,
+        max=1,
+    ),
     'embedding_dim': _of_model('Number of channels of the embeddings.', min=1),
     'num_layers': _of_model('Number of graph convolutions over the interactions.', min=0),
     'embedding_l2': _of_model(
@@ -70,23 +79,35 @@ _OPTIONS: dict[str, Any] = {
         show_default='100 divided by the number of users',
         min=0,
     ),
-    'tune': _model(
-        'Seconds for trying values of --l2 and --unobserved-weight on validation '
-        '(contentials only); 0 keeps their defaults.',
-        show_default='60, or 0 if one of the two is given',
+    'options': _model(
+        'Other argument of the model, as NAME=VALUE; repeat it for several.',
+        '--set',
+        show_default='none',
+    ),
+    'budget': _model(
+        'Seconds after which no further values of --l2 and --unobserved-weight are tried on '
+        'validation (contentials only); 0 keeps their defaults.',
+        show_default='none, nine values are tried unless one of the two is given',
         min=0,
     ),
     'split': _training(
-        'Which interactions of each user are held out. random: 10 % for validation and 10 % '
-        'for test; time: the same shares, the latest ones; leave_last_out: the last one for '
-        'test, the one before for validation.'
+        'Which interactions are held out, 10 % for validation and 10 % for test. global_time: '
+        'the latest ones of all; time: the latest ones of each user; random: random ones of each '
+        'user; leave_last_out: the last one of each user for test, the one before for validation. '
+        'none is what the command refit uses.',
+        show_default='global_time, or random if there are no times',
+    ),
+    'folds': _training(
+        'Number of times at which the same is measured, the earlier ones for back-testing '
+        '(--split global_time only).',
+        min=1,
     ),
     'loss': _training(
         'Loss of a model that is trained: Bayesian personalised ranking (bpr), sampled softmax '
         '(softmax), or alignment and uniformity (au).',
         show_default='bpr',
     ),
-    'lr': _training('Learning rate of Adam.', show_default='0.005'),
+    'lr': _training('Learning rate of Adam.', show_default='0.005, or more for large batches'),
     'l2': _training(
         'Weight of the L2 penalty: with --loss bpr on the embeddings of a batch; also of '
         'contentials, ials, ease and cease.',
@@ -106,12 +127,20 @@ _OPTIONS: dict[str, Any] = {
         'an epoch.',
         show_default='no-uniform-users',
     ),
-    'batch_size': _training('Interactions per batch.', min=1, show_default='2048'),
+    'batch_size': _training(
+        'Interactions per batch.', min=1, show_default='2048, or more for many interactions'
+    ),
     'epochs': _training('Maximum number of epochs.', min=1, show_default='200'),
     'patience': _training(
         'Number of epochs without improvement on validation after which training stops.',
         min=1,
         show_default='20',
+    ),
+    'val_users': _training(
+        'Number of users, sampled, whose validation interactions choose the epoch, or the options '
+        'of contentials; the metrics of the run are those of all.',
+        show_default='all, or 10,000 where the ranking would take long',
+        min=1,
     ),
     'precision': _training(
         'Precision of the computations, as named by Lightning: 32-true, or bf16-mixed for '
@@ -128,31 +157,71 @@ def option_of(name: str) -> Any:
     return _OPTIONS[name]
 
 
-def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorator: replace a command's argument ``settings`` by an option per field."""
+def _named_value(text: str) -> tuple[str, Any]:
+    """Return the name and the value of ``NAME=VALUE``: a number or such where it is JSON."""
+    name, equals, value = text.partition('=')
+    if not equals or not name:
+        raise ValueError(f'--set must be NAME=VALUE (got {text!r})')
+    try:
+        return name.strip(), json.loads(value)
+    except json.JSONDecodeError:
+        return name.strip(), value.strip()
+
+
+Command = Callable[..., None]
+
+
+@overload
+def takes_settings(command: Command) -> Command: ...
+
+
+@overload
+def takes_settings(*, without: Sequence[str]) -> Callable[[Command], Command]: ...
+
+
+def takes_settings(
+    command: Command | None = None, *, without: Sequence[str] = ()
+) -> Command | Callable[[Command], Command]:
+    """Decorator: replace a command's argument ``settings`` by an option per field.
+
+    Args:
+        command: The command.
+        without: Fields that have no option. (default: ``()``)
+    """
+    if command is None:
+        return partial(
+            _with_settings, names=[x.name for x in fields(Settings) if x.name not in without]
+        )
+    return _with_settings(command, [field.name for field in fields(Settings)])
+
+
+def _with_settings(command: Command, names: Sequence[str]) -> Command:
     own = [
         parameter
         for name, parameter in inspect.signature(command).parameters.items()
         if name != 'settings'
     ]
-    hints, options = get_type_hints(Settings), []
-    for field in fields(Settings):
-        hint, default = hints[field.name], field.default
-        if field.name == 'modalities':  # Typer needs a list for an option that may be repeated.
+    hints = get_type_hints(Settings)
+    defaults = {field.name: field.default for field in fields(Settings)}
+    options = []
+    for name in names:
+        hint, default = hints[name], defaults[name]
+        if name in REPEATED:  # Typer needs a list for an option that may be repeated.
             hint, default = list[str] | None, None
         options.append(
             inspect.Parameter(
-                field.name,
+                name,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=default,
-                annotation=Annotated[hint, _OPTIONS[field.name]],
+                annotation=Annotated[hint, _OPTIONS[name]],
             )
         )
 
     @wraps(command)
     def with_options(**given: Any) -> None:
-        values = {field.name: given.pop(field.name) for field in fields(Settings)}
+        values = {name: given.pop(name) for name in names}
         values['modalities'] = tuple(values['modalities'] or ())
+        values['options'] = dict(map(_named_value, values['options'] or ()))
         command(**given, settings=Settings(**values))
 
     with_options.__signature__ = inspect.Signature(own + options)  # type: ignore[attr-defined]

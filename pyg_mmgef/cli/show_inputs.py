@@ -7,10 +7,11 @@ from typing import Any
 import typer
 from rich.console import Console
 
+from pyg_mmgef._printable import shortened
 from pyg_mmgef._spelling import as_option
 from pyg_mmgef.cli.console import out
 from pyg_mmgef.cli.inputs import Inputs, UndecidedColumns
-from pyg_mmgef.cli.show import plain_table, shortened
+from pyg_mmgef.cli.show import plain_table
 from pyg_mmgef.tables.database import without_password
 
 __all__ = ['command_to_type', 'show_found', 'show_options', 'show_tables']

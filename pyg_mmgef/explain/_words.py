@@ -17,6 +17,8 @@ REASONS = {
     'bias': 'it is well liked',
     'item': 'of the item itself',
 }
+NEGLIGIBLE = 1e-4
+"""Smaller shares of what speaks for an item aren't counted as reasons."""
 MODALITIES = {'image': 'of its picture', 'text': 'of its words', 'x': 'of its content'}
 
 
@@ -25,7 +27,8 @@ def sentences(parts: Sequence[Part], titles: Sequence[str], most: int, verb: str
     total = sum(part.score for part in parts if part.score > 0)
     if total == 0:
         return ['Nothing that is known of you speaks for it.']
-    ordered = sorted(parts, key=lambda part: abs(part.score), reverse=True)
+    ordered = [part for part in parts if abs(part.score) > NEGLIGIBLE * total]
+    ordered.sort(key=lambda part: abs(part.score), reverse=True)
     pros = [part for part in ordered if part.score > 0]
     cons = [part for part in ordered if part.score < 0]
     out = [

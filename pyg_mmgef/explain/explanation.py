@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pyg_mmgef.explain._words import sentences
 from pyg_mmgef.explain.part import Part
@@ -46,9 +46,19 @@ class Explanation:
     """The parts by the user's side, the largest first; :obj:`None` where there is no such split."""
     by_item: tuple[Part, ...] | None
     """The parts by the item's side, the largest first; :obj:`None` where there is no such split."""
+    titles: Sequence[str] | None = field(default=None, repr=False, compare=False)
+    """The titles of all items, by row, for :meth:`words`."""
+
+    def __str__(self) -> str:
+        return super().__str__() if self.titles is None else '\n'.join(self.words())
 
     def words(
-        self, titles: Sequence[str], side: str | None = None, *, most: int = 3, verb: str = 'chose'
+        self,
+        titles: Sequence[str] | None = None,
+        side: str | None = None,
+        *,
+        most: int = 3,
+        verb: str = 'chose',
     ) -> list[str]:
         """Return the reasons as short sentences.
 
@@ -56,8 +66,9 @@ class Explanation:
         that is the score. What speaks against it is said in a sentence of its own.
 
         Args:
-            titles: The titles of all items, by row. They are plain text: escape the sentences
-                before they become part of a web page.
+            titles: The titles of all items, by row; :obj:`None` means :attr:`titles`. They are
+                plain text: escape the sentences before they become part of a web page.
+                (default: :obj:`None`)
             side: ``'user'`` or ``'item'``, for the split by the user's or by the item's side;
                 :obj:`None` takes the first that there is. (default: :obj:`None`)
             most: How many reasons get a sentence of their own. (default: ``3``)
@@ -80,6 +91,9 @@ class Explanation:
         parts = splits[side]
         if parts is None:
             raise ValueError(f"the score isn't split by the side of {side!r}; choose the other one")
+        titles = self.titles if titles is None else titles
+        if titles is None:
+            raise ValueError("'titles' is None, and the explanation has none; give them by row")
         rows = [part.item for part in parts if part.item is not None]
         if rows and max(rows) >= len(titles):
             raise ValueError(

@@ -39,6 +39,8 @@ class ScoreExplainer:
     Args:
         model: The model; it is explained in evaluation mode.
         data: The train graph, with what the model was built for.
+        titles: The titles of all items by row, which explanations bring with them.
+            (default: :obj:`None`)
 
     Raises:
         ValueError: If the data doesn't fit the model.
@@ -54,9 +56,11 @@ class ScoreExplainer:
     """
 
     @torch.no_grad()
-    def __init__(self, model: Recommender, data: HeteroData) -> None:
+    def __init__(
+        self, model: Recommender, data: HeteroData, titles: Sequence[str] | None = None
+    ) -> None:
         model.check_sizes(data)
-        self.model, self.data = model, data
+        self.model, self.data, self.titles = model, data, titles
         training = model.training
         try:
             model.eval()
@@ -64,6 +68,11 @@ class ScoreExplainer:
             self._content = ContentParts(model, data)
         finally:
             model.train(training)
+
+    @property
+    def splits_users(self) -> bool:
+        """Whether scores are split by the user's side."""
+        return self.model.split_user(self.data, 0) is not None
 
     @torch.no_grad()
     def __call__(self, user: int, items: Sequence[int] | Tensor) -> list[Explanation]:
@@ -103,7 +112,7 @@ class ScoreExplainer:
             self._check(split, scores)
         nothing = [None] * rows.numel()
         found = [
-            Explanation(int(user), item, score, of_user, of_item)
+            Explanation(int(user), item, score, of_user, of_item, self.titles)
             for item, score, of_user, of_item in zip(
                 rows.tolist(), scores.tolist(), by_user or nothing, by_item or nothing, strict=True
             )

@@ -1,6 +1,6 @@
 """Files that are whole: written atomically, with a checksum that is compared when they are read."""
 
-from pyg_mmgef.files.arrays import load_arrays
+from pyg_mmgef.files.arrays import load_arrays, write_array
 from pyg_mmgef.files.atomic import (
     disk_errors_name,
     make_folder,
@@ -28,6 +28,7 @@ __all__ = [
     'remove_leftovers',
     'sha256_of',
     'sync_folder',
+    'write_array',
     'write_atomically',
     'write_json',
     'write_sealed',

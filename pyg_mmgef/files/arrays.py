@@ -1,4 +1,4 @@
-"""Reading of NumPy's files, which others may have damaged."""
+"""NumPy's files: written atomically, and read although others may have damaged them."""
 
 import struct
 import zipfile
@@ -10,7 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['load_arrays']
+from pyg_mmgef.files.atomic import open_atomically
+
+__all__ = ['load_arrays', 'write_array']
 
 _OF_DAMAGED_FILES = (
     *(ValueError, TypeError, EOFError, SyntaxError, KeyError, RuntimeError, MemoryError),
@@ -44,3 +46,20 @@ def load_arrays(
         if isinstance(error, OSError) and error.filename is not None:  # It can't be opened.
             raise
         raise ValueError(str(error) or type(error).__name__) from error
+
+
+def write_array(path: Path, array: NDArray[Any], *, sync: bool = True) -> None:
+    """Write an ``.npy`` file atomically.
+
+    Unlike :func:`numpy.save`, it raises an error that names the file where the disk is full.
+
+    Args:
+        path: The file. Its folder must exist.
+        array: The array; a memory map is copied piece by piece.
+        sync: See :func:`open_atomically`. (default: :obj:`True`)
+    """
+    array = np.ascontiguousarray(array)
+    with open_atomically(path, sync=sync) as file:
+        header = np.lib.format.header_data_from_array_1_0(array)
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(array.data)

@@ -1,5 +1,6 @@
 """Full ranking: metrics over all items, and recommendations."""
 
+from pyg_mmgef.ranking.bulk import recommend_to_parquet, write_recommendations
 from pyg_mmgef.ranking.cold_start import choose_cold_scale, evaluate_cold_start
 from pyg_mmgef.ranking.evaluate import evaluate_ranking, per_user_metrics
 from pyg_mmgef.ranking.groups import Groups, activity_groups, label_groups, popularity_groups
@@ -40,4 +41,6 @@ __all__ = [
     'personalization',
     'popularity_groups',
     'recommend',
+    'recommend_to_parquet',
+    'write_recommendations',
 ]

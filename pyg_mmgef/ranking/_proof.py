@@ -1,5 +1,7 @@
 """Exact rankings from low-precision products, with a proof for each user."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -34,10 +36,9 @@ class ProvenRanking:
     Args:
         z_user: User embeddings, float32. Shape: ``[num_users, channels]``.
         z_item: Item embeddings, float32. Shape: ``[num_items, channels]``.
-        k: Number of items per user, at most ``C``.
         excluded: Interactions whose items are left out, from :func:`pair_keys`. Shape: ``[E]``.
         candidates: The items to rank. Shape: ``[C]``.
-        wanted: The targets, if only their ranks matter; see :func:`top_items`. Shape: ``[T]``.
+        wanted: The targets, if only their ranks matter; see :class:`TopItems`. Shape: ``[T]``.
             (default: :obj:`None`)
     """
 
@@ -45,12 +46,10 @@ class ProvenRanking:
         self,
         z_user: Tensor,
         z_item: Tensor,
-        k: int,
         excluded: Tensor,
         candidates: Tensor,
         wanted: Tensor | None = None,
     ) -> None:
-        self.k = k
         self._users, self._items = SearchRows(z_user, 'ip'), SearchRows(z_item, 'ip')
         dtype = product_dtype(z_item.device)
         low = torch.empty(z_item.shape, dtype=dtype, device=z_item.device)
@@ -67,11 +66,12 @@ class ProvenRanking:
             self._wanted = UserItems(wanted, num_users, num_items, candidates)
             self._candidates = candidates
 
-    def __call__(self, users: Tensor, batch_size: int) -> tuple[Tensor, Tensor, Tensor]:
+    def __call__(self, users: Tensor, k: int, batch_size: int) -> tuple[Tensor, Tensor, Tensor]:
         r"""Rank the items of some users.
 
         Args:
             users: The users. Shape: ``[N]``.
+            k: Number of items per user, at most ``C``.
             batch_size: Maximum number of users at a time.
 
         Returns:
@@ -81,24 +81,26 @@ class ProvenRanking:
         """
         share = -(-len(users) // (4 * torch.get_num_threads()))
         blocks = users.split(min(batch_size, ROWS, max(share, LEAST_ROWS)))
-        score, item, proven = map(torch.cat, zip(*run_jobs(self._rank, blocks), strict=True))
+        ranked = run_jobs(lambda user: self._rank(user, k), blocks)
+        score, item, proven = map(torch.cat, zip(*ranked, strict=True))
         return score, item, proven
 
-    def _rank(self, user: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _rank(self, user: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
         exact = self._users.x[user]
         low = exact.to(self._low.dtype)
         norm, error = row_lengths(exact, low)
         error = self._bound.error(norm, error)
-        product, chosen = self._choose(user, low, norm, error)
+        product, chosen = self._choose(user, k, low, norm, error)
 
         left_out = self._bound.highest(product[:, -1], error)
         # A user whose list isn't full has no other items.
         complete = product[:, -1].isneginf() | (product.size(1) == len(self._columns))
-        proven = (self._least(product, error) > left_out) | complete
+        proven = (self._bound.lowest(product[:, k - 1], error) > left_out) | complete
         unclear = self._unclear(user, chosen, proven)
-        score = exact.new_full((len(user), self.k), float('-inf'))
-        item = user.new_full((len(user), self.k), -1)
-        score[unclear], item[unclear] = self._best(user[unclear], product[unclear], chosen[unclear])
+        score = exact.new_full((len(user), k), float('-inf'))
+        item = user.new_full((len(user), k), -1)
+        best = self._best(user[unclear], k, product[unclear], chosen[unclear])
+        score[unclear], item[unclear] = best
         return score, item, proven | (score[:, -1] > left_out)
 
     def _unclear(self, user: Tensor, chosen: Tensor, proven: Tensor) -> Tensor:
@@ -111,7 +113,7 @@ class ProvenRanking:
         unclear[row[found]] = True
         return unclear.nonzero().view(-1)
 
-    def _best(self, user: Tensor, product: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    def _best(self, user: Tensor, k: int, product: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
         """Return the best float32 scores of chosen items, and these; ties go to the lower id."""
         chosen = chosen.clamp(min=0)
         score = self._items.score(self._users, user, chosen) + 0.0  # There may be a -0.0.
@@ -119,29 +121,28 @@ class ProvenRanking:
         # Numpy sorts these keys many times faster than torch would sort scores and ids.
         key = to_keys(score, chosen).bitwise_not_()
         key.numpy().sort(axis=1)
-        score, item = from_keys(key[:, : self.k].bitwise_not())
+        score, item = from_keys(key[:, :k].bitwise_not())
         return score, item.masked_fill_(score.isneginf(), -1)
 
     def _choose(
-        self, user: Tensor, low: Tensor, norm: Tensor, error: Tensor
+        self, user: Tensor, k: int, low: Tensor, norm: Tensor, error: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return rounded products and ids of candidates, best first, of shape ``[B, c]``."""
-        width = min(self.k + self.k // 2 + SPARE, len(self._columns))
+        width = min(k + k // 2 + SPARE, len(self._columns))
         lists = candidate_lists(len(user), width, low.device)
         row, column = self._seen.of(user)
+        column, order = column.sort()
+        row = row[order]
         need = torch.full_like(user, len(self._columns))
         first, last = 0, COLUMNS
         while first < int(need.max()):
             self._compare(low, row, column, need, lists, range(first, last, COLUMNS))
             product, chosen = lists.best(0, len(user))
-            length = self._least(product, error) / norm.clamp(min=torch.finfo(norm.dtype).tiny)
+            least = self._bound.lowest(product[:, k - 1], error)
+            length = least / norm.clamp(min=torch.finfo(norm.dtype).tiny)
             need = torch.searchsorted(-self._norm, -length, right=True)
             first, last = last, last * GROWTH
         return product, chosen
-
-    def _least(self, product: Tensor, error: Tensor) -> Tensor:
-        """Return the least score that the k-th best product of each user allows."""
-        return self._bound.lowest(product[:, self.k - 1], error)
 
     def _compare(
         self,
@@ -152,16 +153,21 @@ class ProvenRanking:
         lists: CandidateLists,
         tiles: range,
     ) -> None:
-        """Update the lists of users with the columns that they need, tile by tile."""
+        """Update the lists of users with the columns that they need, tile by tile.
+
+        The items that users have are given in the order of their columns.
+        """
         need, order = need.sort(descending=True, stable=True)
         low, row = low[order], order.argsort()[row]
         order = order.int()
-        for first in tiles:
+        ends = torch.tensor([*tiles, tiles.stop], dtype=torch.int64, device='cpu')
+        bounds = torch.searchsorted(column, ends).tolist()
+        for first, (start, stop) in zip(tiles, pairwise(bounds), strict=True):
             count = int((need > first).sum())
             if count == 0:
                 break
             count = min(-(-count // ROUND_ROWS) * ROUND_ROWS, len(low))
             product = low[:count] @ self._low[first : first + COLUMNS].t()
-            here = (column >= first) & (column < first + COLUMNS) & (row < count)
-            product[row[here], column[here] - first] = float('-inf')
+            here = row[start:stop] < count
+            product[row[start:stop][here], column[start:stop][here] - first] = float('-inf')
             lists.offer(product, order[:count], self._columns[first : first + COLUMNS])

@@ -1,7 +1,7 @@
 """The items of each user with the highest scores, without those to exclude."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from pyg_mmgef.search._rows import pair_products
 from pyg_mmgef.search._top_lists import candidate_lists
 from pyg_mmgef.validate import check_positive
 
-__all__ = ['top_items']
+__all__ = ['TopItems', 'top_items']
 
 BLOCK_SCORES = 2**25  # Scores held at a time if all are ranked: 128 MiB in float32.
 # On the CPU, 4 MiB that stay in the cache, but never fewer users: products would be slow.
@@ -39,84 +39,124 @@ def top_items(
 ) -> tuple[Tensor, Tensor]:
     r"""Return the :obj:`k` candidates with the largest :math:`\mathbf{z}_u^{\top} \mathbf{z}_i`.
 
+    Args:
+        z_user: See :class:`TopItems`.
+        z_item: See :class:`TopItems`.
+        users: Users to rank for. Shape: ``[N]``.
+        k: Number of items per user, at most ``C``.
+        excluded: See :class:`TopItems`.
+        candidates: See :class:`TopItems`.
+        batch_size: Maximum number of users ranked at a time.
+        wanted: See :class:`TopItems`. (default: :obj:`None`)
+        tie_seed: See :class:`TopItems`. (default: :obj:`None`)
+
+    Returns:
+        Scores and item ids, best first, both of shape ``[N, k]``; :math:`-\infty` and -1 where a
+        user has no item left.
+    """
+    rank = TopItems(z_user, z_item, excluded, candidates, wanted=wanted, tie_seed=tie_seed)
+    return rank(users, k, batch_size)
+
+
+class TopItems:
+    r"""Ranks the candidates of some users after others by :math:`\mathbf{z}_u^{\top} \mathbf{z}_i`.
+
     Half precision is computed in float32, also under autocast. On the CPU, low-precision products
     choose the few items that float32 ranks (:class:`ProvenRanking`). All items are ranked for users
     that this doesn't prove, on other devices, in float64, without the compiled extension, and if
     embeddings are sparse. Either way the scores that rank are computed pair by pair, so equal items
     have equal scores, whatever their ids and the batch size.
 
+    What doesn't depend on the users is prepared once, when it is first needed.
+
     Args:
         z_user: User embeddings, dense or in CSR form. Shape: ``[num_users, channels]``.
         z_item: Item embeddings, in CSR form only where :obj:`z_user` is.
             Shape: ``[num_items, channels]``.
-        users: Users to rank for. Shape: ``[N]``.
-        k: Number of items per user, at most ``C``.
         excluded: Interactions whose items are left out, from :func:`pair_keys`. Shape: ``[E]``.
         candidates: The items to rank, distinct and sorted. Shape: ``[C]``.
-        batch_size: Maximum number of users ranked at a time.
         wanted: Targets, from :func:`pair_keys`, if only their ranks matter: users without a target
             among their best items may get no items. Shape: ``[T]``. (default: :obj:`None`)
         tie_seed: Order equal scores at random, in another order for each user; :obj:`None` puts
             the lower id first. (default: :obj:`None`)
-
-    Returns:
-        Scores and item ids, best first, both of shape ``[N, k]``; :math:`-\infty` and -1 where a
-        user has no item left.
     """
-    check_positive('batch_size', batch_size)
-    dtype = torch.promote_types(z_user.dtype, z_item.dtype)
-    dtype = torch.promote_types(dtype, torch.float32)
-    z_user, z_item = z_user.detach().to(dtype), z_item.detach().to(dtype)
-    # Without the compiled lists, choosing candidates would cost as much as it saves.
-    compiled = candidate_lists(0, 1, z_item.device).concurrent
-    some = k > 0 and z_item.size(1) > 0 and users.numel() > FEW
-    dense = z_user.layout == torch.strided
-    with torch.autocast(z_user.device.type, enabled=False):
-        everything = partial(
-            _rank_all, z_user, z_item, k, excluded, candidates, batch_size, tie_seed
-        )
-        if not (compiled and some and dense and dtype == torch.float32):
-            return everything(users)
-        # The score of one more item shows whether it ties with the last one.
-        more = k if tie_seed is None else min(k + 1, len(candidates))
-        ranking = ProvenRanking(z_user, z_item, more, excluded, candidates, wanted)
-        score, item, settled = ranking(users, batch_size)
-        if tie_seed is not None:
-            ties = (score[:, 1:] == score[:, :-1]) & ~score[:, 1:].isneginf()
-            settled &= ~ties.any(dim=1)
-        score, item = score[:, :k].contiguous(), item[:, :k].contiguous()
-        rest = (~settled).nonzero().view(-1)
-        if rest.numel() > 0:
-            score[rest], item[rest] = everything(users[rest])
-        return score, item
 
+    def __init__(
+        self,
+        z_user: Tensor,
+        z_item: Tensor,
+        excluded: Tensor,
+        candidates: Tensor,
+        *,
+        wanted: Tensor | None = None,
+        tie_seed: int | None = None,
+    ) -> None:
+        dtype = torch.promote_types(z_user.dtype, z_item.dtype)
+        self.dtype = torch.promote_types(dtype, torch.float32)
+        self.z_user, self.z_item = (z.detach().to(self.dtype) for z in (z_user, z_item))
+        self.excluded, self.candidates = excluded, candidates
+        self.wanted, self.tie_seed = wanted, tie_seed
 
-def _rank_all(
-    z_user: Tensor,
-    z_item: Tensor,
-    k: int,
-    excluded: Tensor,
-    candidates: Tensor,
-    batch_size: int,
-    tie_seed: int | None,
-    users: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """Return the result of :func:`top_items` from the scores of all candidates."""
-    seen = UserItems(excluded, z_user.size(0), z_item.size(0), candidates)
-    score_of, device = _scorer(z_user, z_item, candidates)
-    size = max(1, BLOCK_SCORES // max(1, len(candidates)))
-    if device == 'cpu':
-        size = min(size, max(LEAST_ROWS, CACHED_SCORES // max(1, len(candidates))))
-    rank = _Ranker(z_user, z_item, candidates, k, tie_seed)
-    scores, columns = [], []
-    for user in users.split(min(batch_size, size)):
-        score = score_of(user)
-        score[seen.of(user)] = float('-inf')
-        score, column = rank(user, score)
-        scores.append(score)
-        columns.append(column)
-    score = torch.cat(scores)
-    return score, candidates[torch.cat(columns)].masked_fill_(score.isneginf(), -1)
+    def __call__(self, users: Tensor, k: int, batch_size: int) -> tuple[Tensor, Tensor]:
+        r"""Return scores and item ids, best first, both of shape ``[N, k]``.
+
+        They are :math:`-\infty` and -1 where a user has no item left.
+
+        Args:
+            users: Users to rank for. Shape: ``[N]``.
+            k: Number of items per user, at most ``C``.
+            batch_size: Maximum number of users ranked at a time.
+        """
+        check_positive('batch_size', batch_size)
+        # Without the compiled lists, choosing candidates would cost as much as it saves.
+        compiled = candidate_lists(0, 1, self.z_item.device).concurrent
+        some = k > 0 and self.z_item.size(1) > 0 and users.numel() > FEW
+        dense = self.z_user.layout == torch.strided
+        with torch.autocast(self.z_user.device.type, enabled=False):
+            if not (compiled and some and dense and self.dtype == torch.float32):
+                return self._all(users, k, batch_size)
+            # The score of one more item shows whether it ties with the last one.
+            more = k if self.tie_seed is None else min(k + 1, len(self.candidates))
+            score, item, settled = self._proven(users, more, batch_size)
+            if self.tie_seed is not None:
+                ties = (score[:, 1:] == score[:, :-1]) & ~score[:, 1:].isneginf()
+                settled &= ~ties.any(dim=1)
+            score, item = score[:, :k].contiguous(), item[:, :k].contiguous()
+            rest = (~settled).nonzero().view(-1)
+            if rest.numel() > 0:
+                score[rest], item[rest] = self._all(users[rest], k, batch_size)
+            return score, item
+
+    @cached_property
+    def _proven(self) -> ProvenRanking:
+        return ProvenRanking(self.z_user, self.z_item, self.excluded, self.candidates, self.wanted)
+
+    @cached_property
+    def _seen(self) -> UserItems:
+        sizes = self.z_user.size(0), self.z_item.size(0)
+        return UserItems(self.excluded, *sizes, self.candidates)
+
+    @cached_property
+    def _scores(self) -> tuple[Callable[[Tensor], Tensor], str]:
+        return _scorer(self.z_user, self.z_item, self.candidates)
+
+    def _all(self, users: Tensor, k: int, batch_size: int) -> tuple[Tensor, Tensor]:
+        """Return the result from the scores of all candidates."""
+        score_of, device = self._scores
+        size = max(1, BLOCK_SCORES // max(1, len(self.candidates)))
+        if device == 'cpu':
+            size = min(size, max(LEAST_ROWS, CACHED_SCORES // max(1, len(self.candidates))))
+        rank = _Ranker(self.z_user, self.z_item, self.candidates, k, self.tie_seed)
+        scores, columns = [], []
+        for user in users.split(min(batch_size, size)):
+            score = score_of(user)
+            score[self._seen.of(user)] = float('-inf')
+            score, column = rank(user, score)
+            scores.append(score)
+            columns.append(column)
+        score = torch.cat(scores)
+        item = self.candidates[torch.cat(columns)]
+        return score, item.masked_fill_(score.isneginf(), -1)
 
 
 def _scorer(
@@ -148,7 +188,7 @@ class _Ranker:
         z_item: Item embeddings. Shape: ``[num_items, channels]``.
         candidates: The items to rank, the columns of the scores. Shape: ``[C]``.
         k: Number of items per user.
-        tie_seed: See :func:`top_items`.
+        tie_seed: See :class:`TopItems`.
     """
 
     def __init__(

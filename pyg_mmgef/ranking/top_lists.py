@@ -20,7 +20,15 @@ from pyg_mmgef.ranking.metrics import METRICS, ranking_metrics
 from pyg_mmgef.ranking.scoring import top_items
 from pyg_mmgef.validate import check_choice, check_ids
 
-__all__ = ['ALL_METRICS', 'DEFAULT', 'PER_USER', 'TopLists', 'checked_metrics']
+__all__ = [
+    'ALL_METRICS',
+    'DEFAULT',
+    'OF_ALL_LISTS',
+    'OF_LISTS',
+    'PER_USER',
+    'TopLists',
+    'checked_metrics',
+]
 
 BLOCK_TARGETS = 2**18  # Targets compared at a time: 42 MB of items at k = 20.
 DEFAULT = ('recall', 'precision', 'ndcg')

@@ -3,7 +3,9 @@
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from pyg_mmgef._printable import printable
 from pyg_mmgef.ranking.metrics import METRICS
+from pyg_mmgef.runs._metric_words import MEANINGS, grouping_title
 
 if TYPE_CHECKING:
     from pyg_mmgef.ranking import PairedTest
@@ -12,31 +14,18 @@ if TYPE_CHECKING:
 __all__ = ['compare_page']
 
 LEVEL = 0.05
-MEANINGS = {
-    'recall': 'share of the held-out items among the first k',
-    'precision': 'share of the first k that were held out',
-    'ndcg': 'counts a held-out item more the higher it is ranked',
-    'map': 'mean precision at the ranks of the held-out items',
-    'mrr': 'one divided by the rank of the first held-out item',
-    'hit_ratio': 'share of the users with at least one held-out item among the first k',
-    'coverage': 'share of the items that somebody is shown',
-    'gini': 'inequality of how often items are shown: 0 if all are shown equally often',
-    'personalization': 'difference between the lists of two users: 1 if they share no item',
-    'diversity': 'difference between two items of a list, by content or by their users',
-    'novelty': 'mean information of a shown item in bits, high for rarely bought ones',
-    'average_popularity': 'mean number of train interactions of a shown item',
-}
-GROUPINGS = {
-    'activity': 'By activity of the user',
-    'popularity': 'By popularity of the held-out item',
-}
 
 
 def compare_page(comparison: 'Comparison') -> str:
     """Return a comparison as an HTML page that needs nothing else."""
     import jinja2
 
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        # Of exactly this type: what the template's own macros return is HTML.
+        finalize=lambda value: printable(value) if type(value) is str else value,
+    )
     text = files('pyg_mmgef.runs').joinpath('compare.html.j2').read_text(encoding='utf-8')
     values = comparison.values
     names = list(values[comparison.baseline])
@@ -56,11 +45,7 @@ def compare_page(comparison: 'Comparison') -> str:
         differences=_differences(comparison),
         num_tests=sum(map(len, comparison.tests.values())),
         groupings=[
-            (
-                GROUPINGS.get(name, f'By {name} of the held-out item'),
-                _groups(comparison, name, hits),
-            )
-            for name in comparison.groups
+            (grouping_title(name), _groups(comparison, name, hits)) for name in comparison.groups
         ]
         if hits
         else [],

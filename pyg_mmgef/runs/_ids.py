@@ -1,6 +1,6 @@
 """Rows of users and items, found by ids as people give them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pyg_mmgef.datasets import IdMap
 
-__all__ = ['rows_of']
+__all__ = ['as_edges', 'as_lists', 'rows_of']
 
 MOST_COMPARED = 100_000
 
@@ -42,6 +42,22 @@ def rows_of(ids: IdMap, wanted: Any, end: str) -> Tensor:
             raise ValueError(f'the dataset has no {end} {own!r}; {_advice(ids, str(own), end)}')
         rows.append(row)
     return torch.tensor(rows, dtype=torch.long)
+
+
+def as_lists(liked: Any) -> list[Any]:
+    """Return lists of ids, given one such list or several."""
+    given = [liked] if isinstance(liked, str | int) else _listed(liked)
+    if given and not isinstance(given[0], str | int):
+        return given
+    return [given]
+
+
+def as_edges(histories: Sequence[Tensor]) -> Tensor:
+    """Return the pairs of the number of a history and an item. Shape: ``[2, E]``."""
+    number = torch.arange(len(histories))
+    count = torch.tensor([rows.numel() for rows in histories], dtype=torch.long)
+    items = torch.cat([*histories, number[:0]])
+    return torch.stack([number.repeat_interleave(count), items])
 
 
 def _listed(wanted: Iterable[Any]) -> list[Any]:

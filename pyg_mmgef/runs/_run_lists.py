@@ -16,6 +16,7 @@ from pyg_mmgef.ranking import (
     label_groups,
     popularity_groups,
 )
+from pyg_mmgef.runs.splits import NONE
 from pyg_mmgef.schema import interactions, item_modalities, num_users_items, supervision_edges
 from pyg_mmgef.sparse._csr import csr_tensor
 from pyg_mmgef.validate import check_choice
@@ -23,8 +24,9 @@ from pyg_mmgef.validate import check_choice
 if TYPE_CHECKING:
     from pyg_mmgef.runs.run import Run
 
-__all__ = ['Part', 'item_vectors', 'run_groups', 'run_lists']
+__all__ = ['OWN', 'Part', 'check_has_held_out', 'item_vectors', 'run_groups', 'run_lists']
 
+OWN = 'activity', 'popularity'
 Part = Literal['val', 'test']
 
 
@@ -53,14 +55,15 @@ def run_lists(
         ValueError: If the length isn't positive, or larger than the number of items.
     """
     check_choice('part', part, get_args(Part))
+    check_has_held_out(run)
     num_items = len(run.item_ids)
     if k > num_items:
         raise ValueError(
             f'{spelt("cutoff")} must be at most {num_items}, the number of items (got {k})'
         )
     if features is None and not hits_only:
-        features = item_vectors(run.train)
-    train = interactions(run.train)
+        features = item_vectors(run.split[0])
+    train = interactions(run.split[0])
     return TopLists.rank(
         *((run.z_user, run.z_item) if embeddings is None else embeddings),
         supervision_edges(run.val if part == 'val' else run.test),
@@ -70,6 +73,15 @@ def run_lists(
         features=features,
         hits_only=hits_only,
     )
+
+
+def check_has_held_out(run: 'Run') -> None:
+    """Raise a :class:`ValueError` for a run that was trained on all interactions."""
+    if run.settings.split == NONE:
+        raise ValueError(
+            'the run was trained on all interactions, so there is no held-out interaction to '
+            'rank; use the run that was refitted'
+        )
 
 
 def item_vectors(train: HeteroData) -> Tensor:
@@ -88,26 +100,25 @@ def item_vectors(train: HeteroData) -> Tensor:
     return csr_tensor(pointer, user, ones, (num_items, num_users))
 
 
-def run_groups(run: 'Run', by: str) -> Groups:
+def run_groups(run: 'Run', by: str, argument: str = 'by') -> Groups:
     """Return groups of the users or of the items of a run.
 
     Args:
         run: The run.
         by: ``'activity'`` of the users or ``'popularity'`` of the items in train, or a column of
             the item table.
+        argument: The argument's name, for the message. (default: ``'by'``)
 
     Raises:
         ValueError: If there is no such column, or it is empty.
     """
-    train, (num_users, num_items) = interactions(run.train), num_users_items(run.train)
+    train, (num_users, num_items) = interactions(run.split[0]), num_users_items(run.split[0])
     if by == 'activity':
         return activity_groups(train, num_users)
     if by == 'popularity':
         return popularity_groups(train, num_items)
     fields = run.catalog.fields
-    if by not in fields:
-        known = ', '.join(map(repr, ('activity', 'popularity', *fields)))
-        raise ValueError(f'there are no groups {by!r}; choose from {known}')
+    check_choice(argument, by, (*OWN, *fields))
     values = fields[by].tolist()
     labels = [None if value is None or value != value else str(value) for value in values]
     return label_groups(labels, 'item')

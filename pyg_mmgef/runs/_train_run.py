@@ -1,6 +1,5 @@
 """The steps of a run: settings, split, training, evaluation."""
 
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -10,30 +9,27 @@ from typing import Any
 from torch_geometric import seed_everything
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef._folders import CONFIG
-from pyg_mmgef._spelling import spelt
-from pyg_mmgef.files import disk_errors_name
+from pyg_mmgef._spelling import spelt, spelt_with
+from pyg_mmgef.files import disk_errors_name, read_json, write_json
 from pyg_mmgef.nn import Recommender
+from pyg_mmgef.runs._best_options import best_options
+from pyg_mmgef.runs._say import Say
 from pyg_mmgef.runs.baselines import baselines
-from pyg_mmgef.runs.choose import candidates, choose
 from pyg_mmgef.runs.devices import checked_device
 from pyg_mmgef.runs.losses import build_loss, check_negatives, loader_options
 from pyg_mmgef.runs.models import NEIGHBORS, build_model, complete
 from pyg_mmgef.runs.plots import save_curves
 from pyg_mmgef.runs.run import CUTOFFS, Run, RunParts, fitting_cutoffs
 from pyg_mmgef.runs.run_data import Source
-from pyg_mmgef.runs.run_folder import RunFolder
-from pyg_mmgef.runs.splits import split_data
-from pyg_mmgef.settings import DEFAULT_MODEL, Settings
-from pyg_mmgef.transforms import AddCoInteractionGraph
+from pyg_mmgef.runs.run_folder import TRAIN_AGAIN, RunFolder
+from pyg_mmgef.runs.sizes import check_memory, fitting_size, sampled_users
+from pyg_mmgef.runs.splits import NONE, Split, choose_split, held_out, split_folds, who_is_new
+from pyg_mmgef.schema import INTERACTS
+from pyg_mmgef.settings import Settings
 
-__all__ = ['Say', 'train_run']
+__all__ = ['built', 'train_epochs', 'train_run']
 
-TUNED = ('l2', 'unobserved_weight')
-TUNE_SECONDS = 60.0
-
-Say = Callable[[str], None]
-"""Called with each line to print."""
+FOLDS = 'folds.json'
 
 
 def train_run(
@@ -44,6 +40,7 @@ def train_run(
     device: str = 'auto',
     say: Say,
     show_progress: bool = False,
+    start: Run | None = None,
 ) -> Run:
     """Train and evaluate a model, or continue a run that was interrupted.
 
@@ -56,7 +53,9 @@ def train_run(
         device: The device to train on; it may change when a run is continued.
             (default: ``'auto'``)
         say: Called with each line to print.
-        show_progress: Whether to draw progress bars. (default: :obj:`False`)
+        show_progress: Whether to show the epochs. (default: :obj:`False`)
+        start: A run on the same dataset without its last rows, whose settings are used, and from
+            whose parameters training starts. (default: :obj:`None`)
 
     Raises:
         KeyboardInterrupt: After Ctrl-C; the last finished epoch is on disk.
@@ -64,56 +63,154 @@ def train_run(
             isn't available.
     """
     checked_device(device)
-    settings, given = complete(settings, source.encoders), settings
-    train, val, test = split_data(settings, source.data())
-    is_open = settings.model == DEFAULT_MODEL and all(getattr(given, x) is None for x in TUNED)
-    if given.tune is None and is_open:
-        settings = replace(settings, tune=TUNE_SECONDS)
-    if settings.tune:
-        settings = _tuned(settings, given, train, val, folder)
+    given = settings
+    if start is None:
+        settings = complete(settings, source.encoders)
+    data = source.data()
+    settings, why = choose_split(settings, data)
+    if settings.split == NONE:
+        raise ValueError(
+            f'{spelt_with("split", NONE)} leaves nothing to choose and to measure by; train with '
+            'a split first, then refit that run'
+        )
+    *earlier, latest = split_folds(settings, data)
+    sizes: list[str] = []
+    if start is None:
+        sized, sizes = fitting_size(replace(given, split=settings.split), *latest[:2])
+        settings = complete(sized, source.encoders)
+    check_memory(settings, latest[0])
+    for line in filter(None, (why, who_is_new(latest), _what_ratings_do(data), *sizes)):
+        say(line)
+    best = settings if start else best_options(settings, given, latest, say, folder)
+    parts = built(best, latest)
+    if start is not None:
+        model = start.model.grow(parts.model.num_users, parts.model.num_items, parts.train)
+        parts = parts._replace(model=model)
+    work = None if folder is None else RunFolder.start(folder, source, best)
+    if work is not None and work.metrics is not None:
+        say(f'{work.path} holds this run already, finished; nothing is trained again')
+        return Run(source, best, work.metrics, folder=work)
+    _say_what_is_smaller(best, parts.model, say)
+    run = _fitted(source, best, parts, work, device, say, show_progress)
+    run.metrics = _metrics(run)
+    if earlier:
+        folds = _earlier_folds(source, settings, given, earlier, work, device, say, show_progress)
+        run.metrics['folds'] = [*folds, _measured(run)]
+    run.embed_new_users()
+    if work is not None:
+        if run.history:
+            save_curves(work.path / 'curves.png', run.history)
+        work.finish(run.metrics, run.embeddings, run.fold_in_if_any())
+        run.folder = work
+    return run
+
+
+def built(settings: Settings, split: Split) -> RunParts:
+    """Return a new model, which isn't trained yet, with the data that it needs.
+
+    Raises:
+        ValueError: If the data doesn't fit the model, or has no negatives where it needs some.
+    """
     seed_everything(settings.seed)
-    train, model = build_model(settings, train)
+    train, model = build_model(settings, split[0])
     if model.has_parameters:
         check_negatives(settings, model, train)
-    run = None if folder is None else RunFolder.start(folder, source, settings)
-    if run is not None and run.metrics is not None:
-        return Run(source, settings, run.metrics, folder=run)
-    cutoffs = fitting_cutoffs(model.num_items)
-    _say_what_is_smaller(settings, model, cutoffs, say)
+    return RunParts(model, train, *split[1:])
+
+
+def _fitted(
+    source: Source,
+    settings: Settings,
+    parts: RunParts,
+    folder: RunFolder | None,
+    device: str,
+    say: Say,
+    show_progress: bool,
+) -> Run:
+    """Train a model, and return it in its best epoch, without metrics and folder."""
     history: list[dict[str, float]] = []
-    if model.has_parameters:
+    if parts.model.has_parameters:
         with TemporaryDirectory() as place:
-            work = run or RunFolder.start(Path(place), source, settings, copy_data=False)
+            work = folder or RunFolder.start(Path(place), source, settings, copy_data=False)
             # A copy is trained, so that the best epoch is loaded into a model with empty caches.
-            _fit(work, deepcopy(model), (train, val, test), device, cutoffs, show_progress)
-            work.load_parameters(model)
+            copied = parts._replace(model=deepcopy(parts.model))
+            last = work.last_checkpoint if work.last_checkpoint.exists() else None
+            if last is not None:
+                say(f'continuing after epoch {len(work.history())} of {work.path}')
+            show = say if show_progress else None
+            train_epochs(work.path, settings, copied, device, ckpt_path=last, say=show)
+            work.load_parameters(parts.model)
             history = work.history()
-    fitted = Run(source, settings, parts=RunParts(model.eval(), train, val, test), history=history)
-    fitted.scale_cold_items()
-    best = max(history, key=lambda row: row[f'val_recall@{cutoffs[-1]}'], default={'epoch': 0})
-    fitted.metrics = {
+    parts.model.eval()
+    run = Run(source, settings, parts=parts, history=history)
+    run.scale_cold_items()
+    return run
+
+
+def _metrics(run: Run) -> dict[str, Any]:
+    """Return everything that is known about a run."""
+    cutoffs = fitting_cutoffs(run.model.num_items)
+    key = f'val_recall@{cutoffs[-1]}'
+    best = max(run.history, key=lambda row: row[key], default={'epoch': 0})
+    return {
         'best_epoch': int(best['epoch']),
-        'epochs': len(history),
-        'cold_scale': model.cold_scale,
-        **{
-            f'{part}_{name}': value
-            for part in ('val', 'test')
-            for name, value in fitted.evaluate(part, cutoffs).items()
-        },
-        'baselines': baselines(train, val, test, cutoffs),
+        'epochs': len(run.history),
+        'cold_scale': run.model.cold_scale,
+        **_measured(run),
+        'held_out': {'val': held_out(run.val), 'test': held_out(run.test)},
+        'baselines': baselines(run.train, run.val, run.test, cutoffs),
     }
-    if run is not None:
-        if history:
-            save_curves(run.path / 'curves.png', history)
-        run.finish(fitted.metrics, fitted.embeddings)
-        fitted.folder = run
-    return fitted
 
 
-def _say_what_is_smaller(
-    settings: Settings, model: Recommender, cutoffs: tuple[int, ...], say: Say
-) -> None:
+def _measured(run: Run) -> dict[str, float]:
+    """Return the metrics on validation and test."""
+    return {
+        f'{part}_{name}': value
+        for part in ('val', 'test')
+        for name, value in run.evaluate(part).items()
+    }
+
+
+def _earlier_folds(
+    source: Source,
+    settings: Settings,
+    given: Settings,
+    splits: list[Split],
+    work: RunFolder | None,
+    device: str,
+    say: Say,
+    show_progress: bool,
+) -> list[dict[str, float]]:
+    """Return the metrics of earlier folds; the folder keeps those that are finished.
+
+    Each fold chooses its options on its own validation part, since those that are best today were
+    not known then.
+    """
+    path = None if work is None else work.path / FOLDS
+    folds = read_json(path, TRAIN_AGAIN)['folds'] if path is not None and path.is_file() else []
+    for number, split in enumerate(splits[len(folds) :], start=len(folds) + 1):
+        say(f'fold {number} of {len(splits) + 1}')
+        best = best_options(settings, given, split, say)
+        run = _fitted(source, best, built(best, split), None, device, say, show_progress)
+        folds.append(_measured(run))
+        if path is not None:
+            write_json(path, {'folds': folds})
+    return folds
+
+
+def _what_ratings_do(data: HeteroData) -> str:
+    """Return a line on what ratings are for, empty without any."""
+    if 'rating' not in data[INTERACTS]:
+        return ''
+    return (
+        f'ratings only filter interactions, by {spelt("min_rating")} of the tables; training '
+        'counts all that are left the same'
+    )
+
+
+def _say_what_is_smaller(settings: Settings, model: Recommender, say: Say) -> None:
     """Say which cut-offs and neighbours a small catalogue has instead of the usual ones."""
+    cutoffs = fitting_cutoffs(model.num_items)
     why = f'as there are {model.num_items} items'
     if cutoffs != CUTOFFS:
         word = 'cut-offs' if len(cutoffs) > 1 else 'cut-off'
@@ -123,75 +220,70 @@ def _say_what_is_smaller(
         say(f'at most {model.num_items - 1} neighbours of an item, not {neighbors}, {why}')
 
 
-def _tuned(
-    settings: Settings, given: Settings, train: HeteroData, val: HeteroData, folder: Path | None
-) -> Settings:
-    """Return settings with the penalty and the weight that are best on validation.
-
-    If the folder has a run that was started with the same settings, its values are used.
-    """
-    if settings.model != DEFAULT_MODEL or settings.preset is not None:
-        raise ValueError(
-            f'{spelt("tune")} is an option of the model {DEFAULT_MODEL!r}; leave it out'
-        )
-    for name in TUNED:
-        if getattr(given, name) is not None:
-            raise ValueError(f'{spelt(name)} is set by {spelt("tune")}; leave one of them out')
-    if folder is not None and (folder / CONFIG).is_file():
-        old = RunFolder(folder).settings
-        same = {name: getattr(old, name) for name in TUNED}
-        if replace(settings, **same) == old:
-            return old
-    fixed = {'embedding_dim': settings.embedding_dim, 'content_weight': settings.content_weight}
-    k = settings.neighbors or NEIGHBORS
-    presets = {
-        name: replace(
-            preset,
-            options={**preset.options, **fixed},
-            transforms=(AddCoInteractionGraph(k),),
-        )
-        for name, preset in candidates(train).items()
-    }
-    cutoff = fitting_cutoffs(train['item'].num_nodes)[-1]
-    choice = choose(train, val, presets, budget=settings.tune, k=cutoff)
-    return replace(settings, **{name: choice.preset.options[name] for name in TUNED})
-
-
-def _fit(
-    run: RunFolder,
-    model: Recommender,
-    parts: tuple[HeteroData, HeteroData, HeteroData],
+def train_epochs(
+    folder: Path,
+    settings: Settings,
+    parts: RunParts,
     device: str,
-    cutoffs: tuple[int, ...],
-    show_progress: bool,
-) -> None:
-    """Train the model with Lightning, and continue after the last checkpoint if there is one."""
-    from pyg_mmgef.training import InteractionDataModule, RankingModule, make_trainer
-    from pyg_mmgef.training._epoch_history import EpochHistory
+    *,
+    say: Say | None = None,
+    ckpt_path: Path | None = None,
+    **kwargs: Any,
+) -> list[dict[str, float]]:
+    """Train a model with Lightning, and return the loss and the metrics of each epoch.
 
-    settings, place = run.settings, checked_device(device)
+    Args:
+        folder: The folder of the run.
+        settings: Completed settings.
+        parts: The model, which is trained in place, and the split.
+        device: The device to train on.
+        say: Called with a line on each epoch, unless a terminal shows a bar; :obj:`None` shows
+            neither. (default: :obj:`None`)
+        ckpt_path: The checkpoint to continue after. (default: :obj:`None`)
+        **kwargs: Other arguments of :func:`~pyg_mmgef.training.make_trainer`.
+    """
+    from pyg_mmgef.training import (
+        EpochProgress,
+        InteractionDataModule,
+        RankingModule,
+        make_trainer,
+    )
+    from pyg_mmgef.training._epoch_history import EpochHistory
+    from pyg_mmgef.training._quiet import quiet_lightning
+
+    place = checked_device(device)
+    cutoffs = fitting_cutoffs(parts.model.num_items)
     assert settings.lr is not None
     assert settings.epochs is not None
     assert settings.patience is not None
     assert settings.precision is not None
-    module = RankingModule(model, build_loss(settings), lr=settings.lr, k=cutoffs)
-    data = InteractionDataModule(*parts, seed=settings.seed, **loader_options(settings))
-    trainer = make_trainer(
-        run.path,
-        max_epochs=settings.epochs,
-        monitor=f'val_recall@{cutoffs[-1]}',
-        patience=settings.patience,
-        precision=settings.precision,
-        accelerator=place.type,
-        devices=1 if place.index is None else [place.index],
-        enable_model_summary=False,
-        enable_progress_bar=show_progress,
-        callbacks=EpochHistory(),
+    module = RankingModule(parts.model, build_loss(settings), lr=settings.lr, k=cutoffs)
+    val = sampled_users(parts.val, settings.val_users, settings.seed)
+    data = InteractionDataModule(
+        parts.train, val, parts.test, seed=settings.seed, **loader_options(settings)
     )
-    last = run.last_checkpoint
-    options: dict[str, Any] = {'ckpt_path': last if last.exists() else None, 'weights_only': True}
-    try:
-        with disk_errors_name(run.path):
-            trainer.fit(module, data, **options)
-    except SystemExit as error:  # Lightning turns Ctrl-C into it.
-        raise KeyboardInterrupt from error
+    history = EpochHistory()
+    callbacks = [history, *kwargs.pop('callbacks', ())]
+    if say is not None:
+        callbacks.append(EpochProgress(say))
+    options: dict[str, Any] = {'ckpt_path': ckpt_path, 'weights_only': True}
+    with quiet_lightning():
+        trainer = make_trainer(
+            folder,
+            max_epochs=settings.epochs,
+            monitor=None if settings.split == NONE else f'val_recall@{cutoffs[-1]}',
+            patience=settings.patience,
+            precision=settings.precision,
+            accelerator=place.type,
+            devices=1 if place.index is None else [place.index],
+            enable_model_summary=False,
+            enable_progress_bar=say is not None,
+            callbacks=callbacks,
+            **kwargs,
+        )
+        try:
+            with disk_errors_name(folder):
+                trainer.fit(module, data, **options)
+        except SystemExit as error:  # Lightning turns Ctrl-C into it.
+            raise KeyboardInterrupt from error
+    return history.rows

@@ -16,6 +16,8 @@ STARTUP = 10
 """Trials before the sampler learns from them; those of defaults are among them."""
 TRIALS_BEFORE_PRUNING, EPOCHS_BEFORE_PRUNING = 4, 5
 FILE, CONFIG = 'trials.sqlite', 'config'
+CHOSEN, COMPUTED = 'model', 'model_without_options'
+"""Two names, so that the sampler doesn't choose again what has no options to choose."""
 Report = Callable[[int, float], None]
 
 
@@ -48,10 +50,11 @@ class TrialStopped(Exception):
 class Trials:
     """Trials of models and options, in an SQLite file.
 
-    A model's first trial has its defaults. The others come from Optuna's tree-structured Parzen
-    estimator, which chooses the model, too. Its random state is set before each trial from the seed
-    and the number of finished ones, and a trial that was interrupted doesn't count, so a search
-    that was killed and started again has the same trials as one that was not.
+    A model's first trial has its defaults, and is its only one if it has no options. The others
+    come from Optuna's tree-structured Parzen estimator, which chooses the model, too. Its random
+    state is set before each trial from the seed and the number of finished ones, and a trial that
+    was interrupted doesn't count, so a search that was killed and started again has the same trials
+    as one that was not. A trial that repeats another isn't run, but has its value.
 
     Args:
         folder: The folder of the file.
@@ -74,6 +77,8 @@ class Trials:
                 'tuning needs Optuna; install it with: pip install "pyg-mmgef[tune]"'
             ) from error
         self._candidates, self._seed = candidates, seed
+        self._with_options = [name for name, one in candidates.items() if one.space]
+        self._without_options = {n for n, one in enumerate(candidates.values()) if not one.space}
         verbosity = optuna.logging.get_verbosity()
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # It would say that there is a study.
         self._study = optuna.create_study(
@@ -117,7 +122,8 @@ class Trials:
         """
         start = time.monotonic()
         done = len(self.finished())
-        for position in range(done, number):
+        most = number if self._with_options else min(number, len(self._candidates))
+        for position in range(done, most):
             if seconds is not None and position > 0 and time.monotonic() - start > seconds:
                 break
             self._run_one(objective, position)
@@ -131,7 +137,8 @@ class Trials:
         for trial in self._study.get_trials(states=[TrialState.COMPLETE, TrialState.PRUNED]):
             was_stopped = trial.state == TrialState.PRUNED
             values = trial.intermediate_values.values() if was_stopped else trial.values
-            found.append(Trial(trial.params['model'], _own(trial.params), max(values), was_stopped))
+            model, options = _own(trial.params)
+            found.append(Trial(model, options, max(values), was_stopped))
         return found
 
     def best(self) -> Trial:
@@ -148,7 +155,10 @@ class Trials:
 
         self._study.sampler = self._sampler(position)
         trial = self._study.ask()
-        model = trial.suggest_categorical('model', list(self._candidates))
+        if position in self._without_options:
+            model = trial.suggest_categorical(COMPUTED, list(self._candidates))
+        else:
+            model = trial.suggest_categorical(CHOSEN, self._with_options)
         options = {
             name: _suggest(trial, f'{model}.{name}', choices)
             for name, choices in self._candidates[model].space.items()
@@ -159,8 +169,11 @@ class Trials:
             if trial.should_prune():
                 raise TrialStopped
 
+        known = {repr(one[:2]): one for one in self.finished() if not one.was_stopped}
+        same = known.get(repr((model, options)))
         try:
-            self._study.tell(trial, objective(model, options, report))
+            value = objective(model, options, report) if same is None else same.value
+            self._study.tell(trial, value)
         except TrialStopped:
             self._study.tell(trial, state=TrialState.PRUNED)
 
@@ -176,7 +189,7 @@ class Trials:
         fixed = {f'{model}.{name}': value for name, value in defaults.items()}
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', ExperimentalWarning)
-            return PartialFixedSampler({'model': model, **fixed}, sampler)
+            return PartialFixedSampler({CHOSEN: model, COMPUTED: model, **fixed}, sampler)
 
     def _check_is_the_same(self, folder: Path, about: dict[str, Any]) -> None:
         about = json.loads(json.dumps(about))
@@ -201,6 +214,12 @@ def _suggest(trial: Any, name: str, choices: Range | tuple[Any, ...]) -> Any:
     return kind(name, choices.low, choices.high, log=choices.log)
 
 
-def _own(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options without the name of the model before each."""
-    return {name.partition('.')[2]: value for name, value in params.items() if name != 'model'}
+def _own(params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the model, and the options without its name before each."""
+    (model,) = (params[key] for key in (CHOSEN, COMPUTED) if key in params)
+    start = f'{model}.'
+    return model, {
+        name.removeprefix(start): value
+        for name, value in params.items()
+        if name not in (CHOSEN, COMPUTED)
+    }

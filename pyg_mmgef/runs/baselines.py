@@ -1,11 +1,12 @@
 import torch
+from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn import EASE, ItemKNN, Popularity, Recommender
 from pyg_mmgef.ranking import evaluate_ranking
 from pyg_mmgef.schema import INTERACTS, supervision_edges
 
-__all__ = ['baselines']
+__all__ = ['baseline_embeddings', 'baselines']
 
 MOST_ITEMS = 10_000  # With more items, EASE takes longer than most models.
 
@@ -33,11 +34,21 @@ def baselines(
     seen = torch.cat([train[INTERACTS].edge_index, supervision_edges(val)], dim=1)
     out = {}
     for model_class in classes:
-        model = model_class.from_data(train).eval()
-        model.content_map = None  # Interactions alone.
-        with torch.inference_mode():
-            z_user, z_item = model(train)
-        out[model_class.__name__] = evaluate_ranking(
-            z_user, z_item, supervision_edges(test), exclude=seen, k=k
-        )
+        z = baseline_embeddings(model_class, train)
+        out[model_class.__name__] = evaluate_ranking(*z, supervision_edges(test), exclude=seen, k=k)
     return out
+
+
+def baseline_embeddings(model_class: type[Recommender], train: HeteroData) -> tuple[Tensor, Tensor]:
+    """Return the embeddings of users and items by a model without parameters.
+
+    The model has default options, and knows interactions alone.
+
+    Args:
+        model_class: The class of the model.
+        train: The train graph.
+    """
+    model = model_class.from_data(train).eval()
+    model.content_map = None
+    with torch.inference_mode():
+        return model(train)

@@ -2,7 +2,7 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -67,6 +67,7 @@ def choose(
     k: int = 20,
     epochs: int = 200,
     seed: int = 0,
+    say: Callable[[str], object] | None = None,
 ) -> Choice:
     """Train presets, and return the one with the best recall on validation.
 
@@ -84,6 +85,7 @@ def choose(
         k: The cut-off of the recall. (default: ``20``)
         epochs: Maximum number of epochs of a model that is trained. (default: ``200``)
         seed: Seed of the parameters and the batches. (default: ``0``)
+        say: Called with a line after each trial, such as :func:`print`. (default: :obj:`None`)
 
     Returns:
         The name, the preset, the trained model with its train graph, and all recalls.
@@ -105,7 +107,7 @@ def choose(
     recalls: dict[str, float] = {}
     best_name, best_recall = '', -math.inf
     trained: tuple[Recommender, HeteroData] | None = None  # The best, unless the journal had it.
-    for name, preset in presets.items():
+    for number, (name, preset) in enumerate(presets.items(), start=1):
         key = f'{name} {_digest(preset, train, k, epochs, seed)}'
         fresh = None
         if key not in kept:
@@ -116,6 +118,9 @@ def choose(
             if path is not None:
                 write_json(path, kept)
         recalls[name] = kept[key]
+        if say is not None:
+            trial = f'trial {number} of {len(presets)}, {name}'
+            say(f'{trial}: recall@{k} {kept[key]:.4f}')
         if recalls[name] > best_recall:
             best_name, best_recall = name, recalls[name]
             trained = fresh

@@ -15,7 +15,7 @@ from pyg_mmgef.ranking import Groups, PairedTest, TopLists, holm, paired_t_test
 from pyg_mmgef.ranking._inputs import checked_cutoffs
 from pyg_mmgef.ranking.metrics import METRICS
 from pyg_mmgef.ranking.top_lists import checked_metrics
-from pyg_mmgef.runs._run_lists import Part, item_vectors, run_groups, run_lists
+from pyg_mmgef.runs._run_lists import OWN, Part, item_vectors, run_groups, run_lists
 from pyg_mmgef.runs.baselines import baseline_embeddings
 from pyg_mmgef.runs.item_table import ItemTable
 from pyg_mmgef.schema import interactions, num_users_items, supervision_edges
@@ -199,18 +199,19 @@ def compare(
     embeddings = {name: (run.z_user, run.z_item) for name, run in runs.items()}
     for reference in (Popularity, ItemKNN):
         if reference.__name__ not in embeddings:
-            embeddings[reference.__name__] = baseline_embeddings(reference, first.train)
+            embeddings[reference.__name__] = baseline_embeddings(reference, first.split[0])
     check_choice('baseline', baseline, tuple(embeddings))
     embeddings = {baseline: embeddings.pop(baseline), **embeddings}
     longest = min(LENGTH, len(first.item_ids)) if k is None else k
-    cutoffs = checked_cutoffs(longest, len(first.item_ids))
-    features = item_vectors(first.train) if features is None else features
+    cutoffs = checked_cutoffs(longest)
+    features = item_vectors(first.split[0]) if features is None else features
     lists = {
         name: run_lists(first, part, max(cutoffs), embeddings=z, features=features)
         for name, z in embeddings.items()
     }
-    names = ['activity', 'popularity', *([] if category is None else [category])]
-    groups = {name: run_groups(first, name) for name in names}
+    groups = {name: run_groups(first, name) for name in OWN}
+    if category is not None:
+        groups[category] = run_groups(first, category, 'category')
     return Comparison(lists, baseline, groups, metrics, cutoffs, list(first.user_ids))
 
 

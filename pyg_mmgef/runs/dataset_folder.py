@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.data.storage import EdgeStorage
 
 from pyg_mmgef import __version__
 from pyg_mmgef._folders import ABOUT, CONFIG, FEATURES, TRAINED_ON, VERSIONS
+from pyg_mmgef.catalog import Catalog
 from pyg_mmgef.datasets import IdMap
 from pyg_mmgef.encoders import FeatureStore
 from pyg_mmgef.files import (
@@ -27,9 +27,11 @@ from pyg_mmgef.files import (
     read_json,
     sha256_of,
     sync_folder,
+    write_array,
     write_atomically,
     write_json,
 )
+from pyg_mmgef.runs._catalog import catalog_of
 from pyg_mmgef.schema import INTERACTS, ITEM, USER, item_modalities, item_relations
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ __all__ = ['DatasetFolder', 'features', 'preparing']
 FORMAT = 2
 _NEW = '.new'
 _ITEMS, _GRAPH = 'items.jsonl', 'graph_'
-INTERACTION_VALUES = 'edge_index', 'time', 'rating'
+INTERACTION_VALUES = 'edge_index', 'time', 'rating', 'in_train'
 GRAPH_VALUES = 'edge_index', 'edge_weight'
 PREPARE_AGAIN = 'give its "pyg-mmgef prepare" command again'
 
@@ -121,13 +123,22 @@ class DatasetFolder:
     def items(self) -> list[dict[str, Any]]:
         """Return ``'text'`` and ``'image'`` of each item, :obj:`None` where it has none.
 
-        ``'fields'`` has the columns of the text, in the order of their names in ``--text``.
+        ``'fields'`` has the columns of the text, in the order of their names in ``--text``, and
+        ``'kept'`` what else the catalog has, numbers or texts.
 
         Raises:
             ValueError: If the file is damaged.
         """
         with open(self._checked(_ITEMS), encoding='utf-8') as lines:
             return [json.loads(line) for line in lines]
+
+    def catalog(self) -> Catalog:
+        """Return what is known of the items: titles, texts, pictures, and the fields.
+
+        Raises:
+            ValueError: If the file is damaged.
+        """
+        return catalog_of(self.item_ids, self.items())
 
     def copy_to(self, path: Path) -> None:
         """Make another folder of the same dataset, without the vectors by content.
@@ -184,7 +195,7 @@ class DatasetFolder:
         write_atomically(new / _ITEMS, lines.encode())
         for modality in x:
             for name, tensor in zip(_names(modality), (x[modality], has[modality]), strict=True):
-                _write_array(new / f'{name}.npy', tensor.cpu().numpy())
+                write_array(new / f'{name}.npy', tensor.cpu().numpy())
         files = {file.name: sha256_of(file) for file in sorted(new.iterdir())}
         _put_in_place(new, files)
         about = {
@@ -289,15 +300,6 @@ def _unpack(path: Path, store: EdgeStorage) -> None:
 
 def _names(modality: str) -> tuple[str, str]:
     return f'x_{modality}', f'has_{modality}'
-
-
-def _write_array(path: Path, array: NDArray[Any]) -> None:
-    # Not with `np.save`, which doesn't say that a disk is full.
-    array = np.ascontiguousarray(array)
-    with open_atomically(path) as file:
-        header = np.lib.format.header_data_from_array_1_0(array)
-        np.lib.format.write_array_header_1_0(file, header)
-        file.write(array.data)
 
 
 def _digest(files: Mapping[str, str]) -> str:

@@ -1,16 +1,18 @@
 import os
+from collections.abc import Mapping
 from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from pyg_mmgef.runs._say import say_if
 from pyg_mmgef.runs._train_run import train_run
-from pyg_mmgef.runs.models import models, presets
+from pyg_mmgef.runs.models import further_options, models, presets
 from pyg_mmgef.runs.run import Run
 from pyg_mmgef.runs.run_data import as_source
-from pyg_mmgef.settings import Settings
+from pyg_mmgef.settings import DEFAULT_MODEL, Settings
 
-__all__ = ['fit']
+__all__ = ['as_settings', 'fit']
 
 BEST = 'best'
 
@@ -41,9 +43,11 @@ def fit(
             them); or of a preset: ``'paper'``, ``'item_dropout'`` or ``'merged'``.
             (default: ``'best'``)
         split: How interactions are held out, see :class:`~pyg_mmgef.transforms.SplitInteractions`;
-            :obj:`None` means the default of the settings. (default: :obj:`None`)
-        budget: Seconds for choosing the options of ``'best'``; ``0`` keeps their defaults.
-            (default: :obj:`None`, a minute)
+            :obj:`None` is ``'global_time'``, a cut in time for all users, if the interactions have
+            times, and else ``'random'``. (default: :obj:`None`)
+        budget: Seconds after which no further options of ``'best'`` are tried; ``0`` keeps their
+            defaults. :obj:`None` tries all nine, so that the result doesn't depend on the clock.
+            (default: :obj:`None`)
         folder: Folder of the run, from which :meth:`Run.load <pyg_mmgef.Run.load>` reads it. If it
             holds an interrupted run with the same settings, that continues. :obj:`None` keeps the
             run in memory. (default: :obj:`None`)
@@ -51,7 +55,10 @@ def fit(
             there is one. (default: ``'auto'``)
         verbose: Whether to print what is done, with a progress bar. (default: :obj:`False`)
         **options: Other options of ``pyg-mmgef train``, with underscores: those of the model and of
-            training, such as ``embedding_dim``, ``l2``, ``epochs``, ``lr`` or ``seed``.
+            training, such as ``embedding_dim``, ``l2``, ``epochs``, ``lr`` or ``seed``; and all
+            other arguments of the model's constructor. With ``folds=3``, the same is done at two
+            earlier times as well, see :func:`~pyg_mmgef.transforms.rolling_folds`, and
+            ``run.metrics['folds']`` has the metrics of all, from the earliest.
 
     Returns:
         The run.
@@ -71,28 +78,43 @@ def fit(
             run = fit(InteractionTables('clicks.csv', 'products.csv', text='title'))
             run.recommend('anna', k=5)
     """
-    known = [field.name for field in fields(Settings) if field.name not in ('model', 'preset')]
-    for name in options:
-        if name not in known:
-            near = get_close_matches(name, known, n=1)
-            advice = f'did you mean {near[0]!r}?' if near else f'they are {", ".join(known)}'
-            raise TypeError(f'fit() has no option {name!r}; {advice}')
-    if model != BEST:
-        is_preset = model not in models() and model in presets()
-        options['preset' if is_preset else 'model'] = model
     if split is not None:
         options['split'] = split
     if budget is not None:
-        options['tune'] = budget
+        options['budget'] = budget
     return train_run(
         as_source(data),
-        Settings(**options),
+        as_settings(model, options, 'fit'),
         None if folder is None else Path(folder).expanduser(),
         device=device,
-        say=print if verbose else _silent,
+        say=say_if(verbose),
         show_progress=verbose,
     )
 
 
-def _silent(line: str) -> None:
-    """Print nothing."""
+def as_settings(model: str, options: Mapping[str, Any], function: str) -> Settings:
+    """Return the settings that the arguments of a function mean.
+
+    Args:
+        model: ``'best'``, the name of a model, or of a preset.
+        options: Fields of the settings, and further arguments of the model's constructor.
+        function: The name of the function, for the message.
+
+    Raises:
+        TypeError: If an option isn't known.
+    """
+    given = dict(options)
+    if model != BEST:
+        given['preset' if model not in models() and model in presets() else 'model'] = model
+    known = [field.name for field in fields(Settings) if field.name not in ('model', 'preset')]
+    has = models().get(DEFAULT_MODEL if model == BEST else model)
+    further = [] if has is None else further_options(has)
+    for name in options:
+        if name in known:
+            continue
+        if name not in further:
+            near = get_close_matches(name, [*known, *further], n=1)
+            advice = f'did you mean {near[0]!r}?' if near else f'they are {", ".join(known)}'
+            raise TypeError(f'{function}() has no option {name!r}; {advice}')
+        given['options'] = {**given.get('options', {}), name: given.pop(name)}
+    return Settings(**given)

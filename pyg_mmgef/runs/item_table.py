@@ -127,11 +127,16 @@ class ItemTable:
         return [f'... {len(self)} rows'] if len(self) > SHOWN else []
 
 
-def check_suffix(path: Path) -> None:
-    """Raise a :class:`ValueError` unless :meth:`ItemTable.write` can write such a file."""
+def check_suffix(path: Path, argument: str = 'output') -> None:
+    """Raise a :class:`ValueError` unless :meth:`ItemTable.write` can write such a file.
+
+    Args:
+        path: The file.
+        argument: The argument that names it, for the message. (default: ``'output'``)
+    """
     if path.suffix not in SUFFIXES:
         raise ValueError(
-            f'{spelt("output")} must end in {", ".join(SUFFIXES[:-1])} or {SUFFIXES[-1]} '
+            f'{spelt(argument)} must end in {", ".join(SUFFIXES[:-1])} or {SUFFIXES[-1]} '
             f'(got {str(path)!r})'
         )
 

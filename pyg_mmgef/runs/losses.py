@@ -18,7 +18,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     'au': {'gamma': 1.0},
 }
 """The options of each loss, with their defaults."""
-TRAINING = {
+TRAINING: dict[str, Any] = {
     'lr': 5e-3,
     'uniform_users': False,
     'batch_size': 2048,

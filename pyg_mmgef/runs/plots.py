@@ -3,15 +3,15 @@ from pathlib import Path
 
 from pyg_mmgef.files import write_atomically
 
-__all__ = ['curves', 'save_curves']
+__all__ = ['save_curves']
 
 
-def curves(history: list[dict[str, float]], image_format: str = 'png') -> bytes:
-    """Return a plot of the loss, and of recall and NDCG on validation at the largest cut-off.
+def save_curves(path: Path, history: list[dict[str, float]]) -> None:
+    """Write a plot of the loss, and of recall and NDCG on validation at the largest cut-off.
 
     Args:
+        path: The PNG file.
         history: The loss and the metrics of each epoch, at least one.
-        image_format: ``'png'`` or ``'svg'``. (default: ``'png'``)
     """
     from matplotlib.figure import Figure  # Not pyplot, which has global state.
 
@@ -28,10 +28,5 @@ def curves(history: list[dict[str, float]], image_format: str = 'png') -> bytes:
     for axis in (left, right):
         axis.grid(alpha=0.3)
     out = io.BytesIO()
-    figure.savefig(out, format=image_format, dpi=120)
-    return out.getvalue()
-
-
-def save_curves(path: Path, history: list[dict[str, float]]) -> None:
-    """Write the plot of :func:`curves` as PNG."""
-    write_atomically(path, curves(history))
+    figure.savefig(out, format='png', dpi=120)
+    write_atomically(path, out.getvalue())

@@ -1,5 +1,6 @@
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,16 +10,33 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef._spelling import spelt
+from pyg_mmgef.catalog import Catalog, Rules
+from pyg_mmgef.catalog.fold_in import FoldIn
 from pyg_mmgef.datasets import IdMap
+from pyg_mmgef.explain import Explanation, ScoreExplainer
 from pyg_mmgef.nn import Recommender
-from pyg_mmgef.ranking import choose_cold_scale, evaluate_ranking, recommend
-from pyg_mmgef.runs._ids import rows_of
+from pyg_mmgef.ranking import Groups, TopLists, choose_cold_scale, recommend
+from pyg_mmgef.ranking.metrics import METRICS
+from pyg_mmgef.ranking.top_lists import DEFAULT, checked_metrics
+from pyg_mmgef.runs._by_rules import recommend_by_rules
+from pyg_mmgef.runs._extended import extended
+from pyg_mmgef.runs._ids import as_edges, as_lists, rows_of
+from pyg_mmgef.runs._new_items import new_items
+from pyg_mmgef.runs._run_lists import Part, run_groups, run_lists
+from pyg_mmgef.runs._say import say_if
 from pyg_mmgef.runs.item_table import ItemTable
 from pyg_mmgef.runs.models import build_model
 from pyg_mmgef.runs.run_data import Source
 from pyg_mmgef.runs.run_folder import RunFolder
-from pyg_mmgef.runs.splits import split_data
-from pyg_mmgef.schema import INTERACTS, interactions
+from pyg_mmgef.runs.sizes import sampled_users
+from pyg_mmgef.runs.splits import Split, split_data
+from pyg_mmgef.schema import (
+    INTERACTS,
+    interactions,
+    item_modalities,
+    num_users_items,
+    supervision_edges,
+)
 from pyg_mmgef.search import similar_items
 from pyg_mmgef.settings import Settings
 
@@ -68,6 +86,8 @@ class Run:
         history: The loss and the metrics of each epoch; :obj:`None` loads them likewise.
             (default: :obj:`None`)
         folder: The folder of the run. (default: :obj:`None`)
+        base: A run whose model this one has, for a dataset with rows behind those of its own.
+            (default: :obj:`None`)
     """
 
     source: Source
@@ -89,11 +109,13 @@ class Run:
         parts: RunParts | None = None,
         history: Sequence[dict[str, float]] | None = None,
         folder: RunFolder | None = None,
+        base: 'Run | None' = None,
     ) -> None:
         self.source, self.settings, self.folder = source, settings, folder
         self.metrics = {} if metrics is None else metrics
+        self._base = base
         if parts is not None:
-            self._parts = parts
+            self._parts, self.split = parts, (parts.train, parts.val, parts.test)
         if history is not None:
             self.history = list(history)
 
@@ -134,16 +156,23 @@ class Run:
         saved = RunFolder.start(path, self.source, self.settings)
         if self.model.has_parameters:
             saved.save_parameters(self.model)
-        saved.finish(self.metrics, self.embeddings)
+        saved.finish(self.metrics, self.embeddings, self.fold_in_if_any())
         return type(self).load(path)
 
     @cached_property
     def _parts(self) -> RunParts:
-        assert self.folder is not None
-        train, val, test = split_data(self.settings, self.source.data())
-        train, model = build_model(self.settings, train)
-        self.folder.load_parameters(model)
-        return RunParts(model.eval(), train, val, test)
+        train, model = build_model(self.settings, self.split[0])
+        if self._base is not None:
+            model = self._base.model.grow(*num_users_items(train))
+        else:
+            assert self.folder is not None
+            self.folder.load_parameters(model)
+        return RunParts(model.eval(), train, *self.split[1:])
+
+    @cached_property
+    def split(self) -> Split:
+        """The train, validation and test data, without the graphs that the model needs."""
+        return split_data(self.settings, self.source.data())
 
     @cached_property
     def history(self) -> list[dict[str, float]]:
@@ -163,12 +192,12 @@ class Run:
     @property
     def val(self) -> HeteroData:
         """The validation part; its held-out interactions are ``edge_label_index``."""
-        return self._parts.val
+        return self.split[1]
 
     @property
     def test(self) -> HeteroData:
         """The test part; its held-out interactions are ``edge_label_index``."""
-        return self._parts.test
+        return self.split[2]
 
     @cached_property
     def embeddings(self) -> tuple[Tensor, Tensor]:
@@ -206,6 +235,11 @@ class Run:
         return 'data' if path is None else Path(path).name
 
     @cached_property
+    def catalog(self) -> Catalog:
+        """What is known of the items, for :class:`~pyg_mmgef.catalog.Rules`."""
+        return self.source.catalog()
+
+    @cached_property
     def items(self) -> list[dict[str, Any]]:
         """``'text'``, ``'image'`` and ``'fields'`` of each item, as in your table."""
         return self.source.items()
@@ -226,75 +260,155 @@ class Run:
         """
         held_out = {'val': self.val, 'test': self.test}
         others = [held_out[part][INTERACTS].edge_label_index for part in parts]
-        return torch.cat([self.train[INTERACTS].edge_index, *others], dim=1)
+        return torch.cat([self.split[0][INTERACTS].edge_index, *others], dim=1)
 
     def scale_cold_items(self) -> None:
         """Scale the embeddings of cold items so that warm items lose at most 3 % of their recall.
 
-        The recall is that on validation, see :func:`~pyg_mmgef.ranking.choose_cold_scale`.
+        The recall is that on validation, of the users in its sample if there is one, see
+        :func:`~pyg_mmgef.ranking.choose_cold_scale`.
         """
         self.model.cold_scale = choose_cold_scale(
             *self.embeddings,
-            self.val[INTERACTS].edge_label_index,
+            supervision_edges(sampled_users(self.val, self.settings.val_users, self.settings.seed)),
             self.model.is_warm(self.train),
             exclude=self.seen(),
             k=fitting_cutoffs(self.model.num_items)[-1],
         )
         del self.embeddings
+        self.__dict__.pop('explainer', None)
 
-    def evaluate(self, part: str = 'test', k: Sequence[int] | None = None) -> dict[str, float]:
+    def evaluate(
+        self,
+        part: Part = 'test',
+        k: Sequence[int] | None = None,
+        metrics: str | Sequence[str] = DEFAULT,
+    ) -> dict[str, float]:
         """Return the metrics of validation or test, from a ranking of all unseen items.
 
         Args:
             part: ``'val'`` or ``'test'``. (default: ``'test'``)
             k: The cut-offs; :obj:`None` means 10 and 20, at most the number of items.
                 (default: :obj:`None`)
+            metrics: Names of metrics, see :class:`~pyg_mmgef.ranking.TopLists`.
+                (default: ``('recall', 'precision', 'ndcg')``)
 
         Raises:
-            ValueError: If a cut-off isn't positive, or larger than the number of items.
+            ValueError: If a cut-off isn't positive, or larger than the number of items, or a metric
+                is unknown.
         """
-        num_items = len(self.item_ids)
-        k = fitting_cutoffs(num_items) if k is None else tuple(k)
-        if max(k) > num_items:
-            raise ValueError(
-                f'{spelt("cutoff")} must be at most {num_items}, the number of items (got {max(k)})'
-            )
-        target = self.val if part == 'val' else self.test
-        return evaluate_ranking(
-            *self.embeddings,
-            target[INTERACTS].edge_label_index,
-            exclude=self.seen() if part == 'val' else self.seen('val'),
-            k=k,
-        )
+        names = checked_metrics(metrics)
+        k = fitting_cutoffs(len(self.item_ids)) if k is None else tuple(k)
+        lists = run_lists(self, part, max(k), hits_only=METRICS.keys() >= set(names))
+        return lists.evaluate(names, k)
 
-    def recommend(self, users: Any = None, *, k: int = 10) -> ItemTable:
+    def top_lists(self, part: Part = 'test', k: int = 20) -> TopLists:
+        """Return the best unseen items of each user with a held-out item.
+
+        They have all metrics, also those by group and by user. The diversity of a list is that of
+        the items' content, or without any that of their users in train.
+
+        Args:
+            part: ``'val'`` or ``'test'``. (default: ``'test'``)
+            k: Length of the lists. (default: ``20``)
+
+        Raises:
+            ValueError: If the length isn't positive, or larger than the number of items.
+        """
+        return run_lists(self, part, k)
+
+    def groups(self, by: str) -> Groups:
+        """Return groups of users or items, for :meth:`TopLists.grouped
+        <pyg_mmgef.ranking.TopLists.grouped>`.
+
+        Args:
+            by: ``'activity'`` of the users in train, ``'popularity'`` of the items in train, or a
+                column of the item table.
+
+        Raises:
+            ValueError: If there is no such column, or it is empty.
+        """
+        return run_groups(self, by)
+
+    def recommend(
+        self,
+        users: Any = None,
+        *,
+        liked: Any = None,
+        k: int = 10,
+        rules: Rules | None = None,
+    ) -> ItemTable:
         """Recommend the items with the highest scores to users who haven't interacted with them.
 
         Args:
             users: The id of a user, or of several in a list, an array or a column of a data frame;
                 :obj:`None` means all. (default: :obj:`None`)
+            liked: For a user whom the model doesn't know, the ids of what he likes, such as a
+                basket; or a list of such lists. Give it instead of :obj:`users`.
+                (default: :obj:`None`)
             k: Number of items for each user. (default: ``10``)
+            rules: Business rules, such as what is in stock and what comes first; scores hold its
+                boosts. (default: :obj:`None`)
 
         Returns:
             Columns ``user``, ``rank``, ``item``, ``score``, and ``title`` where items have texts.
-            There are fewer rows where a user has almost all items.
+            With :obj:`liked` there is no ``user``, or for several lists the number of the
+            ``list``. There are fewer rows where a user has almost all items, or rules leave out
+            the others.
 
         Raises:
-            ValueError: If a user is unknown, or :obj:`k` isn't positive.
+            ValueError: If an id is unknown, :obj:`k` isn't positive, rules ask for fields or values
+                that no item has, or the model can't embed users whom it doesn't know.
         """
-        rows = None if users is None else rows_of(self.user_ids, users, 'user')
-        exclude = interactions(self.source.data())
-        scores, items = recommend(*self.embeddings, rows, k=k, exclude=exclude)
-        rows = torch.arange(len(self.user_ids)) if rows is None else rows
+        if liked is None:
+            rows = None if users is None else rows_of(self.user_ids, users, 'user')
+            z_user, seen = self.z_user, interactions(self.source.data())
+        elif users is None:
+            histories = [rows_of(self.item_ids, own, 'item') for own in as_lists(liked)]
+            z_user, seen, rows = self._embedded(histories), as_edges(histories), None
+        else:
+            raise ValueError(
+                f'{spelt("users")} and {spelt("liked")} both say to whom; give one of them'
+            )
+        z_item = self.z_item
+        if rules is None:
+            scores, items = recommend(z_user, z_item, rows, k=k, exclude=seen)
+        else:
+            scores, items = recommend_by_rules(
+                z_user, z_item, rows, rules, self.catalog, k=k, seen=seen
+            )
+        rows = torch.arange(len(items)) if rows is None else rows
         rank = torch.arange(1, k + 1).expand_as(items)
         is_item = items >= 0
-        return ItemTable(
-            {
-                'user': self.user_ids.to_ids(rows[:, None].expand_as(items)[is_item]),
-                'rank': rank[is_item].tolist(),
-                **self._described(items[is_item], 'score', scores[is_item]),
-            }
-        )
+        of_row = rows[:, None].expand_as(items)[is_item]
+        who: dict[str, list[Any]] = {}
+        if liked is None:
+            who['user'] = self.user_ids.to_ids(of_row)
+        elif len(rows) > 1:
+            who['list'] = of_row.tolist()
+        described = self._described(items[is_item], 'score', scores[is_item])
+        return ItemTable({**who, 'rank': rank[is_item].tolist(), **described})
+
+    @cached_property
+    def fold_in(self) -> FoldIn:
+        """What embeds users by the items that they like, with NumPy alone.
+
+        Raises:
+            ValueError: If the model can't embed users whom it doesn't know.
+        """
+        stored = None if self.folder is None else self.folder.fold_in()
+        return self.model.fold_in(self.train) if stored is None else stored
+
+    def fold_in_if_any(self) -> FoldIn | None:
+        """Return :attr:`fold_in`, or :obj:`None` if the model has none."""
+        with suppress(ValueError):
+            return self.fold_in
+        return None
+
+    def _embedded(self, histories: Sequence[Tensor]) -> Tensor:
+        """Return the embeddings of users with given items, in the layout of the others."""
+        z_user = torch.from_numpy(self.fold_in.embed([rows.numpy() for rows in histories]))
+        return z_user if self.z_user.layout == torch.strided else z_user.to_sparse_csr()
 
     def similar(self, item: Any, k: int = 10) -> ItemTable:
         """Return the items whose embeddings are most similar to that of an item.
@@ -331,6 +445,148 @@ class Run:
                 **self._described(items[0][found], 'cosine', cosine[0][found]),
             }
         )
+
+    @cached_property
+    def explainer(self) -> ScoreExplainer:
+        """Explains scores, in rows of users and items; :meth:`explain` takes ids."""
+        return ScoreExplainer(self.model, self.train, self.catalog.titles)
+
+    def explain(self, user: Any, item: Any) -> Explanation:
+        """Explain the score of an item for a user: the parts that it is the sum of.
+
+        Printed, it is sentences.
+
+        Args:
+            user: The id of the user.
+            item: The id of the item.
+
+        Raises:
+            ValueError: If the user or the item is unknown, or the model's scores don't split into
+                parts.
+        """
+        row = rows_of(self.user_ids, user, 'user')
+        return self.explainer(int(row), rows_of(self.item_ids, item, 'item'))[0]
+
+    def embed_new_users(self) -> None:
+        """Embed the users without train interactions by what was held out of theirs.
+
+        After a split by time these are the latest users. The metrics leave them out, so that
+        nothing that is held out enters there.
+        """
+        fold_in = self.fold_in_if_any()
+        if fold_in is None or self.z_user.layout != torch.strided:
+            return
+        user, item = interactions(self.source.data())
+        is_new = torch.ones(len(self.user_ids), dtype=torch.bool)
+        is_new[self.split[0][INTERACTS].edge_index[0]] = False
+        order = user.argsort(stable=True)
+        order = order[is_new[user[order]]]
+        rows, count = user[order].unique_consecutive(return_counts=True)
+        if rows.numel() == 0:
+            return
+        pointer = torch.cat([count.new_zeros(1), count.cumsum(0)])
+        embedded = torch.from_numpy(fold_in.embed_csr(pointer.numpy(), item[order].numpy()))
+        z_user = self.z_user.index_put((rows,), embedded.to(self.z_user))
+        self.embeddings = z_user, self.z_item
+
+    def update(
+        self,
+        data: Any,
+        *,
+        folder: str | os.PathLike[str] | None = None,
+        device: str = 'auto',
+        verbose: bool = False,
+    ) -> 'Run':
+        """Return a run that was trained further, with new users, items and interactions.
+
+        The new run has the settings of this one. A model that is trained starts from the parameters
+        that it has, with new rows for what is new. What it was trained on before stays in train, so
+        nothing that it has seen is measured.
+
+        Args:
+            data: What is new, as :func:`~pyg_mmgef.fit` takes it, such as
+                :class:`~pyg_mmgef.datasets.InteractionTables` of yesterday's orders; ids say who is
+                who. Of what both have, the new one counts.
+            folder: Folder of the new run; :obj:`None` keeps it in memory. (default: :obj:`None`)
+            device: Where to train, see :func:`~pyg_mmgef.fit`. (default: ``'auto'``)
+            verbose: Whether to print what is done. (default: :obj:`False`)
+
+        Raises:
+            ValueError: If the data doesn't fit that of this run, or as :func:`~pyg_mmgef.fit`.
+        """
+        from pyg_mmgef.runs._train_run import train_run  # It makes runs.
+
+        return train_run(
+            extended(self.source, data, self.split[0][INTERACTS].edge_index),
+            self.settings,
+            None if folder is None else Path(folder).expanduser(),
+            device=device,
+            say=say_if(verbose),
+            show_progress=verbose,
+            start=self,
+        )
+
+    def add_items(
+        self,
+        ids: Sequence[Any],
+        *,
+        texts: Sequence[str | None] | None = None,
+        images: Sequence[str | os.PathLike[str] | None] | None = None,
+        features: Mapping[str, Tensor] | None = None,
+        fields: Mapping[str, Sequence[Any]] | None = None,
+    ) -> 'Run':
+        """Return the run with further items, which it recommends at once by their content.
+
+        Nothing is trained: the items have the embeddings of cold items with such content. Texts and
+        pictures are encoded as those of the dataset were.
+
+        Args:
+            ids: The ids of the items.
+            texts: A text of each, :obj:`None` where it has none. (default: :obj:`None`)
+            images: The path of each picture, likewise. (default: :obj:`None`)
+            features: Features by modality, instead of texts and pictures.
+                Shape of each: ``[len(ids), channels]``. (default: :obj:`None`)
+            fields: Values of the catalog's fields, such as the price. (default: ``{}``)
+
+        Raises:
+            ValueError: If an id is known already, lengths differ, the encoder isn't known, or the
+                model has no embeddings of content.
+        """
+        new = new_items(self.source, ids, texts, images, features, fields or {})
+        source = extended(self.source, new, self.split[0][INTERACTS].edge_index)
+        x, has = item_modalities(new.data())
+        run = type(self)(source, self.settings, self.metrics, base=self)
+        z_item = self.model.embed_items(self.train, x, has)
+        run.embeddings = self.z_user, torch.cat([self.z_item, z_item.to(self.z_item)])
+        run.fold_in = self.fold_in
+        with suppress(ValueError):  # Some models take no new items in the history of a user.
+            given = self.model.content_weights(self.train, history=True)
+            run.fold_in = run.fold_in.with_items(given.embed(x, has))
+        return run
+
+    def refit(
+        self,
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        device: str = 'auto',
+        verbose: bool = False,
+    ) -> 'Run':
+        """Train on all interactions, those held out included; see :func:`pyg_mmgef.runs.refit`."""
+        from pyg_mmgef.runs.refit import refit  # It takes runs.
+
+        return refit(self, folder, device=device, verbose=verbose)
+
+    def report(self, path: str | os.PathLike[str], **options: Any) -> None:
+        """Write an HTML page to share, see :func:`pyg_mmgef.report.write_report`."""
+        from pyg_mmgef.report import write_report  # It takes runs.
+
+        write_report(self, Path(path).expanduser(), **options)
+
+    def export(self, folder: str | os.PathLike[str], **options: Any) -> Path:
+        """Write what a server needs, see :func:`pyg_mmgef.runs.export`."""
+        from pyg_mmgef.runs.export import export  # It takes runs.
+
+        return export(self, folder, **options)
 
     @property
     def has_embeddings(self) -> bool:

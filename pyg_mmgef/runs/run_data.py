@@ -8,8 +8,10 @@ from typing import Any, Protocol
 import torch
 from torch_geometric.data import Dataset, HeteroData
 
+from pyg_mmgef.catalog import Catalog
 from pyg_mmgef.datasets import IdMap, InteractionTables
 from pyg_mmgef.encoders import PixelEncoder, TitleEncoder
+from pyg_mmgef.runs._catalog import catalog_of, items_of
 from pyg_mmgef.runs.dataset_folder import DatasetFolder, features, preparing
 from pyg_mmgef.schema import (
     ITEM,
@@ -51,6 +53,9 @@ class Source(Protocol):
     def items(self) -> list[dict[str, Any]]:
         """Return ``'text'``, ``'image'`` and ``'fields'`` of each item."""
 
+    def catalog(self) -> Catalog:
+        """Return what is known of the items."""
+
     def copy_to(self, path: Path) -> None:
         """Write a dataset folder."""
 
@@ -64,8 +69,8 @@ class RunData:
             the rows. (default: :obj:`None`)
         item_ids: The ids of the items, likewise. (default: :obj:`None`)
         items: For each item ``'text'``, ``'image'`` (the path of its picture) and ``'fields'``
-            (texts by the name of their column), :obj:`None` where it has none.
-            (default: :obj:`None`)
+            (texts by the name of their column), :obj:`None` where it has none; and optionally
+            ``'kept'``, further fields of the catalog, numbers or texts. (default: :obj:`None`)
         encoders: What made the features of each modality; :obj:`None` means that no two were made
             by the same encoder. (default: :obj:`None`)
         about: Facts for ``dataset.json``: ``'options'``, ``'report'`` (counts), ``'notes'``, and
@@ -104,25 +109,20 @@ class RunData:
                 raise ValueError(f"'{name}' has {len(values)} entries for {count} rows")
 
     @classmethod
-    def from_tables(cls, tables: InteractionTables, **kwargs: Any) -> 'RunData':
+    def from_tables(
+        cls, tables: InteractionTables, graph: HeteroData | None = None, **kwargs: Any
+    ) -> 'RunData':
         """Return the data of tables, with the texts and pictures of the items.
 
         Args:
             tables: The tables.
+            graph: Their graph; :obj:`None` means ``tables[0]``. (default: :obj:`None`)
             **kwargs: Other arguments of the class.
         """
-        items = [
-            {
-                'text': text,
-                'image': None if image is None else str(image.resolve()),
-                'fields': {column: texts[row] for column, texts in tables.item_fields.items()},
-            }
-            for row, (text, image) in enumerate(
-                zip(tables.item_texts, tables.item_images, strict=True)
-            )
-        ]
         about = {'report': tables.report, 'notes': tables.notes, **kwargs.pop('about', {})}
-        return cls(tables[0], tables.user_ids, tables.item_ids, items, about=about, **kwargs)
+        graph = tables[0] if graph is None else graph
+        items = items_of(tables)
+        return cls(graph, tables.user_ids, tables.item_ids, items, about=about, **kwargs)
 
     @property
     def fingerprint(self) -> str:
@@ -144,6 +144,10 @@ class RunData:
     def items(self) -> list[dict[str, Any]]:
         """Return ``'text'``, ``'image'`` and ``'fields'`` of each item."""
         return self._items
+
+    def catalog(self) -> Catalog:
+        """Return what is known of the items."""
+        return catalog_of(self.item_ids, self._items)
 
     def copy_to(self, path: Path) -> None:
         """Write a dataset folder.
@@ -173,7 +177,7 @@ def as_source(data: Any) -> Source:
     if isinstance(data, RunData | DatasetFolder):
         return data
     if isinstance(data, InteractionTables):
-        return RunData.from_tables(data, encoders=_add_missing_features(data))
+        return _encoded(data)
     if isinstance(data, Dataset):
         if len(data) != 1:
             raise ValueError(f"'data' has {len(data)} graphs; give one of them")
@@ -186,20 +190,23 @@ def as_source(data: Any) -> Source:
     return RunData(data)
 
 
-def _add_missing_features(tables: InteractionTables) -> dict[str, str]:
-    """Encode texts and pictures of tables that have no features, and return the encoders."""
-    if item_modalities(tables[0])[0]:
-        return {}
+def _encoded(tables: InteractionTables) -> RunData:
+    """Return the data of tables, with features of the texts and pictures if there are none."""
+    graph = tables[0]
+    if item_modalities(graph)[0]:
+        return RunData.from_tables(tables)
     encoders = {}
     if any(text is not None for text in tables.item_texts):
         titles = TitleEncoder().fit(tables.item_texts)
-        tables.add_features('text', *titles.encode_texts(tables.item_texts))
+        graph[ITEM].x_text, graph[ITEM].has_text = titles.encode_texts(tables.item_texts)
         encoders['text'] = titles.fingerprint
     if any(tables.item_pictures):
         pixels = PixelEncoder()
-        tables.add_features('image', *pixels.encode_images(tables.item_images))
+        x, has = pixels.encode_images(tables.item_images)
+        graph[ITEM].x_image, graph[ITEM].has_image = x, has
         encoders['image'] = pixels.fingerprint
-    return encoders
+    about = {'options': {f'{name}_encoder': 'small' for name in encoders}}
+    return RunData.from_tables(tables, graph, encoders=encoders, about=about)
 
 
 def _about(

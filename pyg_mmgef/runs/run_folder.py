@@ -3,14 +3,18 @@ import platform
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch_geometric
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
 from safetensors.torch import load, save
 from torch import Tensor
 
 from pyg_mmgef import __version__
 from pyg_mmgef._folders import ABOUT, CONFIG, TRAINED_ON, VERSIONS
 from pyg_mmgef._spelling import spelt
+from pyg_mmgef.catalog.fold_in import FoldIn
 from pyg_mmgef.files import (
     check_sealed,
     damaged,
@@ -18,17 +22,20 @@ from pyg_mmgef.files import (
     open_sealed,
     read_json,
     read_sealed,
+    write_atomically,
     write_json,
     write_sealed,
 )
 from pyg_mmgef.nn import Recommender
 from pyg_mmgef.runs.dataset_folder import DatasetFolder
 from pyg_mmgef.runs.run_data import Source
+from pyg_mmgef.runs.run_toml import RUN_TOML, toml_of
 from pyg_mmgef.settings import Settings
 
 __all__ = ['RunFolder']
 
 METRICS, EMBEDDINGS = 'metrics.json', 'embeddings.safetensors'
+FOLD_IN = 'fold_in.safetensors'
 PREFIX = 'model.'  # As Lightning names the parameters.
 TRAIN_AGAIN = 'train again into a new folder'
 
@@ -37,7 +44,8 @@ class RunFolder:
     """The folder of a run, as written by ``pyg-mmgef train``.
 
     ``config.json`` holds the settings, the seed, the path and fingerprint of the dataset and the
-    versions, so that the run can be repeated. ``trained_on/`` is that dataset, by hard links where
+    versions, and ``run.toml`` the settings for people and for ``pyg-mmgef train --config``, so that
+    the run can be repeated. ``trained_on/`` is that dataset, by hard links where
     they are possible, so that the run needs nothing else. ``checkpoints/`` has the best and the
     last epoch, ``csv/``, ``tensorboard/`` and ``curves.png`` have the loss and the metrics of each
     epoch, and ``metrics.json``, written last, those of the best epoch. A model without parameters
@@ -102,6 +110,9 @@ class RunFolder:
                 )
         else:
             make_folder(path)
+            where = config['dataset']['path']
+            text = toml_of(settings, None if where is None else Path(where))
+            write_atomically(path / RUN_TOML, text.encode())
             write_json(path / CONFIG, config)
             run = cls(path)
         if copy_data:
@@ -133,13 +144,23 @@ class RunFolder:
         path = self.path / METRICS
         return read_json(path, TRAIN_AGAIN) if path.is_file() else None
 
-    def finish(self, metrics: dict[str, Any], embeddings: tuple[Tensor, Tensor]) -> None:
+    def finish(
+        self,
+        metrics: dict[str, Any],
+        embeddings: tuple[Tensor, Tensor],
+        fold_in: FoldIn | None = None,
+    ) -> None:
         """Write the embeddings, then the metrics, which marks the run as finished.
 
         Args:
             metrics: The metrics.
             embeddings: Those of users and items; sparse ones are computed again when needed.
+            fold_in: What embeds new users, if the model has it. (default: :obj:`None`)
         """
+        if fold_in is not None:
+            arrays = {name: np.ascontiguousarray(x) for name, x in fold_in.to_arrays().items()}
+            text = {'settings': json.dumps(fold_in.settings)}
+            write_sealed(self.path / FOLD_IN, save_arrays(arrays, text))
         z_user, z_item = embeddings
         if z_user.layout == z_item.layout == torch.strided:
             tensors = {'z_user': z_user.contiguous(), 'z_item': z_item.contiguous()}
@@ -199,6 +220,20 @@ class RunFolder:
         if model.has_parameters:
             model.load_state_dict(self._best_parameters())
         model.cold_scale = (self.metrics or {}).get('cold_scale', 1.0)
+
+    def fold_in(self) -> FoldIn | None:
+        """Return what embeds new users, :obj:`None` if it isn't on disk.
+
+        Raises:
+            ValueError: If the file is damaged.
+        """
+        path = self.path / FOLD_IN
+        if not path.is_file():
+            return None
+        content = read_sealed(path, TRAIN_AGAIN)
+        size = int.from_bytes(content[:8], 'little')  # The header of safetensors, which is JSON.
+        text = json.loads(content[8 : 8 + size])['__metadata__']['settings']
+        return FoldIn.from_arrays(load_arrays(content), json.loads(text))
 
     def save_parameters(self, model: Recommender) -> None:
         """Write the parameters of a model as those of the best epoch."""

@@ -6,7 +6,15 @@ from typing import Any, NamedTuple, TypeAlias
 
 from pyg_mmgef.nn import Recommender
 
-__all__ = ['NOT_SEARCHED', 'TRAINING_SPACE', 'Range', 'Space', 'search_space']
+__all__ = [
+    'ARGUMENTS',
+    'NOT_SEARCHED',
+    'OF_MODEL',
+    'TRAINING_SPACES',
+    'Range',
+    'Space',
+    'search_space',
+]
 
 
 class Range(NamedTuple):
@@ -23,8 +31,15 @@ class Range(NamedTuple):
 Space: TypeAlias = Mapping[str, 'Range | tuple[Any, ...]']
 """A range, or choices, by the name of an option."""
 
-TRAINING_SPACE: Space = {'lr': Range(3e-4, 2e-2, log=True), 'l2': Range(1e-6, 1e-1, log=True)}
-"""Of training with BPR: the learning rate, and the penalty of the loss."""
+TRAINING_SPACES: Mapping[str, Space] = {
+    loss: {'lr': Range(3e-4, 2e-2, log=True), **own}
+    for loss, own in {
+        'bpr': {'l2': Range(1e-6, 1e-1, log=True)},
+        'softmax': {'temperature': Range(0.05, 1.0, log=True)},
+        'au': {'gamma': Range(0.1, 10.0, log=True)},
+    }.items()
+}
+"""Of training, by the name of the loss."""
 
 ARGUMENTS: Space = {
     'alignment_weight': Range(0.1, 10.0, log=True),
@@ -59,6 +74,7 @@ ARGUMENTS: Space = {
     'unobserved_weight': Range(10.0, 1000.0, log=True),  # Divided by the number of users.
     'weighting': ('cosine', 'jaccard', 'raw'),
 }
+"""Of the models, by the name of an argument."""
 OF_MODEL: Mapping[str, Space] = {
     'CEASE': {'l2': Range(10.0, 1e4, log=True)},
     'EASE': {'l2': Range(10.0, 1e4, log=True)},
@@ -75,6 +91,7 @@ NOT_SEARCHED: Mapping[str, str] = {
     **dict.fromkeys(('num_modality_layers', 'num_hyper_layers'), 'depths beside num_layers'),
     **dict.fromkeys(('bias', 'combination', 'subgraph'), 'what the paper compares'),
     **dict.fromkeys(('normalize_item', 'item_readout'), 'what presets set'),
+    'recall': 'larger is slower',
     'embedding_l2': 'another place for the penalty of the loss',
     'l2_exponent': 'depends on l2, which is searched',
 }
@@ -84,7 +101,7 @@ NOT_SEARCHED: Mapping[str, str] = {
 def search_space(model: type[Recommender], num_users: int) -> Space:
     """Return what a search may choose of a model's own arguments.
 
-    The options of training are not among them, see :data:`TRAINING_SPACE`.
+    The options of training are not among them, see :data:`TRAINING_SPACES`.
 
     Args:
         model: The class of the model.

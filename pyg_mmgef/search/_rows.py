@@ -10,7 +10,7 @@ from torch import Tensor
 from pyg_mmgef.sparse._csr import csr_tensor
 from pyg_mmgef.validate import check_choice, check_finite
 
-__all__ = ['METRICS', 'SearchRows', 'pair_products']
+__all__ = ['METRICS', 'SearchRows', 'as_writable', 'pair_products']
 
 FLOAT32 = torch.finfo(torch.float32)
 METRICS = ('cosine', 'ip', 'l2')
@@ -277,7 +277,7 @@ def _as_tensor(x: Tensor | np.ndarray, allow_empty: bool) -> Tensor:
     if isinstance(x, np.ndarray):
         if x.dtype.byteorder not in '=|' or any(step < 0 for step in x.strides):
             x = np.ascontiguousarray(x, dtype=x.dtype.newbyteorder('='))
-        x = torch.from_numpy(_as_writable(x))
+        x = torch.from_numpy(as_writable(x))
     if not isinstance(x, Tensor):
         raise ValueError(f"'x' must be a tensor or a NumPy array (got {type(x).__name__})")
     if x.dim() != 2 or x.size(1) == 0 or (x.size(0) == 0 and not allow_empty):
@@ -287,7 +287,7 @@ def _as_tensor(x: Tensor | np.ndarray, allow_empty: bool) -> Tensor:
     return x
 
 
-def _as_writable(x: np.ndarray) -> np.ndarray:
+def as_writable(x: np.ndarray) -> np.ndarray:
     """Return a view that is flagged as writable, since torch warns about read-only arrays.
 
     Nothing writes to it.

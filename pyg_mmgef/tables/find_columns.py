@@ -3,12 +3,15 @@
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from itertools import islice
 
 from pyg_mmgef._spelling import spelt
 from pyg_mmgef.tables._text_table import TextTable
 from pyg_mmgef.tables.table import Table, listed
 
 __all__ = ['close_match', 'find_columns']
+
+_MOST_COMPARED = 10_000
 
 
 def find_columns(table: Table, names: Mapping[str, str]) -> dict[str, str]:
@@ -63,8 +66,13 @@ def _matches(table: Table, name: str) -> list[str]:
 
 
 def close_match(name: str, known: Iterable[str]) -> str:
-    """Return a question about the name that was probably meant, empty if none is close."""
-    by_small = {other.lower(): other for other in known}
+    """Return a question about the name that was probably meant, empty if none is close.
+
+    More than 10,000 names aren't compared, as that takes longer than a person or a server waits.
+    """
+    by_small = {other.lower(): other for other in islice(known, _MOST_COMPARED + 1)}
+    if len(by_small) > _MOST_COMPARED:
+        return ''
     close = get_close_matches(name.lower(), by_small, n=1)
     return f' (did you mean {by_small[close[0]]!r}?)' if close else ''
 

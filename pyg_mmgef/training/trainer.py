@@ -2,10 +2,11 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, ProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from pyg_mmgef.training.atomic_checkpoint_io import AtomicCheckpointIO
+from pyg_mmgef.training.epoch_progress import EpochProgress
 
 __all__ = ['make_trainer']
 
@@ -27,8 +28,9 @@ def make_trainer(
     - It writes ``checkpoints/best.ckpt`` for the best epoch, and stops early.
     - It logs to ``csv/version_N/metrics.csv`` and ``tensorboard/version_N``, a new version for
       every start; an epoch that was interrupted and trained again has equal rows in both.
-    - It shows a progress bar that is refreshed every 20 steps. Nothing is logged step by step, and
-      there is no trial validation before training.
+    - It shows one progress bar over the epochs, or lines where there is no terminal, by
+      :class:`EpochProgress`. Nothing is logged step by step, and there is no trial validation
+      before training.
 
     Args:
         folder: Folder for checkpoints and logs.
@@ -39,7 +41,8 @@ def make_trainer(
         patience: Validations without improvement until training stops. (default: ``20``)
         **kwargs: Arguments of :class:`lightning.pytorch.Trainer`, such as ``devices`` or
             ``precision``. ``callbacks``, one or a list, are added to those above; others replace
-            the defaults set here. ``enable_checkpointing=False`` leaves out both checkpoints.
+            the defaults set here, as does another progress bar. ``enable_checkpointing=False``
+            leaves out both checkpoints.
 
     Returns:
         The trainer.
@@ -49,8 +52,6 @@ def make_trainer(
         callbacks.append(EarlyStopping(monitor, mode='max', patience=patience))
     if kwargs.get('enable_checkpointing', True):
         callbacks += _checkpoints(Path(folder) / 'checkpoints', monitor)
-    if kwargs.get('enable_progress_bar', True):
-        callbacks.append(TQDMProgressBar(refresh_rate=20))
     if 'logger' not in kwargs:
         kwargs['logger'] = [
             CSVLogger(folder, name='csv'),
@@ -66,6 +67,9 @@ def make_trainer(
     }
     more = kwargs.pop('callbacks', None) or []
     callbacks += [more] if isinstance(more, Callback) else more
+    has_progress = any(isinstance(callback, ProgressBar) for callback in callbacks)
+    if kwargs.get('enable_progress_bar', True) and not has_progress:
+        callbacks.append(EpochProgress())
     return Trainer(max_epochs=max_epochs, callbacks=callbacks, **(defaults | kwargs))
 
 

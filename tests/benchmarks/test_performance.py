@@ -108,3 +108,12 @@ def test_the_page_is_what_the_kept_results_say() -> None:
     for path in folder.glob('*.json'):
         machine = json.loads(path.read_text())['machine']
         assert machine.keys() >= {'date', 'processor', 'threads', 'torch', 'torch-geometric'}
+
+
+def test_the_time_of_peers_for_all_users_says_how_many_were_ranked() -> None:
+    own = {'users': 1000, 'seconds_all': 2.0, 'seconds': 2.0, 'MiB': 100.0, 'agreement': 1.0}
+    peer = {'users': 10, 'seconds_all': 50.0, 'seconds': 0.5, 'MiB': 50.0, 'agreement': 0.98}
+    results = {'1,000 users': {'this library': own, 'near': peer, 'broken': {'failed': 'memory'}}}
+    (row,) = performance.of_bulk(results)
+    assert (row.job, row.seconds, row.peer_seconds) == ('the top 20 of 1,000 users', 2.0, 50.0)
+    assert row.peer == 'near, 52 MB, recall .980, from 10 users'

@@ -218,3 +218,11 @@ def test_equality(catalog: Catalog) -> None:
     others: list[dict[str, Any]] = [{'b': [1]}, {'a': [2]}, {'a': ['1']}, {}]
     for fields in others:
         assert Catalog(['x'], fields={'a': [1]}) != Catalog(['x'], fields=fields)
+
+
+def test_unknown_ids_of_large_catalogs_are_not_compared_with_all() -> None:
+    catalog = Catalog([f'item {number}' for number in range(10_001)])
+    with pytest.raises(ValueError, match='of 10001 items lacks; it has'):
+        catalog.rows_of(['item'])
+    with pytest.raises(ValueError, match='did you mean'):
+        catalog.select(np.arange(10_000)).rows_of(['item'])

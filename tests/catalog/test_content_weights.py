@@ -1,3 +1,6 @@
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -46,10 +49,11 @@ def test_no_items() -> None:
     assert WEIGHTS.embed({name: row[:0] for name, row in X.items()}).shape == (0, 4)
 
 
-def test_saved_and_loaded(tmp_path) -> None:
-    np.savez(tmp_path / 'weights.npz', **WEIGHTS.to_arrays())
-    with np.load(tmp_path / 'weights.npz', allow_pickle=False) as arrays:
-        loaded = ContentWeights.from_arrays(dict(arrays))
+def test_saved_and_loaded(tmp_path: Path) -> None:
+    arrays: dict[str, Any] = dict(WEIGHTS.to_arrays())
+    np.savez(tmp_path / 'weights.npz', **arrays)
+    with np.load(tmp_path / 'weights.npz', allow_pickle=False) as found:
+        loaded = ContentWeights.from_arrays(dict(found))
     assert loaded.in_channels == {'image': 3, 'text': 2}
     np.testing.assert_array_equal(loaded.embed(X), WEIGHTS.embed(X))
 

@@ -1,4 +1,8 @@
 import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +21,7 @@ RANDOM = np.random.default_rng(0)
 VECTORS = RANDOM.normal(size=(NUM_ITEMS, CHANNELS))
 OFFSET = RANDOM.normal(size=CHANNELS)
 GRAM = VECTORS.T @ VECTORS
-NUMBERS = {'penalty': 0.3, 'base_count': 2.0, 'exponent': 0.5}
+NUMBERS: dict[str, Any] = {'penalty': 0.3, 'base_count': 2.0, 'exponent': 0.5}
 HEAD = {
     'mean': RANDOM.normal(size=CHANNELS),
     'weight_in': RANDOM.normal(size=(CHANNELS, 5)),
@@ -135,11 +139,12 @@ def test_parts_of_least_squares_are_the_solutions_for_each_item() -> None:
     np.testing.assert_allclose(EACH['least squares'].parts(history), expected, rtol=1e-5)
 
 
-def test_saved_and_loaded(fold_in: FoldIn, tmp_path) -> None:
-    np.savez(tmp_path / 'arrays.npz', **fold_in.to_arrays())
+def test_saved_and_loaded(fold_in: FoldIn, tmp_path: Path) -> None:
+    arrays: dict[str, Any] = dict(fold_in.to_arrays())
+    np.savez(tmp_path / 'arrays.npz', **arrays)
     settings = json.loads(json.dumps(fold_in.settings))
-    with np.load(tmp_path / 'arrays.npz', allow_pickle=False) as arrays:
-        loaded = FoldIn.from_arrays(dict(arrays), settings)
+    with np.load(tmp_path / 'arrays.npz', allow_pickle=False) as found:
+        loaded = FoldIn.from_arrays(dict(found), settings)
     assert type(loaded) is type(fold_in)
     assert loaded.settings == fold_in.settings
     np.testing.assert_array_equal(loaded.embed(HISTORIES), fold_in.embed(HISTORIES))
@@ -195,3 +200,15 @@ def test_wrong_arguments() -> None:
         FoldIn.from_arrays({}, {'kind': 'other'})
     with pytest.raises(ValueError, match="don't fit kind='linear'"):
         FoldIn.from_arrays({}, {'kind': 'linear'})
+
+
+def test_users_are_embedded_without_torch() -> None:
+    code = """
+import sys
+sys.modules['torch'] = None
+import numpy as np
+from pyg_mmgef.catalog import LinearFoldIn
+print(LinearFoldIn(np.eye(2)).embed([[1]]).tolist())
+"""
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == '[[0.0, 1.0]]'

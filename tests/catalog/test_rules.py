@@ -65,6 +65,13 @@ def test_no(no: Any) -> None:
     assert allowed(new=no) == ['L2', 'L3']
 
 
+@pytest.mark.parametrize('cells', [['no', None, 'No'], [False, None, False], [0, None, 0]])
+def test_everything_may_be_sold_out(cells: list[Any]) -> None:
+    catalog = Catalog(['a', 'b', 'c'], fields={'in_stock': cells})
+    assert Rules(where={'in_stock': True}).allowed(catalog).tolist() == [False] * 3
+    assert Rules(where={'in_stock': 'no'}).allowed(catalog).tolist() == [True, False, True]
+
+
 def test_words_for_yes_are_plain_texts_among_others() -> None:
     catalog = Catalog(['a', 'b', 'c'], fields={'country': ['NO', 'SE', 'no']})
     assert Rules(where={'country': 'NO'}).allowed(catalog).tolist() == [True, False, False]

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -111,9 +112,49 @@ def test_recommendations_for_all(
     assert [int(row['rank']) for row in rows[:5]] == [1, 2, 3, 4, 5]
 
 
+def test_export(trained: Path, tmp_path: Path) -> None:
+    folder = tmp_path / 'export'
+    words = ('export', trained, '-o', folder, '--program', 'pt2')
+    assert 'README.md says how to read it' in pyg_mmgef(*words)
+    about = json.loads((folder / 'export.json').read_text())
+    files = folder / about['folder']
+    z_item = np.load(files / 'item_vectors.npy')
+    assert (about['num_users'], about['num_items']) == (40, len(z_item))
+    items = pyarrow.parquet.read_table(files / 'items.parquet')
+    user = pyarrow.parquet.read_table(files / 'users.parquet')['id'].to_pylist().index('u3')
+    indptr, indices = (np.load(files / f'seen_{name}.npy') for name in ('indptr', 'indices'))
+    scores = z_item @ np.load(files / 'user_vectors.npy')[user]
+    scores[indices[indptr[user] : indptr[user + 1]]] = -np.inf
+    best = items.take(np.argsort(-scores)[:2])['id'].to_pylist()
+    shown = pyg_mmgef('recommend', trained, '--user', 'u3', '--k', 2)
+    assert [line.split()[2] for line in shown.splitlines()[1:]] == best
+    assert (files / 'content.pt2').is_file()
+    assert about['pictures']['count'] == len([*(files / 'pictures').glob('*.jpg')]) > 0
+    assert '--output names' in pyg_mmgef('export', trained, '-o', trained, fails=1)
+    words = ('export', trained, '-o', folder, '--program', 'tflite')
+    assert '--program must be among' in pyg_mmgef(*words, fails=1)
+
+
 def test_recommendations_on_the_screen(trained: Path) -> None:
     shown = pyg_mmgef('recommend', trained, '--user', 'u3', '--user', 'u1', '--k', 2)
     assert [line.split()[0] for line in shown.splitlines()[1:]] == ['u3', 'u3', 'u1', 'u1']
+
+
+def test_recommendations_by_rules(trained: Path) -> None:
+    def items(*rules: object) -> list[str]:
+        shown = pyg_mmgef('recommend', trained, '--user', 'u3', '--k', 4, *rules)
+        return [line.split()[2] for line in shown.splitlines()[1:]]
+
+    first, second, third, _ = items()
+    assert items('--exclude', first)[:2] == [second, third]
+    assert items('--pin', third, '--exclude', second)[:2] == [third, first]
+    assert items('--only', third, '--only', first) == [first, third]
+    assert items('--diversity', 0.5)[0] == first
+    words = ('recommend', trained, '--user', 'u3', '--where', 'titel=oak')
+    error = pyg_mmgef(*words, fails=1)
+    assert (
+        "--where names the field 'titel', which the catalog lacks (did you mean 'title'?)" in error
+    )
 
 
 def test_similar_items(trained: Path) -> None:
@@ -157,7 +198,7 @@ def test_mistakes_are_one_line(
         (('train', dataset, '-o', tmp_path / 'x', '--device', 'abacus'), '--device abacus'),
         (('train', dataset, '-o', tmp_path / 'x', '--device', 'mps'), '--device mps'),
         (('train', dataset, '-o', tmp_path / 'x', '--device', 'meta'), '--device meta'),
-        (('prepare', orders, '-o', tmp_path / 'x', '--device', 'cuda:99'), "'cuda:99'"),
+        (('prepare', orders, '-o', tmp_path / 'x', '--device', 'cuda:99'), '--device cuda:99'),
         (('evaluate', tmp_path), 'pyg-mmgef train'),
         (('recommend', trained), '--output'),
         (('recommend', trained, '--user', 'nobody'), "'nobody'"),
@@ -206,7 +247,7 @@ def test_characters_that_the_terminal_lacks(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(SystemExit):
         main(['info', '漢'])
     sys.stderr.flush()
-    assert b"Error: '\\u6f22' is not a prepared dataset" in written.getvalue()
+    assert b"Error: '\\u6f22' doesn't exist" in written.getvalue()
 
 
 def test_no_bars_in_a_pipe(dataset: Path, tmp_path: Path) -> None:
@@ -215,7 +256,44 @@ def test_no_bars_in_a_pipe(dataset: Path, tmp_path: Path) -> None:
     assert err == ''
     assert '\r' not in out
     assert 'it/s' not in out
-    assert out.startswith(str(tmp_path / 'run'))
+    epochs = [line for line in out.splitlines() if line.startswith('epoch')]
+    assert [line.split()[1] for line in epochs] == ['1/3', '2/3', '3/3']
+    assert all('  best ' in line and 's/epoch' in line for line in epochs)
+    assert 'Tip' not in out
+    assert out.endswith(f'wrote {tmp_path / "run"}; next: pyg-mmgef report {tmp_path / "run"}\n')
+    assert 'nothing is trained again' not in out
+    again = pyg_mmgef('train', dataset, '-o', tmp_path / 'run', *options)
+    assert 'holds this run already, finished; nothing is trained again' in again
+    assert 'epoch 1/3' not in again
+
+
+def test_the_default_shows_its_trials(dataset: Path, tmp_path: Path) -> None:
+    _, out, err = printed('train', dataset, '-o', tmp_path / 'run')
+    assert err == ''
+    assert len(re.findall(r'trial \d of 9, l2=.*: recall@20 \d\.\d{4}\n', out)) == 9
+    settings = json.loads((tmp_path / 'run' / 'config.json').read_text())['settings']
+    assert f'solved in closed form: l2 {settings["l2"]:.4g}, unobserved_weight' in out
+
+
+def test_close_names_of_folders(dataset: Path, trained: Path) -> None:
+    """Without importing torch, which takes seconds."""
+    for words in (('train', dataset, '-o', 'x'), ('info', trained), ('recommend', trained)):
+        path = Path(words[1])
+        wrong = path.with_name(f'{path.name}s')
+        code = (
+            'import sys; from pyg_mmgef.cli.app import main\n'
+            'try: main()\n'
+            "finally: print('torch' in sys.modules)"
+        )
+        failed = subprocess.run(
+            [sys.executable, '-c', code, words[0], wrong, *words[2:]],
+            env=environment(),
+            capture_output=True,
+            text=True,
+        )
+        assert failed.returncode == 1
+        assert failed.stderr == f"Error: '{wrong}' doesn't exist; did you mean '{path}'?\n"
+        assert failed.stdout == 'False\n'
 
 
 def test_recommendations_for_spreadsheets(trained: Path, tmp_path: Path) -> None:
@@ -283,7 +361,8 @@ def test_a_stopped_run_goes_on(dataset: Path, tmp_path: Path, how: signal.Signal
         assert 'Give the same command again' in error
         assert 'Traceback' not in error
     assert 'not finished' in pyg_mmgef('info', stopped)
-    pyg_mmgef(*arguments, '-o', stopped)
+    shown = pyg_mmgef(*arguments, '-o', stopped)
+    assert re.search(rf'continuing after epoch \d+ of {stopped}\n', shown)
     assert (stopped / 'metrics.json').read_bytes() == (whole / 'metrics.json').read_bytes()
 
 
@@ -295,6 +374,7 @@ def test_help() -> None:
         'evaluate',
         'recommend',
         'similar',
+        'export',
         'info',
         'models',
         'report',

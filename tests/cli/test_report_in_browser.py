@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,7 @@ def test_a_script_on_the_page_would_not_run(page: Path, tmp_path: Path) -> None:
     counting = tmp_path / 'counting.html'
     counting.write_text(page.read_text() + COUNT_PICTURES)
     html, complaints = browse(counting, '--dump-dom')
-    assert title(html) == 'first - pyg_mmgef'
+    assert title(html) == 'shop - pyg_mmgef'
     assert 'Content Security Policy' in complaints
 
 
@@ -86,3 +87,16 @@ def test_a_page_with_errors_is_noticed(tmp_path: Path) -> None:
     html, _ = browse(broken, '--dump-dom')
     broken.write_text(html + COUNT_PICTURES)
     assert '<title>1 1</title>' in browse(broken, '--dump-dom')[0]
+
+
+def test_comparison_fits_a_phone(trained: Path, tmp_path: Path) -> None:
+    path = tmp_path / 'compare.html'
+    pyg_mmgef('compare', trained, '-o', path)
+    assert browse(path, '--dump-dom')[1] == ''
+    measuring = tmp_path / 'measuring.html'
+    measure = '<script>onload = () => { document.title = document.body.scrollWidth }</script>'
+    text = path.read_text().replace(FORBIDS_SCRIPTS, "script-src 'unsafe-inline'")
+    frame = f'<iframe srcdoc="{escape(text + measure)}" style="width: 400px"></iframe>'
+    report = '<script>onload = () => { document.title = frames[0].document.title }</script>'
+    measuring.write_text(f'<title dir="auto"></title>{frame}{report}')
+    assert 300 < int(title(browse(measuring, '--dump-dom')[0])) <= 400

@@ -1,7 +1,7 @@
 import pytest
 from wcwidth import wcswidth
 
-from pyg_mmgef.cli.show import shortened
+from pyg_mmgef._printable import shortened
 
 FAMILY, FLAG, ACCENT = '👩‍👩‍👧', '🇩🇪', 'e\u0301'
 

@@ -34,6 +34,11 @@ def test_small_reasons_are_counted() -> None:
     assert of_user(*parts).words(TITLES, most=4)[-1] == 'less than 1 % for one smaller reason.'
 
 
+def test_what_is_negligible_is_no_reason() -> None:
+    parts = Part('history', 1.0, 0), Part('residual', 1e-7), Part('residual', -1e-7)
+    assert of_user(*parts).words(TITLES, most=1) == ["100 % because you chose 'Lamp'."]
+
+
 def test_what_speaks_against_it() -> None:
     pros = Part('history', 3.0, 1), Part('user', 1.0)
     cons = Part('history', -1.0, 3), Part('history', -1.0, 4)
@@ -77,6 +82,14 @@ def test_reasons_by_the_item() -> None:
     ]
 
 
+def test_titles_that_it_brings() -> None:
+    parts = (Part('history', 1.0, 4),)
+    found = Explanation(0, 2, 1.0, parts, None, titles=TITLES)
+    assert found.words() == ["100 % because you chose 'Rug'."]
+    assert found == of_user(*parts)
+    assert 'Rug' not in repr(found)
+
+
 def test_bad_arguments() -> None:
     found = of_user(Part('history', 1.0, 4))
     with pytest.raises(ValueError, match="isn't split by the side of 'item'; choose the other one"):
@@ -85,5 +98,7 @@ def test_bad_arguments() -> None:
         found.words(TITLES, 'both')
     with pytest.raises(ValueError, match=r"'titles' must have a title for each item \(got 2, and"):
         found.words(TITLES[:2])
+    with pytest.raises(ValueError, match="'titles' is None, and the explanation has none"):
+        found.words()
     with pytest.raises(ValueError, match="'most' must be a positive integer"):
         found.words(TITLES, most=0)

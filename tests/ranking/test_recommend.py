@@ -142,13 +142,13 @@ def test_proof_succeeds_where_scores_differ(k: int, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(_proof, 'product_dtype', lambda device: torch.bfloat16)
     z_user, z_item, exclude = long_tailed_case()
     left: list[int] = []
-    rank_all = scoring._rank_all
+    rank_all = scoring.TopItems._all
 
-    def spy(*args: Any) -> tuple[Tensor, Tensor]:
-        left.append(args[-1].numel())
-        return rank_all(*args)
+    def spy(self: scoring.TopItems, users: Tensor, *args: Any) -> tuple[Tensor, Tensor]:
+        left.append(users.numel())
+        return rank_all(self, users, *args)
 
-    monkeypatch.setattr(scoring, '_rank_all', spy)
+    monkeypatch.setattr(scoring.TopItems, '_all', spy)
     recommend(z_user, z_item, k=k, exclude=exclude)
     assert sum(left) <= 0.05 * len(z_user)
     # Scores closer than low precision can tell: nothing is proven, and the result is right.

@@ -39,4 +39,4 @@ if __name__ == '__main__':
             time.sleep(60)
         return quality(model, options, report)
 
-    trials.run(objective, 30)
+    trials.run(objective, 20)

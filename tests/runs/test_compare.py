@@ -24,7 +24,10 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> SyntheticShop:
 
 @pytest.fixture(scope='module')
 def runs(shop: SyntheticShop) -> dict[str, Run]:
-    return {'mine': fit(shop[0], 'ials'), 'other <b>': fit(shop[0], 'ease')}
+    return {
+        'mine': fit(shop[0], 'ials', split='random'),
+        'other <b>': fit(shop[0], 'ease', split='random'),
+    }
 
 
 @pytest.fixture(scope='module')
@@ -181,6 +184,14 @@ def test_page(comparison: Comparison, tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_page_shows_names_that_steer_a_terminal(runs: dict[str, Run], tmp_path: Path) -> None:
+    compare({'\u202e\x1b[31m': runs['mine']}, k=5).to_html(tmp_path / 'page.html')
+    text = (tmp_path / 'page.html').read_text()
+    assert '\x1b' not in text
+    assert '\u202e' not in text
+    assert r'<bdi>\u202e\x1b[31m</bdi>' in text
+
+
 def test_page_of_one_metric(runs: dict[str, Run], tmp_path: Path) -> None:
     for metrics in (['ndcg'], ['coverage']):
         compare(runs, metrics=metrics, k=5).to_html(tmp_path / 'page.html')
@@ -193,7 +204,7 @@ class TestMistakes:
     def test_of_runs(self, shop: SyntheticShop, runs: dict[str, Run]) -> None:
         with pytest.raises(ValueError, match="'runs' is empty"):
             compare({})
-        other = fit(shop[0], 'itemknn', seed=1)
+        other = fit(shop[0], 'itemknn', split='random', seed=1)
         with pytest.raises(
             ValueError, match=r"'mine' and 'seed 1' have different train interactions .* same split"
         ):
@@ -202,7 +213,7 @@ class TestMistakes:
     def test_of_another_shop(self, runs: dict[str, Run], tmp_path: Path) -> None:
         shop = SyntheticShop(tmp_path, num_users=140, num_items=60)
         with pytest.raises(ValueError, match=r'different users \(150 and 140, 140 in both\)'):
-            compare({**runs, 'small': fit(shop[0], 'itemknn')})
+            compare({**runs, 'small': fit(shop[0], 'itemknn', split='random')})
 
     def test_of_names(self, runs: dict[str, Run]) -> None:
         with pytest.raises(ValueError, match="'baseline' must be one of 'mine', 'other <b>', 'Po"):
@@ -211,5 +222,5 @@ class TestMistakes:
             compare(runs, part='train')  # type: ignore[arg-type]
         with pytest.raises(ValueError, match=r"'metrics' must be one of .* .got 'auc'"):
             compare(runs, metrics=['auc'])
-        with pytest.raises(ValueError, match=r"'k' must lie in \[1, 60\]"):
+        with pytest.raises(ValueError, match="'cutoff' must be at most 60, the number of items"):
             compare(runs, k=61)

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from pyg_mmgef._spelling import as_option
 from pyg_mmgef.nn import recommenders
 from pyg_mmgef.runs.models import listed_options, models
 from tests.cli.command import pyg_mmgef
+from tests.report.page import Page
 
 NOT_TRAINED = {name for name, model in models().items() if not model.is_trained}
 WITHOUT_EMBEDDINGS = {'itemknn', 'popularity'}
@@ -25,7 +27,7 @@ def test_every_model_from_train_to_report(dataset: Path, tmp_path: Path, name: s
     shown = pyg_mmgef('train', dataset, '-o', run, '--model', name, *epochs)
     metrics = json.loads((run / 'metrics.json').read_text())
     assert metrics['epochs'] == (0 if name in NOT_TRAINED else 2)
-    assert ('nothing to train' in shown) == (name in NOT_TRAINED)
+    assert ('solved in closed form' in shown) == (name in NOT_TRAINED)
     best = f'best epoch {metrics["best_epoch"] + 1} of 2'
     assert (best in shown) == (name not in NOT_TRAINED)
     assert 'EASE, test' in shown
@@ -38,15 +40,17 @@ def test_every_model_from_train_to_report(dataset: Path, tmp_path: Path, name: s
         assert len(pyg_mmgef('similar', run, 'i01', '--k', 2).splitlines()) == 3
     pyg_mmgef('report', run, '--num-users', 1, '--num-items', 1)
     text = (run / 'report.html').read_text()
-    assert ('img class="curves"' in text) == (name not in NOT_TRAINED)
-    assert ('<h4>embedding</h4>' in text) == (name not in WITHOUT_EMBEDDINGS)
+    assert ('<polyline class="curve"' in text) == (name not in NOT_TRAINED)
+    assert ('<h4 class="by-model">By the model</h4>' in text) == (name not in WITHOUT_EMBEDDINGS)
+    assert '<svg class="map"' in text
+    Page(text).check_needs_nothing_else()
 
 
 def test_the_default(dataset: Path, tmp_path: Path) -> None:
     pyg_mmgef('train', dataset, '-o', tmp_path / 'default')
     pyg_mmgef('train', dataset, '-o', tmp_path / 'model', '--model', 'contentials')
     pyg_mmgef('train', dataset, '-o', tmp_path / 'preset', '--preset', 'best')
-    pyg_mmgef('train', dataset, '-o', tmp_path / 'plain', '--tune', 0)
+    pyg_mmgef('train', dataset, '-o', tmp_path / 'plain', '--budget', 0)
     results = [
         json.loads((tmp_path / name / 'metrics.json').read_text())
         for name in ('default', 'model', 'preset', 'plain')
@@ -56,12 +60,12 @@ def test_the_default(dataset: Path, tmp_path: Path) -> None:
     assert results[0]['val_recall@20'] >= 0.97 * results[2]['val_recall@20']
     pyg_mmgef('report', tmp_path / 'default')
     text = (tmp_path / 'default' / 'report.html').read_text()
-    assert 'their reasons' in text
+    assert 'Because you chose</p>' in text
     assert 'co_interacts' in text
-    assert 'recommendations contain ' in text
-    assert 'EASE, test</th>' in text
-    assert 'own parameters' not in text
-    assert 'None' not in text
+    assert '<h1>20 recommendations find ' in text
+    assert '<th scope="row">EASE<' in text
+    assert 'your taste in general' not in text
+    assert 'None' not in text.replace('>None</th>', '')  # A row of people who find none.
     options = ('--l2', 0.2, '--unobserved-weight', 0.3, '--content-weight', 0.1)
     pyg_mmgef('train', dataset, '-o', tmp_path / 'own', *options, '--embedding-dim', 8)
     settings = json.loads((tmp_path / 'own' / 'config.json').read_text())['settings']
@@ -71,21 +75,21 @@ def test_the_default(dataset: Path, tmp_path: Path) -> None:
 
 def test_tuning(dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / 'run'
-    words = ('train', dataset, '-o', run, '--embedding-dim', 8, '--tune')
-    pyg_mmgef(*words, 100)
+    words = ('train', dataset, '-o', run, '--embedding-dim', 8, '--budget')
+    assert re.search(r'tried 9 of 9 values on validation: l2=.* is best', pyg_mmgef(*words, 100))
     config = (run / 'config.json').read_text()
     settings = json.loads(config)['settings']
     assert settings['l2'] in (0.02, 0.03, 0.05)
     assert settings['embedding_dim'] == 8
     pyg_mmgef(*words, 100)  # The same run.
     assert (run / 'config.json').read_text() == config
-    assert 'tune 100.0, now 50.0' in pyg_mmgef(*words, 50, fails=1)
-    other = ('train', dataset, '-o', tmp_path / 'x', '--tune', 5)
-    assert "--tune is an option of the model 'contentials'" in pyg_mmgef(
+    assert 'budget 100.0, now 50.0' in pyg_mmgef(*words, 50, fails=1)
+    other = ('train', dataset, '-o', tmp_path / 'x', '--budget', 5)
+    assert "--budget is an option of the model 'contentials'" in pyg_mmgef(
         *other, '--model', 'ials', fails=1
     )
-    assert '--tune is an option' in pyg_mmgef(*other, '--preset', 'best', fails=1)
-    assert '--l2 is set by --tune' in pyg_mmgef(*other, '--l2', 0.1, fails=1)
+    assert '--budget is an option' in pyg_mmgef(*other, '--preset', 'best', fails=1)
+    assert '--l2 is chosen within --budget' in pyg_mmgef(*other, '--l2', 0.1, fails=1)
 
 
 @pytest.mark.parametrize('name', ['freedom', 'mgcn'])
@@ -96,7 +100,7 @@ def test_models_of_modality_graphs_get_them(dataset: Path, tmp_path: Path, name:
     text = (tmp_path / 'run' / 'report.html').read_text()
     assert 'similar_image' in text
     assert 'similar_text' in text
-    assert 'neighbours per item</td><td class="number">3.0' in text
+    assert 'neighbours per product</td><td class="number">3.0' in text
 
 
 def test_the_preset(dataset: Path, tmp_path: Path) -> None:
@@ -106,7 +110,7 @@ def test_the_preset(dataset: Path, tmp_path: Path) -> None:
     pyg_mmgef('report', tmp_path)
     text = (tmp_path / 'report.html').read_text()
     assert 'merged' in text
-    assert 'their reasons' in text
+    assert 'Because you chose</p>' in text
 
 
 def test_options_of_other_models_are_refused(dataset: Path, tmp_path: Path) -> None:
@@ -160,6 +164,6 @@ def test_listed_options() -> None:
     assert 'l2' not in listed_options(recommenders()['MF'])
     assert listed_options(recommenders()['FREEDOM'])['neighbors'] == 10
     assert listed_options(recommenders()['COHESION'])['neighbors'] == 40
-    assert [name for name in models() if 'tune' in listed_options(models()[name])] == [
+    assert [name for name in models() if 'budget' in listed_options(models()[name])] == [
         'contentials'
     ]

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,9 @@ import torch
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef import Run, fit
+from pyg_mmgef.catalog import Rules
 from pyg_mmgef.datasets import InteractionTables
+from pyg_mmgef.nn import LightGCN
 from tests.transforms.shops import random_shop
 
 FAST: dict[str, Any] = {'embedding_dim': 8, 'budget': 0}
@@ -55,6 +58,19 @@ def test_users_in_any_form(run: Run) -> None:
     assert list(frame.columns) == ['user', 'rank', 'item', 'score', 'title']
 
 
+def test_rules(run: Run) -> None:
+    first, second, *_, last = run.recommend('u3', k=12)['item']
+    titles = run.catalog.fields['title'].tolist()
+    rules = Rules(exclude=[first], pin=[last], where={'title': titles})
+    found = run.recommend(['u3', 'u1'], k=5, rules=rules)
+    assert found['user'] == ['u3'] * 5 + ['u1'] * 5
+    assert found['item'][:2] == [last, second]
+    assert first not in found['item']
+    assert list(run.recommend(rules=Rules())) == list(run.recommend())
+    with pytest.raises(ValueError, match=r"'where' names the field 'titel'.*did you mean 'title'"):
+        run.recommend('u3', rules=Rules(where={'titel': 'x'}))
+
+
 def test_integer_ids_may_be_text() -> None:
     run = fit(random_shop(), **FAST)
     assert list(run.recommend('3')) == list(run.recommend(3))
@@ -98,6 +114,7 @@ def test_recommending_builds_no_model(
     monkeypatch.setattr('pyg_mmgef.runs.run.build_model', None)
     loaded = Run.load(tmp_path / 'run')
     assert list(loaded.recommend('u1')) == list(run.recommend('u1'))
+    assert loaded.evaluate() == run.evaluate()
     with pytest.raises(TypeError):
         _ = loaded.model
 
@@ -151,3 +168,173 @@ def test_other_data_is_refused() -> None:
 
 def test_repr(run: Run) -> None:
     assert repr(run) == "Run('contentials', num_users=40, num_items=24)"
+
+
+def test_metrics_of_the_lists_and_by_group(run: Run) -> None:
+    names = ('recall', 'coverage', 'novelty', 'diversity')
+    lists = run.top_lists('test', 5)
+    assert run.evaluate('test', (5,), names) == lists.evaluate(names, 5)
+    assert run.evaluate('test', (5,))['recall@5'] == lists.evaluate('recall')['recall@5']
+    by_activity = lists.grouped(run.groups('activity'), 'recall')
+    assert sum(group['users'] for group in by_activity.values()) == len(lists.users)
+    groups = run.groups('popularity')
+    popularity = np.bincount(run.train['user', 'interacts', 'item'].edge_index[1], minlength=24)
+    heads = groups.index.numpy() == 0
+    assert popularity[heads].min() > popularity[~heads].max()
+    assert torch.equal(lists.popularity, torch.from_numpy(popularity))  # type: ignore[arg-type]
+
+
+def test_mistakes_in_lists(run: Run) -> None:
+    with pytest.raises(ValueError, match=r"'part' must be one of 'val', 'test' .got 'train'"):
+        run.top_lists('train')  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="'cutoff' must be at most 24"):
+        run.top_lists(k=25)
+    with pytest.raises(ValueError, match="'by' must be one of 'activity', 'popularity'"):
+        run.groups('age')
+
+
+def test_why_an_item_is_recommended(run: Run) -> None:
+    found = run.recommend('u3', k=2)
+    for item, score in zip(found['item'], found['score'], strict=True):
+        explanation = run.explain('u3', item)
+        assert explanation.score == pytest.approx(score, rel=1e-4)
+        assert explanation.by_user is not None
+        total = sum(part.score for part in explanation.by_user)
+        assert total == pytest.approx(score, rel=1e-4)
+        row = max((part.score, part.item) for part in explanation.by_user if part.item is not None)
+        title = run.titles[row[1]] or run.item_ids[row[1]]
+        assert f"because you bought '{title}'." in explanation.words(verb='bought')[0]
+    with pytest.raises(ValueError, match="'nobody'"):
+        run.explain('nobody', found['item'][0])
+    with pytest.raises(ValueError, match="'nothing'"):
+        run.explain('u3', 'nothing')
+
+
+def test_a_basket_is_a_user_with_these_items(run: Run) -> None:
+    user, item = run.train['user', 'interacts', 'item'].edge_index
+    own = run.item_ids.to_ids(item[user == run.user_ids.to_rows(['u3'])])
+    found, known = run.recommend(liked=own, k=24), run.recommend('u3', k=24)
+    assert list(found.columns) == ['rank', 'item', 'score', 'title']
+    assert not set(own) & set(found['item'])
+    score = dict(zip(found['item'], found['score'], strict=True))
+    for row in known:  # The embeddings of the users are solved last.
+        assert score[row['item']] == pytest.approx(row['score'], abs=1e-4)
+    both = run.recommend(liked=[own, own[:1]], k=2)
+    assert both['list'] == [0, 0, 1, 1]
+    assert both['item'][:2] == found['item'][:2]
+    with pytest.raises(ValueError, match='give one of them'):
+        run.recommend('u3', liked=own)
+    with pytest.raises(ValueError, match="no item 'i7'"):
+        run.recommend(liked=['i7'])
+
+
+def test_a_basket_by_rules(run: Run) -> None:
+    first, second = run.recommend(liked=['i01'], k=2)['item']
+    found = run.recommend(liked=['i01'], k=1, rules=Rules(exclude=[first]))
+    assert found['item'] == [second]
+    assert 'i01' in run.recommend(liked=['i01'], k=24, rules=Rules(repeat=True))['item']
+
+
+@pytest.mark.parametrize('model', ['best', 'lightgcn', 'itemknn', 'popularity'])
+def test_baskets_of_models_on_disk(run: Run, tmp_path: Path, model: str) -> None:
+    own = fit(run.source, model, **(FAST if model == 'best' else {}), folder=tmp_path / 'run')
+    loaded = Run.load(tmp_path / 'run')
+    for liked in (['i01', 'i04'], [['i02'], ['i03', 'i05']]):
+        assert list(loaded.recommend(liked=liked)) == list(own.recommend(liked=liked))
+
+
+def test_new_items_are_recommended_at_once(run: Run, catalogue: Path, tmp_path: Path) -> None:
+    texts = ['oak table chair', None]
+    grown = run.add_items(
+        ['new', 'unknown'], texts=texts, images=[catalogue / 'photos/0.png', None]
+    )
+    assert len(run.item_ids) == 24
+    assert len(grown.item_ids) == 26
+    found = grown.recommend('u0', k=26)
+    assert found['item'].index('new') < 12  # Its kind is that of the user.
+    assert found['title'][found['item'].index('new')] == 'oak table chair'
+    assert 'new' in grown.similar('i00', k=8)['item']
+    assert grown.recommend(liked=['new'], k=3)['item']
+    with pytest.raises(ValueError, match="knows nothing about the item 'unknown'"):
+        grown.similar('unknown')
+    saved = grown.save(tmp_path / 'run')
+    assert list(saved.recommend('u0', k=26)) == list(found)
+    assert saved.explain('u0', 'new').by_item
+    assert saved.evaluate('val') == grown.evaluate('val')
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'ids': ['i01']}, "holds 'i01', which the dataset has already"),
+        ({'ids': ['n'], 'texts': ['a', 'b']}, "'texts' has 2 entries for 1 items"),
+        ({'ids': ['n'], 'features': {'audio': torch.ones(1, 2)}}, "the modality 'audio'"),
+        ({'ids': ['n'], 'features': {'text': torch.ones(1, 2)}}, 'floating point of shape'),
+        ({'ids': ['n'], 'fields': {'price': [1, 2]}}, "2 values of 'price' for 1 items"),
+    ],
+)
+def test_new_items_that_do_not_fit(run: Run, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run.add_items(**arguments)
+
+
+def more_clicks(catalogue: Path, folder: Path) -> InteractionTables:
+    """A new user who likes kind 0, a new item of kind 0, and known users who like it."""
+    rows = [('u_new', 'i00'), ('u_new', 'i03'), *((f'u{user}', 'i_new') for user in (0, 3, 6, 9))]
+    lines = ['customer,sku', *(','.join(row) for row in rows)]
+    (folder / 'orders.csv').write_text('\n'.join(lines))
+    (folder / 'items.csv').write_text('sku,title\ni_new,oak chair no 99')
+    return InteractionTables(
+        folder / 'orders.csv', folder / 'items.csv', user='customer', item='sku', text='title'
+    )
+
+
+@pytest.mark.parametrize('model', ['best', 'lightgcn', 'mmgef'])
+def test_update_with_new_users_items_and_interactions(
+    run: Run, catalogue: Path, tmp_path: Path, model: str
+) -> None:
+    options = FAST if model == 'best' else {'epochs': 8, 'embedding_dim': 8, 'lr': 0.05}
+    before = fit(run.source, model, **options)
+    after = before.update(more_clicks(catalogue, tmp_path), folder=tmp_path / 'run')
+    assert len(after.user_ids) == 41
+    assert list(after.item_ids)[:24] == list(before.item_ids)
+    assert after.recommend('u_new', k=3)['item']
+    assert 'i_new' not in after.recommend('u0', k=25)['item']
+    held_out = {tuple(pair) for pair in after.seen('val', 'test').t().tolist()}
+    assert len(held_out) == after.source.data()['user', 'interacts', 'item'].edge_index.size(1)
+    trained = {
+        tuple(pair) for pair in before.train['user', 'interacts', 'item'].edge_index.t().tolist()
+    }
+    for part in (after.val, after.test):
+        pairs = part['user', 'interacts', 'item'].edge_label_index.t().tolist()
+        assert not trained & {tuple(pair) for pair in pairs}
+    loaded = Run.load(tmp_path / 'run')
+    assert list(loaded.recommend('u0')) == list(after.recommend('u0'))
+    assert loaded.evaluate() == after.evaluate()
+    again = after.add_items(['i_next'], texts=['oak table'])  # The encoder is the first one.
+    assert 'i_next' in again.recommend('u0', k=26)['item']
+
+
+def test_training_goes_on_where_it_was(run: Run, catalogue: Path, tmp_path: Path) -> None:
+    before = fit(run.source, 'lightgcn', epochs=8, embedding_dim=8, lr=0.05)
+    before.settings = replace(before.settings, lr=1e-9, epochs=1)
+    after = before.update(more_clicks(catalogue, tmp_path))
+    assert isinstance(before.model, LightGCN)
+    assert isinstance(after.model, LightGCN)
+    old, new = before.model.item_embedding.weight, after.model.item_embedding.weight
+    torch.testing.assert_close(new[:24], old)
+    assert len(new) == 25
+
+
+def test_latest_users_are_folded_in(run: Run, tmp_path: Path) -> None:
+    data = run.source.data().clone()
+    store = data['user', 'interacts', 'item']
+    store.time = torch.arange(store.edge_index.size(1)) % 7 + 100 * (store.edge_index[0] >= 38)
+    found = fit(data, **FAST, split='global_time')
+    trained = found.train['user', 'interacts', 'item'].edge_index[0]
+    new = sorted(set(range(40)) - set(trained.tolist()))
+    assert new == [38, 39]
+    own = store.edge_index[1][store.edge_index[0] == 39]
+    ids = found.item_ids.to_ids(own)
+    expected = found.recommend(liked=ids, k=5)
+    assert found.recommend(found.user_ids[39], k=5)['item'] == expected['item']

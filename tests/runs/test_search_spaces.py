@@ -45,8 +45,7 @@ def test_the_defaults_are_within(model: type[Recommender]) -> None:
             continue
         choices = space[name]
         if isinstance(choices, Range):
-            # Zero is the end that a range of ratios can't have.
-            assert choices.low <= parameter.default <= choices.high or not parameter.default
+            assert choices.low <= parameter.default <= choices.high
         else:
             assert parameter.default in choices
 

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from pyg_mmgef.runs._trials import Candidate, Report, Trial, Trials
+from pyg_mmgef.runs.search_spaces import Range
 from tests.cli.command import environment
 from tests.runs.killed_search import CANDIDATES, quality
 
 pytest.importorskip('optuna')
 
 
-def searched(folder: Path, number: int = 30, **others: Any) -> list[Trial]:
+def searched(folder: Path, number: int = 20, **others: Any) -> list[Trial]:
     folder.mkdir(exist_ok=True)
     trials = Trials(folder, CANDIDATES, others.pop('about', {}), others.pop('seed', 5))
     trials.run(quality, number, **others)
@@ -47,7 +48,7 @@ def test_a_bad_trial_is_stopped_early(tmp_path: Path) -> None:
             report(epoch, epoch / 20 if len(lengths) < 6 else 0.0)
         return 1.0
 
-    trials = Trials(tmp_path, {'one': Candidate({'x': 1}, {'x': (1, 2)})}, {}, 0)
+    trials = Trials(tmp_path, {'one': Candidate({'x': 0.5}, {'x': Range(0.0, 1.0)})}, {}, 0)
     trials.run(objective, 6)
     *whole, last = trials.finished()
     assert lengths == [20] * 5 + [6]
@@ -57,11 +58,10 @@ def test_a_bad_trial_is_stopped_early(tmp_path: Path) -> None:
     assert trials.best() == whole[0]
 
 
-@pytest.mark.parametrize('stops', [(0,), (3, 12, 25)])
-def test_a_killed_search_ends_as_if_it_had_not_been(tmp_path: Path, stops: tuple[int]) -> None:
+def test_a_killed_search_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
     (tmp_path / 'killed').mkdir()
     script = Path(__file__).with_name('killed_search.py')
-    for stop in stops:
+    for stop in (0, 3, 14):
         process = subprocess.Popen(
             [sys.executable, str(script), str(tmp_path / 'killed'), str(stop)],
             env=environment(),
@@ -81,6 +81,36 @@ def test_more_trials_go_on_and_fewer_do_nothing(tmp_path: Path) -> None:
     assert searched(tmp_path / 'a', 5) == first
     assert searched(tmp_path / 'a', 14) == searched(tmp_path / 'b', 14)
     assert searched(tmp_path / 'a', 14)[:10] == first
+
+
+def test_what_has_no_options_is_tried_once(tmp_path: Path) -> None:
+    computed = {'a': Candidate({}, {}), 'b': Candidate({}, {})}
+    seen: list[str] = []
+
+    def objective(model: str, options: dict[str, Any], report: Report) -> float:
+        seen.append(model)
+        return 1.0
+
+    (tmp_path / 'two').mkdir()
+    Trials(tmp_path / 'two', computed, {}, 0).run(objective, 9)
+    assert seen == ['a', 'b']
+    seen.clear()
+    Trials(tmp_path, computed | CANDIDATES, {}, 0).run(objective, 20)
+    assert (seen.count('a'), seen.count('b')) == (1, 1)
+
+
+def test_a_repeated_trial_is_not_run(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    def objective(model: str, options: dict[str, Any], report: Report) -> float:
+        seen.append(options['x'])
+        return options['x'] / 2
+
+    trials = Trials(tmp_path, {'one': Candidate({'x': 1}, {'x': (1, 2, 3)})}, {}, 0)
+    trials.run(objective, 12)
+    assert sorted(seen) == [1, 2, 3]
+    assert len(trials.finished()) == 12
+    assert {trial.value for trial in trials.finished() if trial.options['x'] == 3} == {1.5}
 
 
 def test_the_seed_changes_the_trials(tmp_path: Path) -> None:

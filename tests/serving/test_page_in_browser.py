@@ -60,7 +60,8 @@ found.broken = all('img').filter((one) => one.complete && !one.naturalWidth).len
 found.images = all('img').length;
 found.without_alt = all('img').filter((one) => !one.alt).length;
 document.body.replaceChildren(
-  Object.assign(document.createElement('pre'), { id: 'found', textContent: JSON.stringify(found) }));
+  Object.assign(document.createElement('pre'),
+    { id: 'found', textContent: JSON.stringify(found) }));
 """
 
 PAGE = (

@@ -1,12 +1,16 @@
 """Arguments and options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-__all__ = ['OtherDataset', 'OutputFolder', 'Run']
+__all__ = ['OtherDataset', 'OutputFolder', 'Part', 'Run']
 
+Part = Annotated[
+    Literal['val', 'test'],
+    typer.Option('--split', help='Held-out part to rank: validation or test.'),
+]
 OutputFolder = Annotated[
     Path, typer.Option('--output', '-o', help='Folder to write.', show_default=False)
 ]

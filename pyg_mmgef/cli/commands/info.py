@@ -3,6 +3,7 @@ from typing import Annotated
 
 import typer
 
+from pyg_mmgef._folders import CONFIG, check_exists
 from pyg_mmgef.cli.show import show_dataset, show_run
 
 __all__ = ['info']
@@ -24,7 +25,7 @@ def info(
 
         show_versions()
         return
-    from pyg_mmgef._folders import CONFIG
+    check_exists(path)
     from pyg_mmgef.runs.dataset_folder import DatasetFolder
     from pyg_mmgef.runs.run_folder import RunFolder
 

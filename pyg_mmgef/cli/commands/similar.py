@@ -2,6 +2,7 @@ from typing import Annotated
 
 import typer
 
+from pyg_mmgef._folders import check_exists
 from pyg_mmgef.cli.commands._arguments import OtherDataset, Run
 from pyg_mmgef.cli.console import out
 from pyg_mmgef.cli.show import show_items
@@ -18,6 +19,7 @@ def similar(
     dataset: OtherDataset = None,
 ) -> None:
     """Show the items whose embeddings are most similar to that of an item."""
+    check_exists(run)
     from pyg_mmgef.runs import Run as LoadedRun
 
     items = LoadedRun.load(run, dataset).similar(item, k)

@@ -3,8 +3,10 @@ from typing import Annotated
 
 import typer
 
+from pyg_mmgef._folders import check_exists
 from pyg_mmgef.cli.commands._arguments import OutputFolder
-from pyg_mmgef.cli.console import draws_progress, out
+from pyg_mmgef.cli.config_file import ConfigFile
+from pyg_mmgef.cli.console import out
 from pyg_mmgef.cli.settings import TRAINING, takes_settings
 from pyg_mmgef.cli.show import show_run
 from pyg_mmgef.settings import Settings
@@ -18,6 +20,7 @@ def train(
         Path, typer.Argument(help='Folder of a dataset, written by "prepare".', show_default=False)
     ],
     output: OutputFolder,
+    config: ConfigFile = None,
     device: Annotated[
         str,
         typer.Option(
@@ -34,7 +37,10 @@ def train(
     that is best on validation is kept. The test part is used once, at the end.
 
     Example: pyg-mmgef train shop -o runs/first
+
+    The run.toml of a run repeats it: pyg-mmgef train -o runs/again --config runs/first/run.toml
     """
+    check_exists(dataset)
     from pyg_mmgef.runs._train_run import train_run
     from pyg_mmgef.runs.dataset_folder import DatasetFolder
     from pyg_mmgef.runs.run_folder import RunFolder
@@ -45,6 +51,7 @@ def train(
         output,
         device=device,
         say=out.print,
-        show_progress=draws_progress(),
+        show_progress=True,
     )
     show_run(RunFolder(output))
+    out.print(f'wrote {output}; next: pyg-mmgef report {output}')

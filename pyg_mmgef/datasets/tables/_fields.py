@@ -25,7 +25,9 @@ _FEW = 0.1  # of the cells; with so many words, a column may have been meant as 
 
 
 def field_values(
-    cells: Sequence[str | None], decimal: str = '.'
+    cells: Sequence[str | None],
+    decimal: str = '.',
+    texts: list[str | None] | None = None,
 ) -> NDArray[np.float64] | list[str | None]:
     """Return a column as float64 if all its cells are numbers, else as texts without HTML.
 
@@ -36,9 +38,12 @@ def field_values(
     Args:
         cells: The cells, :obj:`None` where there is none.
         decimal: Decimal separator. (default: ``'.'``)
+        texts: The cells without HTML, if they are known. (default: :obj:`None`)
     """
     numbers = _numbers(cells, decimal)
-    return clean_texts(cells) if numbers is None else numbers
+    if numbers is not None:
+        return numbers
+    return clean_texts(cells) if texts is None else texts
 
 
 def number_note(cells: Sequence[str | None], decimal: str = '.') -> str:

@@ -382,7 +382,9 @@ class InteractionTables(Dataset):
         self, table: Table, text_columns: Sequence[str], columns: Sequence[str]
     ) -> None:
         for column in dict.fromkeys([*text_columns, *columns]):
-            self._kept[column] = field_values(self._fields[column], table.decimal)
+            self._kept[column] = field_values(
+                self._fields[column], table.decimal, self.item_fields.get(column)
+            )
         for column in columns:
             note = number_note(self._fields[column], table.decimal)
             if note:

@@ -33,6 +33,7 @@ class LatentStructureModel(Recommender):
         skip_weight: The weight of the frozen graphs.
         rebuild_every: Epochs between two choices of the learned neighbours.
         k: Neighbours per item.
+        recall: Share of the true neighbours that must be found.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -51,6 +52,7 @@ class LatentStructureModel(Recommender):
         skip_weight: float,
         rebuild_every: int,
         k: int,
+        recall: float,
     ) -> None:
         super().__init__(num_users, num_items)
         check_positive('num_item_layers', num_item_layers)
@@ -61,7 +63,8 @@ class LatentStructureModel(Recommender):
             self.item_graphs = tuple(item_graphs)
         self.embedding_dim, self.num_layers = embedding_dim, num_layers
         self.num_item_layers = num_item_layers
-        self.skip_weight, self.rebuild_every, self.k = skip_weight, rebuild_every, k
+        self.skip_weight, self.rebuild_every = skip_weight, rebuild_every
+        self.k, self.recall = k, recall
         self.light_gcn = LightGCN(
             num_users, num_items, embedding_dim=embedding_dim, num_layers=num_layers
         )
@@ -75,6 +78,7 @@ class LatentStructureModel(Recommender):
             item_graphs=self.item_graphs,
             skip_weight=self.skip_weight,
             k=self.k,
+            recall=self.recall,
         )
 
     @property

@@ -96,13 +96,13 @@ class NetworksOnIALS(Recommender):
         finally:
             self.train(training)
 
-    def grow(self: Model, num_users: int, num_items: int) -> Model:
+    def grow(self: Model, num_users: int, num_items: int, data: HeteroData | None = None) -> Model:
         """Return a copy with room for new users and items, see :meth:`Recommender.grow`.
 
         IALS of the copy starts from the items of this model, so that it stays near the embeddings
         which the networks were trained on.
         """
-        grown = super().grow(num_users, num_items)
+        grown = super().grow(num_users, num_items, data)
         grown.preferences.ials.start_from(self.preferences.ials)
         return grown
 

@@ -11,6 +11,8 @@ from pyg_mmgef.nn.parts._fold_in import as_array
 from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts
 from pyg_mmgef.nn.parts.histories import histories
+from pyg_mmgef.nn.parts.tensor_cache import TensorCache
+from pyg_mmgef.schema import interaction_edges
 from pyg_mmgef.sparse.csr_pair import CSRPair
 from pyg_mmgef.sparse.edge_scores import edge_scores
 from pyg_mmgef.validate import check_not_negative, check_positive
@@ -107,6 +109,7 @@ class IALS(SolvedRecommender[tuple[Tensor, Tensor]]):
         self.num_sweeps = num_sweeps
         self.num_steps = num_steps
         self.seed = seed
+        self._shared = TensorCache()  # What the systems of all users have in common.
         self._start: Tensor | None = None
         self._last: Tensor | None = None
 
@@ -114,14 +117,15 @@ class IALS(SolvedRecommender[tuple[Tensor, Tensor]]):
         """Clear what was computed, and what the sweeps start from; there are no parameters."""
         super().reset_parameters()
         self._start = self._last = None
+        self._shared.clear()
 
-    def grow(self: Model, num_users: int, num_items: int) -> Model:
+    def grow(self: Model, num_users: int, num_items: int, data: HeteroData | None = None) -> Model:
         """Return a copy with room for new users and items, see :meth:`Recommender.grow`.
 
         If the model has been solved, the sweeps of the copy start from its items, and new items at
         random. They need fewer than from nothing: set :attr:`num_sweeps` of the copy.
         """
-        grown = super().grow(num_users, num_items)
+        grown = super().grow(num_users, num_items, data)
         grown.start_from(self)
         return grown
 
@@ -165,7 +169,8 @@ class IALS(SolvedRecommender[tuple[Tensor, Tensor]]):
         is_warm = to_item.num_incoming[:, None] > 0
         z_user = self._side(to_user, z_item, z_user)
         for sweep in range(self.num_sweeps):
-            prior = self.prior(data, z_item) if sweep > 0 else None
+            is_random = sweep == 0 and self._start is None
+            prior = None if is_random else self.prior(data, z_item)
             z_item = torch.where(is_warm, self._side(to_item, z_user, z_item, prior), 0.0)
             z_user = self._side(to_user, z_item, z_user)
         self._last = z_item
@@ -176,6 +181,11 @@ class IALS(SolvedRecommender[tuple[Tensor, Tensor]]):
 
     def _unpack(self, data: HeteroData, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         return tensors['z_user'], tensors['z_item']
+
+    def give_solution(self, digest: str, tensors: dict[str, Tensor]) -> None:
+        """Set the solution, which the sweeps of a grown copy start from, too."""
+        super().give_solution(digest, tensors)
+        self._last = tensors['z_item']
 
     def _packed_shapes(self) -> dict[str, tuple[int | None, ...]]:
         channels = self.embedding_dim
@@ -228,13 +238,19 @@ class IALS(SolvedRecommender[tuple[Tensor, Tensor]]):
         Returns:
             The user's items, of shape ``[M]``, and the parts, of shape ``[M, embedding_dim]``.
         """
-        to_user = histories(data)
-        source, destination = to_user.edges()[0]
-        items = source[destination == user].sort().values
-        z_item = self.embed(data, None, None)[1].double()
-        own = z_item[items]
-        gram = own.t() @ own + self.unobserved_weight * z_item.t() @ z_item
-        gram.diagonal().add_(self._penalty(to_user)[user])
+        _, z_item = self._solution(data)
+
+        def build() -> tuple[CSRPair, Tensor, Tensor]:
+            to_user, z = histories(data), z_item.double()
+            return to_user, self.unobserved_weight * z.t() @ z, self._penalty(to_user)
+
+        edges = interaction_edges(data)
+        to_user, shared, penalty = self._shared.get([edges, z_item], build)
+        row = torch.tensor([user], device=z_item.device)
+        items = select(to_user.matrix(torch.float32), row).col_indices()
+        own = z_item[items].double()
+        gram = own.t() @ own + shared
+        gram.diagonal().add_(penalty[user])
         return items, torch.linalg.solve(gram, own.t()).t().to(self.dtype)
 
     def split_user(self, data: HeteroData, user: int) -> UserParts:

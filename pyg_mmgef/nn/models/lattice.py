@@ -61,6 +61,8 @@ class LATTICE(LatentStructureModel):
             features only to build the frozen ones. (default: ``0.9``)
         rebuild_every: Epochs between two choices of the learned neighbours. (default: ``1``)
         k: Neighbours per item, itself among them as with the authors. (default: ``10``)
+        recall: Share of the true neighbours that must be found; below 1, an index for each
+            modality is kept between choices. (default: ``1.0``)
 
     Raises:
         ValueError: If an argument is out of range or doesn't fit another, or the data doesn't fit
@@ -83,6 +85,7 @@ class LATTICE(LatentStructureModel):
         skip_weight: float = 0.9,
         rebuild_every: int = 1,
         k: int = 10,
+        recall: float = 1.0,
     ) -> None:
         super().__init__(
             num_users,
@@ -95,6 +98,7 @@ class LATTICE(LatentStructureModel):
             skip_weight=skip_weight,
             rebuild_every=rebuild_every,
             k=k,
+            recall=recall,
         )
         self.item_encoder = ItemGraphEncoder(
             self._new_graphs(), num_items, embedding_dim, num_layers=num_item_layers

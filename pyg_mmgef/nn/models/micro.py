@@ -66,6 +66,8 @@ class MICRO(LatentStructureModel):
             features only to build the frozen ones. (default: ``0.9``)
         rebuild_every: Epochs between two choices of the learned neighbours. (default: ``1``)
         k: Neighbours per item, itself among them as with the authors. (default: ``10``)
+        recall: Share of the true neighbours that must be found; below 1, an index for each
+            modality is kept between choices. (default: ``1.0``)
         temperature: The temperature :math:`\tau`. (default: ``0.5``)
         contrast_weight: The weight :math:`\beta`. (default: ``0.03``)
 
@@ -90,6 +92,7 @@ class MICRO(LatentStructureModel):
         skip_weight: float = 0.9,
         rebuild_every: int = 1,
         k: int = 10,
+        recall: float = 1.0,
         temperature: float = 0.5,
         contrast_weight: float = 0.03,
     ) -> None:
@@ -104,6 +107,7 @@ class MICRO(LatentStructureModel):
             skip_weight=skip_weight,
             rebuild_every=rebuild_every,
             k=k,
+            recall=recall,
         )
         check_positive('temperature', temperature, integer=False)
         check_not_negative('contrast_weight', contrast_weight)

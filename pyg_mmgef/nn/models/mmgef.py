@@ -86,6 +86,8 @@ class MMGEF(Recommender):
             (default: ``0.9``)
         rebuild_every: Epochs between two rebuilds of the learned part. (default: ``5``)
         k: Neighbours per item in the learned part. (default: ``10``)
+        recall: Share of the true neighbours that the learned part must have; below 1, one index
+            serves all rebuilds. Not part of MM-GEF. (default: ``1.0``)
         normalize_item: Scale :math:`\mathbf{h}` to unit length before adding it;
             :obj:`False` adds it as it is, as FREEDOM does. (default: :obj:`True`)
         item_readout: Which layers make :math:`\mathbf{h}`: ``'last'``, or their ``'mean'`` over
@@ -125,6 +127,7 @@ class MMGEF(Recommender):
         skip_weight: float = 0.9,
         rebuild_every: int = 5,
         k: int = 10,
+        recall: float = 1.0,
         normalize_item: bool = True,
         item_readout: str = 'last',
         item_dropout: float = 0.0,
@@ -141,7 +144,7 @@ class MMGEF(Recommender):
                 f"'in_channels' is needed for item_input={item_input!r}; data without item "
                 "features uses item_input='id'"
             )
-        graphs = ItemGraphs(num_items, item_graphs, skip_weight=skip_weight, k=k)
+        graphs = ItemGraphs(num_items, item_graphs, skip_weight=skip_weight, k=k, recall=recall)
         if skip_weight < 1 and item_input == 'id':
             raise ValueError(
                 "'skip_weight' below 1 learns a graph from item features, which item_input='id' "
@@ -152,7 +155,8 @@ class MMGEF(Recommender):
         self.edge_dropout, self.seed = edge_dropout, seed
         self.item_graphs, self.num_item_layers = graphs.relations, num_item_layers
         self.item_input, self.attention = item_input, attention
-        self.skip_weight, self.rebuild_every, self.k = skip_weight, rebuild_every, k
+        self.skip_weight, self.rebuild_every = skip_weight, rebuild_every
+        self.k, self.recall = k, recall
         self.normalize_item, self.item_readout = normalize_item, item_readout
         self.item_dropout, self.cache_bytes = item_dropout, cache_bytes
 

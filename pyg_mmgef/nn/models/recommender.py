@@ -15,7 +15,7 @@ from torch_geometric.utils import coalesce
 from pyg_mmgef._describe import arguments_of, describe
 from pyg_mmgef.catalog.content_weights import ContentWeights
 from pyg_mmgef.catalog.fold_in import FoldIn, LeastSquaresFoldIn, LinearFoldIn
-from pyg_mmgef.nn.parts._fold_in import as_array, map_to_users
+from pyg_mmgef.nn.parts._fold_in import as_array, history_inputs, map_to_users
 from pyg_mmgef.nn.parts._id_rows import distinct, restore, select
 from pyg_mmgef.nn.parts.content_features import Content, ContentFeatures
 from pyg_mmgef.nn.parts.content_map import ContentMap
@@ -290,20 +290,24 @@ class Recommender(Module, ABC):
         return restore(z_user, user_position), restore(z_item, item_position)
 
     @torch.no_grad()
-    def grow(self: Model, num_users: int, num_items: int) -> Model:
+    def grow(self: Model, num_users: int, num_items: int, data: HeteroData | None = None) -> Model:
         """Return a copy with room for new users and items, behind those that it has.
 
         What was learned stays: the parameters, the rows of the users and items that the model has,
         learned item graphs. The rows of new ones start as :meth:`reset_parameters` starts them.
-        Train the copy on the grown graph; it starts from what the model knows, so it takes fewer
-        epochs than a new model. Options stay as they are, and caches are empty.
+        With :obj:`data`, new users who have items start where known users of such a history are,
+        by a map that is learned as that of :meth:`fold_in`. Train the copy on the grown graph; it
+        starts from what the model knows, so it takes fewer epochs than a new model. Options stay as
+        they are, and caches are empty.
 
         Args:
             num_users: Number of users, at least as many as now.
             num_items: Number of items, at least as many as now.
+            data: The grown train graph, to start new users by their items; :obj:`None` starts them
+                at random. (default: :obj:`None`)
 
         Raises:
-            ValueError: If a number is smaller than now.
+            ValueError: If a number is smaller than now, or the data has other numbers.
 
         Example:
             >>> from pyg_mmgef.nn import LightGCN
@@ -335,7 +339,36 @@ class Recommender(Module, ABC):
             grown.content_map = None
         elif grown.content_map is None or grown.content_map.strengths != self.content_map.strengths:
             grown.content_map = ContentMap(self.content_map.strengths)
-        return grown.train(self.training)
+        grown.train(self.training)
+        if data is not None and num_users > self.num_users:
+            grown._start_new_users(data, self.num_users, self._user_dims(num_users))
+        return grown
+
+    def _user_dims(self, num_users: int) -> dict[str, int]:
+        """Return the parameters that have a row for each user, and its dimension."""
+        with torch.device('meta'):
+            other = type(self)(**{**self.arguments, 'num_users': num_users})
+        return {
+            name: next(dim for dim, size in enumerate(parameter.shape) if size != own.size(dim))
+            for (name, parameter), own in zip(
+                other.named_parameters(), self.parameters(), strict=True
+            )
+            if parameter.shape != own.shape
+        }
+
+    def _start_new_users(self, data: HeteroData, num_known: int, dims: Mapping[str, int]) -> None:
+        """Set the rows of users behind the known ones to what these teach, by their histories."""
+        if not dims:
+            return
+        x, has_items = history_inputs(data, self._embedded(data)[1])
+        is_known = torch.arange(self.num_users, device=x.device) < num_known
+        known, new = has_items & is_known, has_items & ~is_known
+        if not bool(known.any()):
+            return
+        for name, dim in dims.items():
+            rows = self.get_parameter(name).movedim(dim, 0)
+            fitted = ContentMap().fit(x[known], rows[known].flatten(1))
+            rows[new] = fitted(x[new]).to(rows.dtype).view(-1, *rows.shape[1:])
 
     @torch.no_grad()
     def embed_items(

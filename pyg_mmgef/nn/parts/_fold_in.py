@@ -11,12 +11,12 @@ from pyg_mmgef.nn.parts.histories import histories
 from pyg_mmgef.schema import interactions
 from pyg_mmgef.sparse.csr_pair import CSRPair
 
-__all__ = ['as_array', 'map_to_users', 'propagated_rows']
+__all__ = ['as_array', 'history_inputs', 'map_to_users', 'propagated_rows']
 
 
 def as_array(x: Tensor, dtype: torch.dtype = torch.float32) -> NDArray[np.floating]:
     """Return a tensor as a NumPy array on its own."""
-    return np.array(x.detach().to('cpu', dtype))
+    return x.detach().to('cpu', dtype, copy=True).numpy()
 
 
 def propagated_rows(
@@ -68,10 +68,23 @@ def map_to_users(data: HeteroData, z_user: Tensor, z_item: Tensor) -> ContentMap
     Raises:
         ValueError: If there are no interactions.
     """
-    to_user = histories(data)
-    if to_user.num_edges == 0:
+    x, has_items = history_inputs(data, z_item)
+    if not bool(has_items.any()):
         raise ValueError("'data' has no interactions, so there is no user to learn from")
-    count = to_user.num_incoming[:, None]
-    mean = to_user.matmul(z_item.double()) / count.clamp(min=1).sqrt()
-    is_known = count[:, 0] > 0
-    return ContentMap().fit(mean[is_known], z_user[is_known])
+    return ContentMap().fit(x[has_items], z_user[has_items])
+
+
+def history_inputs(data: HeteroData, z_item: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Return the :math:`\mathbf{m}_u` of :func:`map_to_users`, and which users have items.
+
+    Args:
+        data: The train graph.
+        z_item: The embeddings of the items. Shape: ``[num_items, channels]``.
+
+    Returns:
+        Shapes: ``[num_users, channels]``, float64, and ``[num_users]``, bool.
+    """
+    to_user = histories(data)
+    count = to_user.num_incoming
+    x = to_user.matmul(z_item.double()) / count.clamp(min=1).sqrt()[:, None]
+    return x, count > 0

@@ -10,6 +10,7 @@ from pyg_mmgef.validate import check_positive
 __all__ = ['ContentMap']
 
 STRENGTHS = tuple(10 ** (exponent / 2) for exponent in range(-4, 9))
+LEFT_OUT = 2**15  # Items that are left out to choose the strength, up to twice as many.
 NEGLIGIBLE = 1e-10  # Directions with a smaller share of the largest variance are rounding errors.
 
 
@@ -28,7 +29,8 @@ class ContentMap:
     The strength :math:`\lambda` is chosen by leaving out one warm item at a time: of those tried,
     the one that predicts the embedding of the item left out best, in the sum of squares over all
     items. That takes no more than the fit itself, as the error without an item is
-    :math:`(\mathbf{z}_i - f(\mathbf{x}_i)) / (1 - h_i)` with the item's leverage :math:`h_i`.
+    :math:`(\mathbf{z}_i - f(\mathbf{x}_i)) / (1 - h_i)` with the item's leverage :math:`h_i`. Of
+    65,536 warm items or more, only every second (third, ...) one is left out, 32,768 or more.
 
     Args:
         strengths: The strengths to choose from. (default: ``10 ** -2`` to ``10 ** 4``, two in each
@@ -99,12 +101,16 @@ class ContentMap:
         self._z_mean = z.double().mean(dim=0)
         z = z.double() - self._z_mean
         projected = score.t() @ z
-        total = z.square().sum()
         self.errors = []
+        left_out = slice(None, None, max(1, len(z) // LEFT_OUT))
+        z, score = z[left_out], score[left_out]
+        total = z.square().sum()
         for strength, leverage in zip(self.strengths, leverages, strict=True):
             shrunk = 1 / (variance + strength)
             residual = z - score @ (shrunk[:, None] * projected)
-            self.errors.append(float((residual / (1 - leverage)[:, None]).square().sum() / total))
+            self.errors.append(
+                float((residual / (1 - leverage[left_out])[:, None]).square().sum() / total)
+            )
         best = min(range(len(self.errors)), key=self.errors.__getitem__)
         self.strength = self.strengths[best]
         self._weight = direction @ (projected / (variance + self.strength)[:, None])

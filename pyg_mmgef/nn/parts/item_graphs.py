@@ -8,6 +8,7 @@ from torch_geometric.data import HeteroData
 from pyg_mmgef._describe import describe
 from pyg_mmgef.graph.knn import knn_graph
 from pyg_mmgef.graph.weights import merge_graphs, normalize_similarity, union_graphs
+from pyg_mmgef.nn.parts._content_index import ContentIndex
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.schema import item_graph
 from pyg_mmgef.sparse.csr_pair import CSRPair
@@ -34,6 +35,8 @@ class ItemGraphs(Module):
         skip_weight: The weight :math:`\lambda` of the frozen graph; at 1 none is learned.
             (default: ``1.0``)
         k: Neighbours per item in the learned graph. (default: ``10``)
+        recall: Share of the true neighbours that the learned graph must have. Below 1, the index
+            that finds them is kept between rebuilds. (default: ``1.0``)
 
     Raises:
         ValueError: If relations repeat, or a number is out of range.
@@ -46,11 +49,13 @@ class ItemGraphs(Module):
         *,
         skip_weight: float = 1.0,
         k: int = 10,
+        recall: float = 1.0,
     ) -> None:
         super().__init__()
         check_positive('num_items', num_items)
         check_positive('k', k)
         check_fraction('skip_weight', skip_weight)
+        check_fraction('recall', recall, '(0, 1]')
         if isinstance(item_graphs, str) or len(set(item_graphs)) < len(item_graphs):
             raise ValueError(f"'item_graphs' must name distinct relations (got {item_graphs!r})")
         if skip_weight < 1 and SIMILAR not in item_graphs:
@@ -67,6 +72,8 @@ class ItemGraphs(Module):
             self.item_graphs = dict(zip(self.relations, self.weights, strict=True))
         self.skip_weight = skip_weight
         self.k = k
+        self.recall = recall
+        self._index = ContentIndex(recall)
         self._pairs, self._union = TensorCache(), TensorCache()
         self.reset_parameters()
 
@@ -75,6 +82,7 @@ class ItemGraphs(Module):
 
     def reset_parameters(self) -> None:
         """Remove the learned graph and clear what was prepared."""
+        self._index.clear()
         self._set_learned(None)
 
     @property
@@ -96,7 +104,7 @@ class ItemGraphs(Module):
             x: Features of all items. Shape: ``[num_items, channels]``.
             has_content: Items without content get no neighbours. Shape: ``[num_items, 1]``, bool.
         """
-        graph = content_graph(x, has_content, self.k)
+        graph = content_graph(x, has_content, self.k, index=self._index)
         self._set_learned(normalize_similarity(*graph, self.num_items))
 
     def forward(self, data: HeteroData) -> list[CSRPair]:
@@ -172,7 +180,14 @@ class ItemGraphs(Module):
         return describe(self)
 
 
-def content_graph(x: Tensor, has_content: Tensor, k: int, *, loop: bool = False) -> WeightedGraph:
+def content_graph(
+    x: Tensor,
+    has_content: Tensor,
+    k: int,
+    *,
+    loop: bool = False,
+    index: ContentIndex | None = None,
+) -> WeightedGraph:
     """Return the kNN graph, by cosine, of learned features, whatever the number of items.
 
     Args:
@@ -181,8 +196,20 @@ def content_graph(x: Tensor, has_content: Tensor, k: int, *, loop: bool = False)
             make them neighbours of each other. Shape: ``[N, 1]``, bool.
         k: Neighbours per item; all, where there are fewer.
         loop: Let an item be its own neighbour, first among its :obj:`k`. (default: :obj:`False`)
+        index: What finds the neighbours, perhaps not all; :obj:`None` finds all.
+            (default: :obj:`None`)
 
     Returns:
         The graph with raw similarities, which may be negative.
     """
-    return knn_graph(torch.where(has_content, x, 0.0), k, loop=loop)
+    x = torch.where(has_content, x, 0.0)
+    if index is None or index.is_exact_for(x):
+        return knn_graph(x, k, loop=loop)
+    edge_index, weight = index.graph(x, k - loop)
+    if loop:
+        own = has_content[:, 0].nonzero().view(-1)
+        edge_index = torch.cat([own.expand(2, -1), edge_index], dim=1)
+        weight = torch.cat([weight.new_ones(own.numel()), weight])
+        order = edge_index[1].argsort(stable=True)
+        edge_index, weight = edge_index[:, order], weight[order]
+    return edge_index, weight

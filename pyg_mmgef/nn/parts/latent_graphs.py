@@ -11,6 +11,7 @@ from torch_geometric.nn.inits import reset
 
 from pyg_mmgef._describe import describe
 from pyg_mmgef.graph.weights import normalize_similarity, symmetric_normalize
+from pyg_mmgef.nn.parts._content_index import ContentIndex
 from pyg_mmgef.nn.parts.item_graphs import content_graph
 from pyg_mmgef.nn.parts.modality_features import ModalityFeatures
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
@@ -72,6 +73,8 @@ class LatentGraphs(Module):
             :obj:`None` builds them from the features. (default: :obj:`None`)
         skip_weight: The weight :math:`\lambda`. At 1 nothing is learned. (default: ``0.9``)
         k: Neighbours per item in what is built here. (default: ``10``)
+        recall: Share of the true neighbours that must be found. Below 1, an index for each
+            modality is kept between rebuilds. (default: ``1.0``)
 
     Raises:
         ValueError: If an argument is out of range or doesn't fit another.
@@ -86,10 +89,12 @@ class LatentGraphs(Module):
         item_graphs: Sequence[str] | None = None,
         skip_weight: float = 0.9,
         k: int = 10,
+        recall: float = 1.0,
     ) -> None:
         super().__init__()
         check_positive('k', k)
         check_fraction('skip_weight', skip_weight)
+        check_fraction('recall', recall, '(0, 1]')
         _check_modalities(in_channels, item_graphs, skip_weight)
         self.num_items = num_items
         self.out_channels = out_channels
@@ -97,6 +102,8 @@ class LatentGraphs(Module):
         self.item_graphs = None if item_graphs is None else tuple(item_graphs)
         self.skip_weight = skip_weight
         self.k = k
+        self.recall = recall
+        self._indexes = [ContentIndex(recall) for _ in in_channels or ()]
         reads = in_channels is not None and (item_graphs is None or skip_weight < 1)
         self.features = ModalityFeatures(in_channels or {}) if reads else None
         self.lins = ModuleList()
@@ -157,6 +164,8 @@ class LatentGraphs(Module):
             self.features.clear()
         self._set_neighbors(None)
         self._frozen.clear()
+        for index in self._indexes:
+            index.clear()
 
     def _set_neighbors(self, neighbors: list[Tensor] | None) -> None:
         self._neighbors = neighbors
@@ -167,7 +176,7 @@ class LatentGraphs(Module):
     def rebuild(self, data: HeteroData) -> None:
         """Choose the neighbours of the learned graphs anew; nothing to do where none is learned."""
         if self.skip_weight < 1:
-            graphs = self._nearest(self._projected(self._features_of(data)))
+            graphs = self._nearest(self._projected(self._features_of(data)), self._indexes)
             self._set_neighbors([edge_index[:, weight > 0] for edge_index, weight in graphs])
 
     def forward(self, data: HeteroData) -> list[LatentGraph]:
@@ -202,8 +211,11 @@ class LatentGraphs(Module):
     def _projected(self, features: Features) -> Features:
         return [(lin(x), present) for lin, (x, present) in zip(self.lins, features, strict=True)]
 
-    def _nearest(self, features: Features) -> list[WeightedGraph]:
-        return [content_graph(*pair, self.k, loop=True) for pair in features]
+    def _nearest(self, features: Features, indexes: list[ContentIndex]) -> list[WeightedGraph]:
+        return [
+            content_graph(*pair, self.k, loop=True, index=index)
+            for pair, index in zip(features, indexes, strict=True)
+        ]
 
     def _frozen_graphs(self, data: HeteroData, features: Features) -> list[CSRPair]:
         size = self.num_items, self.num_items
@@ -211,7 +223,8 @@ class LatentGraphs(Module):
 
         def build() -> list[CSRPair]:
             graphs = given or [
-                normalize_similarity(*graph, self.num_items) for graph in self._nearest(features)
+                normalize_similarity(*graph, self.num_items)
+                for graph in self._nearest(features, [ContentIndex(self.recall) for _ in features])
             ]
             return [CSRPair(index, self.skip_weight * weight, size) for index, weight in graphs]
 

@@ -14,8 +14,8 @@ def _library() -> ModuleType:
         import huggingface_hub
     except ImportError as error:
         raise ImportError(
-            'models on the Hugging Face Hub need the package huggingface_hub; install it with pip '
-            "install 'pyg-mmgef[hub]'"
+            'a repository of the Hugging Face Hub needs the package huggingface_hub; install it '
+            "with pip install 'pyg-mmgef[hub]'"
         ) from error
     return huggingface_hub
 
@@ -33,8 +33,14 @@ def download(repo_id: str, files: list[str], revision: str | None, token: str | 
             f'{repo_id!r} is neither a folder nor the name of a repository, such as owner/name'
         )
     hub = _library()
-    folder = hub.snapshot_download(repo_id, revision=revision, token=token, allow_patterns=files)
-    return Path(folder)
+    options = {'revision': revision, 'token': token, 'allow_patterns': files}
+    try:
+        return Path(hub.snapshot_download(repo_id, **options))
+    except OSError as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise OSError(
+            f'{repo_id!r} is no folder here, and no repository that can be downloaded ({reason})'
+        ) from error
 
 
 def upload(folder: Path, repo_id: str, private: bool, token: str | None, message: str) -> str:

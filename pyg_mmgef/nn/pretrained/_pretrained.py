@@ -43,7 +43,9 @@ def load_pretrained(
     """Load a model of a class, see :meth:`Recommender.from_pretrained`."""
     folder = Path(name)
     if not folder.is_dir():
-        folder = download(os.fspath(name), [CONFIG, WEIGHTS], revision, token)
+        if not isinstance(name, str):
+            raise FileNotFoundError(f'{str(folder)!r} is no folder; save the model there first')
+        folder = download(name, [CONFIG, WEIGHTS], revision, token)
     config = read_config(folder)
     return load_model(_class_of(model, folder, config.get('model')), folder, config)
 

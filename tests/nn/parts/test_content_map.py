@@ -105,3 +105,14 @@ def test_weight_and_bias() -> None:
     x, z = torch.randn(20, 3).double(), torch.randn(20, 2).double()
     fitted = ContentMap().fit(x, z)
     torch.testing.assert_close(x @ fitted.weight + fitted.bias, fitted(x))
+
+
+def test_some_of_many_items_choose_the_strength(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, z = planted(4000, 6, 3.0)
+    whole = ContentMap(STRENGTHS).fit(x, z)
+    monkeypatch.setattr('pyg_mmgef.nn.parts.content_map.LEFT_OUT', 1000)
+    some = ContentMap(STRENGTHS).fit(x, z)
+    assert some.errors != whole.errors
+    assert some.errors == pytest.approx(whole.errors, rel=0.05)
+    weight = ContentMap([some.strength]).fit(x, z).weight
+    torch.testing.assert_close(some.weight, weight, msg='all items teach the map')

@@ -102,8 +102,11 @@ def test_neither_a_folder_nor_a_repository(hub: Hub, name: str) -> None:
 
 
 def test_a_repository_that_is_not_there(hub: Hub) -> None:
-    with pytest.raises(FileNotFoundError, match='no repository shop/sofas'):
+    message = r"'shop/sofas' is no folder here, and no .* \(no repository shop/sofas at None\)"
+    with pytest.raises(OSError, match=message):
         Recommender.from_pretrained('shop/sofas')
+    with pytest.raises(FileNotFoundError, match="'shop/sofas' is no folder"):  # A path is a path.
+        Recommender.from_pretrained(Path('shop/sofas'))
     assert issubclass(RepositoryNotFoundError, OSError)  # What the Hub raises itself.
 
 

@@ -101,6 +101,18 @@ def test_a_solution_is_not_computed_again(
         assert_same(loaded, prepared(MODELS[name], other), other)  # That of other data is.
 
 
+@pytest.mark.parametrize('model', [IALS, ContentIALS])
+def test_a_loaded_solution_grows(model: type[IALS], tmp_path: Path) -> None:
+    data = small_shop()
+    solved = model.from_data(data, embedding_dim=3).double()
+    embedded(solved, data)
+    solved.save_pretrained(tmp_path)
+    grown, expected = (one.grow(6, 9) for one in (model.from_pretrained(tmp_path), solved))
+    for one in (grown, expected):
+        one.num_sweeps = 1  # So few that it matters where they start.
+    assert_same(grown, expected, data)
+
+
 def test_without_a_solution(tmp_path: Path) -> None:
     data = small_shop()
     IALS.from_data(data, embedding_dim=3).save_pretrained(tmp_path)

@@ -1,6 +1,6 @@
 import pytest
 
-from pyg_mmgef.cli.encoders import image_encoder, text_encoder
+from pyg_mmgef._encoder_specs import image_encoder, text_encoder
 from pyg_mmgef.encoders import OpenCLIPEncoder, PixelEncoder
 
 OPTIONS = {'batch_size': 8, 'device': 'cpu', 'num_workers': 0}

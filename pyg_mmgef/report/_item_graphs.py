@@ -1,16 +1,22 @@
+"""Statistics of the item graphs."""
+
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.graph import knn_graph
+from pyg_mmgef.report._numbers import percent
+from pyg_mmgef.report._similar import relation_in_words
 from pyg_mmgef.schema import interactions, item_modalities, num_users_items
 
-__all__ = ['graph_statistics']
+__all__ = ['item_graphs']
 
 MOST_PATHS = 50_000_000
+MOST_ITEMS = 20_000
+"""Of more items, the nearest ones by each modality would take too long."""
 
 
-def graph_statistics(train: HeteroData, k: int) -> list[tuple[str, str, str]]:
+def item_graphs(train: HeteroData, k: int) -> list[tuple[str, str, str]]:
     """Return statistics of the item graphs, as rows (graph, statistic, value).
 
     Args:
@@ -22,16 +28,19 @@ def graph_statistics(train: HeteroData, k: int) -> list[tuple[str, str, str]]:
     for source, relation, destination in train.edge_types:
         if source != destination:
             continue
+        words = relation_in_words(relation)
         edge_index = train[source, relation, destination].edge_index
         degree = torch.bincount(edge_index[1], minlength=num_items)
         rows += [
-            (relation, 'edges', f'{edge_index.size(1):,}'),
-            (relation, 'items without neighbours', f'{int((degree == 0).sum()):,}'),
-            (relation, 'neighbours per item', f'{degree.float().mean():.1f}, most {degree.max()}'),
+            (words, 'connections', f'{edge_index.size(1):,}'),
+            (words, 'products without neighbours', f'{int((degree == 0).sum()):,}'),
+            (words, 'neighbours per product', f'{degree.float().mean():.1f}, most {degree.max()}'),
         ]
         share = _share_that_co_occurs(train, edge_index)
         if share is not None:
-            rows.append((relation, 'edges between items with a common user', f'{share:.1%}'))
+            rows.append((words, 'connections between products of one person', percent(share)))
+    if num_items > MOST_ITEMS:
+        return rows
     x, has = item_modalities(train)
     everything = torch.ones(num_items, dtype=torch.bool)
     graphs = {name: _modality_graph(x[name], has.get(name, everything), k) for name in x}
@@ -43,7 +52,7 @@ def graph_statistics(train: HeteroData, k: int) -> list[tuple[str, str, str]]:
                 (
                     f'{name}, {other}',
                     f'of the {k} nearest by {name}, also among the {k} nearest by {other}',
-                    f'{common:.1%}',
+                    percent(float(common)),
                 )
             )
     return rows

@@ -1,0 +1,53 @@
+import sys
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from pyg_mmgef.settings import Settings
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ['RUN_TOML', 'read_toml', 'toml_of']
+
+RUN_TOML = 'run.toml'
+_HEAD = """\
+# The settings of this run, to read and to repeat it:
+#   pyg-mmgef train DATASET -o FOLDER --config run.toml
+# An option of the command takes the place of a line here.
+"""
+
+
+def toml_of(settings: Settings, dataset: Path | None = None) -> str:
+    """Return the text of a file that repeats a run.
+
+    It has all settings but those that the model doesn't have. The budget isn't among them, as what
+    was chosen within it is.
+
+    Args:
+        settings: Completed settings.
+        dataset: The folder of the dataset; the command needs one where it is :obj:`None`.
+            (default: :obj:`None`)
+    """
+    values = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in settings.to_dict().items()
+        if value not in (None, (), {}) and name != 'budget'
+    }
+    where = {} if dataset is None else {'dataset': str(dataset)}
+    return _HEAD + tomli_w.dumps(where | values)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the values in a TOML file.
+
+    Raises:
+        ValueError: If it isn't TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding='utf-8'))
+    except ValueError as error:  # Also what isn't UTF-8.
+        raise ValueError(f'{str(path)!r} is no TOML file ({error}); repair it') from error
