@@ -1,6 +1,8 @@
 """Requests to a server from a number of connections, each answer checked and timed."""
 
 import asyncio
+import csv
+import io
 import itertools
 import json
 import math
@@ -14,14 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ['Connection', 'Tally', 'closed_loop', 'open_loop', 'quantile', 'wrk']
+__all__ = ['Connection', 'Tally', 'closed_loop', 'hey', 'wrk']
 
 LOST = 0
 """The status of a request whose connection broke."""
 Check = Callable[[str, bytes], bool]
 
 
-def quantile(seconds: list[float], share: float) -> float:
+def _quantile(seconds: list[float], share: float) -> float:
     """Return the time within which a share of the requests was answered, in milliseconds."""
     if not seconds:
         return math.nan
@@ -44,8 +46,8 @@ class Tally:
         """Return what is kept."""
         return {
             'count': {str(status): number for status, number in sorted(self.count.items())},
-            'p50_ms': {str(s): quantile(times, 0.5) for s, times in sorted(self.seconds.items())},
-            'p99_ms': {str(s): quantile(times, 0.99) for s, times in sorted(self.seconds.items())},
+            'p50_ms': {str(s): _quantile(times, 0.5) for s, times in sorted(self.seconds.items())},
+            'p99_ms': {str(s): _quantile(times, 0.99) for s, times in sorted(self.seconds.items())},
             'wrong': self.wrong,
             'lost_twice': self.lost_twice,
         }
@@ -89,16 +91,14 @@ class Connection:
         self._streams = None
 
 
-async def _counted(
-    connection: Connection, path: str, check: Check, tally: Tally, retry: bool
-) -> None:
+async def _counted(connection: Connection, path: str, check: Check, tally: Tally) -> None:
     start = time.perf_counter()
     status, body = await connection.ask(path)
     tally.count[status] += 1
     tally.seconds[status].append(time.perf_counter() - start)
     if status == 200 and not check(path, body):
         tally.wrong += 1
-    if status == LOST and retry:
+    if status == LOST:
         again, body = await connection.ask(path)
         if again != 200 or not check(path, body):
             tally.lost_twice += 1
@@ -118,37 +118,34 @@ async def closed_loop(
     async def one() -> None:
         connection = Connection(host, port)
         while not stop():
-            await _counted(connection, next(following), check, tally, retry=True)
+            await _counted(connection, next(following), check, tally)
         connection.close()
 
     await asyncio.gather(*(one() for _ in range(connections)))
     return tally
 
 
-async def open_loop(
-    host: str, port: int, paths: list[str], check: Check, rate: float, seconds: float
-) -> Tally:
-    """Ask so many requests a second, whether or not those before are answered."""
-    tally, following = Tally(), itertools.cycle(paths)
-    idle: list[Connection] = []
+def hey(address: str, path: str, connections: int, rate: float, seconds: int) -> dict[str, Any]:
+    """Return the times of answers by their status, measured by hey at up to a rate a second.
 
-    async def one(path: str) -> None:
-        connection = idle.pop() if idle else Connection(host, port)
-        await _counted(connection, path, check, tally, retry=False)
-        idle.append(connection)
-
-    start, tasks = time.perf_counter(), set()
-    for number in range(int(rate * seconds)):
-        wait = start + number / rate - time.perf_counter()
-        if wait > 0 or number % 20 == 0:
-            await asyncio.sleep(max(0.0, wait))
-        task = asyncio.create_task(one(next(following)))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-    await asyncio.gather(*tasks)
-    for connection in idle:
-        connection.close()
-    return tally
+    A connection waits for its answer, so there are fewer requests if answers take longer than it
+    has for one.
+    """
+    done = subprocess.run(
+        [
+            *('hey', '-o', 'csv', '-z', f'{seconds}s', '-c', str(connections)),
+            *('-q', f'{rate / connections:.3f}', f'{address}{path}'),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    tally = Tally()
+    for row in csv.DictReader(io.StringIO(done.stdout)):
+        status = int(row['status-code'])
+        tally.count[status] += 1
+        tally.seconds[status].append(float(row['response-time']))
+    return {'rate': sum(tally.count.values()) / seconds, **tally.summary()}
 
 
 def wrk(address: str, paths: list[str], connections: int, seconds: int) -> dict[str, float]:
@@ -178,7 +175,8 @@ def wrk(address: str, paths: list[str], connections: int, seconds: int) -> dict[
 def _script(paths: list[str]) -> Iterator[str]:
     yield 'local paths = {' + ', '.join(f'"{path}"' for path in paths) + '}\n'
     yield 'local last = 0\n'
-    yield 'request = function() last = last % #paths + 1; return wrk.format("GET", paths[last]) end\n'
+    yield 'request = function() last = last % #paths + 1\n'
+    yield 'return wrk.format("GET", paths[last]) end\n'
     yield (
         'done = function(summary, latency) local e = summary.errors; '
         'print("RESULT", summary.requests, latency:percentile(50), latency:percentile(99), '

@@ -1,6 +1,6 @@
 """A server under load: requests a second, overload, new exports, killed workers, kept changes.
 
-    apt-get install wrk
+    apt-get install wrk hey
     python benchmarks/serving.py --output docs/measured
     python benchmarks/serving.py --output docs/measured --page docs/measured
 
@@ -9,12 +9,13 @@ in the folder of the output.
 
 Two exports of 100,000 users with 100,000 items and random vectors of 64 channels; each user has 20
 items. Each request asks for ten items of one of 500 users, and each answer is compared with a
-ranking by float64 inner products, but for those to wrk, which checks the status alone. The server
-has two workers; the load comes from the same machine, so it takes a part of the processor.
+ranking by float64 inner products, but for those to wrk and hey, which look at the status alone.
+The server has two workers; the load comes from the same machine, so it takes a part of the
+processor.
 
 - Load: wrk with 1, 16 and 128 connections.
-- Overload: twice as many requests a second as wrk has reached, sent whether or not the ones before
-  are answered.
+- Overload: hey sends up to twice as many requests a second as wrk has reached, from 1,024
+  connections. Meanwhile eight more ask for what is compared.
 - Swaps: a link is turned to the other export 50 times, under the load of 16 connections.
 - Kills: a worker is killed 50 times, under the same load. What breaks with the connection of a
   killed worker is counted, and asked for once more.
@@ -44,7 +45,7 @@ import numpy as np
 import psutil
 from common import parser, read_json, write_json
 from experiments.rst import list_table, measured_page, wrapped, write_page
-from http_load import Check, Connection, Tally, closed_loop, open_loop, wrk
+from http_load import Connection, Tally, closed_loop, hey, wrk
 
 from pyg_mmgef.serving import load_export
 
@@ -57,6 +58,12 @@ TOKEN = 'a-token-of-a-benchmark'
 NUM_USERS, NUM_ITEMS, CHANNELS, SEEN, ASKED, K = 100_000, 100_000, 64, 20, 500, 10
 CONNECTIONS = (1, 16, 128)
 WORKERS = 2
+ABOUT = (
+    'The command ``serve`` with two workers and an export of 100,000 users with 100,000 items, '
+    'random vectors of 64 channels, 20 items of each user that are left out. Ten items a request, '
+    'ranked exactly. The load comes from the same machine and takes a part of its processor: wrk, for '
+    'overload hey with 1,024 connections.'
+)
 
 
 class Server:
@@ -99,6 +106,7 @@ class Server:
         return int(float(found[0].split()[1])) if found else 0
 
     def wait_for_loads(self, number: int, patience: float = 60.0) -> None:
+        """Wait until workers have begun to serve so many exports, all together."""
         until = time.monotonic() + patience
         while self.loads() < number:
             if time.monotonic() > until:
@@ -130,6 +138,7 @@ class Server:
         }
 
     def stop(self) -> None:
+        """End the server as an operator does."""
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(30)
 
@@ -164,8 +173,10 @@ class Answers:
         return True
 
 
-def while_asked(server: Server, answers: Answers, work: Callable[[], None]) -> Tally:
-    """Do work while 16 connections ask."""
+def while_asked(
+    server: Server, answers: Answers, work: Callable[[], None], connections: int = 16
+) -> Tally:
+    """Do work while some connections ask."""
     over = threading.Event()
     failed: list[BaseException] = []
 
@@ -180,7 +191,7 @@ def while_asked(server: Server, answers: Answers, work: Callable[[], None]) -> T
     thread = threading.Thread(target=do)
     thread.start()
     tally = asyncio.run(
-        closed_loop(HOST, server.port, answers.paths, answers.check, 16, over.is_set)
+        closed_loop(HOST, server.port, answers.paths, answers.check, connections, over.is_set)
     )
     thread.join()
     if failed:
@@ -198,34 +209,51 @@ def swap(server: Server, current: Path, exports: list[Path], times: int) -> None
         server.wait_for_loads(before + server.workers)
 
 
-async def change(server: Server, number: int, connections: int) -> dict[str, float]:
-    """Change prices and add items; return the last price that each item was given."""
-    prices: dict[str, float] = {}
-    bearer = f'Authorization: Bearer {TOKEN}\r\n'
-    following = iter(range(number))
-    seconds: list[float] = []
+class Changes:
+    """Prices that change and items that are added, and the last price that each item was given."""
 
-    async def one(place: int) -> None:
-        rng = random.Random(place)
-        connection = Connection(HOST, server.port)
-        for step in following:
-            price = float(step + 1)
-            is_new = step % 10 == 0
-            item = f'N{step}' if is_new else f'I{rng.randrange(place, NUM_ITEMS, connections)}'
-            body: dict[str, Any] = {'fields': {'price': price}}
-            if is_new:
-                body |= {'item': item, 'vector': [rng.gauss(0, 1) for _ in range(CHANNELS)]}
-            path, method = ('/items', 'POST') if is_new else (f'/items/{item}', 'PUT')
-            start = time.perf_counter()
-            status = 0
-            while status not in (200, 201, 409):
-                status, _ = await connection.ask(path, method, body, bearer)
-            seconds.append(time.perf_counter() - start)
-            prices[item] = price
-        connection.close()
+    def __init__(self, server: Server, number: int, kills: int) -> None:
+        self.prices: dict[str, float] = {}
+        self.kills = 0
+        self._server, self._number, self._every = server, number, number // kills
+        self._steps = iter(range(number))
 
-    await asyncio.gather(*(one(place) for place in range(connections)))
-    return prices
+    async def send(self, connections: int) -> None:
+        """Send all changes; a worker is killed each time that some more are acknowledged."""
+        loop = asyncio.get_running_loop()
+        killing = asyncio.Semaphore(1)
+
+        async def one(place: int) -> None:
+            rng = random.Random(place)
+            connection = Connection(HOST, self._server.port)
+            for step in self._steps:
+                item, price = await self._change(
+                    connection, step, rng.randrange(NUM_ITEMS // 8), place
+                )
+                self.prices[item] = price
+                if (step + 1) % self._every == 0:  # The other connections go on meanwhile.
+                    async with killing:
+                        await loop.run_in_executor(None, self._server.kill_one, self.kills)
+                        self.kills += 1
+            connection.close()
+
+        await asyncio.gather(*(one(place) for place in range(connections)))
+
+    async def _change(
+        self, connection: Connection, step: int, draw: int, place: int
+    ) -> tuple[str, float]:
+        """Change an item that no other connection changes, until that is acknowledged."""
+        price = float(step + 1)
+        body: dict[str, Any] = {'fields': {'price': price}}
+        item, path, method = f'I{8 * draw + place}', f'/items/I{8 * draw + place}', 'PUT'
+        if step % 10 == 0:
+            item, path, method = f'N{step}', '/items', 'POST'
+            body |= {'item': item, 'vector': [float(step % 7 - 3)] * CHANNELS}
+        status = 0
+        while status not in (200, 201, 409):
+            bearer = f'Authorization: Bearer {TOKEN}\r\n'
+            status, _ = await connection.ask(path, method, body, bearer)
+        return item, price
 
 
 def lost_changes(server: Server, prices: dict[str, float]) -> int:
@@ -241,35 +269,46 @@ def lost_changes(server: Server, prices: dict[str, float]) -> int:
 
 
 def measure_changes(current: Path, number: int, kills: int) -> dict[str, Any]:
-    server = Server(current)
-    over = threading.Event()
+    """Return how many of the changes are lost, though workers are killed and the server ends."""
+    with serving(current) as server:
+        changes = Changes(server, number, kills)
+        asyncio.run(changes.send(8))
+    with serving(current) as server:
+        lost = lost_changes(server, changes.prices)
+    return {
+        'changes': number,
+        'items': len(changes.prices),
+        'kills': changes.kills,
+        'lost': lost,
+    }
 
-    def kill() -> None:
-        for done in range(kills):
-            if over.wait(1.0):
-                return
-            server.kill_one(done)
 
-    thread = threading.Thread(target=kill)
-    thread.start()
-    start = time.perf_counter()
-    prices = asyncio.run(change(server, number, 8))
-    seconds = time.perf_counter() - start
-    over.set()
-    thread.join()
-    server.stop()
-    server = Server(current)
-    lost = lost_changes(server, prices)
-    server.stop()
-    return {'changes': number, 'items': len(prices), 'kills': kills, 'lost': lost, 's': seconds}
+def measure_overload(
+    server: Server, answers: Answers, load: dict[int, dict[str, float]], seconds: int
+) -> dict[str, Any]:
+    """Return how requests are answered that are twice as many as the server can compute."""
+    rate = 2 * max(row['requests_s'] for row in load.values())
+    results: dict[str, Any] = {}
+
+    def flood() -> None:
+        results.update(hey(server.address, answers.paths[0], 1024, rate, seconds))
+
+    checked = while_asked(server, answers, flood, connections=8)
+    return {'wanted': rate, **results, 'checked': checked.summary()}
 
 
 def measure(folder: Path, quick: bool) -> dict[str, Any]:
     """Return all results."""
     seconds, times, kills, changes = (2, 3, 3, 300) if quick else (10, 50, 50, 10_000)
-    sizes = {'num_users': NUM_USERS, 'num_items': NUM_ITEMS, 'channels': CHANNELS}
     exports = [
-        make_export(folder / name, seed=seed, seen_each=SEEN, **sizes)
+        make_export(
+            folder / name,
+            num_users=NUM_USERS,
+            num_items=NUM_ITEMS,
+            channels=CHANNELS,
+            seed=seed,
+            seen_each=SEEN,
+        )
         for seed, name in enumerate(('first', 'second'))
     ]
     current = folder / 'current'
@@ -286,11 +325,7 @@ def measure(folder: Path, quick: bool) -> dict[str, Any]:
             row = wrk(server.address, answers.paths, connections, seconds)
             results['load'][connections] = row
             show(f'{connections} connections', row)
-        rate = 2 * max(row['requests_s'] for row in results['load'].values())
-        tally = asyncio.run(
-            open_loop(HOST, server.port, answers.paths, answers.check, rate, seconds)
-        )
-        results['overload'] = {'rate': rate, **tally.summary()}
+        results['overload'] = measure_overload(server, answers, results['load'], seconds)
         show('overload', results['overload'])
         tally = while_asked(server, answers, lambda: swap(server, current, exports, times))
         results['swaps'] = {'times': times, **tally.summary()}
@@ -319,6 +354,77 @@ def serving(export: Path, workers: int = WORKERS) -> Iterator[Server]:
 
 def show(name: str, row: dict[str, Any]) -> None:
     print(f'{name}: {json.dumps(row)}', flush=True)
+
+
+def page(content: dict[str, Any]) -> str:
+    """Return the page of the results."""
+    results = content['results']
+    cells = [
+        [
+            f'{connections} connection{"s" if connections != "1" else ""}',
+            f'{row["requests_s"]:,.0f}',
+            f'{row["p50_ms"]:.1f}',
+            f'{row["p99_ms"]:.1f}',
+            '0',
+        ]
+        for connections, row in results['load'].items()
+    ]
+    overload, swaps, kills = (results[name] for name in ('overload', 'swaps', 'kills'))
+    others = [n for status, n in overload['count'].items() if status not in ('200', '503')]
+    others += [n for s, n in overload['checked']['count'].items() if s not in ('200', '503')]
+    for status, what in (('200', 'answered'), ('503', 'sent away with 503')):
+        if status in overload['count']:
+            rate = overload['count'][status] / sum(overload['count'].values()) * overload['rate']
+            cells.append(
+                [
+                    f'twice as many as it can: {what}',
+                    f'{rate:,.0f}',
+                    f'{overload["p50_ms"][status]:.1f}',
+                    f'{overload["p99_ms"][status]:.1f}',
+                    f'{sum(others):,}' if status == '200' else '',
+                ]
+            )
+    for row, what in (
+        (swaps, f'{swaps["times"]} new exports, 16 connections'),
+        (kills, f'{kills["times"]} killed workers, 16 connections'),
+    ):
+        failed = sum(number for status, number in row['count'].items() if status != '200')
+        cells.append(
+            [what, '', f'{row["p50_ms"]["200"]:.1f}', f'{row["p99_ms"]["200"]:.1f}', f'{failed:,}']
+        )
+    header = ['load', 'requests a second', 'median, ms', '99 per cent within, ms', 'failed']
+    parts = [*wrapped(ABOUT), *list_table(header, cells)]
+    for text in (_of_answers(results), _of_changes(results['changes']), _of_processes(results)):
+        parts += wrapped(text)
+    return measured_page('serving', 'A server under load', parts, content['machine'])
+
+
+def _of_answers(results: dict[str, Any]) -> str:
+    rows = (results['overload']['checked'], results['swaps'], results['kills'])
+    checked = sum(row['count'].get('200', 0) for row in rows)
+    return (
+        f'Of {checked:,} answers that were compared, {sum(row["wrong"] for row in rows):,} were '
+        'wrong. What failed by kills are the requests of connections that broke with their worker; '
+        f'repeated once, {results["kills"]["lost_twice"]:,} of them failed again.'
+    )
+
+
+def _of_changes(row: dict[str, Any]) -> str:
+    return (
+        f'Of {row["changes"]:,} changes of {row["items"]:,} items that were acknowledged, while '
+        f'{row["kills"]} workers were killed, {row["lost"]:,} were lost.'
+    )
+
+
+def _of_processes(results: dict[str, Any]) -> str:
+    memory = ', '.join(
+        f'{row["all_MiB"]:,.0f} MiB with {row["workers"]} worker{"s" * (row["workers"] > 1)}'
+        for row in results['memory']
+    )
+    return (
+        f'The first answer came {results["seconds_to_start"]:.1f} s after the start. All workers '
+        f'together took {memory}: the vectors are memory maps that they share.'
+    )
 
 
 def main() -> None:
