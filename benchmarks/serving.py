@@ -61,8 +61,8 @@ WORKERS = 2
 ABOUT = (
     'The command ``serve`` with two workers and an export of 100,000 users with 100,000 items, '
     'random vectors of 64 channels, 20 items of each user that are left out. Ten items a request, '
-    'ranked exactly. The load comes from the same machine and takes a part of its processor: wrk, for '
-    'overload hey with 1,024 connections.'
+    'ranked exactly. The load comes from the same machine and takes a part of its processor: wrk, '
+    'for overload hey with 1,024 connections.'
 )
 
 
