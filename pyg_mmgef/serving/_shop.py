@@ -85,8 +85,9 @@ class Shop:
             if self._newest is None or self._newest.export.version != export.version:
                 self._newest = self._prepared(Engine(export))
                 metrics.LOADS.inc()
-        except (OSError, ValueError) as error:
-            self.refused = str(error)
+        except Exception as error:  # Whatever is wrong with it, the one before goes on.
+            is_known = isinstance(error, OSError | ValueError)
+            self.refused = str(error) if is_known else f'{type(error).__name__}: {error}'
         metrics.REFUSED.set(self.refused is not None)
 
     def stop(self) -> None:
