@@ -31,7 +31,7 @@ PATIENCE = 6
 PACKAGES = (
     *('torch', 'torch-geometric', 'torch-sparse', 'lightning', 'open-clip-torch', 'scipy'),
     *('scikit-learn', 'pandas', 'pyarrow', 'faiss-cpu', 'pynndescent', 'hnswlib', 'usearch'),
-    'implicit',
+    *('implicit', 'fastapi', 'uvicorn'),
 )
 """What is measured, or measured against."""
 

@@ -277,6 +277,20 @@ def test_workflows_are_there() -> None:
     assert [path.stem for path in WORKFLOWS] == ['docs', 'lint', 'release', 'test', 'wheels']
 
 
+def test_the_image_has_what_serving_needs(tmp_path: Path) -> None:
+    text = (ROOT / 'docker' / 'Dockerfile').read_text(encoding='utf-8')
+    copied = re.findall(r'^COPY (?!--from)(.+) \S+$', text, re.MULTILINE)
+    assert all((ROOT / name).exists() for line in copied for name in line.split())
+    (script,) = re.findall(r'^RUN python -c "(.+?)" > requirements\.txt$', text, re.M | re.DOTALL)
+    assert 'tomllib' in script
+    script = script.replace('\\\n', '').replace('tomllib', tomllib.__name__)
+    done = subprocess.run(
+        [sys.executable, '-c', script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert names(done.stdout.splitlines()) == {'numpy', 'psutil', *names(EXTRAS['serve'])}
+    assert 'USER server' in text.partition('ENTRYPOINT')[0]
+
+
 def test_citation() -> None:
     citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text(encoding='utf-8'))
     assert citation['authors'] == [{'name': 'The pyg_mmgef team'}]

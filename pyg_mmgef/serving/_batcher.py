@@ -46,13 +46,18 @@ class Batcher(Generic[Job]):
         self._thread = threading.Thread(target=self._run, name='batcher', daemon=True)
         self._thread.start()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether as many jobs wait as may."""
+        return len(self._waiting) >= self._limit
+
     async def do(self, job: Job) -> Any:
         """Return the result of a job, or raise its exception.
 
         Raises:
             Overloaded: If too many jobs wait, or this one has waited for too long.
         """
-        if len(self._waiting) >= self._limit:
+        if self.is_full:
             raise Overloaded
         future = asyncio.get_running_loop().create_future()
         with self._is_work:

@@ -30,6 +30,13 @@ DOCS = (
 )
 """Swagger's page has a script and styles of its own inside."""
 
+BUSY = b'{"detail":"there are too many requests; try again"}'
+RETRY = [
+    (b'content-type', b'application/json'),
+    (b'content-length', str(len(BUSY)).encode()),
+    (b'retry-after', b'1'),
+]
+
 
 class Guard:
     """Around an application: limits of what is sent, headers, a log line and counts.
@@ -40,12 +47,19 @@ class Guard:
         application: The application.
         most_bytes: Bytes that a request may have. (default: ``2**20``)
         seconds: Seconds in which a request must have come. (default: ``10.0``)
+        is_full: Says of a request whether it can't be answered now. Then it gets 503 before
+            anything is spent on it, so that others are answered. (default: never)
     """
 
     def __init__(
-        self, application: Application, most_bytes: int = MOST_BYTES, seconds: float = SECONDS
+        self,
+        application: Application,
+        most_bytes: int = MOST_BYTES,
+        seconds: float = SECONDS,
+        is_full: Callable[[Message], bool] = lambda scope: False,
     ) -> None:
-        self._application, self._most_bytes, self._seconds = application, most_bytes, seconds
+        self._application, self._is_full = application, is_full
+        self._most_bytes, self._seconds = most_bytes, seconds
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Handle a connection."""
@@ -68,6 +82,10 @@ class Guard:
             await send(message)
 
         try:
+            if self._is_full(scope):
+                await sending({'type': 'http.response.start', 'status': 503, 'headers': RETRY})
+                await sending({'type': 'http.response.body', 'body': BUSY})
+                return
             await self._application(scope, self._limited(scope, receive), sending)
         finally:
             self._note(scope, status, time.perf_counter() - start)

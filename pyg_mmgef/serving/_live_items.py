@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyg_mmgef.catalog import Catalog
+from pyg_mmgef.catalog import Catalog, ContentWeights
 from pyg_mmgef.serving._ids import Id, own_id
 from pyg_mmgef.serving._item_changes import ItemChange
 from pyg_mmgef.serving.export_folder import ExportFolder
@@ -93,6 +93,9 @@ class LiveItems:
         """Mask of the items that aren't retired and have a vector. Shape: ``[num_items]``."""
         self.added = np.zeros((0, export.channels), np.float32)
         """The vectors of the added items, in the order of their rows."""
+        width = 1 if export.history is None else export.history.bias.size
+        self.history = np.zeros((0, width), np.float32)
+        """What the added items add to the fold-in of a user, zero where nothing says it."""
         self.popularity = np.array(export.popularity)
         """Number of train interactions; added items have none. Shape: ``[num_items]``."""
         self.number = 0
@@ -144,28 +147,36 @@ class LiveItems:
             self.is_there = np.append(self.is_there, False)
             self.popularity = np.append(self.popularity, np.float32(0))
             self.norms = np.append(self.norms, np.float32(0))
-            self.added = np.concatenate(
-                [self.added, np.zeros((1, self.added.shape[1]), np.float32)]
+            self.added, self.history = (
+                np.pad(vectors, ((0, 1), (0, 0))) for vectors in (self.added, self.history)
             )
         self.catalog.put(row, self._values_of(row, change))
         if is_old:
             self.is_there[row] = not change.is_retired
             return
-        vector = self._vector_of(change)
+        vector = self._embedded(change, self._export.content)
+        if vector is None:
+            vector = self._given(change)
+        history = self._embedded(change, self._export.history)
         place = row - self._export.num_items
+        self.history[place] = 0 if history is None else history
         self.added[place] = 0 if vector is None else vector
         self.norms[row] = np.linalg.norm(self.added[place])
         self.is_there[row] = vector is not None and not change.is_retired
 
-    def _vector_of(self, change: ItemChange) -> NDArray[np.float32] | None:
-        """Return the vector of an added item, if it fits the export."""
-        content = self._export.content
-        if change.features is not None and content is not None:
-            try:
-                features = {name: [row] for name, row in change.features.items()}
-                return content.embed(features)[0]
-            except ValueError:  # The features of another model.
-                return None
+    def _embedded(
+        self, change: ItemChange, weights: ContentWeights | None
+    ) -> NDArray[np.float32] | None:
+        """Return what is made of the features of an added item, if they fit the export."""
+        if change.features is None or weights is None:
+            return None
+        try:
+            return weights.embed({name: [row] for name, row in change.features.items()})[0]
+        except ValueError:  # The features of another model.
+            return None
+
+    def _given(self, change: ItemChange) -> NDArray[np.float32] | None:
+        """Return the vector that an item was added with, if it fits the export."""
         vector = change.vector
         return vector if vector is not None and len(vector) == self.added.shape[1] else None
 

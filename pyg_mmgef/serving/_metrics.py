@@ -11,7 +11,7 @@ from prometheus_client import (
     multiprocess,
 )
 
-__all__ = ['BATCH', 'CHANGES', 'REFUSED', 'REQUESTS', 'SECONDS', 'SWAPS', 'exposition']
+__all__ = ['BATCH', 'CHANGES', 'LOADS', 'REFUSED', 'REQUESTS', 'SECONDS', 'exposition']
 
 SHARED = 'PROMETHEUS_MULTIPROC_DIR'
 
@@ -30,7 +30,7 @@ BATCH = Histogram(
     buckets=(1, 2, 4, 8, 16, 32, 64),
 )
 CHANGES = Counter('pyg_mmgef_item_changes_total', 'Items that were added, changed or retired.')
-SWAPS = Counter('pyg_mmgef_export_loads_total', 'Exports that workers began to serve.')
+LOADS = Counter('pyg_mmgef_export_loads_total', 'Exports that workers began to serve.')
 REFUSED = Gauge(
     'pyg_mmgef_export_refused',
     'Whether a newer export is damaged and not served.',

@@ -116,7 +116,6 @@ async def health(request: Request) -> Response:
     """Say whether the server can answer, and which export it serves."""
     shop: Shop = request.app.state.shop
     engine = shop.engine
-    metrics.REFUSED.set(shop.refused is not None)
     content: dict[str, Any] = {'live': True, 'ready': engine is not None, 'refused': shop.refused}
     if engine is not None:
         meta = engine.export.meta

@@ -3,6 +3,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from pyg_mmgef.serving import _metrics as metrics
 from pyg_mmgef.serving._item_changes import ItemChanges
 from pyg_mmgef.serving.engine import Ask, Engine
 from pyg_mmgef.serving.export_folder import files_of, load_export
@@ -83,8 +84,11 @@ class Shop:
             self.refused, self._served = None, found
             if self._newest is None or self._newest.export.version != export.version:
                 self._newest = self._prepared(Engine(export))
-        except (OSError, ValueError) as error:
-            self.refused = str(error)
+                metrics.LOADS.inc()
+        except Exception as error:  # Whatever is wrong with it, the one before goes on.
+            is_known = isinstance(error, OSError | ValueError)
+            self.refused = str(error) if is_known else f'{type(error).__name__}: {error}'
+        metrics.REFUSED.set(self.refused is not None)
 
     def stop(self) -> None:
         """End the thread that looks for newer exports, and close the changes."""

@@ -32,6 +32,7 @@ STATUS = {
     NotReady: 503,
 }
 RETRY_S = '1'
+COMPUTED = ('/recommend', '/similar', '/items', '/pictures')
 
 
 def make_app(settings: Settings | None = None) -> FastAPI:
@@ -67,7 +68,7 @@ def make_app(settings: Settings | None = None) -> FastAPI:
         version=__version__,
         description='Recommendations from an exported run.',
         lifespan=lifespan,
-        middleware=[Middleware(Guard)],
+        middleware=[Middleware(Guard, is_full=_is_full)],
         responses={422: {'model': Failure}, 503: {'model': Failure}},
         swagger_ui_oauth2_redirect_url='/docs/oauth2-redirect',
     )
@@ -84,6 +85,11 @@ def _counted(do: Callable[[Sequence[Job]], list[Any]]) -> Callable[[Sequence[Job
         return do(jobs)
 
     return counted
+
+
+def _is_full(scope: Any) -> bool:
+    """Return whether a request would find no place among those that wait to be computed."""
+    return scope['path'].startswith(COMPUTED) and scope['app'].state.batcher.is_full
 
 
 async def _explain(request: Request, error: Exception) -> Response:

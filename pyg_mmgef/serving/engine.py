@@ -7,7 +7,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from pyg_mmgef.catalog import Rules, item_covariance, score_spread
+from pyg_mmgef.catalog import FoldIn, Rules, item_covariance, score_spread
 from pyg_mmgef.serving._best_rows import best_rows, rounding_of
 from pyg_mmgef.serving._ids import Id
 from pyg_mmgef.serving._item_changes import ItemChange
@@ -102,13 +102,14 @@ class Engine:
         self._longest = float(self.items.norms.max(initial=0.0))
         self._masks: dict[str, tuple[NDArray[np.bool_] | None, NDArray[np.float64] | None]] = {}
         self._covariances: dict[bool, NDArray[np.float64]] = {}
-        self._fold_in = export.fold_in
+        self._grown: FoldIn | None = None
 
     def apply(self, changes: list[ItemChange]) -> None:
         """Apply changes of items, in their order."""
         if changes:
             self.items.apply(changes)
             self._masks.clear()
+            self._grown = None
             self._longest = float(self.items.norms.max(initial=0.0))
 
     def answer(self, asks: Sequence[Ask]) -> list[Answer | Exception]:
@@ -193,7 +194,8 @@ class Engine:
         return _Query(ask, 'history', self.export.user_vectors[user], left_out, NOTHING)
 
     def _query_of_liked(self, ask: Ask, seen: NDArray[np.int64]) -> _Query:
-        if self._fold_in is None:
+        fold_in = self.export.fold_in
+        if fold_in is None:
             raise ValueError(
                 f"the model {self.export.meta.get('model')!r} can't make a user of liked items; "
                 'ask by user, or for items similar to one'
@@ -203,12 +205,16 @@ class Engine:
         liked = np.array([row for row in found if row is not None], np.int64)
         rows = np.union1d(seen, liked)
         left_out = liked if ask.rules.repeat else rows
-        known = rows[rows < self._fold_in.num_items]
+        is_new = rows >= self.export.num_items
+        says = self.items.history[rows[is_new] - self.export.num_items].any(axis=-1)
+        known = np.append(rows[~is_new], rows[is_new][np.asarray(says)])
         if not len(known):
             return _Query(ask, 'new user', None, left_out, NOTHING, ignored)
-        vector = self._fold_in.embed([known])[0]
+        if np.any(says):
+            self._grown = fold_in = self._grown or fold_in.with_items(self.items.history)
+        vector = fold_in.embed([known])[0]
         try:
-            parts = self._fold_in.parts(known)
+            parts = fold_in.parts(known)
         except ValueError:  # The vector isn't a sum over the items.
             parts = None
         return _Query(ask, 'liked', vector, left_out, known, ignored, parts)

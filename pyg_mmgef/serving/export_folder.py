@@ -45,6 +45,8 @@ class ExportFolder:
     """Makes a user's vector of items; :obj:`None` where the model can't."""
     content: ContentWeights | None
     """Makes an item's vector of features; :obj:`None` where the model can't."""
+    history: ContentWeights | None
+    """Makes of features what a new item adds to :obj:`fold_in`; :obj:`None` likewise."""
     pictures: dict[int, Path]
     """The thumbnails by row of the item."""
 
@@ -123,7 +125,8 @@ def load_export(folder: Path) -> ExportFolder:
         seen_indices=reader.array('seen_indices.npy', np.int32, (None,)),
         popularity=reader.array('popularity.npy', np.float32, (items,)),
         fold_in=_fold_in(meta.get('fold_in'), reader),
-        content=_content(meta.get('content'), reader),
+        content=_content(meta.get('content'), reader, 'content_'),
+        history=_content(meta.get('history'), reader, 'history_'),
         pictures=_pictures(folder / 'pictures', items),
     )
     _check(export, folder)
@@ -257,9 +260,9 @@ def _fold_in(settings: dict[str, Any] | None, reader: _Reader) -> FoldIn | None:
     return FoldIn.from_arrays(reader.arrays('fold_in_'), settings)
 
 
-def _content(settings: dict[str, Any] | None, reader: _Reader) -> ContentWeights | None:
+def _content(settings: dict[str, Any] | None, reader: _Reader, start: str) -> ContentWeights | None:
     if settings is None:
         return None
-    arrays = reader.arrays('content_')
+    arrays = reader.arrays(start)
     means = [f'mean_{name}' for name in settings['modalities']]
     return ContentWeights.from_arrays({name: arrays[name] for name in (*means, 'weight', 'bias')})

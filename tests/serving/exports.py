@@ -82,6 +82,9 @@ def make_export(
             'content_weight.npy': rng.standard_normal((7, channels)),
             'content_bias.npy': rng.standard_normal(channels),
         }
+        arrays |= {
+            name.replace('content', 'history'): -x for name, x in arrays.items() if name[0] == 'c'
+        }
     for name, array in arrays.items():
         temporary = folder / f'new_{name}'
         np.save(temporary, array)
@@ -108,6 +111,7 @@ def make_export(
         'index': {'kind': 'flat', 'metric': 'inner product', 'recall': None},
         'fold_in': settings,
         'content': modalities,
+        'history': modalities,
         'files': {name: sha256_of(folder / name) for name in names},
     }
     write_atomically(folder / 'export.json', json.dumps(meta).encode())

@@ -257,6 +257,26 @@ def test_an_added_item_is_ranked(engine: Engine) -> None:
     assert items_of(engine, user='nobody', k=91)[-1] == 'new'  # Nobody has it.
 
 
+def test_a_liked_item_that_is_new_counts_by_its_features(tmp_path: Path) -> None:
+    engine = Engine(load_export(make_export(tmp_path, content=True)))
+    features = {'image': [1.0, 2.0, 3.0], 'text': [0.0, 1.0, 0.0, 1.0]}
+    by_features = ItemChange('new', {}, features=features, is_added=True, number=1)
+    by_vector = ItemChange('other', {}, np.ones(8, np.float32), is_added=True, number=2)
+    engine.apply([by_features, by_vector])
+    fold_in, history = engine.export.fold_in, engine.export.history
+    assert fold_in is not None
+    assert history is not None
+    given = history.embed({name: [row] for name, row in features.items()})
+    vector = fold_in.with_items(given).embed([[3, 80]])[0]
+    expected = slow_ranking(engine, vector, {3})
+    found = items_of(engine, liked=['I3', 'new'], k=82)
+    assert [item for item in found if item != 'other'] == [f'I{row}' for row in expected]
+    alone = answered(engine, liked=['I3'], k=20).items
+    answer = answered(engine, liked=['I3', 'other'], k=20)
+    kept = [item for item in alone if item['item'] != 'other']
+    assert answer.items[: len(kept)] == kept  # Nothing says what it adds, so it is only left out.
+
+
 def test_a_retired_item_is_shown_no_more(engine: Engine) -> None:
     best = items_of(engine, user='u3')
     engine.apply([ItemChange(best[0], {}, is_retired=True, number=1)])

@@ -47,3 +47,10 @@ def test_a_body_that_is_too_long() -> None:
 def test_a_body_that_is_slow_to_come() -> None:
     with pytest.raises(HTTPException, match=r'408: the request took longer than 0\.05 s'):
         sent(b'1', b'2', b'3', b'4', pause=0.03, seconds=0.05)
+
+
+def test_a_request_that_finds_no_place() -> None:
+    start, body = sent(b'1', is_full=lambda scope: True)
+    assert start['status'] == 503
+    assert (b'retry-after', b'1') in start['headers']
+    assert body['body'] == b'{"detail":"there are too many requests; try again"}'
