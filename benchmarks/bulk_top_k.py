@@ -5,8 +5,8 @@ of low rank and noise, and an item's length grows with its popularity, as those 
 do; or all numbers are random, so that no item can be passed over. Ours ranks all users and writes
 Parquet; the peers rank the first users, from which their time for all is extrapolated: FAISS's flat
 index, which must find as many more items as a user has, implicit's topk, and FAISS's approximate
-index, with its recall. Each is alone in a new process, which maps the vectors from files; the peak
-of its memory is shown, with that of the files.
+index with its recall, which `--peers` can leave out. Each is alone in a new process, which maps the
+vectors from files; the peak of its memory is shown, with that of the files.
 """
 
 import argparse
@@ -153,6 +153,7 @@ def main() -> None:
     options.add_argument('--users', type=int, default=1_000_000)
     options.add_argument('--items', type=int, default=1_000_000)
     options.add_argument('--peer-users', type=int, default=4_096, help='users that peers rank')
+    options.add_argument('--peers', nargs='+', choices=PEERS, default=PEERS)
     options.add_argument('--alone', nargs=3, help=argparse.SUPPRESS)
     args = options.parse_args()
     torch.set_num_threads(args.threads)
@@ -170,7 +171,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name_of_folder:
             folder = Path(name_of_folder)
             make_files(folder, args.users, args.items, kind)
-            for name in (OURS, *PEERS):
+            for name in (OURS, *args.peers):
                 users = args.users if name == OURS else min(args.users, args.peer_users)
                 words = ['--alone', name, str(folder), str(users), '--threads', str(args.threads)]
                 row = run_alone(__file__, words, args.threads)
