@@ -40,7 +40,9 @@ function button(text, label, deed, pressed) {
 
 function card(item) {
   const isLiked = liked.has(item.item);
-  const fields = Object.entries(item.fields ?? {}).map(([name, value]) => `${name}: ${value}`);
+  const fields = Object.entries(item.fields ?? {})
+    .filter(([, value]) => value !== item.title)
+    .map(([name, value]) => `${name}: ${value}`);
   const words = make('div', { className: 'words' }, make('h3', { dir: 'auto' }, item.title));
   if (fields.length) words.append(make('p', { dir: 'auto' }, fields.slice(0, 3).join(' · ')));
   if (item.because) {
