@@ -15,7 +15,7 @@ import warm_up
 from common import read_json
 
 FOLDER = Path(__file__).parents[2] / 'docs' / 'measured'
-OWN = ('amazon_baby', 'ials', 'serving', 'time_to_quality')
+OWN = ('amazon_baby', 'ials', 'serving', 'time_to_quality', 'tune_movielens')
 """Scripts that make the page of their name."""
 
 
