@@ -47,9 +47,14 @@ def make_export(
     catalog: Catalog | None = None,
     user_ids: list[Any] | None = None,
     pictures: dict[int, bytes] | None = None,
+    version: str = '',
 ) -> Path:
-    """Write an export, ``export.json`` last, and return its folder."""
+    """Write an export, ``export.json`` last, and return its folder.
+
+    The files of a version lie in a folder of their own, so that another one can take its place.
+    """
     rng = np.random.default_rng(seed)
+    whole, folder = folder, folder / version
     folder.mkdir(parents=True, exist_ok=True)
     if vectors is None:
         vectors = (
@@ -112,7 +117,8 @@ def make_export(
         'fold_in': settings,
         'content': modalities,
         'history': modalities,
+        'folder': version,
         'files': {name: sha256_of(folder / name) for name in names},
     }
-    write_atomically(folder / 'export.json', json.dumps(meta).encode())
-    return folder
+    write_atomically(whole / 'export.json', json.dumps(meta).encode())
+    return whole
