@@ -61,7 +61,8 @@ def as_edges(histories: Sequence[Tensor]) -> Tensor:
 
 
 def _listed(wanted: Iterable[Any]) -> list[Any]:
-    return wanted.tolist() if hasattr(wanted, 'tolist') else list(wanted)  # Arrays, columns.
+    plain = wanted.tolist() if hasattr(wanted, 'tolist') else list(wanted)  # Arrays, columns.
+    return plain if isinstance(plain, list) else [plain]
 
 
 def _advice(ids: IdMap, wanted: str, end: str) -> str:

@@ -104,7 +104,7 @@ def export(
         _write_vectors(path, z_user, z_item)
         _write_ids(path / 'users.parquet', run.user_ids)
         run.catalog.save(path / 'items.parquet')
-        _write_seen(path, run.seen('val', 'test'), len(z_user), len(z_item))
+        _write_seen(path, run.all_interactions, len(z_user), len(z_item))
         count = interactions(run.train)[1].bincount(minlength=len(z_item))
         write_array(path / 'popularity.npy', count.cpu().numpy().astype(np.float32), sync=False)
         weights = _content_weights(run)

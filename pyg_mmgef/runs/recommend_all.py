@@ -50,7 +50,7 @@ def recommend_all(
     if users is None:
         users = torch.arange(len(run.user_ids), device=z_user.device)
     check_ids('users', users, len(run.user_ids), 'user')
-    user_ids, item_ids, seen = run.user_ids.ids, run.item_ids.ids, run.seen('val', 'test')
+    user_ids, item_ids, seen = run.user_ids.ids, run.item_ids.ids, run.all_interactions
     titles = run.titles if any(title is not None for title in run.titles) else None
     if rules is None or rules == Rules():
         return recommend_to_parquet(

@@ -262,6 +262,14 @@ class Run:
         others = [held_out[part][INTERACTS].edge_label_index for part in parts]
         return torch.cat([self.split[0][INTERACTS].edge_index, *others], dim=1)
 
+    @cached_property
+    def all_interactions(self) -> Tensor:
+        """The interactions of the dataset, those held out and of new users included.
+
+        Shape: ``[2, E]``.
+        """
+        return interactions(self.source.data())
+
     def scale_cold_items(self) -> None:
         """Scale the embeddings of cold items so that warm items lose at most 3 % of their recall.
 
@@ -362,9 +370,14 @@ class Run:
         """
         if liked is None:
             rows = None if users is None else rows_of(self.user_ids, users, 'user')
-            z_user, seen = self.z_user, interactions(self.source.data())
+            z_user, seen = self.z_user, self.all_interactions
         elif users is None:
             histories = [rows_of(self.item_ids, own, 'item') for own in as_lists(liked)]
+            if not all(rows.numel() for rows in histories):
+                raise ValueError(
+                    f'{spelt("liked")} holds a list without items, which says nothing of a taste; '
+                    'recommend what is popular'
+                )
             z_user, seen, rows = self._embedded(histories), as_edges(histories), None
         else:
             raise ValueError(

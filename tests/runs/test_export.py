@@ -59,7 +59,7 @@ def make_run(model: type[Recommender] = IALS, *, features: bool = True) -> Any:
             fields={'price': np.arange(ITEMS) / 4},
         ),
         titles=[None] * ITEMS,
-        seen=seen,
+        all_interactions=seen('val', 'test'),
     )
 
 
@@ -99,8 +99,8 @@ def test_it_holds_what_the_run_has(tmp_path: Path, model: type[Recommender]) -> 
 
 def test_seen_has_each_item_of_a_user_once_in_order(tmp_path: Path) -> None:
     run = make_run()
-    pairs = run.seen('val', 'test')
-    run.seen = lambda *parts: torch.cat([pairs.flip(1), pairs[:, :5]], dim=1)
+    pairs = run.all_interactions
+    run.all_interactions = torch.cat([pairs.flip(1), pairs[:, :5]], dim=1)
     files = files_of(export(run, tmp_path))
     indptr, indices = (np.load(files / f'seen_{part}.npy') for part in ('indptr', 'indices'))
     assert (indptr.dtype, indices.dtype) == (np.int64, np.int32)
@@ -169,7 +169,7 @@ def test_the_server_reads_it(tmp_path: Path, model: type[Recommender]) -> None:
     found = load_export(export(run, tmp_path))
     assert found.catalog == run.catalog
     assert np.array_equal(found.item_vectors, run.z_item.numpy())
-    own = {item for user, item in run.seen('val', 'test').t().tolist() if user == 35}
+    own = {item for user, item in run.all_interactions.t().tolist() if user == 35}
     assert set(found.seen(35).tolist()) == own
     assert found.fold_in is not None
     expected = run.model.embed_users(run.train, [[1, 2]]).numpy()
@@ -282,7 +282,7 @@ def test_the_examples_of_the_readme_run(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     titles, by_faiss, by_usearch, by_qdrant = map(eval, done.stdout.splitlines())
-    best = recommend(run.z_user, run.z_item, torch.tensor([35]), exclude=run.seen('val', 'test'))
+    best = recommend(run.z_user, run.z_item, torch.tensor([35]), exclude=run.all_interactions)
     expected = best.items[0].tolist()
     assert by_faiss == by_usearch == expected
     assert titles == by_qdrant == [f'Item {row}' for row in expected]

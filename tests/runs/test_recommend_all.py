@@ -52,7 +52,7 @@ def test_lists_are_those_of_the_ranking_by_rules(
     monkeypatch.setattr(recommend_all_module, 'BATCH', 7)
     run = run_with_brands()
     found = lists_of(run, tmp_path / 'x.parquet', 6, rules)
-    seen, users = run.seen('val', 'test'), torch.arange(USERS)
+    seen, users = run.all_interactions, torch.arange(USERS)
     _, items = recommend_by_rules(
         run.z_user, run.z_item, users, rules or Rules(), run.catalog, k=6, seen=seen
     )

@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 import torch
 from torch_geometric.data import HeteroData
@@ -11,6 +12,7 @@ from pyg_mmgef import Run, fit
 from pyg_mmgef.catalog import Rules
 from pyg_mmgef.datasets import InteractionTables
 from pyg_mmgef.nn import ContentIALS, LightGCN
+from pyg_mmgef.runs import recommend_all
 from tests.transforms.shops import random_shop
 
 FAST: dict[str, Any] = {'embedding_dim': 8, 'budget': 0}
@@ -237,6 +239,8 @@ def test_a_basket_is_a_user_with_these_items(run: Run) -> None:
         run.recommend('u3', liked=own)
     with pytest.raises(ValueError, match="no item 'i7'"):
         run.recommend(liked=['i7'])
+    with pytest.raises(ValueError, match='a list without items'):
+        run.recommend(liked=[])
 
 
 def test_a_basket_by_rules(run: Run) -> None:
@@ -349,6 +353,10 @@ def test_latest_users_are_folded_in(run: Run, tmp_path: Path) -> None:
     ids = found.item_ids.to_ids(own)
     expected = found.recommend(liked=ids, k=5)
     assert found.recommend(found.user_ids[39], k=5)['item'] == expected['item']
+    recommend_all(found, tmp_path / 'all.parquet', k=5)
+    table = pyarrow.parquet.read_table(tmp_path / 'all.parquet').to_pylist()
+    own_rows = [row['item'] for row in table if row['user'] == found.user_ids[39]]
+    assert own_rows == expected['item']
 
 
 def test_the_solution_of_the_best_trial_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
