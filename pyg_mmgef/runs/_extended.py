@@ -1,5 +1,6 @@
 """A dataset with new rows behind its own: new users, new items, new interactions."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch_geometric.data import HeteroData
 
 from pyg_mmgef.datasets import IdMap, InteractionTables
 from pyg_mmgef.runs._new_items import FITTED_ON, encoded_like
+from pyg_mmgef.runs.dataset_folder import features
 from pyg_mmgef.runs.run_data import RunData, Source, as_source
 from pyg_mmgef.schema import (
     INTERACTS,
@@ -72,12 +74,18 @@ def extended(old: Source, new: Any, trained_on: Tensor) -> RunData:
             out[INTERACTS][name] = torch.cat([own_values, new_values])
     out[INTERACTS][IN_TRAIN] = _among(out[INTERACTS].edge_index, trained_on, len(item_ids))
 
-    is_new = item_row >= len(old.item_ids)
-    items = old.items() + [{'text': None, 'image': None, 'fields': {}}] * int(is_new.sum())
-    for row, item in zip(item_row.tolist(), other.items(), strict=True):
-        items[row] = item if row >= len(old.item_ids) else _updated(items[row], item)
-    features = _features(old, other, is_new)
-    for name, (x, has) in features.items():
+    new_rows = (item_row >= len(old.item_ids)).nonzero().view(-1)
+    others = other.items()
+    items = old.items() + [others[row] for row in new_rows.tolist()]
+    for row, item in zip(item_row.tolist(), others, strict=True):
+        if row < len(old.item_ids):
+            items[row] = _updated(items[row], item)
+    given = {
+        name: x[new_rows]
+        for name, x in item_modalities(new_graph)[0].items()
+        if other.encoders[name] in (old.encoders.get(name), name)
+    }
+    for name, (x, has) in _features(old, graph, items[len(old.item_ids) :], given).items():
         key = 'x' if f'x_{name}' not in graph[ITEM] else f'x_{name}'
         out[ITEM][key] = x
         if key != 'x':
@@ -108,32 +116,25 @@ def with_old_train(data: HeteroData, split: Split) -> Split:
     return select_parts(data, kept, part.masked_fill(in_train, 0))
 
 
-def _features(old: Source, other: Source, is_new: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+def _features(
+    old: Source, graph: HeteroData, new: Sequence[Mapping[str, Any]], given: Mapping[str, Tensor]
+) -> dict[str, tuple[Tensor, Tensor]]:
     """Return the features of the old items, then those of new ones.
 
-    Features that another encoder has made are in another space, so these items are encoded anew.
+    Features that another encoder has made are in another space. They aren't given, so that these
+    items are encoded anew.
     """
-    x, has = item_modalities(old.data())
-    own = item_modalities(other.data())[0]
-    rows = is_new.nonzero().view(-1)
-    items = [other.items()[row] for row in rows.tolist()]
+    x, has = features(graph)
     new_x, new_has = encoded_like(
         old,
-        len(items),
-        [item['text'] for item in items],
-        [item['image'] for item in items],
-        {
-            name: value[rows]
-            for name, value in own.items()
-            if other.encoders[name] in (old.encoders.get(name), name)
-        },
+        x,
+        len(new),
+        [item['text'] for item in new],
+        [item['image'] for item in new],
+        given,
     )
-    nonzero = {name: (value != 0).any(dim=1) for name, value in x.items()}
     return {
-        name: (
-            torch.cat([x[name], new_x[name]]),
-            torch.cat([has.get(name, nonzero[name]), new_has[name]]),
-        )
+        name: (torch.cat([x[name], new_x[name]]), torch.cat([has[name], new_has[name]]))
         for name in x
     }
 

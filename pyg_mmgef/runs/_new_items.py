@@ -24,6 +24,7 @@ _ENCODER = {'batch_size': 64, 'device': 'cpu', 'num_workers': 0}
 
 def encoded_like(
     source: Source,
+    known: Mapping[str, Tensor],
     num_items: int,
     texts: Sequence[str | None] | None,
     images: Sequence[str | os.PathLike[str] | None] | None,
@@ -33,6 +34,7 @@ def encoded_like(
 
     Args:
         source: The dataset.
+        known: Its features by modality.
         num_items: Number of new items.
         texts: Their texts, for the modality ``'text'``.
         images: The paths of their pictures, for ``'image'``.
@@ -46,7 +48,6 @@ def encoded_like(
         ValueError: If lengths or channels differ, a modality is unknown, or the encoder of the
             dataset can't be built again.
     """
-    known = item_modalities(source.data())[0]
     given = dict(features or {})
     for name in given:
         if name not in known:
@@ -105,7 +106,8 @@ def new_items(
     graph = HeteroData()
     graph[USER].num_nodes, graph[ITEM].num_nodes = 0, num_items
     graph[INTERACTS].edge_index = torch.empty(2, 0, dtype=torch.long)
-    x, has = encoded_like(source, num_items, texts, images, features)
+    of_source = item_modalities(source.data())[0]
+    x, has = encoded_like(source, of_source, num_items, texts, images, features)
     for modality in x:
         graph[ITEM][f'x_{modality}'] = x[modality]
         graph[ITEM][f'has_{modality}'] = has[modality]

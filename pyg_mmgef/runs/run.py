@@ -19,6 +19,7 @@ from pyg_mmgef.ranking import Groups, TopLists, choose_cold_scale, recommend
 from pyg_mmgef.ranking.metrics import METRICS
 from pyg_mmgef.ranking.top_lists import DEFAULT, checked_metrics
 from pyg_mmgef.runs._by_rules import recommend_by_rules
+from pyg_mmgef.runs._catalog import catalog_of
 from pyg_mmgef.runs._extended import extended
 from pyg_mmgef.runs._ids import as_edges, as_lists, rows_of
 from pyg_mmgef.runs._new_items import new_items
@@ -237,7 +238,7 @@ class Run:
     @cached_property
     def catalog(self) -> Catalog:
         """What is known of the items, for :class:`~pyg_mmgef.catalog.Rules`."""
-        return self.source.catalog()
+        return catalog_of(self.item_ids, self.items)
 
     @cached_property
     def items(self) -> list[dict[str, Any]]:
@@ -489,7 +490,7 @@ class Run:
         fold_in = self.fold_in_if_any()
         if fold_in is None or self.z_user.layout != torch.strided:
             return
-        user, item = interactions(self.source.data())
+        user, item = self.all_interactions
         is_new = torch.ones(len(self.user_ids), dtype=torch.bool)
         is_new[self.split[0][INTERACTS].edge_index[0]] = False
         order = user.argsort(stable=True)
