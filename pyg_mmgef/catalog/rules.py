@@ -208,6 +208,7 @@ class Rules:
         *,
         pin_scores: ArrayLike | None = None,
         vectors: NDArray[np.floating] | None = None,
+        allowed: NDArray[np.bool_] | None = None,
     ) -> Reranked:
         """Search for candidates and choose some of them, until every list is complete.
 
@@ -220,11 +221,13 @@ class Rules:
             k: Number of items to show.
             pin_scores: As in :meth:`rerank`. (default: :obj:`None`)
             vectors: As in :meth:`rerank`. (default: :obj:`None`)
+            allowed: What :meth:`allowed` returned, for a caller that asks again and again;
+                :obj:`None` computes it. (default: :obj:`None`)
 
         Raises:
             ValueError: As :meth:`rerank`.
         """
-        resolved = self._resolved(catalog)
+        resolved = self._resolved(catalog, allowed)
         out = Reranked(
             np.full((num_users, k), -1),
             np.full((num_users, k), -np.inf),
@@ -286,10 +289,12 @@ class Rules:
             where = {name: condition_from_json(name, c) for name, c in where.items()}
         return cls(**{**given, 'where': where})
 
-    def _resolved(self, catalog: Catalog) -> dict[str, Any]:
+    def _resolved(
+        self, catalog: Catalog, allowed: NDArray[np.bool_] | None = None
+    ) -> dict[str, Any]:
         """Return the arguments of :func:`rerank` for a catalog."""
         return {
-            'allowed': self.allowed(catalog),
+            'allowed': self.allowed(catalog) if allowed is None else allowed,
             'groups': [
                 (catalog.field(name, 'max_per').codes, most) for name, most in self.max_per.items()
             ],

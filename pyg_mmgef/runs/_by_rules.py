@@ -91,7 +91,8 @@ class RankingByRules:
             )
         check_positive('k', k)
         self._rules, self._catalog, self._k, self._seen = rules, catalog, k, seen
-        self._candidates = torch.from_numpy(np.flatnonzero(rules.allowed(catalog)))
+        self._allowed = rules.allowed(catalog)
+        self._candidates = torch.from_numpy(np.flatnonzero(self._allowed))
         self._vectors = z_item.float().cpu().numpy() if rules.diversity else None
         self._pins = torch.from_numpy(catalog.rows_of(rules.pin, 'pin'))
         if rules.boost:
@@ -129,6 +130,7 @@ class RankingByRules:
             self._k,
             pin_scores=self._pin_scores(users),
             vectors=self._vectors,
+            allowed=self._allowed,
         )
         scores = torch.from_numpy(shown.scores).to(torch.float32)
         return Recommendations(scores, torch.from_numpy(shown.items))

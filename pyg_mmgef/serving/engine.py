@@ -256,7 +256,7 @@ class Engine:
             found = self._exact(query, rows)
             return found if boosts is None else found + boosts[rows]
 
-        rows, found = self._chosen(query, scores, exact, error)
+        rows, found = self._chosen(query, scores, exact, error, mask)
         items = [
             {**self.describe(int(row)), 'score': float(score)}
             for row, score in zip(rows, found, strict=True)
@@ -270,6 +270,7 @@ class Engine:
         scores: NDArray[np.float32],
         exact: Callable[[NDArray[np.int64]], NDArray[np.float64]],
         error: float,
+        mask: NDArray[np.bool_] | None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return the rows to show and their scores."""
         rules, k = query.ask.rules, query.ask.k
@@ -288,7 +289,15 @@ class Engine:
             )
 
         vectors = cast(NDArray[np.float32], _Vectors(self.items))
-        chosen = rules.choose(catalog, search, 1, k, pin_scores=pin_scores[None], vectors=vectors)
+        chosen = rules.choose(
+            catalog,
+            search,
+            1,
+            k,
+            pin_scores=pin_scores[None],
+            vectors=vectors,
+            allowed=mask,
+        )
         is_item = chosen.items[0] >= 0
         return chosen.items[0][is_item], chosen.scores[0][is_item]
 
