@@ -86,15 +86,11 @@ class NetworksOnIALS(Recommender):
 
         See :meth:`Recommender.embed_items`; here the network of the items embeds them.
         """
-        training = self.training
-        try:
-            self.eval()
+        with self._evaluating():
             is_warm = self.is_warm(data)
             return self.cold_scale * self._made_of(
                 *self.content.of(data, is_warm, self.dtype, x, has)
             )
-        finally:
-            self.train(training)
 
     def grow(self: Model, num_users: int, num_items: int, data: HeteroData | None = None) -> Model:
         """Return a copy with room for new users and items, see :meth:`Recommender.grow`.

@@ -143,15 +143,11 @@ class CLCRec(Recommender):
 
         See :meth:`Recommender.embed_items`; here the encoder embeds them.
         """
-        training = self.training
-        try:
-            self.eval()
+        with self._evaluating():
             is_warm = self.is_warm(data)
             return self.cold_scale * self._made_of(
                 *self.content.of(data, is_warm, self.dtype, x, has)
             )
-        finally:
-            self.train(training)
 
     def _made_of(self, x: Tensor, has: Tensor) -> Tensor:
         """Return the embeddings that the encoder makes of features."""

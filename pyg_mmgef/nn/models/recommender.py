@@ -2,7 +2,8 @@ import inspect
 import os
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar, TypeVar, final
 
 import torch
@@ -490,12 +491,19 @@ class Recommender(Module, ABC):
     def _embedded(self, data: HeteroData) -> tuple[Tensor, Tensor]:
         """Return the embeddings in evaluation, cold items as the model itself has them."""
         self.check_sizes(data)
+        with self._evaluating():
+            z_user, z_item, *_ = self.embed(data, None, None)
+        return z_user, z_item
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Be in evaluation mode within the block."""
         training = self.training
+        self.eval()
         try:
-            z_user, z_item, *_ = self.eval().embed(data, None, None)
+            yield
         finally:
             self.train(training)
-        return z_user, z_item
 
     def _fitted(
         self, data: HeteroData, rows: Tensor, content_map: ContentMap | None
