@@ -13,7 +13,7 @@ import torch
 from pyg_mmgef._spelling import spelt, spelt_with
 from pyg_mmgef.files import make_folder, read_json, write_json
 from pyg_mmgef.ranking import evaluate_ranking
-from pyg_mmgef.runs._best_options import Say
+from pyg_mmgef.runs._say import Say, say_if
 from pyg_mmgef.runs._train_run import built, train_epochs, train_run
 from pyg_mmgef.runs._trials import Report, Trial, Trials
 from pyg_mmgef.runs._tuned_options import candidate, settings_of, tuned_settings
@@ -97,7 +97,7 @@ def tune(
         minutes=minutes,
         folder=None if folder is None else Path(folder).expanduser(),
         device=device,
-        say=print if verbose else lambda line: None,
+        say=say_if(verbose),
     )
 
 

@@ -277,7 +277,13 @@ def test_the_default_shows_its_trials(dataset: Path, tmp_path: Path) -> None:
 
 def test_close_names_of_folders(dataset: Path, trained: Path) -> None:
     """Without importing torch, which takes seconds."""
-    for words in (('train', dataset, '-o', 'x'), ('info', trained), ('recommend', trained)):
+    for words in (
+        ('train', dataset, '-o', 'x'),
+        ('info', trained),
+        ('recommend', trained),
+        ('explain', trained, 'u1', 'i00'),
+        ('refit', trained, '-o', 'x'),
+    ):
         path = Path(words[1])
         wrong = path.with_name(f'{path.name}s')
         code = (

@@ -3,7 +3,7 @@ from typing import Annotated
 
 import typer
 
-from pyg_mmgef.cli.commands._arguments import Part
+from pyg_mmgef.cli.commands._arguments import Part, cutoffs
 from pyg_mmgef.cli.console import out
 from pyg_mmgef.cli.show import show_comparison
 
@@ -23,14 +23,7 @@ def compare(
         ),
     ] = None,
     part: Part = 'test',
-    cutoff: Annotated[
-        list[int] | None,
-        typer.Option(
-            help='Cut-off of the metrics, the k in Recall@k; repeat it for several.',
-            min=1,
-            show_default='20',
-        ),
-    ] = None,
+    cutoff: Annotated[list[int] | None, cutoffs('20')] = None,
     category: Annotated[
         str | None,
         typer.Option(

@@ -4,7 +4,7 @@ from typing import Annotated
 import typer
 
 from pyg_mmgef._folders import check_exists
-from pyg_mmgef.cli.commands._arguments import OtherDataset, Part, Run
+from pyg_mmgef.cli.commands._arguments import OtherDataset, Part, Run, cutoffs
 from pyg_mmgef.cli.console import out
 from pyg_mmgef.cli.show import show_groups, show_metrics
 
@@ -14,14 +14,7 @@ __all__ = ['evaluate']
 def evaluate(
     run: Run,
     part: Part = 'test',
-    cutoff: Annotated[
-        list[int] | None,
-        typer.Option(
-            help='Cut-off of the metrics, the k in Recall@k; repeat it for several.',
-            min=1,
-            show_default='10, 20',
-        ),
-    ] = None,
+    cutoff: Annotated[list[int] | None, cutoffs('10, 20')] = None,
     metric: Annotated[
         list[str] | None,
         typer.Option(

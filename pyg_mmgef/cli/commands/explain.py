@@ -2,6 +2,7 @@ from typing import Annotated
 
 import typer
 
+from pyg_mmgef._folders import check_exists
 from pyg_mmgef.cli.commands._arguments import OtherDataset, Run
 from pyg_mmgef.cli.console import out
 
@@ -25,6 +26,7 @@ def explain(
 
     Example: pyg-mmgef explain runs/first anna L7
     """
+    check_exists(run)
     from pyg_mmgef.runs import Run as LoadedRun
 
     explanation = LoadedRun.load(run, dataset).explain(user, item)

@@ -1,8 +1,5 @@
-from typing import Annotated
-
-import typer
-
-from pyg_mmgef.cli.commands._arguments import OutputFolder, Run
+from pyg_mmgef._folders import check_exists
+from pyg_mmgef.cli.commands._arguments import Device, OutputFolder, Run
 from pyg_mmgef.cli.console import draws_progress
 from pyg_mmgef.cli.show import show_run
 
@@ -12,10 +9,7 @@ __all__ = ['refit']
 def refit(
     run: Run,
     output: OutputFolder,
-    device: Annotated[
-        str,
-        typer.Option(help="Where to train: 'cpu', 'cuda', or 'auto' for a GPU if there is one."),
-    ] = 'auto',
+    device: Device = 'auto',
 ) -> None:
     """Train the model of a run on all interactions, those held out included, to be served.
 
@@ -23,6 +17,7 @@ def refit(
 
     Example: pyg-mmgef refit runs/first -o runs/live
     """
+    check_exists(run)
     from pyg_mmgef.runs import Run as LoadedRun
     from pyg_mmgef.runs.run_folder import RunFolder
 

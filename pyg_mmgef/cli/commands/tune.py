@@ -1,14 +1,13 @@
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pyg_mmgef._folders import check_exists
-from pyg_mmgef.cli.commands._arguments import OutputFolder
+from pyg_mmgef.cli.commands._arguments import Dataset, Device, OutputFolder
 from pyg_mmgef.cli.config_file import ConfigFile
 from pyg_mmgef.cli.console import out
-from pyg_mmgef.cli.settings import TRAINING, takes_settings
+from pyg_mmgef.cli.settings import takes_settings
 from pyg_mmgef.cli.show import show_run
 from pyg_mmgef.settings import Settings
 
@@ -19,9 +18,7 @@ SEARCH = 'Search'
 
 @takes_settings(without=('model', 'preset', 'budget'))
 def tune(
-    dataset: Annotated[
-        Path, typer.Argument(help='Folder of a dataset, written by "prepare".', show_default=False)
-    ],
+    dataset: Dataset,
     output: OutputFolder,
     models: Annotated[
         list[str] | None,
@@ -49,13 +46,7 @@ def tune(
         ),
     ] = None,
     config: ConfigFile = None,
-    device: Annotated[
-        str,
-        typer.Option(
-            help="Where to train: 'cpu', 'cuda', or 'auto' for a GPU if there is one.",
-            rich_help_panel=TRAINING,
-        ),
-    ] = 'auto',
+    device: Device = 'auto',
     *,
     settings: Settings,
 ) -> None:

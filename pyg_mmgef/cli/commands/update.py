@@ -3,7 +3,8 @@ from typing import Annotated
 
 import typer
 
-from pyg_mmgef.cli.commands._arguments import OutputFolder, Run
+from pyg_mmgef._folders import check_exists
+from pyg_mmgef.cli.commands._arguments import Device, OutputFolder, Run
 from pyg_mmgef.cli.console import draws_progress
 from pyg_mmgef.cli.show import show_run
 
@@ -19,10 +20,7 @@ def update(
         ),
     ],
     output: OutputFolder,
-    device: Annotated[
-        str,
-        typer.Option(help="Where to train: 'cpu', 'cuda', or 'auto' for a GPU if there is one."),
-    ] = 'auto',
+    device: Device = 'auto',
 ) -> None:
     """Train a run further with new users, items and interactions, into a new run.
 
@@ -31,6 +29,7 @@ def update(
 
     Example: pyg-mmgef update runs/monday tuesday -o runs/tuesday
     """
+    check_exists(run)
     from pyg_mmgef.runs import Run as LoadedRun
     from pyg_mmgef.runs.run_folder import RunFolder
 
