@@ -28,7 +28,7 @@ from pyg_mmgef.runs.splits import NONE, Split, choose_split, held_out, split_fol
 from pyg_mmgef.schema import INTERACTS
 from pyg_mmgef.settings import Settings
 
-__all__ = ['built', 'train_epochs', 'train_run']
+__all__ = ['built', 'epochs_of', 'train_epochs', 'train_run']
 
 FOLDS = 'folds.json'
 
@@ -65,8 +65,8 @@ def train_run(
     """
     checked_device(device)
     given = settings
-    if start is None:
-        settings = complete(settings, source.encoders)
+    # After an update, earlier folds would be measured by a model that has seen them.
+    settings = replace(settings, folds=1) if start else complete(settings, source.encoders)
     data = source.data()
     settings, why = choose_split(settings, data)
     if settings.split == NONE:
@@ -97,6 +97,8 @@ def train_run(
     _say_what_is_smaller(best, parts.model, say)
     run = _fitted(source, best, parts, work, device, say, show_progress)
     run.metrics = _metrics(run)
+    if start is not None and run.model.has_parameters:
+        run.metrics['epochs_before'] = epochs_of(start)
     if earlier:
         folds = _earlier_folds(source, settings, given, earlier, work, device, say, show_progress)
         run.metrics['folds'] = [*folds, _measured(run)]
@@ -107,6 +109,11 @@ def train_run(
         work.finish(run.metrics, run.embeddings, run.fold_in_if_any(), run.model)
         run.folder = work
     return run
+
+
+def epochs_of(run: Run) -> int:
+    """Return for how many epochs a model was trained, those before updates included."""
+    return run.metrics.get('epochs_before', 0) + run.metrics['best_epoch'] + 1
 
 
 def built(settings: Settings, split: Split) -> RunParts:

@@ -4,7 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pyg_mmgef.runs._say import say_if
-from pyg_mmgef.runs._train_run import built, train_epochs
+from pyg_mmgef.runs._train_run import built, epochs_of, train_epochs
 from pyg_mmgef.runs.devices import checked_device
 from pyg_mmgef.runs.run import Run
 from pyg_mmgef.runs.run_folder import RunFolder
@@ -22,7 +22,8 @@ def refit(
 ) -> Run:
     """Train the model of a run on all interactions, those held out included, to be served.
 
-    What validation has chosen stays: the options, the number of epochs, the scale of cold items.
+    What validation has chosen stays: the options, the number of epochs, those
+    before updates included, the scale of cold items.
     Nothing is left to measure; the metrics are those of the run.
 
     Args:
@@ -43,7 +44,7 @@ def refit(
     """
     checked_device(device)
     say = say_if(verbose)
-    epochs = run.metrics['best_epoch'] + 1 if run.model.has_parameters else run.settings.epochs
+    epochs = epochs_of(run) if run.model.has_parameters else run.settings.epochs
     settings = replace(run.settings, split=NONE, folds=1, epochs=epochs)
     parts = built(settings, split_data(settings, run.source.data()))
     work = None

@@ -568,7 +568,10 @@ class Run:
         """
         new = new_items(self.source, ids, texts, images, features, fields or {})
         source = extended(self.source, new, self.split[0][INTERACTS].edge_index)
-        x, has = item_modalities(new.data())
+        x, has = (
+            {name: part[name] for name in self.settings.modalities}
+            for part in item_modalities(new.data())
+        )
         run = type(self)(source, self.settings, self.metrics, base=self)
         z_item = self.model.embed_items(self.train, x, has)
         run.embeddings = self.z_user, torch.cat([self.z_item, z_item.to(self.z_item)])

@@ -32,6 +32,17 @@ def test_nothing_is_held_out(tmp_path: Path, model: str) -> None:
         live.evaluate()
 
 
+def test_epochs_before_an_update_count() -> None:
+    data = random_shop()
+    run = fit(data, 'lightgcn', split='random', epochs=4, lr=0.05)
+    updated = run.update(data)
+    before = run.metrics['best_epoch'] + 1
+    assert updated.metrics['epochs_before'] == before
+    assert len(updated.refit().history) == before + updated.metrics['best_epoch'] + 1
+    again = updated.update(data)
+    assert again.metrics['epochs_before'] == before + updated.metrics['best_epoch'] + 1
+
+
 def test_a_run_needs_a_split_first() -> None:
     with pytest.raises(ValueError, match=r"split='none' leaves nothing .* then refit"):
         fit(random_shop(), split='none')

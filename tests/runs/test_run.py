@@ -278,6 +278,24 @@ def test_new_items_are_recommended_at_once(run: Run, catalogue: Path, tmp_path: 
     assert saved.evaluate('val') == grown.evaluate('val')
 
 
+def test_new_items_of_a_run_with_some_of_the_modalities(run: Run) -> None:
+    of_texts = fit(run.source, **FAST, modalities=('text',))
+    grown = of_texts.add_items(['new'], texts=['oak table chair'])
+    assert 'new' in grown.similar('i00', k=8)['item']
+
+
+def test_an_update_of_a_run_with_folds_holds_nothing_out_that_it_has_seen() -> None:
+    data = random_shop()
+    run = fit(data, 'mf', folds=2, epochs=2)
+    updated = run.update(data)
+    assert 'folds' in run.metrics
+    assert 'folds' not in updated.metrics
+    trained = {tuple(pair) for pair in run.seen().t().tolist()}
+    for part in (updated.val, updated.test):
+        pairs = part['user', 'interacts', 'item'].edge_label_index.t().tolist()
+        assert not trained & {tuple(pair) for pair in pairs}
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
