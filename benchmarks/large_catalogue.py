@@ -100,6 +100,7 @@ def main() -> None:
     flags.add_argument(
         '--compare-batches', action='store_true', help=f'train with batches of {SMALL_BATCH}, too'
     )
+    flags.add_argument('--small-batch-epochs', type=int, help='most epochs with that batch')
     flags.add_argument('--seed', type=int, default=0)
     args = flags.parse_args()
     num_users, num_items = (2000, 2000) if args.quick else (args.users, args.items)
@@ -119,6 +120,8 @@ def main() -> None:
         results['minutes'] = sum(results[key]['minutes'] for key in ('prepare', 'train', 'report'))
         if args.compare_batches:
             small = [*options, '--batch-size', SMALL_BATCH]
+            if args.small_batch_epochs is not None:
+                small += ['--epochs', args.small_batch_epochs]
             results['small_batch'] = trained(shop, place / 'small', small)
     write_json(args.output / f'large_catalogue_{args.model}.json', results)
     print(f'{results["minutes"]:.1f} minutes from tables to report')
