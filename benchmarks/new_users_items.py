@@ -74,7 +74,7 @@ ABOUT = (
 ABOUT_ITEMS = (
     'A fifth of the items is cold. Without interactions an item is embedded by its features '
     '(:meth:`Recommender.content_weights <pyg_mmgef.nn.Recommender.content_weights>`); with 1, 3 '
-    'and 10 of them the model is trained anew. What is ranked are the interactions beyond the '
+    'and 10 of them revealed the model is trained anew. What is ranked are the interactions beyond the '
     'tenth, among the cold items. Recall@20 / NDCG@20.'
 )
 ABOUT_GROWING = (
@@ -542,7 +542,7 @@ def _items_table(rows: list[dict[str, Any]]) -> list[str]:
         [name, *(_both([row['points'][str(number)] for row in found]) for number in REVEALED)]
         for name, found in _named(rows).items()
     ]
-    header = ['model', 'by features', *(f'{n} interactions' for n in REVEALED[1:])]
+    header = ['model', 'by features', *(f'{n} revealed' for n in REVEALED[1:])]
     return list_table(header, cells)
 
 
@@ -571,7 +571,7 @@ def _sweeps_table(rows: list[dict[str, Any]]) -> list[str]:
         for kind in ('anew', 'grown'):
             by_sweeps = [[row[kind]['val'] for row in found if row['sweeps'] == n] for n in SWEEPS]
             cells.append([name, kind, *map(plus_minus, by_sweeps)])
-    return list_table(['model', 'start', *(f'{n} sweeps' for n in SWEEPS)], cells)
+    return list_table(['model', 'start', *(f'sweep {n}' for n in SWEEPS)], cells)
 
 
 def _times_table(rows: list[dict[str, Any]]) -> list[str]:
