@@ -74,8 +74,8 @@ ABOUT = (
 ABOUT_ITEMS = (
     'A fifth of the items is cold. Without interactions an item is embedded by its features '
     '(:meth:`Recommender.content_weights <pyg_mmgef.nn.Recommender.content_weights>`); with 1, 3 '
-    'and 10 of them revealed the model is trained anew. What is ranked are the interactions beyond the '
-    'tenth, among the cold items. Recall@20 / NDCG@20.'
+    'and 10 of them revealed the model is trained anew. What is ranked are the interactions beyond '
+    'the tenth, among the cold items. Recall@20 / NDCG@20.'
 )
 ABOUT_GROWING = (
     'When the users held out come, the trained model grows (:meth:`Recommender.grow '
