@@ -120,7 +120,8 @@ class EpochProgress(ProgressBar):
                     f'best {stop.best_score:.4f} (epoch {best})',
                     f'patience {stop.wait_count}/{stop.patience}',
                 ]
-        return '  '.join([*parts, f'{self._seconds:.2g} s/epoch'])
+        digits = '.0f' if self._seconds >= 10 else '.2g'
+        return '  '.join([*parts, f'{self._seconds:{digits}} s/epoch'])
 
 
 def _say_nothing(line: str) -> None:

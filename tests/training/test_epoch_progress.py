@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -84,3 +85,17 @@ def test_no_bar_is_left_after_ctrl_c(tmp_path: Path, capsys: pytest.CaptureFixtu
         fit(tmp_path, is_terminal=True, max_epochs=3, more=(Interrupt(),))
     *_, blank, end = capsys.readouterr().out.split('\r')
     assert blank.strip() == end == ''
+
+
+@pytest.mark.parametrize(
+    ('seconds', 'text'), [(153.2, '153'), (10.04, '10'), (2.34, '2.3'), (0.0123, '0.012')]
+)
+def test_the_seconds_of_an_epoch_are_written_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, text: str
+) -> None:
+    clock = iter([0.0, seconds])
+    own_time = SimpleNamespace(monotonic=lambda: next(clock))
+    monkeypatch.setattr('pyg_mmgef.training.epoch_progress.time', own_time)
+    lines: list[str] = []
+    fit(tmp_path, say=lines.append, max_epochs=1)
+    assert lines[0].endswith(f'  {text} s/epoch')
