@@ -147,9 +147,11 @@ class Engine:
     def describe(self, row: int) -> dict[str, Any]:
         """Return what the catalog has about an item, for JSON."""
         catalog = self.items.catalog
-        picture = catalog.pictures[row] if row >= self.export.num_items else None
-        if self.items.picture_of(row) is not None:
-            picture = f'/pictures/{quote(str(catalog.ids[row]), safe="")}'
+        picture = catalog.pictures[row]
+        if row < self.export.num_items and picture == self.export.catalog.pictures[row]:
+            # The export has a path of the machine that made it; its thumbnail is served instead.
+            has_picture = self.items.picture_of(row) is not None
+            picture = f'/pictures/{quote(str(catalog.ids[row]), safe="")}' if has_picture else None
         fields = {name: _plain(column[row]) for name, column in catalog.fields.items()}
         return {
             'item': catalog.ids[row],
@@ -246,7 +248,9 @@ class Engine:
             error = rounding_of(self.export.channels, length * self._longest)
         if boosts is not None:
             boosts = boosts * self._spread(query)
-            error += 1e-6 * float(np.abs(boosts).max() + np.abs(scores).max())
+            # Under similarity, an item without a vector has a score of -inf.
+            largest = np.abs(scores).max(where=np.isfinite(scores), initial=0.0)
+            error += 1e-6 * float(np.abs(boosts).max() + largest)
             scores += boosts.astype(np.float32)
         if mask is not None:
             scores[~mask] = -np.inf

@@ -223,6 +223,21 @@ def test_an_item_of_the_export_changes(client: TestClient) -> None:
     assert ids(client.get('/recommend/u1'))[0] == first
 
 
+def test_a_picture_that_is_put_replaces_the_thumbnail(client: TestClient) -> None:
+    def picture_of(item: str, **values: Any) -> str:
+        response = client.put(f'/items/{item}', json=values, headers=WITH_TOKEN)
+        assert response.status_code == 200
+        items = client.get('/items', params={'search': ''}).json()['items']
+        (found,) = (shown for shown in items if shown['item'] == item)
+        return str(found['picture'])
+
+    assert picture_of('I3', title='Hat') == '/pictures/I3'
+    for item in ('I3', 'I4'):
+        assert picture_of(item, picture='https://shop.example/new.jpg').endswith('/new.jpg')
+        assert picture_of(item, title='Cap').endswith('/new.jpg'), 'other changes keep it'
+    assert picture_of('I4', picture=None) == 'None'
+
+
 def test_an_item_by_its_features(client: TestClient) -> None:
     shop: Any = client.app.state.shop  # type: ignore[attr-defined]
     features = {'image': [1.0, 2.0, 3.0], 'text': [0.0, 1.0, 0.0, 1.0]}

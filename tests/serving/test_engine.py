@@ -8,6 +8,7 @@ import torch
 from pyg_mmgef.catalog import Catalog, Rules
 from pyg_mmgef.ranking import recommend
 from pyg_mmgef.serving import Answer, Ask, Engine, load_export
+from pyg_mmgef.serving._best_rows import best_rows
 from pyg_mmgef.serving._item_changes import ItemChange
 from pyg_mmgef.serving.engine import UnknownItem, UnknownUser
 from tests.serving.exports import make_export
@@ -212,6 +213,24 @@ def test_items_without_a_vector_are_similar_to_nothing(tmp_path: Path) -> None:
     found = items_of(engine, item='I3', k=20)
     assert len(found) == 18
     assert 'I7' not in found
+
+
+def test_a_boost_beside_an_item_without_a_vector(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(1)
+    users, items = (rng.standard_normal((n, 8), np.float32) for n in (5, 20))
+    items[7] = 0
+    make_export(tmp_path, num_users=5, num_items=20, vectors=(users, items))
+    engine, errors = Engine(load_export(tmp_path)), []
+
+    def spied(scores: Any, k: int, exact: Any, error: float) -> Any:
+        errors.append(error)
+        return best_rows(scores, k, exact, error)
+
+    monkeypatch.setattr('pyg_mmgef.serving.engine.best_rows', spied)
+    assert 'I7' not in items_of(engine, item='I3', k=20, rules=Rules(boost={'in_stock': 0.5}))
+    assert max(errors) < 1e-4, 'float32 scores still narrow the items down'
 
 
 def test_unknown_items_are_errors(engine: Engine) -> None:
