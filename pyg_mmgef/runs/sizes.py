@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from importlib.util import find_spec
+from inspect import signature
 from typing import Any, NamedTuple
 
 import psutil
@@ -9,6 +10,8 @@ import torch
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef._spelling import spelt
+from pyg_mmgef.nn import recommenders
+from pyg_mmgef.presets import Preset
 from pyg_mmgef.runs.losses import TRAINING
 from pyg_mmgef.runs.models import has_content_graphs, models, presets
 from pyg_mmgef.schema import INTERACTS, num_users_items, supervision_edges
@@ -44,7 +47,6 @@ COPIES_SOLVED = 10
 """Those that the conjugate gradients and the cold items of a solved model hold."""
 BYTES_OF_EDGE = 60
 """Indices and weights of an interaction in both directions, and in the parts of the split."""
-CHANNELS = 128
 
 
 class SizeDefaults(NamedTuple):
@@ -67,8 +69,8 @@ def defaults_for(
 
     * A training step propagates over all interactions :math:`E`, whatever its batch :math:`B`, so
       an epoch costs :math:`E^2 / B`. From a million interactions on, the batch is the power of two
-      that keeps this below 40 million, at most 65,536. The learning rate stays: a row of the
-      embeddings is then in a batch about as often as in small data.
+      that keeps this below 40 million, at most 65,536. The learning rate stays as it is:
+      one that grew with the root of the batch ranked worse in a random shop of 10,000 items.
     * From 50,000 items on, kNN graphs find 95 % of the neighbours: an exact search compares all
       pairs.
     * If validation would rank more than 4 billion pairs, it is that of 10,000 users.
@@ -191,11 +193,14 @@ def check_memory(settings: Settings, train: HeteroData, available: int | None = 
     """
     num_users, num_items = num_users_items(train)
     name = str(settings.model or settings.preset)
-    channels = settings.embedding_dim or (CHANNELS if settings.preset else 0)
+    channels, smaller = settings.embedding_dim or 0, f'a smaller {spelt("embedding_dim")}'
+    if settings.preset is not None:
+        channels = _channels_of(presets()[settings.preset])
+        smaller = f'{spelt("model")} with a smaller {spelt("embedding_dim")} in place of the preset'
     copies = COPIES if settings.batch_size is not None else COPIES_SOLVED
     need = 4 * copies * (num_users + num_items) * channels
     need += BYTES_OF_EDGE * train[INTERACTS].edge_index.size(1)
-    advice = f'give a smaller {spelt("embedding_dim")}, or use a machine with more memory'
+    advice = f'give {smaller}, or use a machine with more memory'
     if name in ('ease', 'cease'):
         need += 3 * 8 * num_items**2  # The Gram matrix, its factor and the inverse in float64.
         advice = f'it holds all pairs of {num_items:,} items; use another model'
@@ -205,6 +210,11 @@ def check_memory(settings: Settings, train: HeteroData, available: int | None = 
             f'the model {name!r} needs about {need / 2**30:.1f} GiB of memory, and '
             f'{available / 2**30:.1f} GiB are free; {advice}'
         )
+
+
+def _channels_of(preset: Preset) -> int:
+    default = signature(recommenders()[preset.recommender]).parameters['embedding_dim'].default
+    return int(preset.options.get('embedding_dim', default))
 
 
 def _validates(settings: Settings) -> bool:

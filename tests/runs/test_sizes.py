@@ -139,5 +139,20 @@ def test_too_little_memory_is_said_before_training() -> None:
     check_memory(settings, TRAIN)
 
 
+@pytest.mark.parametrize(('preset', 'channels'), [('paper', 64), ('merged', 128)])
+def test_the_memory_of_a_preset_is_that_of_its_options(preset: str, channels: int) -> None:
+    of_preset = complete(Settings(preset=preset), ENCODERS)
+    of_model = complete(Settings(model='lightgcn', embedding_dim=channels), ENCODERS)
+    found = []
+    for settings in (of_preset, of_model):
+        with pytest.raises(ValueError, match='needs about') as error:
+            check_memory(settings, large(10**7, 10**7), available=2**30)
+        found.append(str(error.value))
+    (need, _), (need_of_model, _) = (text.split(' GiB of memory, and ') for text in found)
+    assert need.split()[-1] == need_of_model.split()[-1]
+    assert "'model' with a smaller 'embedding_dim' in place of the preset" in found[0]
+    assert complete(Settings(model='mmgef', embedding_dim=8), ENCODERS), 'the advice works'
+
+
 def test_thresholds_are_consistent() -> None:
     assert sizes.LARGE_FROM**2 / sizes.BATCH > sizes.EDGES_OF_EPOCH, 'no batch shrinks there'
