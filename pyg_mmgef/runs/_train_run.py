@@ -102,7 +102,7 @@ def train_run(
     if earlier:
         folds = _earlier_folds(source, settings, given, earlier, work, device, say, show_progress)
         run.metrics['folds'] = [*folds, _measured(run)]
-    run.embed_new_users()
+    run._embed_new_users()
     if work is not None:
         if run.history:
             save_curves(work.path / 'curves.png', run.history)
@@ -162,7 +162,7 @@ def _fitted(
             history = work.history()
     parts.model.eval()
     run = Run(source, settings, parts=parts, history=history)
-    run.scale_cold_items()
+    run._scale_cold_items()
     return run
 
 

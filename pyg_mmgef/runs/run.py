@@ -271,22 +271,6 @@ class Run:
         """
         return interactions(self.source.data())
 
-    def scale_cold_items(self) -> None:
-        """Scale the embeddings of cold items so that warm items lose at most 3 % of their recall.
-
-        The recall is that on validation, of the users in its sample if there is one, see
-        :func:`~pyg_mmgef.ranking.choose_cold_scale`.
-        """
-        self.model.cold_scale = choose_cold_scale(
-            *self.embeddings,
-            supervision_edges(sampled_users(self.val, self.settings.val_users, self.settings.seed)),
-            self.model.is_warm(self.train),
-            exclude=self.seen(),
-            k=fitting_cutoffs(self.model.num_items)[-1],
-        )
-        del self.embeddings
-        self.__dict__.pop('explainer', None)
-
     def evaluate(
         self,
         part: Part = 'test',
@@ -481,28 +465,6 @@ class Run:
         row = rows_of(self.user_ids, user, 'user')
         return self.explainer(int(row), rows_of(self.item_ids, item, 'item'))[0]
 
-    def embed_new_users(self) -> None:
-        """Embed the users without train interactions by what was held out of theirs.
-
-        After a split by time these are the latest users. The metrics leave them out, so that
-        nothing that is held out enters there.
-        """
-        fold_in = self.fold_in_if_any()
-        if fold_in is None or self.z_user.layout != torch.strided:
-            return
-        user, item = self.all_interactions
-        is_new = torch.ones(len(self.user_ids), dtype=torch.bool)
-        is_new[self.split[0][INTERACTS].edge_index[0]] = False
-        order = user.argsort(stable=True)
-        order = order[is_new[user[order]]]
-        rows, count = user[order].unique_consecutive(return_counts=True)
-        if rows.numel() == 0:
-            return
-        pointer = torch.cat([count.new_zeros(1), count.cumsum(0)])
-        embedded = torch.from_numpy(fold_in.embed_csr(pointer.numpy(), item[order].numpy()))
-        z_user = self.z_user.index_put((rows,), embedded.to(self.z_user))
-        self.embeddings = z_user, self.z_item
-
     def update(
         self,
         data: Any,
@@ -609,6 +571,44 @@ class Run:
     def has_embeddings(self) -> bool:
         """Whether items have dense embeddings with several channels."""
         return self.z_item.layout == torch.strided and self.z_item.size(1) > 1
+
+    def _scale_cold_items(self) -> None:
+        """Scale the embeddings of cold items so that warm items lose at most 3 % of their recall.
+
+        The recall is that on validation, of the users in its sample if there is one, see
+        :func:`~pyg_mmgef.ranking.choose_cold_scale`.
+        """
+        self.model.cold_scale = choose_cold_scale(
+            *self.embeddings,
+            supervision_edges(sampled_users(self.val, self.settings.val_users, self.settings.seed)),
+            self.model.is_warm(self.train),
+            exclude=self.seen(),
+            k=fitting_cutoffs(self.model.num_items)[-1],
+        )
+        del self.embeddings
+        self.__dict__.pop('explainer', None)
+
+    def _embed_new_users(self) -> None:
+        """Embed the users without train interactions by what was held out of theirs.
+
+        After a split by time these are the latest users. The metrics leave them out, so that
+        nothing that is held out enters there.
+        """
+        fold_in = self.fold_in_if_any()
+        if fold_in is None or self.z_user.layout != torch.strided:
+            return
+        user, item = self.all_interactions
+        is_new = torch.ones(len(self.user_ids), dtype=torch.bool)
+        is_new[self.split[0][INTERACTS].edge_index[0]] = False
+        order = user.argsort(stable=True)
+        order = order[is_new[user[order]]]
+        rows, count = user[order].unique_consecutive(return_counts=True)
+        if rows.numel() == 0:
+            return
+        pointer = torch.cat([count.new_zeros(1), count.cumsum(0)])
+        embedded = torch.from_numpy(fold_in.embed_csr(pointer.numpy(), item[order].numpy()))
+        z_user = self.z_user.index_put((rows,), embedded.to(self.z_user))
+        self.embeddings = z_user, self.z_item
 
     def _described(self, items: Tensor, name: str, values: Tensor) -> dict[str, list[Any]]:
         columns = {'item': self.item_ids.to_ids(items), name: values.tolist()}
