@@ -19,7 +19,6 @@ from pyg_mmgef.runs.baselines import baselines
 from pyg_mmgef.runs.devices import checked_device
 from pyg_mmgef.runs.losses import build_loss, check_negatives, loader_options
 from pyg_mmgef.runs.models import NEIGHBORS, build_model, complete
-from pyg_mmgef.runs.plots import save_curves
 from pyg_mmgef.runs.run import CUTOFFS, Run, RunParts, fitting_cutoffs
 from pyg_mmgef.runs.run_data import Source
 from pyg_mmgef.runs.run_folder import TRAIN_AGAIN, RunFolder
@@ -104,9 +103,7 @@ def train_run(
         run.metrics['folds'] = [*folds, _measured(run)]
     run._embed_new_users()
     if work is not None:
-        if run.history:
-            save_curves(work.path / 'curves.png', run.history)
-        work.finish(run.metrics, run.embeddings, run.fold_in_if_any(), run.model)
+        work.finish(run.metrics, run.embeddings, run.fold_in_if_any(), run.model, run.history)
         run.folder = work
     return run
 

@@ -69,7 +69,13 @@ def refit(
     )
     if work is not None:
         if parts.model.has_parameters:
-            work.save_parameters(parts.model)
-        work.finish(fitted.metrics, fitted.embeddings, fitted.fold_in_if_any(), fitted.model)
+            work.save_parameters(parts.model, fitted.history)
+        work.finish(
+            fitted.metrics,
+            fitted.embeddings,
+            fitted.fold_in_if_any(),
+            fitted.model,
+            fitted.history,
+        )
         fitted.folder = work
     return fitted

@@ -156,8 +156,8 @@ class Run:
         path = Path(folder).expanduser()
         saved = RunFolder.start(path, self.source, self.settings)
         if self.model.has_parameters:
-            saved.save_parameters(self.model)
-        saved.finish(self.metrics, self.embeddings, self.fold_in_if_any(), self.model)
+            saved.save_parameters(self.model, self.history)
+        saved.finish(self.metrics, self.embeddings, self.fold_in_if_any(), self.model, self.history)
         return type(self).load(path)
 
     @cached_property
@@ -534,7 +534,7 @@ class Run:
             {name: part[name] for name in self.settings.modalities}
             for part in item_modalities(new.data())
         )
-        run = type(self)(source, self.settings, self.metrics, base=self)
+        run = type(self)(source, self.settings, self.metrics, history=self.history, base=self)
         z_item = self.model.embed_items(self.train, x, has)
         run.embeddings = self.z_user, torch.cat([self.z_item, z_item.to(self.z_item)])
         run.fold_in = self.fold_in

@@ -29,6 +29,7 @@ from pyg_mmgef.files import (
 from pyg_mmgef.nn import Recommender
 from pyg_mmgef.nn.models._solved import SolvedRecommender
 from pyg_mmgef.runs.dataset_folder import DatasetFolder
+from pyg_mmgef.runs.plots import save_curves
 from pyg_mmgef.runs.run_data import Source
 from pyg_mmgef.runs.run_toml import RUN_TOML, toml_of
 from pyg_mmgef.settings import Settings
@@ -37,6 +38,9 @@ __all__ = ['RunFolder']
 
 METRICS, EMBEDDINGS = 'metrics.json', 'embeddings.safetensors'
 FOLD_IN, SOLUTION = 'fold_in.safetensors', 'solution.safetensors'
+CURVES = 'curves.png'
+HISTORY = 'EpochHistory'  # As Lightning names the callback.
+NO_EPOCHS: dict[str, Any] = {HISTORY: {'rows': []}}
 PREFIX = 'model.'  # As Lightning names the parameters.
 TRAIN_AGAIN = 'train again into a new folder'
 
@@ -151,8 +155,9 @@ class RunFolder:
         embeddings: tuple[Tensor, Tensor],
         fold_in: FoldIn | None = None,
         model: Recommender | None = None,
+        history: list[dict[str, float]] | None = None,
     ) -> None:
-        """Write the embeddings, then the metrics, which marks the run as finished.
+        """Write the embeddings and curves, then the metrics, which marks the run as finished.
 
         Args:
             metrics: The metrics.
@@ -160,7 +165,11 @@ class RunFolder:
             fold_in: What embeds new users, if the model has it. (default: :obj:`None`)
             model: The model, of which a solution in closed form is written, so that it isn't
                 computed again. (default: :obj:`None`)
+            history: The loss and the metrics of each epoch, for the curves, if there were any.
+                (default: :obj:`None`)
         """
+        if history:
+            save_curves(self.path / CURVES, history)
         if fold_in is not None:
             arrays = {name: np.ascontiguousarray(x) for name, x in fold_in.to_arrays().items()}
             text = {'settings': json.dumps(fold_in.settings)}
@@ -206,10 +215,10 @@ class RunFolder:
         Raises:
             ValueError: If the last checkpoint, which has them, is damaged.
         """
-        if not self.last_checkpoint.is_file():
-            return []
-        rows = _read_checkpoint(self.last_checkpoint)['callbacks']['EpochHistory']['rows']
-        return list(rows)
+        for path in (self.last_checkpoint, self.best_checkpoint):  # One saved has only the best.
+            if path.is_file():
+                return list(_read_checkpoint(path).get('callbacks', NO_EPOCHS)[HISTORY]['rows'])
+        return []
 
     def check_is_trained(self) -> None:
         """Raise a :class:`FileNotFoundError` if no epoch is finished yet."""
@@ -244,12 +253,12 @@ class RunFolder:
         settings = json.loads(_metadata(content)['settings'])
         return FoldIn.from_arrays(load_arrays(content), settings)
 
-    def save_parameters(self, model: Recommender) -> None:
-        """Write the parameters of a model as those of the best epoch."""
+    def save_parameters(self, model: Recommender, history: list[dict[str, float]]) -> None:
+        """Write the parameters of a model as those of the best epoch, and what each epoch had."""
         make_folder(self.best_checkpoint.parent)
         state = {f'{PREFIX}{name}': value for name, value in model.state_dict().items()}
         with open_sealed(self.best_checkpoint) as file:
-            torch.save({'state_dict': state}, file)
+            torch.save({'state_dict': state, 'callbacks': {HISTORY: {'rows': history}}}, file)
 
     def embeddings(self) -> tuple[Tensor, Tensor] | None:
         """Return the embeddings of users and items, :obj:`None` if there are none on disk.

@@ -101,6 +101,8 @@ def test_a_trained_model_is_the_same_in_memory_and_in_a_folder(run: Run, tmp_pat
     assert len(run.history) == 3
     saved = run.save(tmp_path / 'b')
     assert saved.metrics == run.metrics
+    assert saved.history == run.history
+    assert (tmp_path / 'b' / 'curves.png').read_bytes().startswith(b'\x89PNG')
     for name, value in saved.model.state_dict().items():
         assert torch.equal(value, run.model.state_dict()[name])
     again = fit(tables, 'lightgcn', folder=tmp_path / 'a', **options)
@@ -282,6 +284,13 @@ def test_new_items_of_a_run_with_some_of_the_modalities(run: Run) -> None:
     of_texts = fit(run.source, **FAST, modalities=('text',))
     grown = of_texts.add_items(['new'], texts=['oak table chair'])
     assert 'new' in grown.similar('i00', k=8)['item']
+
+
+def test_new_items_leave_the_curves(run: Run) -> None:
+    trained = fit(run.source, 'lightgcn', epochs=2, embedding_dim=8)
+    grown = trained.add_items(['new'], texts=['oak table chair'])
+    assert grown.history == trained.history
+    assert len(grown.history) == 2
 
 
 def test_an_update_of_a_run_with_folds_holds_nothing_out_that_it_has_seen() -> None:
