@@ -27,7 +27,7 @@ from pyg_mmgef.runs.splits import NONE, Split, choose_split, held_out, split_fol
 from pyg_mmgef.schema import INTERACTS
 from pyg_mmgef.settings import Settings
 
-__all__ = ['built', 'epochs_of', 'train_epochs', 'train_run']
+__all__ = ['built', 'epochs_of', 'train_epochs', 'train_run', 'where_it_stopped']
 
 FOLDS = 'folds.json'
 
@@ -113,6 +113,14 @@ def epochs_of(run: Run) -> int:
     return run.metrics.get('epochs_before', 0) + run.metrics['best_epoch'] + 1
 
 
+def where_it_stopped(run: RunFolder, say: Say) -> Path | None:
+    """Return the last checkpoint of a run that was interrupted, and say so."""
+    if not run.last_checkpoint.exists():
+        return None
+    say(f'continuing after epoch {len(run.history())} of {run.path}')
+    return run.last_checkpoint
+
+
 def built(settings: Settings, split: Split) -> RunParts:
     """Return a new model, which isn't trained yet, with the data that it needs.
 
@@ -150,9 +158,7 @@ def _fitted(
             work = folder or RunFolder.start(Path(place), source, settings, copy_data=False)
             # A copy is trained, so that the best epoch is loaded into a model with empty caches.
             copied = parts._replace(model=deepcopy(parts.model))
-            last = work.last_checkpoint if work.last_checkpoint.exists() else None
-            if last is not None:
-                say(f'continuing after epoch {len(work.history())} of {work.path}')
+            last = where_it_stopped(work, say)
             show = say if show_progress else None
             train_epochs(work.path, settings, copied, device, ckpt_path=last, say=show)
             work.load_parameters(parts.model)
