@@ -19,7 +19,12 @@ from pyg_mmgef.schema import (
     item_modalities,
     item_relations,
 )
-from pyg_mmgef.transforms._splitting import Split, interactions_to_split, select_parts
+from pyg_mmgef.transforms._splitting import (
+    Split,
+    interactions_to_split,
+    select_parts,
+    select_parts_of_known,
+)
 
 __all__ = ['IN_TRAIN', 'extended', 'with_old_train']
 
@@ -98,6 +103,8 @@ def extended(old: Source, new: Any, trained_on: Tensor) -> RunData:
 def with_old_train(data: HeteroData, split: Split) -> Split:
     """Return a split in which nothing that an earlier model was trained on is held out.
 
+    Where users who came later are apart, they are so by what the new train part has.
+
     Args:
         data: The data before the split, with the attribute :data:`IN_TRAIN`, or without it.
         split: Its split.
@@ -108,12 +115,15 @@ def with_old_train(data: HeteroData, split: Split) -> Split:
     size = data[ITEM].num_nodes
     key, part = user * size + item, torch.full_like(user, -1)
     for number, one in enumerate(split):
-        of_part = one[INTERACTS].edge_label_index
-        part[torch.isin(key, of_part[0] * size + of_part[1])] = number
+        for name in ('edge_label_index', 'new_user_index'):
+            if name in one[INTERACTS]:
+                of_part = one[INTERACTS][name]
+                part[torch.isin(key, of_part[0] * size + of_part[1])] = number
     in_train = data[INTERACTS][IN_TRAIN][kept]
     if not bool((in_train & (part > 0)).any()):
         return split
-    return select_parts(data, kept, part.masked_fill(in_train, 0))
+    select = select_parts_of_known if 'new_user_index' in split[1][INTERACTS] else select_parts
+    return select(data, kept, part.masked_fill(in_train, 0))
 
 
 def _features(
