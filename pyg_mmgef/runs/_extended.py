@@ -8,6 +8,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.datasets import IdMap, InteractionTables
+from pyg_mmgef.runs._ids import alike
 from pyg_mmgef.runs._new_items import FITTED_ON, encoded_like
 from pyg_mmgef.runs.dataset_folder import features
 from pyg_mmgef.runs.run_data import RunData, Source, as_source
@@ -48,8 +49,9 @@ def extended(old: Source, new: Any, trained_on: Tensor) -> RunData:
             Shape: ``[2, E]``.
 
     Raises:
-        ValueError: If one has times or ratings and the other doesn't, modalities differ, or the
-            dataset brought item graphs of its own, which would lack the new items.
+        ValueError: If one has times or ratings and the other doesn't, modalities differ, ids are
+            written in two ways, or the dataset brought item graphs of its own, which would lack the
+            new items.
     """
     graph = old.data()
     if item_relations(graph):
@@ -59,8 +61,8 @@ def extended(old: Source, new: Any, trained_on: Tensor) -> RunData:
         )
     other = RunData.from_tables(new) if isinstance(new, InteractionTables) else as_source(new)
     new_graph = other.data()
-    user_ids, user_row = _joined_ids(old.user_ids, other.user_ids)
-    item_ids, item_row = _joined_ids(old.item_ids, other.item_ids)
+    user_ids, user_row = _joined_ids(old.user_ids, other.user_ids, USER)
+    item_ids, item_row = _joined_ids(old.item_ids, other.item_ids, ITEM)
     edges = interactions(new_graph)
     edges = torch.stack([user_row[edges[0]], item_row[edges[1]]])
     own = interactions(graph)
@@ -158,10 +160,11 @@ def _updated(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _joined_ids(old: IdMap, new: IdMap) -> tuple[IdMap, Tensor]:
+def _joined_ids(old: IdMap, new: IdMap, end: str) -> tuple[IdMap, Tensor]:
     """Return the old ids, then those that are new; and the row of each of the new map."""
-    row_of = {own: row for row, own in enumerate(old)}
-    rows = [row_of.setdefault(own, len(row_of)) for own in new]
+    known, given = alike(old, new, end)
+    row_of = {own: row for row, own in enumerate(known)}
+    rows = [row_of.setdefault(own, len(row_of)) for own in given]
     ids: list[Any] = list(row_of)
     return IdMap(ids), torch.tensor(rows, dtype=torch.long)
 

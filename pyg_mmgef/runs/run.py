@@ -482,7 +482,7 @@ class Run:
         Args:
             data: What is new, as :func:`~pyg_mmgef.fit` takes it, such as
                 :class:`~pyg_mmgef.datasets.InteractionTables` of yesterday's orders; ids say who is
-                who. Of what both have, the new one counts.
+                who, 17 the same as ``'17'``. Of what both have, the new one counts.
             folder: Folder of the new run; :obj:`None` keeps it in memory. (default: :obj:`None`)
             device: Where to train, see :func:`~pyg_mmgef.fit`. (default: ``'auto'``)
             verbose: Whether to print what is done. (default: :obj:`False`)

@@ -1,9 +1,15 @@
+from typing import Any
+
+import pyarrow
 import pytest
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.runs._extended import IN_TRAIN, with_old_train
+from pyg_mmgef import fit
+from pyg_mmgef.datasets import InteractionTables
+from pyg_mmgef.runs._extended import IN_TRAIN, extended, with_old_train
+from pyg_mmgef.runs.run_data import RunData, as_source
 from pyg_mmgef.runs.splits import split_data
 from pyg_mmgef.schema import INTERACTS
 from pyg_mmgef.settings import Settings
@@ -52,6 +58,66 @@ def test_users_who_came_later_stay_apart_from_what_is_measured() -> None:
         for key in ('edge_label_index', 'new_user_index')
     ]
     assert sum(sizes) + known[0][INTERACTS].edge_index.size(1) == is_new.numel()
+
+
+def clicks(users: list[Any], items: list[Any]) -> InteractionTables:
+    return InteractionTables(pyarrow.table({'user_id': users, 'item_id': items}))
+
+
+OF_TEXT = ['17', 'u5', '3'], ['8', 'i4', 'i2']
+OF_INTEGERS = [17, 5, 3], [8, 4, 2]
+
+
+def joined(old: tuple[Any, Any], new: tuple[Any, Any]) -> RunData:
+    return extended(
+        RunData.from_tables(clicks(*old)), clicks(*new), torch.empty(2, 0, dtype=torch.long)
+    )
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'users', 'items'),
+    [
+        (OF_TEXT, ([17, 9], [8, 8]), ['17', '3', 'u5', '9'], ['8', 'i2', 'i4']),
+        (OF_INTEGERS, (['17', 'u9'], ['8', 'i9']), ['3', '5', '17', 'u9'], ['2', '4', '8', 'i9']),
+        (OF_INTEGERS, ([17, 9], ['8', 'i9']), [3, 5, 17, 9], ['2', '4', '8', 'i9']),
+    ],
+)
+def test_an_integer_is_the_id_that_text_writes(
+    old: tuple[Any, Any], new: tuple[Any, Any], users: list[Any], items: list[Any]
+) -> None:
+    found = joined(old, new)
+    assert list(found.user_ids) == users
+    assert list(found.item_ids) == items
+    pairs = found.data()[INTERACTS].edge_index
+    ids = {(str(found.user_ids[u]), str(found.item_ids[i])) for u, i in pairs.t().tolist()}
+    given = [*zip(*old, strict=True), *zip(*new, strict=True)]
+    assert ids == {(str(user), str(item)) for user, item in given}
+
+
+def test_text_of_integers_stays_integers() -> None:
+    graph = random_shop(num_users=4, num_items=5)
+    other = random_shop(num_users=2, num_items=2)
+    other['user'].id, other['item'].id = ['3', '7'], ['4', '0']
+    found = extended(as_source(graph), other, torch.empty(2, 0, dtype=torch.long))
+    assert list(found.user_ids) == [0, 1, 2, 3, 7]
+    assert list(found.item_ids) == [0, 1, 2, 3, 4]
+
+
+def test_numbers_written_in_two_ways_are_refused() -> None:
+    for old, new in ((['017', 'u5'], [17, 2]), ([17, 2], ['017', 'u5']), ([1, 2], ['2.00', 'u'])):
+        with pytest.raises(ValueError, match='may be the same user; write the ids alike'):
+            joined((old, [1, 2]), (new, [1, 2]))
+
+
+def test_an_item_that_is_known_by_text() -> None:
+    run = fit(random_shop(), embedding_dim=4, budget=0)
+    features = {name: torch.ones(1, 6) for name in ('image', 'text')}
+    with pytest.raises(ValueError, match="holds '7', which the dataset has already"):
+        run.add_items(['7'], features=features)
+    assert list(run.add_items(['30'], features=features).item_ids) == list(range(31))
+    grown = run.add_items(['new'], features=features)
+    assert grown.similar(7)['item'] == grown.similar('7')['item']
+    assert 'new' in grown.similar(7, k=30)['item']
 
 
 def test_nothing_is_left_to_hold_out() -> None:
