@@ -447,7 +447,15 @@ class Run:
     @cached_property
     def explainer(self) -> ScoreExplainer:
         """Explains scores, in rows of users and items; :meth:`explain` takes ids."""
-        return ScoreExplainer(self.model, self.train, self.catalog.titles)
+        # An interrupted run has no metrics yet, and the embeddings of the model alone.
+        latest = self._latest_users if self.metrics else {}
+        return ScoreExplainer(
+            self.model,
+            self.train,
+            self.catalog.titles,
+            histories=latest,
+            fold_in=self.fold_in if latest else None,
+        )
 
     def explain(self, user: Any, item: Any) -> Explanation:
         """Explain the score of an item for a user: the parts that it is the sum of.
@@ -594,21 +602,23 @@ class Run:
         After a split by time these are the latest users. The metrics leave them out, so that
         nothing that is held out enters there.
         """
-        fold_in = self.fold_in_if_any()
-        if fold_in is None or self.z_user.layout != torch.strided:
-            return
+        if self._latest_users:
+            rows = torch.tensor(list(self._latest_users))
+            embedded = self._embedded(list(self._latest_users.values()))
+            z_user = self.z_user.index_put((rows,), embedded.to(self.z_user))
+            self.embeddings = z_user, self.z_item
+
+    @cached_property
+    def _latest_users(self) -> dict[int, Tensor]:
+        """The items of the users without train interactions by row, if they can be folded in."""
+        if self.z_user.layout != torch.strided or self.fold_in_if_any() is None:
+            return {}
         user, item = self.all_interactions
-        is_new = torch.ones(len(self.user_ids), dtype=torch.bool)
-        is_new[self.split[0][INTERACTS].edge_index[0]] = False
-        order = user.argsort(stable=True)
-        order = order[is_new[user[order]]]
-        rows, count = user[order].unique_consecutive(return_counts=True)
-        if rows.numel() == 0:
-            return
-        pointer = torch.cat([count.new_zeros(1), count.cumsum(0)])
-        embedded = torch.from_numpy(fold_in.embed_csr(pointer.numpy(), item[order].numpy()))
-        z_user = self.z_user.index_put((rows,), embedded.to(self.z_user))
-        self.embeddings = z_user, self.z_item
+        is_new = ~torch.isin(user, self.split[0][INTERACTS].edge_index[0])
+        order = user[is_new].argsort(stable=True)
+        rows, count = user[is_new][order].unique_consecutive(return_counts=True)
+        histories = item[is_new][order].split(count.tolist())
+        return dict(zip(rows.tolist(), histories, strict=True))
 
     def _described(self, items: Tensor, name: str, values: Tensor) -> dict[str, list[Any]]:
         columns = {'item': self.item_ids.to_ids(items), name: values.tolist()}

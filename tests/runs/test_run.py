@@ -368,10 +368,36 @@ def test_training_goes_on_where_it_was(run: Run, catalogue: Path, tmp_path: Path
     assert len(new) == 25
 
 
-def test_latest_users_are_folded_in(run: Run, tmp_path: Path) -> None:
+def with_latest_users(run: Run) -> HeteroData:
+    """The data of the run, with times: users 38 and 39 come last."""
     data = run.source.data().clone()
     store = data['user', 'interacts', 'item']
     store.time = torch.arange(store.edge_index.size(1)) % 7 + 100 * (store.edge_index[0] >= 38)
+    return data
+
+
+@pytest.mark.parametrize('model', ['best', 'lightgcn', 'popularity', 'itemknn'])
+def test_scores_of_latest_users_are_explained(run: Run, tmp_path: Path, model: str) -> None:
+    options = {'best': FAST, 'lightgcn': {'epochs': 2}}.get(model, {})
+    data = with_latest_users(run)
+    found = fit(data, model, split='global_time', folder=tmp_path / 'run', **options)
+    user, item = data['user', 'interacts', 'item'].edge_index
+    of_latest = set(item[user == 39].tolist())
+    for each in (found, Run.load(tmp_path / 'run')):
+        for row in (0, 39):
+            for shown in each.recommend(each.user_ids[row], k=24):
+                why = each.explain(each.user_ids[row], shown['item'])
+                assert why.score == pytest.approx(shown['score'], rel=1e-4, abs=1e-6)
+                for parts in filter(None, (why.by_user, why.by_item)):
+                    assert sum(part.score for part in parts) == pytest.approx(why.score, abs=1e-5)
+        if model in ('best', 'lightgcn'):
+            assert why.by_user is not None
+            assert {part.item for part in why.by_user} == of_latest
+
+
+def test_latest_users_are_folded_in(run: Run, tmp_path: Path) -> None:
+    data = with_latest_users(run)
+    store = data['user', 'interacts', 'item']
     found = fit(data, **FAST, split='global_time')
     trained = found.train['user', 'interacts', 'item'].edge_index[0]
     new = sorted(set(range(40)) - set(trained.tolist()))
