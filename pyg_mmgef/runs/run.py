@@ -10,11 +10,11 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef._spelling import spelt
-from pyg_mmgef.catalog import Catalog, Rules
+from pyg_mmgef.catalog import Catalog, ContentWeights, Rules
 from pyg_mmgef.catalog.fold_in import FoldIn
 from pyg_mmgef.datasets import IdMap
 from pyg_mmgef.explain import Explanation, ScoreExplainer
-from pyg_mmgef.nn import Recommender
+from pyg_mmgef.nn import IALS, Recommender
 from pyg_mmgef.ranking import Groups, TopLists, choose_cold_scale, recommend
 from pyg_mmgef.ranking.metrics import METRICS
 from pyg_mmgef.ranking.top_lists import DEFAULT, checked_metrics
@@ -33,8 +33,10 @@ from pyg_mmgef.runs.sizes import sampled_users
 from pyg_mmgef.runs.splits import Split, split_data
 from pyg_mmgef.schema import (
     INTERACTS,
+    ITEM,
     interactions,
     item_modalities,
+    item_relations,
     num_users_items,
     supervision_edges,
 )
@@ -164,7 +166,7 @@ class Run:
     def _parts(self) -> RunParts:
         train, model = build_model(self.settings, self.split[0])
         if self._base is not None:
-            model = self._base.model.grow(*num_users_items(train))
+            train, model = _with_new_items(self._base, train)
         else:
             assert self.folder is not None
             self.folder.load_parameters(model)
@@ -403,6 +405,26 @@ class Run:
             return self.fold_in
         return None
 
+    @cached_property
+    def content_weights(self) -> ContentWeights | None:
+        """What embeds new items by their features, with NumPy alone.
+
+        :obj:`None` if there are no features, or a network embeds the items.
+        """
+        with suppress(ValueError):
+            return self.model.content_weights(self.train)
+        return None
+
+    @cached_property
+    def history_weights(self) -> ContentWeights | None:
+        """What makes of a new item's features what it gives to the users who like it.
+
+        :obj:`None` likewise, or if a history takes no new items.
+        """
+        with suppress(ValueError):
+            return self.model.content_weights(self.train, history=True)
+        return None
+
     def _embedded(self, histories: Sequence[Tensor]) -> Tensor:
         """Return the embeddings of users with given items, in the layout of the others."""
         z_user = torch.from_numpy(self.fold_in.embed([rows.numpy() for rows in histories]))
@@ -543,12 +565,12 @@ class Run:
             for part in item_modalities(new.data())
         )
         run = type(self)(source, self.settings, self.metrics, history=self.history, base=self)
+        run.content_weights, run.history_weights = self.content_weights, self.history_weights
         z_item = self.model.embed_items(self.train, x, has)
         run.embeddings = self.z_user, torch.cat([self.z_item, z_item.to(self.z_item)])
         run.fold_in = self.fold_in
-        with suppress(ValueError):  # Some models take no new items in the history of a user.
-            given = self.model.content_weights(self.train, history=True)
-            run.fold_in = run.fold_in.with_items(given.embed(x, has))
+        if self.history_weights is not None:
+            run.fold_in = self.fold_in.with_items(self.history_weights.embed(x, has))
         return run
 
     def refit(
@@ -630,3 +652,19 @@ class Run:
         name = self.settings.preset or self.settings.model
         sizes = f'num_users={len(self.user_ids)}, num_items={len(self.item_ids)}'
         return f'{self.__class__.__name__}({name!r}, {sizes})'
+
+
+def _with_new_items(run: Run, train: HeteroData) -> tuple[HeteroData, Recommender]:
+    """Return a train graph with further items, and the model of a run that has room for them.
+
+    The embeddings of the others stay as they are: nothing is solved again, and in item graphs the
+    new items have no neighbours.
+    """
+    for relation in item_relations(run.train):
+        for name, value in run.train[ITEM, relation, ITEM].items():
+            train[ITEM, relation, ITEM][name] = value
+    model = run.model.grow(*num_users_items(train))
+    for part, old in zip(model.modules(), run.model.modules(), strict=True):
+        if isinstance(part, IALS) and isinstance(old, IALS):
+            part.keep_solution(old, train)
+    return train, model

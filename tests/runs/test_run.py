@@ -13,6 +13,7 @@ from pyg_mmgef.catalog import Rules
 from pyg_mmgef.datasets import InteractionTables
 from pyg_mmgef.nn import ContentIALS, LightGCN
 from pyg_mmgef.runs import recommend_all
+from pyg_mmgef.serving.export_folder import load_export
 from tests.transforms.shops import random_shop
 
 FAST: dict[str, Any] = {'embedding_dim': 8, 'budget': 0}
@@ -278,6 +279,39 @@ def test_new_items_are_recommended_at_once(run: Run, catalogue: Path, tmp_path: 
     assert list(saved.recommend('u0', k=26)) == list(found)
     assert saved.explain('u0', 'new').by_item
     assert saved.evaluate('val') == grown.evaluate('val')
+
+
+@pytest.mark.parametrize('model', ['best', 'ials', 'lightgcn', 'mmgef', 'contentcentroid'])
+def test_after_new_items_nothing_is_solved_again(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    options = {'best': FAST, 'lightgcn': {'epochs': 2}, 'mmgef': {'epochs': 2}}.get(model, {})
+    before = fit(run.source, model, **options)
+    grown = before.add_items(['new', 'other'], texts=['oak table chair', 'steel lamp'])
+    if model == 'best':
+        monkeypatch.setattr(ContentIALS, '_solve', None)
+        monkeypatch.setattr(ContentIALS, '_adapting_matrix', None)
+    with torch.no_grad():
+        z_user, z_item = grown.model(grown.train)
+    torch.testing.assert_close(z_user, grown.z_user)
+    torch.testing.assert_close(z_item, grown.z_item)
+    for shown in grown.recommend('u0', k=26):  # Of all items that u0 doesn't have.
+        why = grown.explain('u0', shown['item'])
+        assert why.score == pytest.approx(shown['score'], rel=1e-4, abs=1e-6)
+        assert why.by_item is not None
+    if model == 'best':
+        saved = grown.save(tmp_path / 'run')
+        assert saved.explain('u0', 'new').score == pytest.approx(grown.explain('u0', 'new').score)
+        for each, folder in ((grown, tmp_path / 'a'), (saved, tmp_path / 'b')):
+            served = load_export(each.export(folder, pictures=False))
+            assert served.fold_in is not None
+            assert served.content is not None
+            for name, array in before.fold_in.to_arrays().items():
+                found = served.fold_in.to_arrays()[name]
+                np.testing.assert_array_equal(found[: len(array)], array)
+            assert served.fold_in.settings == before.fold_in.settings
+            for name, array in before.model.content_weights(before.train).to_arrays().items():
+                np.testing.assert_allclose(served.content.to_arrays()[name], array, atol=1e-6)
 
 
 def test_new_items_of_a_run_with_some_of_the_modalities(run: Run) -> None:
