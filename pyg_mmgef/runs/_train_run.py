@@ -13,7 +13,7 @@ from pyg_mmgef._spelling import spelt, spelt_with
 from pyg_mmgef.files import disk_errors_name, read_json, write_json
 from pyg_mmgef.nn import Recommender
 from pyg_mmgef.nn.models._solved import SolvedRecommender
-from pyg_mmgef.runs._best_options import best_options
+from pyg_mmgef.runs._best_options import CHOSEN, best_options
 from pyg_mmgef.runs._say import Say
 from pyg_mmgef.runs.baselines import baselines
 from pyg_mmgef.runs.devices import checked_device
@@ -84,17 +84,20 @@ def train_run(
     best, solved = settings, None
     if start is None:
         best, solved = best_options(settings, given, latest, say, folder)
+    # Each fold chooses for itself, also when the run is repeated.
+    repeated = _as_given(best, given) if earlier and solved is not None else None
     parts = built(best, latest)
     _reuse(solved, parts.model)
     if start is not None:
         model = start.model.grow(parts.model.num_users, parts.model.num_items, parts.train)
         parts = parts._replace(model=model)
-    work = None if folder is None else RunFolder.start(folder, source, best)
+    work = None if folder is None else RunFolder.start(folder, source, best, repeated=repeated)
     if work is not None and work.metrics is not None:
         say(f'{work.path} holds this run already, finished; nothing is trained again')
         return Run(source, best, work.metrics, folder=work)
     _say_what_is_smaller(best, parts.model, say)
     run = _fitted(source, best, parts, work, device, say, show_progress)
+    run._repeated = repeated
     run.metrics = _metrics(run)
     if start is not None and run.model.has_parameters:
         run.metrics['epochs_before'] = epochs_of(start)
@@ -132,6 +135,11 @@ def built(settings: Settings, split: Split) -> RunParts:
     if model.has_parameters:
         check_negatives(settings, model, train)
     return RunParts(model, train, *split[1:])
+
+
+def _as_given(settings: Settings, given: Settings) -> Settings:
+    """Return settings in which what was chosen on validation is as it was given."""
+    return replace(settings, **{name: getattr(given, name) for name in CHOSEN})
 
 
 def _reuse(solved: Recommender | None, model: Recommender) -> None:

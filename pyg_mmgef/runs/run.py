@@ -117,6 +117,7 @@ class Run:
         self.source, self.settings, self.folder = source, settings, folder
         self.metrics = {} if metrics is None else metrics
         self._base = base
+        self._repeated: Settings | None = None
         if parts is not None:
             self._parts, self.split = parts, (parts.train, parts.val, parts.test)
         if history is not None:
@@ -156,7 +157,7 @@ class Run:
             ValueError: If the folder holds another run, or a dataset.
         """
         path = Path(folder).expanduser()
-        saved = RunFolder.start(path, self.source, self.settings)
+        saved = RunFolder.start(path, self.source, self.settings, repeated=self._repeats)
         if self.model.has_parameters:
             saved.save_parameters(self.model, self.history)
         saved.finish(self.metrics, self.embeddings, self.fold_in_if_any(), self.model, self.history)
@@ -565,6 +566,7 @@ class Run:
             for part in item_modalities(new.data())
         )
         run = type(self)(source, self.settings, self.metrics, history=self.history, base=self)
+        run._repeated = self._repeats
         run.content_weights, run.history_weights = self.content_weights, self.history_weights
         z_item = self.model.embed_items(self.train, x, has)
         run.embeddings = self.z_user, torch.cat([self.z_item, z_item.to(self.z_item)])
@@ -629,6 +631,11 @@ class Run:
             embedded = self._embedded(list(self._latest_users.values()))
             z_user = self.z_user.index_put((rows,), embedded.to(self.z_user))
             self.embeddings = z_user, self.z_item
+
+    @property
+    def _repeats(self) -> Settings | None:
+        """The settings that repeat the run, :obj:`None` if they are its own."""
+        return self._repeated if self.folder is None else self.folder.repeated
 
     @cached_property
     def _latest_users(self) -> dict[int, Tensor]:

@@ -1,5 +1,6 @@
 import json
 import platform
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from pyg_mmgef.nn.models._solved import SolvedRecommender
 from pyg_mmgef.runs.dataset_folder import DatasetFolder
 from pyg_mmgef.runs.plots import save_curves
 from pyg_mmgef.runs.run_data import Source
-from pyg_mmgef.runs.run_toml import RUN_TOML, toml_of
+from pyg_mmgef.runs.run_toml import RUN_TOML, settings_of, toml_of
 from pyg_mmgef.settings import Settings
 
 __all__ = ['RunFolder']
@@ -75,7 +76,13 @@ class RunFolder:
 
     @classmethod
     def start(
-        cls, path: Path, dataset: Source, settings: Settings, *, copy_data: bool = True
+        cls,
+        path: Path,
+        dataset: Source,
+        settings: Settings,
+        *,
+        repeated: Settings | None = None,
+        copy_data: bool = True,
     ) -> 'RunFolder':
         """Start a run, or return the run in the folder if settings and dataset are the same.
 
@@ -83,6 +90,8 @@ class RunFolder:
             path: The folder of the run.
             dataset: The dataset.
             settings: Completed settings.
+            repeated: The settings that repeat the run; :obj:`None` means the same, without the
+                budget, as what was chosen within it is among them. (default: :obj:`None`)
             copy_data: Whether the run keeps a copy of the dataset. (default: :obj:`True`)
 
         Raises:
@@ -116,7 +125,8 @@ class RunFolder:
         else:
             make_folder(path)
             where = config['dataset']['path']
-            text = toml_of(settings, None if where is None else Path(where))
+            repeated = replace(settings, budget=None) if repeated is None else repeated
+            text = toml_of(repeated, None if where is None else Path(where))
             write_atomically(path / RUN_TOML, text.encode())
             write_json(path / CONFIG, config)
             run = cls(path)
@@ -132,6 +142,12 @@ class RunFolder:
         if self.config['dataset']['fingerprint'] != config['dataset']['fingerprint']:
             changed.append(f'another dataset, a copy of which is {str(self.path / TRAINED_ON)!r}')
         return '; '.join(changed)
+
+    @property
+    def repeated(self) -> Settings | None:
+        """The settings that repeat the run, :obj:`None` if its file of them is gone."""
+        path = self.path / RUN_TOML
+        return settings_of(path) if path.is_file() else None
 
     @property
     def last_checkpoint(self) -> Path:
