@@ -150,7 +150,7 @@ MAY_IMPORT = {
     'ranking': BASE | {'files', '_threads', 'sparse', 'search'},
     'loader': BASE | {'schema'},
     'nn': BASE | {'_describe', 'catalog', 'files', 'schema', 'sparse', 'search', 'graph'},
-    'explain': BASE | {'schema', 'nn'},
+    'explain': BASE | {'schema', 'catalog', 'nn'},
     'transforms': BASE | {'_describe', 'schema', 'graph', 'nn'},
     'presets': {'schema', 'nn', 'transforms'},
     'exports': BASE | {'_spelling', 'catalog', 'files', 'search', 'encoders'},

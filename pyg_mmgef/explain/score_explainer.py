@@ -1,14 +1,17 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from pyg_mmgef.catalog.fold_in import FoldIn
 from pyg_mmgef.explain._content_parts import ContentParts
 from pyg_mmgef.explain.explanation import Explanation
 from pyg_mmgef.explain.part import Part
 from pyg_mmgef.nn import Recommender
 from pyg_mmgef.nn.parts._id_rows import select
+from pyg_mmgef.nn.parts.embedding_parts import UserParts
 from pyg_mmgef.validate import check_ids
 
 __all__ = ['ScoreExplainer', 'explain_score']
@@ -41,9 +44,13 @@ class ScoreExplainer:
         data: The train graph, with what the model was built for.
         titles: The titles of all items by row, which explanations bring with them.
             (default: :obj:`None`)
+        histories: The items of users who have the embedding of a fold-in, as they came after the
+            model was trained, by the row of the user. (default: ``{}``)
+        fold_in: What embeds these users; :obj:`None` is :meth:`Recommender.fold_in
+            <pyg_mmgef.nn.Recommender.fold_in>`. (default: :obj:`None`)
 
     Raises:
-        ValueError: If the data doesn't fit the model.
+        ValueError: If the data doesn't fit the model, or the model can't fold users in.
 
     Example:
         >>> from pyg_mmgef.nn import LightGCN
@@ -57,10 +64,18 @@ class ScoreExplainer:
 
     @torch.no_grad()
     def __init__(
-        self, model: Recommender, data: HeteroData, titles: Sequence[str] | None = None
+        self,
+        model: Recommender,
+        data: HeteroData,
+        titles: Sequence[str] | None = None,
+        *,
+        histories: Mapping[int, Tensor] | None = None,
+        fold_in: FoldIn | None = None,
     ) -> None:
         model.check_sizes(data)
         self.model, self.data, self.titles = model, data, titles
+        self.histories = histories or {}
+        self.fold_in = model.fold_in(data) if self.histories and fold_in is None else fold_in
         training = model.training
         try:
             model.eval()
@@ -93,13 +108,13 @@ class ScoreExplainer:
         users = torch.tensor([user], device=device)
         check_ids('user', users, model.num_users, 'user')
         rows, position = asked.long().unique(return_inverse=True)
-        z_user = _dense(select(self.z_user, users))[0].double()
+        z_user = self._embedding(int(user), users)
         z_item = _dense(select(self.z_item, rows)).double()
         scores = z_item @ z_user
         training = model.training
         try:
             model.eval()
-            by_user = self._by_user(user, z_item)
+            by_user = self._by_user(int(user), z_item)
             by_item = self._by_item(rows, z_user)
         finally:
             model.train(training)
@@ -119,9 +134,27 @@ class ScoreExplainer:
         ]
         return [found[place] for place in position.tolist()]
 
+    def _embedding(self, user: int, users: Tensor) -> Tensor:
+        if user not in self.histories:
+            return _dense(select(self.z_user, users))[0].double()
+        assert self.fold_in is not None
+        z_user = self.fold_in.embed([self.histories[user].cpu().numpy()])
+        return torch.from_numpy(z_user[0]).to(self.z_user.device).double()
+
+    def _split_user(self, user: int) -> UserParts | None:
+        """Return the terms of the user's embedding, by what made it."""
+        if user not in self.histories:
+            return self.model.split_user(self.data, user)
+        assert self.fold_in is not None
+        items = self.histories[user].unique()
+        with suppress(ValueError):  # A network stands on top of a sum.
+            parts = torch.from_numpy(self.fold_in.parts(items.cpu().numpy()))
+            return UserParts(items, parts.to(self.z_user.device))
+        return None
+
     def _by_user(self, user: int, z_item: Tensor) -> list[tuple[Part, ...]] | None:
         """Return the parts of each item's score by the user's side."""
-        parts = self.model.split_user(self.data, user)
+        parts = self._split_user(user)
         if parts is None:
             return None
         history = (parts.history.double() @ z_item.t()).t().tolist()

@@ -17,7 +17,7 @@ from pyg_mmgef.runs.splits import Split
 from pyg_mmgef.settings import DEFAULT_MODEL, Settings
 from pyg_mmgef.transforms import AddCoInteractionGraph
 
-__all__ = ['best_options']
+__all__ = ['CHOSEN', 'best_options']
 
 CHOSEN = 'l2', 'unobserved_weight'
 

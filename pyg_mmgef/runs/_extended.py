@@ -8,6 +8,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.datasets import IdMap, InteractionTables
+from pyg_mmgef.runs._ids import alike
 from pyg_mmgef.runs._new_items import FITTED_ON, encoded_like
 from pyg_mmgef.runs.dataset_folder import features
 from pyg_mmgef.runs.run_data import RunData, Source, as_source
@@ -19,7 +20,12 @@ from pyg_mmgef.schema import (
     item_modalities,
     item_relations,
 )
-from pyg_mmgef.transforms._splitting import Split, interactions_to_split, select_parts
+from pyg_mmgef.transforms._splitting import (
+    Split,
+    interactions_to_split,
+    select_parts,
+    select_parts_of_known,
+)
 
 __all__ = ['IN_TRAIN', 'extended', 'with_old_train']
 
@@ -43,8 +49,9 @@ def extended(old: Source, new: Any, trained_on: Tensor) -> RunData:
             Shape: ``[2, E]``.
 
     Raises:
-        ValueError: If one has times or ratings and the other doesn't, modalities differ, or the
-            dataset brought item graphs of its own, which would lack the new items.
+        ValueError: If one has times or ratings and the other doesn't, modalities differ, ids are
+            written in two ways, or the dataset brought item graphs of its own, which would lack the
+            new items.
     """
     graph = old.data()
     if item_relations(graph):
@@ -54,8 +61,8 @@ def extended(old: Source, new: Any, trained_on: Tensor) -> RunData:
         )
     other = RunData.from_tables(new) if isinstance(new, InteractionTables) else as_source(new)
     new_graph = other.data()
-    user_ids, user_row = _joined_ids(old.user_ids, other.user_ids)
-    item_ids, item_row = _joined_ids(old.item_ids, other.item_ids)
+    user_ids, user_row = _joined_ids(old.user_ids, other.user_ids, USER)
+    item_ids, item_row = _joined_ids(old.item_ids, other.item_ids, ITEM)
     edges = interactions(new_graph)
     edges = torch.stack([user_row[edges[0]], item_row[edges[1]]])
     own = interactions(graph)
@@ -98,6 +105,8 @@ def extended(old: Source, new: Any, trained_on: Tensor) -> RunData:
 def with_old_train(data: HeteroData, split: Split) -> Split:
     """Return a split in which nothing that an earlier model was trained on is held out.
 
+    Where users who came later are apart, they are so by what the new train part has.
+
     Args:
         data: The data before the split, with the attribute :data:`IN_TRAIN`, or without it.
         split: Its split.
@@ -108,12 +117,15 @@ def with_old_train(data: HeteroData, split: Split) -> Split:
     size = data[ITEM].num_nodes
     key, part = user * size + item, torch.full_like(user, -1)
     for number, one in enumerate(split):
-        of_part = one[INTERACTS].edge_label_index
-        part[torch.isin(key, of_part[0] * size + of_part[1])] = number
+        for name in ('edge_label_index', 'new_user_index'):
+            if name in one[INTERACTS]:
+                of_part = one[INTERACTS][name]
+                part[torch.isin(key, of_part[0] * size + of_part[1])] = number
     in_train = data[INTERACTS][IN_TRAIN][kept]
     if not bool((in_train & (part > 0)).any()):
         return split
-    return select_parts(data, kept, part.masked_fill(in_train, 0))
+    select = select_parts_of_known if 'new_user_index' in split[1][INTERACTS] else select_parts
+    return select(data, kept, part.masked_fill(in_train, 0))
 
 
 def _features(
@@ -148,10 +160,11 @@ def _updated(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _joined_ids(old: IdMap, new: IdMap) -> tuple[IdMap, Tensor]:
+def _joined_ids(old: IdMap, new: IdMap, end: str) -> tuple[IdMap, Tensor]:
     """Return the old ids, then those that are new; and the row of each of the new map."""
-    row_of = {own: row for row, own in enumerate(old)}
-    rows = [row_of.setdefault(own, len(row_of)) for own in new]
+    known, given = alike(old, new, end)
+    row_of = {own: row for row, own in enumerate(known)}
+    rows = [row_of.setdefault(own, len(row_of)) for own in given]
     ids: list[Any] = list(row_of)
     return IdMap(ids), torch.tensor(rows, dtype=torch.long)
 

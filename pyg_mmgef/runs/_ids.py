@@ -1,5 +1,6 @@
 """Rows of users and items, found by ids as people give them."""
 
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -9,15 +10,17 @@ from torch import Tensor
 
 from pyg_mmgef.datasets import IdMap
 
-__all__ = ['as_edges', 'as_lists', 'rows_of']
+__all__ = ['alike', 'as_edges', 'as_lists', 'rows_of']
 
 MOST_COMPARED = 100_000
+_INTEGER = re.compile('0|-?[1-9][0-9]{0,17}')  # As tables have it.
+_NUMBER = re.compile(r'[+-]?[0-9]{1,18}([.]0*)?')
 
 
 def rows_of(ids: IdMap, wanted: Any, end: str) -> Tensor:
     """Return the rows of users or items.
 
-    Ids that are integers may also be given as text, as on a command line.
+    Ids that are integers may also be given as text, as on a command line, and the other way round.
 
     Args:
         ids: The ids of all users or items.
@@ -31,17 +34,52 @@ def rows_of(ids: IdMap, wanted: Any, end: str) -> Tensor:
         ValueError: If an id is unknown; the message has similar ones.
     """
     known = ids._row_of
-    are_integers = isinstance(ids.ids, Tensor)
     given = [wanted] if isinstance(wanted, str | int) else _listed(wanted)
     rows = []
     for own in given:
         row = known.get(own)
-        if row is None and are_integers and isinstance(own, str) and own.lstrip('-').isdecimal():
+        if row is None and isinstance(own, int):
+            row = known.get(str(own))
+        elif row is None and isinstance(own, str) and own.lstrip('-').isdecimal():
             row = known.get(int(own))
         if row is None:
             raise ValueError(f'the dataset has no {end} {own!r}; {_advice(ids, str(own), end)}')
         rows.append(row)
     return torch.tensor(rows, dtype=torch.long)
+
+
+def alike(known: IdMap, new: IdMap, end: str) -> tuple[list[Any], list[Any]]:
+    """Return the ids of two sources, in which the same one is written alike.
+
+    Where one has integers and the other has text, 17 and ``'17'`` are the same. As in tables that
+    are read together, all are integers if all are written like that, and else text. Text that is
+    known stays text.
+
+    Args:
+        known: The ids that are known.
+        new: Those that come.
+        end: ``'user'`` or ``'item'``, for the message.
+
+    Raises:
+        ValueError: If text writes an integer of the other source in another way, as ``'017'``.
+    """
+    both = list(known), list(new)
+    if not (both[0] and both[1]) or isinstance(both[0][0], type(both[1][0])):
+        return both
+    texts = [str(own) for own in known], [str(own) for own in new]
+    written, integers = texts if isinstance(both[0][0], str) else texts[::-1]
+    of_integers = set(integers)
+    for text in written:
+        if _NUMBER.fullmatch(text) and not _INTEGER.fullmatch(text):
+            number = str(int(text.partition('.')[0]))
+            if number in of_integers:
+                raise ValueError(
+                    f'{text!r} and {number}, of the dataset and of what is new, may be the same '
+                    f'{end}; write the ids alike in both'
+                )
+    if isinstance(both[0][0], int) and all(map(_INTEGER.fullmatch, written)):
+        return both[0], [int(own) for own in texts[1]]
+    return texts
 
 
 def as_lists(liked: Any) -> list[Any]:

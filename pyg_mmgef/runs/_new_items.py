@@ -12,6 +12,7 @@ from torch_geometric.data import HeteroData
 from pyg_mmgef._encoder_specs import image_encoder, text_encoder
 from pyg_mmgef.datasets import IdMap
 from pyg_mmgef.encoders import TitleEncoder
+from pyg_mmgef.runs._ids import alike
 from pyg_mmgef.runs.run_data import RunData, Source
 from pyg_mmgef.schema import INTERACTS, ITEM, USER, item_modalities
 
@@ -95,10 +96,11 @@ def new_items(
         ValueError: If an id is known already, and as :func:`encoded_like`.
     """
     item_ids = IdMap(ids)
-    known = set(source.item_ids)
-    repeated = [own for own in item_ids if own in known]
-    if repeated:
-        raise ValueError(f"'ids' holds {repeated[0]!r}, which the dataset has already")
+    known, given = alike(source.item_ids, item_ids, ITEM)
+    are_known = set(known)
+    for own, same in zip(item_ids, given, strict=True):
+        if same in are_known:
+            raise ValueError(f"'ids' holds {own!r}, which the dataset has already")
     num_items = len(item_ids)
     for name, column in fields.items():
         if len(column) != num_items:

@@ -13,13 +13,12 @@ from pyg_mmgef._spelling import spelt, spelt_with
 from pyg_mmgef.files import disk_errors_name, read_json, write_json
 from pyg_mmgef.nn import Recommender
 from pyg_mmgef.nn.models._solved import SolvedRecommender
-from pyg_mmgef.runs._best_options import best_options
+from pyg_mmgef.runs._best_options import CHOSEN, best_options
 from pyg_mmgef.runs._say import Say
 from pyg_mmgef.runs.baselines import baselines
 from pyg_mmgef.runs.devices import checked_device
 from pyg_mmgef.runs.losses import build_loss, check_negatives, loader_options
 from pyg_mmgef.runs.models import NEIGHBORS, build_model, complete
-from pyg_mmgef.runs.plots import save_curves
 from pyg_mmgef.runs.run import CUTOFFS, Run, RunParts, fitting_cutoffs
 from pyg_mmgef.runs.run_data import Source
 from pyg_mmgef.runs.run_folder import TRAIN_AGAIN, RunFolder
@@ -28,7 +27,7 @@ from pyg_mmgef.runs.splits import NONE, Split, choose_split, held_out, split_fol
 from pyg_mmgef.schema import INTERACTS
 from pyg_mmgef.settings import Settings
 
-__all__ = ['built', 'epochs_of', 'train_epochs', 'train_run']
+__all__ = ['built', 'epochs_of', 'train_epochs', 'train_run', 'where_it_stopped']
 
 FOLDS = 'folds.json'
 
@@ -85,28 +84,29 @@ def train_run(
     best, solved = settings, None
     if start is None:
         best, solved = best_options(settings, given, latest, say, folder)
+    # Each fold chooses for itself, also when the run is repeated.
+    repeated = _as_given(best, given) if earlier and solved is not None else None
     parts = built(best, latest)
     _reuse(solved, parts.model)
     if start is not None:
         model = start.model.grow(parts.model.num_users, parts.model.num_items, parts.train)
         parts = parts._replace(model=model)
-    work = None if folder is None else RunFolder.start(folder, source, best)
+    work = None if folder is None else RunFolder.start(folder, source, best, repeated=repeated)
     if work is not None and work.metrics is not None:
         say(f'{work.path} holds this run already, finished; nothing is trained again')
         return Run(source, best, work.metrics, folder=work)
     _say_what_is_smaller(best, parts.model, say)
     run = _fitted(source, best, parts, work, device, say, show_progress)
+    run._repeated = repeated
     run.metrics = _metrics(run)
     if start is not None and run.model.has_parameters:
         run.metrics['epochs_before'] = epochs_of(start)
     if earlier:
         folds = _earlier_folds(source, settings, given, earlier, work, device, say, show_progress)
         run.metrics['folds'] = [*folds, _measured(run)]
-    run.embed_new_users()
+    run._embed_new_users()
     if work is not None:
-        if run.history:
-            save_curves(work.path / 'curves.png', run.history)
-        work.finish(run.metrics, run.embeddings, run.fold_in_if_any(), run.model)
+        work.finish(run.metrics, run.embeddings, run.fold_in_if_any(), run.model, run.history)
         run.folder = work
     return run
 
@@ -114,6 +114,14 @@ def train_run(
 def epochs_of(run: Run) -> int:
     """Return for how many epochs a model was trained, those before updates included."""
     return run.metrics.get('epochs_before', 0) + run.metrics['best_epoch'] + 1
+
+
+def where_it_stopped(run: RunFolder, say: Say) -> Path | None:
+    """Return the last checkpoint of a run that was interrupted, and say so."""
+    if not run.last_checkpoint.exists():
+        return None
+    say(f'continuing after epoch {len(run.history())} of {run.path}')
+    return run.last_checkpoint
 
 
 def built(settings: Settings, split: Split) -> RunParts:
@@ -127,6 +135,11 @@ def built(settings: Settings, split: Split) -> RunParts:
     if model.has_parameters:
         check_negatives(settings, model, train)
     return RunParts(model, train, *split[1:])
+
+
+def _as_given(settings: Settings, given: Settings) -> Settings:
+    """Return settings in which what was chosen on validation is as it was given."""
+    return replace(settings, **{name: getattr(given, name) for name in CHOSEN})
 
 
 def _reuse(solved: Recommender | None, model: Recommender) -> None:
@@ -153,16 +166,14 @@ def _fitted(
             work = folder or RunFolder.start(Path(place), source, settings, copy_data=False)
             # A copy is trained, so that the best epoch is loaded into a model with empty caches.
             copied = parts._replace(model=deepcopy(parts.model))
-            last = work.last_checkpoint if work.last_checkpoint.exists() else None
-            if last is not None:
-                say(f'continuing after epoch {len(work.history())} of {work.path}')
+            last = where_it_stopped(work, say)
             show = say if show_progress else None
             train_epochs(work.path, settings, copied, device, ckpt_path=last, say=show)
             work.load_parameters(parts.model)
             history = work.history()
     parts.model.eval()
     run = Run(source, settings, parts=parts, history=history)
-    run.scale_cold_items()
+    run._scale_cold_items()
     return run
 
 

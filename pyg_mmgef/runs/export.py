@@ -107,8 +107,7 @@ def export(
         _write_seen(path, run.all_interactions, len(z_user), len(z_item))
         count = interactions(run.train)[1].bincount(minlength=len(z_item))
         write_array(path / 'popularity.npy', count.cpu().numpy().astype(np.float32), sync=False)
-        weights = _content_weights(run)
-        _write_programs(path, programs, weights, model_name)
+        _write_programs(path, programs, run.content_weights, model_name)
         version.about = {
             'format': FORMAT,
             'created': datetime.now(timezone.utc).isoformat(timespec='seconds'),
@@ -120,8 +119,8 @@ def export(
             'score': 'inner product',
             'index': _write_index(path, z_item, z_user, index, recall),
             'fold_in': _write_fold_in(path, run),
-            'content': _write_content(path, 'content', weights),
-            'history': _write_content(path, 'history', _content_weights(run, history=True)),
+            'content': _write_content(path, 'content', run.content_weights),
+            'history': _write_content(path, 'history', run.history_weights),
             'pictures': _write_pictures(path, run.catalog, verbose) if pictures else None,
         }
         version.readme = (
@@ -177,19 +176,11 @@ def _write_index(
 
 
 def _write_fold_in(path: Path, run: Run) -> dict[str, Any] | None:
-    try:
-        fold_in = run.model.fold_in(run.train)
-    except ValueError:  # There is nothing to learn it from.
+    fold_in = run.fold_in_if_any()
+    if fold_in is None:
         return None
     _write_arrays(path, 'fold_in', fold_in.to_arrays())
     return fold_in.settings
-
-
-def _content_weights(run: Run, history: bool = False) -> ContentWeights | None:
-    try:
-        return run.model.content_weights(run.train, history=history)
-    except ValueError:  # There are no features, or a network embeds the items.
-        return None
 
 
 def _write_content(path: Path, start: str, weights: ContentWeights | None) -> dict[str, Any] | None:

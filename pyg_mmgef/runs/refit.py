@@ -4,7 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pyg_mmgef.runs._say import say_if
-from pyg_mmgef.runs._train_run import built, epochs_of, train_epochs
+from pyg_mmgef.runs._train_run import built, epochs_of, train_epochs, where_it_stopped
 from pyg_mmgef.runs.devices import checked_device
 from pyg_mmgef.runs.run import Run
 from pyg_mmgef.runs.run_folder import RunFolder
@@ -28,7 +28,8 @@ def refit(
 
     Args:
         run: The run.
-        folder: Folder of the new run; :obj:`None` keeps it in memory. (default: :obj:`None`)
+        folder: Folder of the new run. If it holds this refit, interrupted, that continues.
+            :obj:`None` keeps the run in memory. (default: :obj:`None`)
         device: Where to train, see :func:`~pyg_mmgef.fit`. (default: ``'auto'``)
         verbose: Whether to print what is done. (default: :obj:`False`)
 
@@ -58,7 +59,9 @@ def refit(
         with TemporaryDirectory() as place:
             path = Path(place) if work is None else work.path
             say(f'training for {epochs} epochs on all interactions')
-            history = train_epochs(path, settings, parts, device, say=say if verbose else None)
+            last = None if work is None else where_it_stopped(work, say)
+            show = say if verbose else None
+            history = train_epochs(path, settings, parts, device, ckpt_path=last, say=show)
     parts.model.cold_scale = run.model.cold_scale
     fitted = Run(
         run.source,
@@ -69,7 +72,13 @@ def refit(
     )
     if work is not None:
         if parts.model.has_parameters:
-            work.save_parameters(parts.model)
-        work.finish(fitted.metrics, fitted.embeddings, fitted.fold_in_if_any(), fitted.model)
+            work.save_parameters(parts.model, fitted.history)
+        work.finish(
+            fitted.metrics,
+            fitted.embeddings,
+            fitted.fold_in_if_any(),
+            fitted.model,
+            fitted.history,
+        )
         fitted.folder = work
     return fitted

@@ -10,11 +10,11 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef._spelling import spelt
-from pyg_mmgef.catalog import Catalog, Rules
+from pyg_mmgef.catalog import Catalog, ContentWeights, Rules
 from pyg_mmgef.catalog.fold_in import FoldIn
 from pyg_mmgef.datasets import IdMap
 from pyg_mmgef.explain import Explanation, ScoreExplainer
-from pyg_mmgef.nn import Recommender
+from pyg_mmgef.nn import IALS, Recommender
 from pyg_mmgef.ranking import Groups, TopLists, choose_cold_scale, recommend
 from pyg_mmgef.ranking.metrics import METRICS
 from pyg_mmgef.ranking.top_lists import DEFAULT, checked_metrics
@@ -33,8 +33,10 @@ from pyg_mmgef.runs.sizes import sampled_users
 from pyg_mmgef.runs.splits import Split, split_data
 from pyg_mmgef.schema import (
     INTERACTS,
+    ITEM,
     interactions,
     item_modalities,
+    item_relations,
     num_users_items,
     supervision_edges,
 )
@@ -115,6 +117,7 @@ class Run:
         self.source, self.settings, self.folder = source, settings, folder
         self.metrics = {} if metrics is None else metrics
         self._base = base
+        self._repeated: Settings | None = None
         if parts is not None:
             self._parts, self.split = parts, (parts.train, parts.val, parts.test)
         if history is not None:
@@ -154,17 +157,17 @@ class Run:
             ValueError: If the folder holds another run, or a dataset.
         """
         path = Path(folder).expanduser()
-        saved = RunFolder.start(path, self.source, self.settings)
+        saved = RunFolder.start(path, self.source, self.settings, repeated=self._repeats)
         if self.model.has_parameters:
-            saved.save_parameters(self.model)
-        saved.finish(self.metrics, self.embeddings, self.fold_in_if_any(), self.model)
+            saved.save_parameters(self.model, self.history)
+        saved.finish(self.metrics, self.embeddings, self.fold_in_if_any(), self.model, self.history)
         return type(self).load(path)
 
     @cached_property
     def _parts(self) -> RunParts:
         train, model = build_model(self.settings, self.split[0])
         if self._base is not None:
-            model = self._base.model.grow(*num_users_items(train))
+            train, model = _with_new_items(self._base, train)
         else:
             assert self.folder is not None
             self.folder.load_parameters(model)
@@ -270,22 +273,6 @@ class Run:
         Shape: ``[2, E]``.
         """
         return interactions(self.source.data())
-
-    def scale_cold_items(self) -> None:
-        """Scale the embeddings of cold items so that warm items lose at most 3 % of their recall.
-
-        The recall is that on validation, of the users in its sample if there is one, see
-        :func:`~pyg_mmgef.ranking.choose_cold_scale`.
-        """
-        self.model.cold_scale = choose_cold_scale(
-            *self.embeddings,
-            supervision_edges(sampled_users(self.val, self.settings.val_users, self.settings.seed)),
-            self.model.is_warm(self.train),
-            exclude=self.seen(),
-            k=fitting_cutoffs(self.model.num_items)[-1],
-        )
-        del self.embeddings
-        self.__dict__.pop('explainer', None)
 
     def evaluate(
         self,
@@ -419,6 +406,26 @@ class Run:
             return self.fold_in
         return None
 
+    @cached_property
+    def content_weights(self) -> ContentWeights | None:
+        """What embeds new items by their features, with NumPy alone.
+
+        :obj:`None` if there are no features, or a network embeds the items.
+        """
+        with suppress(ValueError):
+            return self.model.content_weights(self.train)
+        return None
+
+    @cached_property
+    def history_weights(self) -> ContentWeights | None:
+        """What makes of a new item's features what it gives to the users who like it.
+
+        :obj:`None` likewise, or if a history takes no new items.
+        """
+        with suppress(ValueError):
+            return self.model.content_weights(self.train, history=True)
+        return None
+
     def _embedded(self, histories: Sequence[Tensor]) -> Tensor:
         """Return the embeddings of users with given items, in the layout of the others."""
         z_user = torch.from_numpy(self.fold_in.embed([rows.numpy() for rows in histories]))
@@ -463,7 +470,15 @@ class Run:
     @cached_property
     def explainer(self) -> ScoreExplainer:
         """Explains scores, in rows of users and items; :meth:`explain` takes ids."""
-        return ScoreExplainer(self.model, self.train, self.catalog.titles)
+        # An interrupted run has no metrics yet, and the embeddings of the model alone.
+        latest = self._latest_users if self.metrics else {}
+        return ScoreExplainer(
+            self.model,
+            self.train,
+            self.catalog.titles,
+            histories=latest,
+            fold_in=self.fold_in if latest else None,
+        )
 
     def explain(self, user: Any, item: Any) -> Explanation:
         """Explain the score of an item for a user: the parts that it is the sum of.
@@ -480,28 +495,6 @@ class Run:
         """
         row = rows_of(self.user_ids, user, 'user')
         return self.explainer(int(row), rows_of(self.item_ids, item, 'item'))[0]
-
-    def embed_new_users(self) -> None:
-        """Embed the users without train interactions by what was held out of theirs.
-
-        After a split by time these are the latest users. The metrics leave them out, so that
-        nothing that is held out enters there.
-        """
-        fold_in = self.fold_in_if_any()
-        if fold_in is None or self.z_user.layout != torch.strided:
-            return
-        user, item = self.all_interactions
-        is_new = torch.ones(len(self.user_ids), dtype=torch.bool)
-        is_new[self.split[0][INTERACTS].edge_index[0]] = False
-        order = user.argsort(stable=True)
-        order = order[is_new[user[order]]]
-        rows, count = user[order].unique_consecutive(return_counts=True)
-        if rows.numel() == 0:
-            return
-        pointer = torch.cat([count.new_zeros(1), count.cumsum(0)])
-        embedded = torch.from_numpy(fold_in.embed_csr(pointer.numpy(), item[order].numpy()))
-        z_user = self.z_user.index_put((rows,), embedded.to(self.z_user))
-        self.embeddings = z_user, self.z_item
 
     def update(
         self,
@@ -520,7 +513,7 @@ class Run:
         Args:
             data: What is new, as :func:`~pyg_mmgef.fit` takes it, such as
                 :class:`~pyg_mmgef.datasets.InteractionTables` of yesterday's orders; ids say who is
-                who. Of what both have, the new one counts.
+                who, 17 the same as ``'17'``. Of what both have, the new one counts.
             folder: Folder of the new run; :obj:`None` keeps it in memory. (default: :obj:`None`)
             device: Where to train, see :func:`~pyg_mmgef.fit`. (default: ``'auto'``)
             verbose: Whether to print what is done. (default: :obj:`False`)
@@ -572,13 +565,14 @@ class Run:
             {name: part[name] for name in self.settings.modalities}
             for part in item_modalities(new.data())
         )
-        run = type(self)(source, self.settings, self.metrics, base=self)
+        run = type(self)(source, self.settings, self.metrics, history=self.history, base=self)
+        run._repeated = self._repeats
+        run.content_weights, run.history_weights = self.content_weights, self.history_weights
         z_item = self.model.embed_items(self.train, x, has)
         run.embeddings = self.z_user, torch.cat([self.z_item, z_item.to(self.z_item)])
         run.fold_in = self.fold_in
-        with suppress(ValueError):  # Some models take no new items in the history of a user.
-            given = self.model.content_weights(self.train, history=True)
-            run.fold_in = run.fold_in.with_items(given.embed(x, has))
+        if self.history_weights is not None:
+            run.fold_in = self.fold_in.with_items(self.history_weights.embed(x, has))
         return run
 
     def refit(
@@ -610,6 +604,51 @@ class Run:
         """Whether items have dense embeddings with several channels."""
         return self.z_item.layout == torch.strided and self.z_item.size(1) > 1
 
+    def _scale_cold_items(self) -> None:
+        """Scale the embeddings of cold items so that warm items lose at most 3 % of their recall.
+
+        The recall is that on validation, of the users in its sample if there is one, see
+        :func:`~pyg_mmgef.ranking.choose_cold_scale`.
+        """
+        self.model.cold_scale = choose_cold_scale(
+            *self.embeddings,
+            supervision_edges(sampled_users(self.val, self.settings.val_users, self.settings.seed)),
+            self.model.is_warm(self.train),
+            exclude=self.seen(),
+            k=fitting_cutoffs(self.model.num_items)[-1],
+        )
+        del self.embeddings
+        self.__dict__.pop('explainer', None)
+
+    def _embed_new_users(self) -> None:
+        """Embed the users without train interactions by what was held out of theirs.
+
+        After a split by time these are the latest users. The metrics leave them out, so that
+        nothing that is held out enters there.
+        """
+        if self._latest_users:
+            rows = torch.tensor(list(self._latest_users))
+            embedded = self._embedded(list(self._latest_users.values()))
+            z_user = self.z_user.index_put((rows,), embedded.to(self.z_user))
+            self.embeddings = z_user, self.z_item
+
+    @property
+    def _repeats(self) -> Settings | None:
+        """The settings that repeat the run, :obj:`None` if they are its own."""
+        return self._repeated if self.folder is None else self.folder.repeated
+
+    @cached_property
+    def _latest_users(self) -> dict[int, Tensor]:
+        """The items of the users without train interactions by row, if they can be folded in."""
+        if self.z_user.layout != torch.strided or self.fold_in_if_any() is None:
+            return {}
+        user, item = self.all_interactions
+        is_new = ~torch.isin(user, self.split[0][INTERACTS].edge_index[0])
+        order = user[is_new].argsort(stable=True)
+        rows, count = user[is_new][order].unique_consecutive(return_counts=True)
+        histories = item[is_new][order].split(count.tolist())
+        return dict(zip(rows.tolist(), histories, strict=True))
+
     def _described(self, items: Tensor, name: str, values: Tensor) -> dict[str, list[Any]]:
         columns = {'item': self.item_ids.to_ids(items), name: values.tolist()}
         if any(title is not None for title in self.titles):
@@ -620,3 +659,19 @@ class Run:
         name = self.settings.preset or self.settings.model
         sizes = f'num_users={len(self.user_ids)}, num_items={len(self.item_ids)}'
         return f'{self.__class__.__name__}({name!r}, {sizes})'
+
+
+def _with_new_items(run: Run, train: HeteroData) -> tuple[HeteroData, Recommender]:
+    """Return a train graph with further items, and the model of a run that has room for them.
+
+    The embeddings of the others stay as they are: nothing is solved again, and in item graphs the
+    new items have no neighbours.
+    """
+    for relation in item_relations(run.train):
+        for name, value in run.train[ITEM, relation, ITEM].items():
+            train[ITEM, relation, ITEM][name] = value
+    model = run.model.grow(*num_users_items(train))
+    for part, old in zip(model.modules(), run.model.modules(), strict=True):
+        if isinstance(part, IALS) and isinstance(old, IALS):
+            part.keep_solution(old, train)
+    return train, model

@@ -1,5 +1,6 @@
 import json
 import platform
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,18 @@ from pyg_mmgef.files import (
 from pyg_mmgef.nn import Recommender
 from pyg_mmgef.nn.models._solved import SolvedRecommender
 from pyg_mmgef.runs.dataset_folder import DatasetFolder
+from pyg_mmgef.runs.plots import save_curves
 from pyg_mmgef.runs.run_data import Source
-from pyg_mmgef.runs.run_toml import RUN_TOML, toml_of
+from pyg_mmgef.runs.run_toml import RUN_TOML, settings_of, toml_of
 from pyg_mmgef.settings import Settings
 
 __all__ = ['RunFolder']
 
 METRICS, EMBEDDINGS = 'metrics.json', 'embeddings.safetensors'
 FOLD_IN, SOLUTION = 'fold_in.safetensors', 'solution.safetensors'
+CURVES = 'curves.png'
+HISTORY = 'EpochHistory'  # As Lightning names the callback.
+NO_EPOCHS: dict[str, Any] = {HISTORY: {'rows': []}}
 PREFIX = 'model.'  # As Lightning names the parameters.
 TRAIN_AGAIN = 'train again into a new folder'
 
@@ -71,7 +76,13 @@ class RunFolder:
 
     @classmethod
     def start(
-        cls, path: Path, dataset: Source, settings: Settings, *, copy_data: bool = True
+        cls,
+        path: Path,
+        dataset: Source,
+        settings: Settings,
+        *,
+        repeated: Settings | None = None,
+        copy_data: bool = True,
     ) -> 'RunFolder':
         """Start a run, or return the run in the folder if settings and dataset are the same.
 
@@ -79,6 +90,8 @@ class RunFolder:
             path: The folder of the run.
             dataset: The dataset.
             settings: Completed settings.
+            repeated: The settings that repeat the run; :obj:`None` means the same, without the
+                budget, as what was chosen within it is among them. (default: :obj:`None`)
             copy_data: Whether the run keeps a copy of the dataset. (default: :obj:`True`)
 
         Raises:
@@ -112,7 +125,8 @@ class RunFolder:
         else:
             make_folder(path)
             where = config['dataset']['path']
-            text = toml_of(settings, None if where is None else Path(where))
+            repeated = replace(settings, budget=None) if repeated is None else repeated
+            text = toml_of(repeated, None if where is None else Path(where))
             write_atomically(path / RUN_TOML, text.encode())
             write_json(path / CONFIG, config)
             run = cls(path)
@@ -128,6 +142,12 @@ class RunFolder:
         if self.config['dataset']['fingerprint'] != config['dataset']['fingerprint']:
             changed.append(f'another dataset, a copy of which is {str(self.path / TRAINED_ON)!r}')
         return '; '.join(changed)
+
+    @property
+    def repeated(self) -> Settings | None:
+        """The settings that repeat the run, :obj:`None` if its file of them is gone."""
+        path = self.path / RUN_TOML
+        return settings_of(path) if path.is_file() else None
 
     @property
     def last_checkpoint(self) -> Path:
@@ -151,8 +171,9 @@ class RunFolder:
         embeddings: tuple[Tensor, Tensor],
         fold_in: FoldIn | None = None,
         model: Recommender | None = None,
+        history: list[dict[str, float]] | None = None,
     ) -> None:
-        """Write the embeddings, then the metrics, which marks the run as finished.
+        """Write the embeddings and curves, then the metrics, which marks the run as finished.
 
         Args:
             metrics: The metrics.
@@ -160,7 +181,11 @@ class RunFolder:
             fold_in: What embeds new users, if the model has it. (default: :obj:`None`)
             model: The model, of which a solution in closed form is written, so that it isn't
                 computed again. (default: :obj:`None`)
+            history: The loss and the metrics of each epoch, for the curves, if there were any.
+                (default: :obj:`None`)
         """
+        if history:
+            save_curves(self.path / CURVES, history)
         if fold_in is not None:
             arrays = {name: np.ascontiguousarray(x) for name, x in fold_in.to_arrays().items()}
             text = {'settings': json.dumps(fold_in.settings)}
@@ -206,10 +231,10 @@ class RunFolder:
         Raises:
             ValueError: If the last checkpoint, which has them, is damaged.
         """
-        if not self.last_checkpoint.is_file():
-            return []
-        rows = _read_checkpoint(self.last_checkpoint)['callbacks']['EpochHistory']['rows']
-        return list(rows)
+        for path in (self.last_checkpoint, self.best_checkpoint):  # One saved has only the best.
+            if path.is_file():
+                return list(_read_checkpoint(path).get('callbacks', NO_EPOCHS)[HISTORY]['rows'])
+        return []
 
     def check_is_trained(self) -> None:
         """Raise a :class:`FileNotFoundError` if no epoch is finished yet."""
@@ -244,12 +269,12 @@ class RunFolder:
         settings = json.loads(_metadata(content)['settings'])
         return FoldIn.from_arrays(load_arrays(content), settings)
 
-    def save_parameters(self, model: Recommender) -> None:
-        """Write the parameters of a model as those of the best epoch."""
+    def save_parameters(self, model: Recommender, history: list[dict[str, float]]) -> None:
+        """Write the parameters of a model as those of the best epoch, and what each epoch had."""
         make_folder(self.best_checkpoint.parent)
         state = {f'{PREFIX}{name}': value for name, value in model.state_dict().items()}
         with open_sealed(self.best_checkpoint) as file:
-            torch.save({'state_dict': state}, file)
+            torch.save({'state_dict': state, 'callbacks': {HISTORY: {'rows': history}}}, file)
 
     def embeddings(self) -> tuple[Tensor, Tensor] | None:
         """Return the embeddings of users and items, :obj:`None` if there are none on disk.

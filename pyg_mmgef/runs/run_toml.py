@@ -11,7 +11,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ['RUN_TOML', 'read_toml', 'toml_of']
+__all__ = ['RUN_TOML', 'read_toml', 'settings_of', 'toml_of']
 
 RUN_TOML = 'run.toml'
 _HEAD = """\
@@ -24,21 +24,28 @@ _HEAD = """\
 def toml_of(settings: Settings, dataset: Path | None = None) -> str:
     """Return the text of a file that repeats a run.
 
-    It has all settings but those that the model doesn't have. The budget isn't among them, as what
-    was chosen within it is.
+    It has all settings but those that the model doesn't have.
 
     Args:
-        settings: Completed settings.
+        settings: Completed settings; those that are chosen anew when the run is repeated are
+            :obj:`None`.
         dataset: The folder of the dataset; the command needs one where it is :obj:`None`.
             (default: :obj:`None`)
     """
     values = {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in settings.to_dict().items()
-        if value not in (None, (), {}) and name != 'budget'
+        if value not in (None, (), {})
     }
     where = {} if dataset is None else {'dataset': str(dataset)}
     return _HEAD + tomli_w.dumps(where | values)
+
+
+def settings_of(path: Path) -> Settings:
+    """Return the settings in a file that :func:`toml_of` made."""
+    values = {'modalities': (), **read_toml(path)}
+    values.pop('dataset', None)
+    return Settings.from_dict(values)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

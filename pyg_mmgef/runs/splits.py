@@ -104,13 +104,24 @@ def split_folds(settings: Settings, data: HeteroData) -> list[Split]:
     assert settings.split is not None
     with _advice():
         split = SplitInteractions(strategy=settings.split, seed=settings.seed)(data)
-    train, val, test = with_old_train(data, split)
-    if min(part[INTERACTS].edge_label_index.size(1) for part in (val, test)) == 0:
+    if _empty_parts(split):
         raise ValueError(
             f'validation and test would be empty, as no user has {MIN_TO_SPLIT} different items, '
             'one for each part; prepare a table with more interactions of the same users'
         )
-    return [(train, val, test)]
+    split = with_old_train(data, split)
+    empty = _empty_parts(split)
+    if empty:
+        raise ValueError(
+            f'{" and ".join(empty)} would be empty, as the model was trained on all interactions '
+            'of known users that would be held out; update it with more new ones of these users'
+        )
+    return [split]
+
+
+def _empty_parts(split: Split) -> list[str]:
+    parts = {'validation': split[1], 'test': split[2]}
+    return [name for name, part in parts.items() if part[INTERACTS].edge_label_index.size(1) == 0]
 
 
 @contextmanager

@@ -102,8 +102,13 @@ class RankingModule(LightningModule):
         self._num_steps += 1
         return loss
 
+    def on_train_batch_end(self, *args: Any) -> None:
+        """Log the loss of an epoch without validation, before callbacks see the epoch's end."""
+        if self.trainer.is_last_batch and not self.trainer.enable_validation:
+            self._log_train_loss()
+
     def on_train_epoch_end(self) -> None:
-        """Log the loss if validation has not done so."""
+        """Log the loss if neither validation nor the last batch has done so."""
         self._log_train_loss()
 
     def validation_step(self, target: Tensor, batch_idx: int) -> None:
@@ -157,5 +162,13 @@ class RankingModule(LightningModule):
     def _log_train_loss(self) -> None:
         if self._num_steps > 0:
             mean = self._loss_sum / self._num_steps
-            self.log('train_loss', mean, prog_bar=True, sync_dist=True, batch_size=1)
+            self.log(
+                'train_loss',
+                mean,
+                prog_bar=True,
+                on_step=False,
+                on_epoch=True,
+                sync_dist=True,
+                batch_size=1,
+            )
         self._loss_sum, self._num_steps = 0.0, 0

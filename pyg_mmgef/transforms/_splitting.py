@@ -2,6 +2,7 @@
 
 import copy
 
+import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.data.storage import EdgeStorage
@@ -16,7 +17,14 @@ from pyg_mmgef.schema import (
     unique_interactions,
 )
 
-__all__ = ['Split', 'interaction_times', 'interactions_to_split', 'select_parts']
+__all__ = [
+    'Split',
+    'interaction_times',
+    'interactions_to_split',
+    'of_new_users',
+    'select_parts',
+    'select_parts_of_known',
+]
 
 Split = tuple[HeteroData, HeteroData, HeteroData]
 
@@ -99,6 +107,35 @@ def select_parts(data: HeteroData, kept: Tensor, part: Tensor) -> Split:
                 del out[INTERACTS][key]
         splits.append(out)
     return splits[0], splits[1], splits[2]
+
+
+def of_new_users(user: Tensor, part: Tensor) -> Tensor:
+    """Return which held-out interactions are of users without train interactions.
+
+    Args:
+        user: The user of each interaction. Shape: ``[E]``.
+        part: The part of each, see :func:`select_parts`. Shape: ``[E]``.
+    """
+    return (part > 0) & ~torch.isin(user, user[part == 0])
+
+
+def select_parts_of_known(data: HeteroData, kept: Tensor, part: Tensor) -> Split:
+    """Make the data of a split whose parts hold known users alone.
+
+    What is held out of users without train interactions is the ``new_user_index`` of its part.
+
+    Args:
+        data: The data before the split.
+        kept: Positions of the interactions that are split. Shape: ``[E]``.
+        part: The part of each, see :func:`select_parts`. Shape: ``[E]``.
+    """
+    edge_index = data[INTERACTS].edge_index
+    is_new = of_new_users(edge_index[0, kept], part)
+    splits = select_parts(data, kept, part.masked_fill(is_new, -1))
+    for number in (1, 2):
+        left_out = kept[(part == number) & is_new]
+        splits[number][INTERACTS].new_user_index = edge_index[:, left_out]
+    return splits
 
 
 def _is_edge_attr(store: EdgeStorage, key: str) -> bool:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import torch
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.schema import INTERACTS
 from pyg_mmgef.transforms._splitting import (
     Split,
     interaction_times,
     interactions_to_split,
-    select_parts,
+    of_new_users,
+    select_parts_of_known,
 )
 
 __all__ = ['TimeWindows']
@@ -63,19 +63,11 @@ class TimeWindows:
         """
         part = (self._window - first + 1).clamp(min=0)
         part[part > 2] = -1  # Later than this split.
-        is_known = torch.zeros(int(self._user.max()) + 1, dtype=torch.bool)
-        is_known[self._user[part == 0]] = True
-        is_new = ~is_known[self._user] & (part > 0)
+        is_new = of_new_users(self._user, part)
         for number, name in enumerate(PARTS):
             if needed[number] and not bool(((part == number) & ~is_new).any()):
                 raise self._empty(name, int(((part == number) & is_new).sum()))
-        device = self._kept.device
-        splits = select_parts(self._data, self._kept, part.masked_fill(is_new, -1).to(device))
-        edge_index = self._data[INTERACTS].edge_index
-        for number in (1, 2):
-            left_out = self._kept[((part == number) & is_new).to(device)]
-            splits[number][INTERACTS].new_user_index = edge_index[:, left_out]
-        return splits
+        return select_parts_of_known(self._data, self._kept, part.to(self._kept.device))
 
     def _empty(self, name: str, num_new: int) -> ValueError:
         why = f', but for {num_new} of users without train interactions' if num_new else ''

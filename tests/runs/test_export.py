@@ -5,6 +5,8 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -46,8 +48,16 @@ def make_run(model: type[Recommender] = IALS, *, features: bool = True) -> Any:
         others = [{'val': val, 'test': test}[p][INTERACTS].edge_label_index for p in parts]
         return torch.cat([train[INTERACTS].edge_index, *others], dim=1)
 
+    def if_any(made: Callable[..., Any], **options: bool) -> Any:
+        with suppress(ValueError):
+            return made(train, **options)
+        return None
+
     return SimpleNamespace(
         model=built,
+        fold_in_if_any=lambda: if_any(built.fold_in),
+        content_weights=if_any(built.content_weights),
+        history_weights=if_any(built.content_weights, history=True),
         train=train,
         z_user=z_user,
         z_item=z_item,

@@ -1,13 +1,23 @@
+import csv
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch_geometric.data import HeteroData
 
 from pyg_mmgef import Run, fit
+from pyg_mmgef.nn import LightGCN
 from pyg_mmgef.schema import INTERACTS
+from pyg_mmgef.training._epoch_history import EpochHistory
 from tests.cli.command import pyg_mmgef
 from tests.transforms.shops import random_shop
+
+
+def logged_losses(run: Path) -> list[float]:
+    """The loss of each epoch, as the logs have it."""
+    with (run / 'csv' / 'version_0' / 'metrics.csv').open() as file:
+        return [float(row['train_loss']) for row in csv.DictReader(file)]
 
 
 @pytest.mark.parametrize('model', ['ials', 'lightgcn', 'itemknn'])
@@ -26,10 +36,43 @@ def test_nothing_is_held_out(tmp_path: Path, model: str) -> None:
     assert list(again.recommend(3)) == list(live.recommend(3))
     if model == 'lightgcn':
         assert len(live.history) == run.metrics['best_epoch'] + 1
+        losses = [row['train_loss'] for row in live.history]
+        assert losses == pytest.approx(logged_losses(tmp_path / 'live'))
+        assert loaded.history == live.history
+        assert (tmp_path / 'live' / 'curves.png').read_bytes().startswith(b'\x89PNG')
         for name, value in loaded.model.state_dict().items():
             assert torch.equal(value, live.model.state_dict()[name])
     with pytest.raises(ValueError, match='no held-out interaction'):
         live.evaluate()
+
+
+def test_an_interrupted_refit_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = fit(random_shop(), 'lightgcn', split='random', epochs=4, lr=0.05, embedding_dim=8)
+    run.metrics['best_epoch'] = 3  # Four epochs to train.
+    whole = run.refit(tmp_path / 'whole')
+    add_row = EpochHistory.on_train_epoch_end
+
+    def ctrl_c(self: EpochHistory, trainer: Any, module: Any) -> None:
+        if len(self.rows) == 2:
+            raise KeyboardInterrupt
+        add_row(self, trainer, module)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EpochHistory, 'on_train_epoch_end', ctrl_c)
+        with pytest.raises(KeyboardInterrupt):
+            run.refit(tmp_path / 'live')
+    start, started = LightGCN.start_epoch, []
+
+    def counted(self: LightGCN, data: HeteroData, epoch: int) -> None:
+        started.append(epoch)
+        start(self, data, epoch)
+
+    monkeypatch.setattr(LightGCN, 'start_epoch', counted)
+    live = run.refit(tmp_path / 'live')
+    assert started == [2, 3]
+    assert live.history == whole.history
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, live.model.state_dict()[name])
 
 
 def test_epochs_before_an_update_count() -> None:

@@ -13,6 +13,7 @@ from pyg_mmgef.catalog import Rules
 from pyg_mmgef.datasets import InteractionTables
 from pyg_mmgef.nn import ContentIALS, LightGCN
 from pyg_mmgef.runs import recommend_all
+from pyg_mmgef.serving.export_folder import load_export
 from tests.transforms.shops import random_shop
 
 FAST: dict[str, Any] = {'embedding_dim': 8, 'budget': 0}
@@ -101,6 +102,8 @@ def test_a_trained_model_is_the_same_in_memory_and_in_a_folder(run: Run, tmp_pat
     assert len(run.history) == 3
     saved = run.save(tmp_path / 'b')
     assert saved.metrics == run.metrics
+    assert saved.history == run.history
+    assert (tmp_path / 'b' / 'curves.png').read_bytes().startswith(b'\x89PNG')
     for name, value in saved.model.state_dict().items():
         assert torch.equal(value, run.model.state_dict()[name])
     again = fit(tables, 'lightgcn', folder=tmp_path / 'a', **options)
@@ -278,10 +281,50 @@ def test_new_items_are_recommended_at_once(run: Run, catalogue: Path, tmp_path: 
     assert saved.evaluate('val') == grown.evaluate('val')
 
 
+@pytest.mark.parametrize('model', ['best', 'ials', 'lightgcn', 'mmgef', 'contentcentroid'])
+def test_after_new_items_nothing_is_solved_again(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    options = {'best': FAST, 'lightgcn': {'epochs': 2}, 'mmgef': {'epochs': 2}}.get(model, {})
+    before = fit(run.source, model, **options)
+    grown = before.add_items(['new', 'other'], texts=['oak table chair', 'steel lamp'])
+    if model == 'best':
+        monkeypatch.setattr(ContentIALS, '_solve', None)
+        monkeypatch.setattr(ContentIALS, '_adapting_matrix', None)
+    with torch.no_grad():
+        z_user, z_item = grown.model(grown.train)
+    torch.testing.assert_close(z_user, grown.z_user)
+    torch.testing.assert_close(z_item, grown.z_item)
+    for shown in grown.recommend('u0', k=26):  # Of all items that u0 doesn't have.
+        why = grown.explain('u0', shown['item'])
+        assert why.score == pytest.approx(shown['score'], rel=1e-4, abs=1e-6)
+        assert why.by_item is not None
+    if model == 'best':
+        saved = grown.save(tmp_path / 'run')
+        assert saved.explain('u0', 'new').score == pytest.approx(grown.explain('u0', 'new').score)
+        for each, folder in ((grown, tmp_path / 'a'), (saved, tmp_path / 'b')):
+            served = load_export(each.export(folder, pictures=False))
+            assert served.fold_in is not None
+            assert served.content is not None
+            for name, array in before.fold_in.to_arrays().items():
+                found = served.fold_in.to_arrays()[name]
+                np.testing.assert_array_equal(found[: len(array)], array)
+            assert served.fold_in.settings == before.fold_in.settings
+            for name, array in before.model.content_weights(before.train).to_arrays().items():
+                np.testing.assert_allclose(served.content.to_arrays()[name], array, atol=1e-6)
+
+
 def test_new_items_of_a_run_with_some_of_the_modalities(run: Run) -> None:
     of_texts = fit(run.source, **FAST, modalities=('text',))
     grown = of_texts.add_items(['new'], texts=['oak table chair'])
     assert 'new' in grown.similar('i00', k=8)['item']
+
+
+def test_new_items_leave_the_curves(run: Run) -> None:
+    trained = fit(run.source, 'lightgcn', epochs=2, embedding_dim=8)
+    grown = trained.add_items(['new'], texts=['oak table chair'])
+    assert grown.history == trained.history
+    assert len(grown.history) == 2
 
 
 def test_an_update_of_a_run_with_folds_holds_nothing_out_that_it_has_seen() -> None:
@@ -359,10 +402,36 @@ def test_training_goes_on_where_it_was(run: Run, catalogue: Path, tmp_path: Path
     assert len(new) == 25
 
 
-def test_latest_users_are_folded_in(run: Run, tmp_path: Path) -> None:
+def with_latest_users(run: Run) -> HeteroData:
+    """The data of the run, with times: users 38 and 39 come last."""
     data = run.source.data().clone()
     store = data['user', 'interacts', 'item']
     store.time = torch.arange(store.edge_index.size(1)) % 7 + 100 * (store.edge_index[0] >= 38)
+    return data
+
+
+@pytest.mark.parametrize('model', ['best', 'lightgcn', 'popularity', 'itemknn'])
+def test_scores_of_latest_users_are_explained(run: Run, tmp_path: Path, model: str) -> None:
+    options = {'best': FAST, 'lightgcn': {'epochs': 2}}.get(model, {})
+    data = with_latest_users(run)
+    found = fit(data, model, split='global_time', folder=tmp_path / 'run', **options)
+    user, item = data['user', 'interacts', 'item'].edge_index
+    of_latest = set(item[user == 39].tolist())
+    for each in (found, Run.load(tmp_path / 'run')):
+        for row in (0, 39):
+            for shown in each.recommend(each.user_ids[row], k=24):
+                why = each.explain(each.user_ids[row], shown['item'])
+                assert why.score == pytest.approx(shown['score'], rel=1e-4, abs=1e-6)
+                for parts in filter(None, (why.by_user, why.by_item)):
+                    assert sum(part.score for part in parts) == pytest.approx(why.score, abs=1e-5)
+        if model in ('best', 'lightgcn'):
+            assert why.by_user is not None
+            assert {part.item for part in why.by_user} == of_latest
+
+
+def test_latest_users_are_folded_in(run: Run, tmp_path: Path) -> None:
+    data = with_latest_users(run)
+    store = data['user', 'interacts', 'item']
     found = fit(data, **FAST, split='global_time')
     trained = found.train['user', 'interacts', 'item'].edge_index[0]
     new = sorted(set(range(40)) - set(trained.tolist()))

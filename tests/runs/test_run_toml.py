@@ -1,10 +1,10 @@
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
-from pyg_mmgef import fit
+from pyg_mmgef import Run, fit
 from pyg_mmgef.runs.models import complete, models, presets
 from pyg_mmgef.runs.run_toml import read_toml, toml_of
 from pyg_mmgef.settings import Settings
@@ -49,6 +49,32 @@ def test_what_was_chosen_is_in_the_file_and_is_not_chosen_again(tmp_path: Path) 
     again = fit(random_shop(), values.pop('model'), **values)
     assert again.settings == replace(run.settings, budget=None)
     assert again.metrics == run.metrics
+
+
+def test_each_fold_chooses_anew(tmp_path: Path) -> None:
+    options: dict[str, Any] = {'folds': 2, 'embedding_dim': 8}
+    run = fit(random_shop(num_users=60), folder=tmp_path / 'run', **options)
+    values = read_toml(tmp_path / 'run' / 'run.toml')
+    assert values['folds'] == 2
+    assert not {'l2', 'unobserved_weight', 'budget'} & values.keys()
+    fit(random_shop(num_users=60), **options).save(tmp_path / 'saved')
+    Run.load(tmp_path / 'run').save(tmp_path / 'copied')
+    for name in ('saved', 'copied'):
+        found = read_toml(tmp_path / name / 'run.toml')
+        assert found == {**values, **{key: found[key] for key in found.keys() & {'dataset'}}}
+    again = fit(random_shop(num_users=60), values.pop('model'), **values)
+    assert again.settings == run.settings
+    assert again.metrics == run.metrics
+
+
+def test_with_folds_what_was_given_stays(tmp_path: Path) -> None:
+    options: dict[str, Any] = {'folds': 2, 'embedding_dim': 8}
+    fit(random_shop(), folder=tmp_path / 'a', l2=0.1, **options)
+    assert read_toml(tmp_path / 'a' / 'run.toml')['l2'] == 0.1
+    fit(random_shop(), folder=tmp_path / 'b', budget=30, **options)
+    values = read_toml(tmp_path / 'b' / 'run.toml')
+    assert values['budget'] == 30
+    assert 'unobserved_weight' not in values
 
 
 def test_the_dataset_is_named(tmp_path: Path) -> None:

@@ -54,6 +54,10 @@ class SolvedRecommender(Recommender, Generic[Solution]):
     def _packed_shapes(self) -> dict[str, tuple[int | None, ...]]:
         """Return the shapes of the tensors of :meth:`_pack`; :obj:`None` is any number."""
 
+    def _further_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of tensors that :meth:`give_solution` may get beside those."""
+        return {}
+
     def _sources(self, data: HeteroData) -> list[Tensor]:
         """Return the tensors that the solution is made from."""
         return [interaction_edges(data)]
@@ -63,10 +67,15 @@ class SolvedRecommender(Recommender, Generic[Solution]):
         return self._cache.get(self._sources(data), lambda: self._restored_or_solved(data))
 
     def _restored_or_solved(self, data: HeteroData) -> Solution:
+        tensors = self._given_for(data)
+        return self._solve(data) if tensors is None else self._unpack(data, tensors)
+
+    def _given_for(self, data: HeteroData) -> dict[str, Tensor] | None:
+        """Return the tensors that were given for these data, :obj:`None` if there are none."""
         if self._given is None or self._given[0] != tensor_digest(self._sources(data)):
-            return self._solve(data)
+            return None
         device = interaction_edges(data).device
-        return self._unpack(data, {name: x.to(device) for name, x in self._given[1].items()})
+        return {name: x.to(device) for name, x in self._given[1].items()}
 
     def packed_solution(self) -> tuple[str, dict[str, Tensor]] | None:
         """Return what a file needs so that the solution need not be computed again.
@@ -77,7 +86,10 @@ class SolvedRecommender(Recommender, Generic[Solution]):
         entry = self._cache.entry
         if entry is None:
             return self._given
-        return tensor_digest(entry[0]), self._pack(entry[1])
+        digest, tensors = tensor_digest(entry[0]), self._pack(entry[1])
+        if self._given is not None and self._given[0] == digest:
+            tensors = {**self._given[1], **tensors}
+        return digest, tensors
 
     def give_solution(self, digest: str, tensors: dict[str, Tensor]) -> None:
         """Set the solution for data with this digest; for other data one is computed.
@@ -86,6 +98,8 @@ class SolvedRecommender(Recommender, Generic[Solution]):
             ValueError: If the tensors aren't those of a solution.
         """
         expected = self._packed_shapes()
+        further = {name: shape for name, shape in self._further_shapes().items() if name in tensors}
+        expected = {**expected, **further}
         found = {name: tuple(x.shape) for name, x in tensors.items()}
         if found.keys() != expected.keys() or not all(
             len(shape) == len(found[name])

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn.models.ials import IALS
+from pyg_mmgef.nn.parts._tensor_digest import tensor_digest
 from pyg_mmgef.nn.parts.content_map import ContentMap
 from pyg_mmgef.nn.parts.histories import histories
 from pyg_mmgef.nn.parts.item_graphs import ItemGraphs
@@ -18,6 +19,7 @@ __all__ = ['ContentIALS']
 SOLVES = 3  # Of the users with known items, each from the last.
 RIDGE = 1e-2  # Of the fit between two embeddings of the users, as a share of their mean square.
 TINY = 1e-30
+ADAPTING = 'adapting'
 
 
 class ContentIALS(IALS):
@@ -164,8 +166,27 @@ class ContentIALS(IALS):
         r"""Return the product with :math:`\mathbf{M}`, see the class."""
         if self.history_content == 0:
             return z_item
-        matrix = self._adapted.get(self._sources(data), lambda: self._adapting_matrix(data))
+        matrix = self._adapted.get(self._sources(data), lambda: self._restored_or_adapting(data))
         return z_item @ matrix.t().to(z_item.dtype)
+
+    def packed_solution(self) -> tuple[str, dict[str, Tensor]] | None:
+        """Return the solution, with the matrix of cold items if it has been computed."""
+        packed, entry = super().packed_solution(), self._adapted.entry
+        if packed is None or entry is None or tensor_digest(entry[0]) != packed[0]:
+            return packed
+        return packed[0], {**packed[1], ADAPTING: entry[1]}
+
+    def give_solution(self, digest: str, tensors: dict[str, Tensor]) -> None:
+        """Set the solution, and the matrix of cold items if it is there."""
+        super().give_solution(digest, tensors)
+        self._adapted.clear()
+
+    def _further_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {ADAPTING: (self.embedding_dim, self.embedding_dim)}
+
+    def _restored_or_adapting(self, data: HeteroData) -> Tensor:
+        given = self._given_for(data) or {}
+        return given[ADAPTING] if ADAPTING in given else self._adapting_matrix(data)
 
     @torch.no_grad()
     def _adapting_matrix(self, data: HeteroData) -> Tensor:

@@ -3,12 +3,14 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.catalog.fold_in import LeastSquaresFoldIn
 from pyg_mmgef.nn.models._solved import SolvedRecommender
 from pyg_mmgef.nn.parts._fold_in import as_array
 from pyg_mmgef.nn.parts._id_rows import select
+from pyg_mmgef.nn.parts._tensor_digest import tensor_digest
 from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts
 from pyg_mmgef.nn.parts.histories import histories
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
@@ -136,6 +138,24 @@ class IALS(SolvedRecommender[tuple[Tensor, Tensor]]):
             other: A model of the same channels, whose items are the first of this one's.
         """
         self._start = other._last
+
+    def keep_solution(self, other: 'IALS', data: HeteroData) -> None:
+        """Take the solution of a model of fewer users and items, if that has been solved.
+
+        Nothing is solved: new users and items have no embedding, as they have no interactions.
+
+        Args:
+            other: A model of the same options, whose users and items are the first of this one's.
+            data: The data of this model: those of the other, with the new users and items.
+        """
+        packed = other.packed_solution()
+        if packed is not None:
+            num_rows = {name: shape[0] for name, shape in self._packed_shapes().items()}
+            tensors = {
+                name: pad(x, (0, 0, 0, (num_rows.get(name) or x.size(0)) - x.size(0)))
+                for name, x in packed[1].items()
+            }
+            self.give_solution(tensor_digest(self._sources(data)), tensors)
 
     def embed(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
