@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyg_mmgef.datasets import IdMap
 
-__all__ = ['alike', 'as_edges', 'as_lists', 'rows_of']
+__all__ = ['alike', 'as_edges', 'as_lists', 'row_of', 'rows_of']
 
 MOST_COMPARED = 100_000
 _INTEGER = re.compile('0|-?[1-9][0-9]{0,17}')  # As tables have it.
@@ -46,6 +46,18 @@ def rows_of(ids: IdMap, wanted: Any, end: str) -> Tensor:
             raise ValueError(f'the dataset has no {end} {own!r}; {_advice(ids, str(own), end)}')
         rows.append(row)
     return torch.tensor(rows, dtype=torch.long)
+
+
+def row_of(ids: IdMap, wanted: Any, end: str) -> int:
+    """Return the row of one user or item, as :func:`rows_of` finds it.
+
+    Raises:
+        ValueError: If the id is unknown, or it is not one id.
+    """
+    rows = rows_of(ids, wanted, end)
+    if rows.numel() != 1:
+        raise ValueError(f'expected the id of one {end}, got {rows.numel()}; ask for one at a time')
+    return int(rows)
 
 
 def alike(known: IdMap, new: IdMap, end: str) -> tuple[list[Any], list[Any]]:

@@ -21,7 +21,7 @@ from pyg_mmgef.ranking.top_lists import DEFAULT, checked_metrics
 from pyg_mmgef.runs._by_rules import recommend_by_rules
 from pyg_mmgef.runs._catalog import catalog_of
 from pyg_mmgef.runs._extended import extended
-from pyg_mmgef.runs._ids import as_edges, as_lists, rows_of
+from pyg_mmgef.runs._ids import as_edges, as_lists, row_of, rows_of
 from pyg_mmgef.runs._new_items import new_items
 from pyg_mmgef.runs._run_lists import Part, run_groups, run_lists
 from pyg_mmgef.runs._say import say_if
@@ -443,10 +443,10 @@ class Run:
             fewer than :obj:`k` rows if fewer other items have an embedding that isn't zero.
 
         Raises:
-            ValueError: If the item is unknown, the model learns no embeddings, or that of the item
-                is zero.
+            ValueError: If the item is unknown, the model learns no embeddings, that of the item is
+                zero, or there are several items.
         """
-        row = rows_of(self.item_ids, item, 'item')
+        row = row_of(self.item_ids, item, 'item')
         if not self.has_embeddings:
             raise ValueError(
                 f'the model {self.settings.model or self.settings.preset!r} learns no embeddings '
@@ -454,11 +454,11 @@ class Run:
             )
         if not self.z_item[row].any():
             raise ValueError(
-                f'the model knows nothing about the item {self.item_ids[int(row)]!r}: its '
+                f'the model knows nothing about the item {self.item_ids[row]!r}: its '
                 'embedding is zero, as it has neither interactions in train nor features that the '
                 'model uses'
             )
-        cosine, items = similar_items(self.z_item, row, k)
+        cosine, items = similar_items(self.z_item, torch.tensor([row]), k)
         found = items[0] >= 0
         return ItemTable(
             {
@@ -490,11 +490,11 @@ class Run:
             item: The id of the item.
 
         Raises:
-            ValueError: If the user or the item is unknown, or the model's scores don't split into
-                parts.
+            ValueError: If the user or the item is unknown, there are several, or the model's scores
+                don't split into parts.
         """
-        row = rows_of(self.user_ids, user, 'user')
-        return self.explainer(int(row), rows_of(self.item_ids, item, 'item'))[0]
+        row = row_of(self.user_ids, user, 'user')
+        return self.explainer(row, [row_of(self.item_ids, item, 'item')])[0]
 
     def update(
         self,

@@ -173,6 +173,16 @@ def test_unknown_ids_have_similar_ones(run: Run) -> None:
         run.recommend('zzz')
 
 
+def test_one_item_is_asked_for_at_a_time(run: Run) -> None:
+    with pytest.raises(ValueError, match='one item, got 2'):
+        run.similar(['i1', 'i2'])
+    with pytest.raises(ValueError, match='one item, got 2'):
+        run.explain('u0', ['i1', 'i2'])
+    with pytest.raises(ValueError, match='one user, got 0'):
+        run.explain([], 'i1')
+    assert list(run.similar(['i1'])) == list(run.similar('i1'))
+
+
 def test_other_data_is_refused() -> None:
     with pytest.raises(TypeError, match='HeteroData, a data set'):
         fit([1, 2])
