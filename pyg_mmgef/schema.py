@@ -15,6 +15,7 @@ __all__ = [
     'CO_INTERACTS',
     'INTERACTS',
     'ITEM',
+    'REV_INTERACTS',
     'USER',
     'edge_values',
     'interaction_edges',
@@ -32,6 +33,8 @@ __all__ = [
 USER: Final[NodeType] = 'user'
 ITEM: Final[NodeType] = 'item'
 INTERACTS: Final[EdgeType] = (USER, 'interacts', ITEM)
+REV_INTERACTS: Final[EdgeType] = (ITEM, 'rev_interacts', USER)
+"""The reversed interactions, which :class:`~pyg_mmgef.transforms.AddReverseInteractions` adds."""
 CO_INTERACTS: Final[EdgeType] = (ITEM, 'co_interacts', ITEM)
 VALUES = 'time', 'rating', 'edge_weight'
 """Attributes of the interactions that are one number each."""

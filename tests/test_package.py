@@ -34,6 +34,7 @@ PUBLIC_NAMES = {
         'AddCoInteractionGraph',
         'AddItemKNNGraph',
         'FuseModalities',
+        'AddReverseInteractions',
         'MergeItemGraphs',
         'SplitColdItems',
         'SplitInteractions',
