@@ -107,11 +107,9 @@ def is_sampled(data: HeteroData) -> bool:
 
     A batch is what PyG's :class:`~torch_geometric.loader.LinkNeighborLoader` and the loaders of
     this package yield: ids are local, and ``n_id`` of each node type holds those in the full data.
-
-    Raises:
-        ValueError: If the types have other names.
     """
-    return 'n_id' in item_store(data)
+    _check_is_hetero(data)
+    return ITEM in data.node_types and 'n_id' in data[ITEM]
 
 
 def supervision_edges(data: HeteroData) -> Tensor:

@@ -32,10 +32,9 @@ def layer_mean(
 
     and likewise :math:`\mathbf{z}_s`, with :math:`\mathbf{B} = \mathbf{A}^{\top}` unless
     :obj:`back` is another graph: LightGCN's propagation (`arXiv 2002.02126
-    <https://arxiv.org/abs/2002.02126>`_, Eqs. 3-4 and 8) over the whole graph. The operator is
-    linear, and its backward is the same operator with both graphs reversed, so no layer is kept. The
-    last layer is computed for the requested nodes only, and the first product of the backward skips
-    the others.
+    <https://arxiv.org/abs/2002.02126>`_, Eqs. 3-4 and 8). The operator is linear, and its backward
+    is the same operator with both graphs reversed, so no layer is kept for it. The last layer is
+    computed for the requested nodes only, and the first product of the backward skips the others.
 
     Args:
         pair: The normalised graph.
@@ -65,8 +64,8 @@ def layer_mean(
     pair.check_ends(x_source, x_destination)
     if back is not None and back.size != pair.size[::-1]:
         raise ValueError(
-            f"'back' must lead from {pair.size[1]} destination nodes to {pair.size[0]} source nodes "
-            f'(got size={back.size})'
+            f"'back' must lead from {pair.size[1]} destination to {pair.size[0]} source nodes (got "
+            f'size={back.size})'
         )
     if sources is not None:
         check_increasing('sources', sources, pair.size[0], 'source node')
@@ -76,8 +75,8 @@ def layer_mean(
     if x_source.dtype in HALF:
         ends = x_source.float(), x_destination.float()
     if torch.compiler.is_compiling():
-        graphs = pair._parts, transposed(pair._parts) if back is None else back._parts
-        total = sum_layers(*graphs, *ends, num_layers, sources, destinations, None, None)
+        parts = pair._parts, transposed(pair._parts) if back is None else back._parts
+        total = sum_layers(*parts, *ends, num_layers, sources, destinations, None, None)
         z_source, z_destination = (layers / (num_layers + 1) for layers in total)
     else:
         graphs = pair, pair.t() if back is None else back
