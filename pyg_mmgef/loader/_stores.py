@@ -56,8 +56,14 @@ def _edge_types(data: GraphData) -> list[EdgeType]:
 def _has_degree(data: GraphData, node_type: NodeType) -> bool:
     if isinstance(data, HeteroData):
         return node_type in data.node_types and 'degree' in data[node_type]
-    keys = [(attr.group_name, attr.attr_name) for attr in data[0].get_all_tensor_attrs()]
-    return (node_type, 'degree') in keys
+    return _holds(data[0], node_type, 'degree')
+
+
+def _holds(store: FeatureStore, group_name: NodeType | EdgeType, name: str) -> bool:
+    return any(
+        (attr.group_name, attr.attr_name) == (group_name, name)
+        for attr in store.get_all_tensor_attrs()
+    )
 
 
 def node_counts(data: GraphData) -> dict[NodeType, int]:
@@ -96,10 +102,9 @@ def edge_attribute(data: GraphData, edge_type: EdgeType, name: str) -> Tensor | 
     if isinstance(data, HeteroData):
         if name in data[edge_type]:
             return edge_values(data, edge_type, name)
-    else:
+    elif _holds(data[0], edge_type, name):
         value = data[0].get_tensor(group_name=edge_type, attr_name=name, index=None)
-        if value is not None:
-            return torch.as_tensor(value).view(-1)
+        return torch.as_tensor(value).view(-1)
     return edge_attribute(data, INTERACTS, name) if edge_type == REV_INTERACTS else None
 
 
