@@ -94,11 +94,13 @@ def triplet_data(data: GraphData, sizes: Mapping[NodeType, int]) -> HeteroData:
 
 
 def _sampled_part(data: HeteroData, sampler: InteractionNeighborSampler) -> HeteroData:
-    """Return the data without what isn't sampled, and without supervision edges."""
+    """Return the data without what isn't sampled, supervision edges and lists, as of titles."""
     out = data.edge_type_subgraph(sampler.edge_types)
-    for key in ('edge_label_index', 'edge_label'):
-        if key in out[INTERACTS]:
-            del out[INTERACTS][key]
+    for store in (*out.node_stores, *out.edge_stores):
+        for key in list(store):
+            is_list = isinstance(store[key], list | tuple)
+            if key in ('edge_label_index', 'edge_label') or is_list:
+                del store[key]
     return out
 
 

@@ -118,7 +118,8 @@ class InteractionNeighborSampler(BaseSampler):
         check_prepared(data)
         check_not_negative('num_item_layers', num_item_layers, integer=True)
         check_choice('temporal_strategy', temporal_strategy, ('uniform', 'last'))
-        self.num_neighbors = _by_direction(num_neighbors)
+        by_direction = _by_direction(num_neighbors)
+        self.num_neighbors = num_neighbors
         self.num_item_layers = num_item_layers
         self.relations = relations_of(data, relations) if num_item_layers else []
         self.replace = replace
@@ -130,10 +131,10 @@ class InteractionNeighborSampler(BaseSampler):
         graphs = [(ITEM, relation, ITEM) for relation in self.relations]
         self._lists = {
             edge_type: read_lists(data, edge_type, self.num_nodes, weight_attr, time_attr)
-            for edge_type in self.num_neighbors
+            for edge_type in by_direction
         } | {edge_type: read_lists(data, edge_type, self.num_nodes) for edge_type in graphs}
         self._expansions: list[Expansion] = [
-            self.num_neighbors,
+            by_direction,
             dict.fromkeys(graphs, [-1] * num_item_layers),
         ]
 
@@ -221,9 +222,7 @@ class InteractionNeighborSampler(BaseSampler):
         return self.sample(seeds, seed=seed, time=time)
 
     def __repr__(self) -> str:
-        hops = list(self.num_neighbors.values())
-        shown = hops[0] if hops[0] == hops[1] else dict(self.num_neighbors)
-        return f'{self.__class__.__name__}({shown}, relations={self.relations})'
+        return f'{self.__class__.__name__}({self.num_neighbors}, relations={self.relations})'
 
 
 def _by_direction(

@@ -151,11 +151,6 @@ class TripletNeighborLoader(DataLoader[HeteroData]):
             persistent_workers=persistent_workers,
         )
 
-    @property
-    def sampler_of_neighbors(self) -> InteractionNeighborSampler:
-        """What samples the subgraphs."""
-        return self.dataset.sampler
-
     def __iter__(self) -> Iterator[HeteroData]:  # type: ignore[override]
         # The base class would sample a seed for workers, even if there are none.
         return super().__iter__() if self.num_workers > 0 else iter(self.dataset)

@@ -1,6 +1,7 @@
 """The inside of the sampler: what is chosen from lists, and how nodes are numbered."""
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -147,7 +148,7 @@ def test_numpy_chooses_what_the_extension_chooses(
     if weighted:
         weights = torch.arange(1, int(size.sum()) + 1) ** 3
         before = torch.cat([end.new_zeros(1), weights.cumsum(0)])
-    arguments = {
+    arguments: dict[str, Any] = {
         'key': torch.arange(len(sizes)) * 12345,
         'weight_before': before,
         'replace': replace,
@@ -166,7 +167,8 @@ def test_numpy_chooses_what_the_extension_chooses(
 @few_examples
 @given(parts=st.lists(st.lists(st.integers(0, 40), max_size=60), max_size=5), wide=st.booleans())
 def test_numbers_follow_the_first_appearance(parts: list[list[int]], wide: bool) -> None:
-    numbering, expected = Numbering(), {}
+    numbering = Numbering()
+    expected: dict[int, int] = {}
     for part in parts:
         keys = torch.tensor(part, dtype=torch.int64) * (10**16 if wide else 1)
         for key in keys.tolist():
