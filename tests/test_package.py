@@ -33,8 +33,8 @@ PUBLIC_NAMES = {
     'pyg_mmgef.transforms': [
         'AddCoInteractionGraph',
         'AddItemKNNGraph',
-        'FuseModalities',
         'AddReverseInteractions',
+        'FuseModalities',
         'MergeItemGraphs',
         'SplitColdItems',
         'SplitInteractions',

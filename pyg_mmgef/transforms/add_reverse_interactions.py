@@ -1,10 +1,9 @@
-import torch
 from torch_geometric.data import HeteroData
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
 from pyg_mmgef._describe import describe
-from pyg_mmgef.schema import ITEM, REV_INTERACTS, USER, interactions, num_users_items
+from pyg_mmgef.schema import reverse_interactions
 
 __all__ = ['AddReverseInteractions']
 
@@ -39,13 +38,7 @@ class AddReverseInteractions(BaseTransform):
 
     def forward(self, data: HeteroData) -> HeteroData:
         """Set the reversed edges, replacing those that were there, and the degrees."""
-        edge_index = interactions(data)
-        if REV_INTERACTS in data.edge_types:
-            del data[REV_INTERACTS]
-        data[REV_INTERACTS].edge_index = edge_index.flip(0)
-        sizes = num_users_items(data)
-        for node_type, index, size in zip((USER, ITEM), edge_index, sizes, strict=True):
-            data[node_type].degree = torch.bincount(index, minlength=size)
+        reverse_interactions(data)
         return data
 
     def __repr__(self) -> str:
