@@ -32,6 +32,10 @@ class SubgraphBatches(IterableDataset[HeteroData]):
         self, triplets: TripletBatches, sampler: InteractionNeighborSampler, data: GraphData
     ) -> None:
         self.triplets = triplets
+        self.sample_from(data, sampler)
+
+    def sample_from(self, data: GraphData, sampler: InteractionNeighborSampler) -> None:
+        """Sample subgraphs from data that the sampler was made of."""
         self.sampler = sampler
         self._data = _sampled_part(data, sampler) if isinstance(data, HeteroData) else data
 

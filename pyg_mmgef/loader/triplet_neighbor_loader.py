@@ -1,4 +1,5 @@
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -120,13 +121,14 @@ class TripletNeighborLoader(DataLoader[HeteroData]):
         num_workers: int = 0,
         persistent_workers: bool = False,
     ) -> None:
-        sampler = InteractionNeighborSampler(
-            data,
-            num_neighbors,
+        self._make_sampler = partial(
+            InteractionNeighborSampler,
+            num_neighbors=num_neighbors,
             num_item_layers=num_item_layers,
             relations=relations,
             replace=replace,
         )
+        sampler = self._make_sampler(data)
         self.triplets = TripletLoader(
             triplet_data(data, sampler.num_nodes),
             batch_size,
@@ -154,6 +156,35 @@ class TripletNeighborLoader(DataLoader[HeteroData]):
     def __iter__(self) -> Iterator[HeteroData]:  # type: ignore[override]
         # The base class would sample a seed for workers, even if there are none.
         return super().__iter__() if self.num_workers > 0 else iter(self.dataset)
+
+    def sample_from(self, data: HeteroData | tuple[FeatureStore, GraphStore]) -> None:
+        """Sample the subgraphs of the next epochs from other data; the triplets stay as they are.
+
+        A model that leaves out interactions or learns an item graph has other edges in each epoch::
+
+            model.start_epoch(train, epoch)
+            if model.changes_with_epoch:
+                loader.sample_from(model.epoch_data(train))
+
+        Args:
+            data: Data with the same users and items.
+
+        Raises:
+            ValueError: If it has others, isn't prepared, or there are persistent workers, which
+                keep the data that they began with.
+        """
+        if self.persistent_workers:
+            raise ValueError(
+                "workers with 'persistent_workers' keep the data that they began with; build the "
+                'loader without it'
+            )
+        sampler = self._make_sampler(data)
+        if sampler.num_nodes != self.dataset.sampler.num_nodes:
+            raise ValueError(
+                f"'data' must have the users and items that the loader was built with, "
+                f'{self.dataset.sampler.num_nodes} (got {sampler.num_nodes})'
+            )
+        self.dataset.sample_from(data, sampler)
 
     def loss_weight(self, batch: int) -> float:
         """See :meth:`~pyg_mmgef.loader.TripletLoader.loss_weight`."""

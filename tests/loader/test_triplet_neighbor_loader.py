@@ -1,7 +1,7 @@
 import copy
 import io
 import pickle
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -19,7 +19,8 @@ from pyg_mmgef.loader import (
     _numbering,
     _triplet_batches,
 )
-from pyg_mmgef.transforms import AddReverseInteractions
+from pyg_mmgef.nn import FREEDOM, MMGEF, VBPR, BPRLoss, LightGCN, Recommender
+from pyg_mmgef.transforms import AddReverseInteractions, FuseModalities
 from tests.loader.shops import (
     CO_INTERACTS,
     INTERACTS,
@@ -304,6 +305,56 @@ def test_a_batch_does_not_grow_with_the_shop() -> None:
         batch = next(iter(TripletNeighborLoader(AddReverseInteractions()(data), [3], 8)))
         sizes.append(sum(tensor.nbytes for tensor in tensors_of(batch)))
     assert sizes[1] < 1.2 * sizes[0]
+
+
+MODELS: dict[str, Callable[[HeteroData], Recommender]] = {
+    'LightGCN': lambda data: LightGCN.from_data(data, embedding_dim=4, edge_dropout=0.2),
+    'MMGEF': lambda data: MMGEF.from_data(data, embedding_dim=4),
+    'FREEDOM': lambda data: FREEDOM.from_data(data, embedding_dim=4),
+    'VBPR': lambda data: VBPR.from_data(data, embedding_dim=4),
+}
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_with_all_neighbors_a_step_is_that_on_the_whole_data(name: str) -> None:
+    data = FuseModalities()(sampled_shop(60, 50, 0.1))
+    torch.manual_seed(0)
+    model, loss_fn = MODELS[name](data), BPRLoss(0.1)
+    loader = TripletNeighborLoader(data, [-1, -1], 16)
+    for epoch in range(2):
+        model.start_epoch(data, epoch)
+        if model.changes_with_epoch:
+            loader.sample_from(model.epoch_data(data))
+        for batch in list(loader)[:3]:
+            users, items = batch['user'], batch['item']
+            local = users.src_index, items.dst_pos_index, items.dst_neg_index
+            losses = [
+                model.loss(batch, *local, loss_fn),
+                model.loss(data, *triplets_of(batch), loss_fn),
+            ]
+            torch.testing.assert_close(*losses)
+            gradients = [torch.autograd.grad(loss, list(model.parameters())) for loss in losses]
+            torch.testing.assert_close(*gradients)
+
+
+def test_other_data_for_an_epoch() -> None:
+    data = sampled_shop(density=0.4)
+    loader = TripletNeighborLoader(data, [-1], 16)
+    expected = [triplets_of(batch) for batch in loader]
+    part = copy.copy(data)
+    part[INTERACTS].edge_index = data[INTERACTS].edge_index[:, ::2]
+    for key in ('time', 'rating'):
+        part[INTERACTS][key] = data[INTERACTS][key][::2]
+    part = AddReverseInteractions()(part)
+    loader.sample_from(part)
+    for batch, triplets in zip(loader, expected, strict=True):
+        assert_of(part, batch)
+        assert equal(triplets_of(batch)[:2], triplets[:2])
+    with pytest.raises(ValueError, match=r"must have the users and items .*'user': 30.*'user': 31"):
+        loader.sample_from(sampled_shop(31))
+    loader = TripletNeighborLoader(data, [1], num_workers=1, persistent_workers=True)
+    with pytest.raises(ValueError, match="workers with 'persistent_workers' keep the data"):
+        loader.sample_from(part)
 
 
 def test_data_stays_as_it_was() -> None:
