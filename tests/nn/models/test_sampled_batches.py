@@ -3,6 +3,7 @@
 import copy
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -484,3 +485,10 @@ class TestErrors:
             assert isinstance(model, Recommender)
             with pytest.raises(ValueError, match=f'{name} reads more of the data in a step'):
                 model(self.batch())
+
+
+def test_the_guide_names_the_models_that_take_batches() -> None:
+    guide = Path(__file__).parents[3] / 'docs' / 'guides' / 'sampled_training.rst'
+    text = guide.read_text(encoding='utf-8').partition('These models take batches: ')[2]
+    named = text.partition(', the latter')[0].replace(' and ', ', ').split(', ')
+    assert sorted(named) == [name for name, cls in recommenders().items() if cls.takes_batches]
