@@ -11,8 +11,8 @@ from setuptools.command.build_ext import build_ext
 # has no links, and those of README.md stay relative.
 ADDRESS = ''
 
-NAMES = ('search._tiles', 'graph._paths', 'sparse._products')
-THREADED = ('sparse._products',)
+NAMES = ('search._tiles', 'graph._paths', 'sparse._products', 'loader._neighbors')
+THREADED = ('sparse._products', 'loader._neighbors')
 HEADER = 'pyg_mmgef/_extension.h'
 FLAGS = {'msvc': ['/O2', '/std:c++17']}
 OPENMP = {'msvc': ['/openmp']}

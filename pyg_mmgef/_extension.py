@@ -14,6 +14,7 @@ __all__ = ['address', 'load_extension', 'loaded_extensions']
 
 EXTENSIONS = (
     'pyg_mmgef.graph._paths',
+    'pyg_mmgef.loader._neighbors',
     'pyg_mmgef.search._tiles',
     'pyg_mmgef.sparse._products',
 )

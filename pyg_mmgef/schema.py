@@ -15,16 +15,19 @@ __all__ = [
     'CO_INTERACTS',
     'INTERACTS',
     'ITEM',
+    'REV_INTERACTS',
     'USER',
     'edge_values',
     'interaction_edges',
     'interactions',
+    'is_sampled',
     'item_graph',
     'item_modalities',
     'item_relations',
     'item_store',
     'num_users_items',
     'recorded_fusion',
+    'reverse_interactions',
     'supervision_edges',
     'unique_interactions',
 ]
@@ -32,6 +35,8 @@ __all__ = [
 USER: Final[NodeType] = 'user'
 ITEM: Final[NodeType] = 'item'
 INTERACTS: Final[EdgeType] = (USER, 'interacts', ITEM)
+REV_INTERACTS: Final[EdgeType] = (ITEM, 'rev_interacts', USER)
+"""The reversed interactions, which :class:`~pyg_mmgef.transforms.AddReverseInteractions` adds."""
 CO_INTERACTS: Final[EdgeType] = (ITEM, 'co_interacts', ITEM)
 VALUES = 'time', 'rating', 'edge_weight'
 """Attributes of the interactions that are one number each."""
@@ -79,6 +84,32 @@ def interactions(data: HeteroData) -> Tensor:
     edge_index = interaction_edges(data)
     check_edge_index('edge_index', edge_index, num_users_items(data), (USER, ITEM))
     return edge_index
+
+
+def reverse_interactions(data: HeteroData) -> None:
+    """Set the reversed interactions, and the number of interactions of each user and item.
+
+    See :class:`~pyg_mmgef.transforms.AddReverseInteractions`.
+
+    Raises:
+        ValueError: As :func:`interactions`.
+    """
+    edge_index = interactions(data)
+    if REV_INTERACTS in data.edge_types:
+        del data[REV_INTERACTS]
+    data[REV_INTERACTS].edge_index = edge_index.flip(0)
+    for node_type, index, size in zip((USER, ITEM), edge_index, num_users_items(data), strict=True):
+        data[node_type].degree = torch.bincount(index, minlength=size)
+
+
+def is_sampled(data: HeteroData) -> bool:
+    """Return whether the data is a sampled batch, whose items say which of all they are.
+
+    A batch is what PyG's :class:`~torch_geometric.loader.LinkNeighborLoader` and the loaders of
+    this package yield: ids are local, and ``n_id`` of each node type holds those in the full data.
+    """
+    _check_is_hetero(data)
+    return ITEM in data.node_types and 'n_id' in data[ITEM]
 
 
 def supervision_edges(data: HeteroData) -> Tensor:

@@ -33,6 +33,7 @@ PUBLIC_NAMES = {
     'pyg_mmgef.transforms': [
         'AddCoInteractionGraph',
         'AddItemKNNGraph',
+        'AddReverseInteractions',
         'FuseModalities',
         'MergeItemGraphs',
         'SplitColdItems',
@@ -63,7 +64,7 @@ PUBLIC_NAMES = {
         'recommend_to_parquet',
         'write_recommendations',
     ],
-    'pyg_mmgef.loader': ['TripletLoader'],
+    'pyg_mmgef.loader': ['InteractionNeighborSampler', 'TripletLoader', 'TripletNeighborLoader'],
     'pyg_mmgef.encoders': ['FeatureStore', 'OpenCLIPEncoder', 'SentenceTransformerEncoder'],
     'pyg_mmgef.catalog': [
         'Catalog',
@@ -148,7 +149,7 @@ MAY_IMPORT = {
     'search': BASE | {'files', '_threads', '_extension', 'sparse'},
     'graph': BASE | {'_threads', '_extension', 'sparse', 'search'},
     'ranking': BASE | {'files', '_threads', 'sparse', 'search'},
-    'loader': BASE | {'schema'},
+    'loader': BASE | {'_extension', 'schema'},
     'nn': BASE | {'_describe', 'catalog', 'files', 'schema', 'sparse', 'search', 'graph'},
     'explain': BASE | {'schema', 'catalog', 'nn'},
     'transforms': BASE | {'_describe', 'schema', 'graph', 'nn'},

@@ -5,6 +5,7 @@ from torch_geometric.data import HeteroData
 from pyg_mmgef.schema import (
     CO_INTERACTS,
     INTERACTS,
+    REV_INTERACTS,
     interactions,
     item_graph,
     item_modalities,
@@ -25,6 +26,7 @@ def data() -> HeteroData:
 
 def test_edge_types() -> None:
     assert INTERACTS == ('user', 'interacts', 'item')
+    assert REV_INTERACTS == ('item', 'rev_interacts', 'user')
     assert CO_INTERACTS == ('item', 'co_interacts', 'item')
 
 

@@ -1,5 +1,7 @@
-"""A data loader of training triplets."""
+"""Data loaders of training triplets, alone or with the sampled subgraph around them."""
 
+from pyg_mmgef.loader.interaction_neighbor_sampler import InteractionNeighborSampler
 from pyg_mmgef.loader.triplet_loader import TripletLoader
+from pyg_mmgef.loader.triplet_neighbor_loader import TripletNeighborLoader
 
-__all__ = ['TripletLoader']
+__all__ = ['InteractionNeighborSampler', 'TripletLoader', 'TripletNeighborLoader']

@@ -1,8 +1,10 @@
 from collections.abc import Iterator
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data._utils.worker import WorkerInfo
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.loader._negatives import NegativeSampler
@@ -10,7 +12,7 @@ from pyg_mmgef.loader._users import UserSampler
 from pyg_mmgef.schema import interactions, num_users_items, supervision_edges
 from pyg_mmgef.validate import check_choice, check_not_negative, check_positive
 
-__all__ = ['TripletBatches', 'Triplets']
+__all__ = ['TripletBatches', 'Triplets', 'as_it_is']
 
 # Negatives are sampled for several batches at once, in few long operations. The bound keeps memory
 # independent of the size of the data.
@@ -18,6 +20,8 @@ SAMPLES_AT_ONCE = 2**17
 
 Triplets = tuple[Tensor, Tensor, Tensor]
 """A batch: users, items and negatives."""
+
+Batch = TypeVar('Batch')
 
 
 class TripletBatches(IterableDataset[Triplets]):
@@ -95,6 +99,9 @@ class TripletBatches(IterableDataset[Triplets]):
         worker = get_worker_info()
         if worker is not None:
             self._seed_worker(worker.seed - worker.id)
+        return self._batches(worker)
+
+    def _batches(self, worker: WorkerInfo | None) -> Iterator[Triplets]:
         order = self._order()
         batches = range(len(self))
         samples = self.batch_size * (1 if self.shared_negatives else max(1, self.num_negatives))
@@ -175,3 +182,8 @@ def _check_shares(batch_size: int, num_replicas: int, rank: int) -> None:
             f"'batch_size' must be at least 'num_replicas', {num_replicas}, which share a batch "
             f'(got {batch_size})'
         )
+
+
+def as_it_is(batch: Batch) -> Batch:
+    """Return a whole batch, what a loader of them collates it to."""
+    return batch

@@ -1,17 +1,15 @@
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch_geometric.data import HeteroData
 
-from pyg_mmgef.loader._triplet_batches import TripletBatches, Triplets
+from pyg_mmgef.loader._triplet_batches import TripletBatches, Triplets, as_it_is
 from pyg_mmgef.validate import check_not_negative
 
 __all__ = ['TripletLoader']
-
-Batch = TypeVar('Batch')
 
 
 class TripletLoader(DataLoader[Triplets]):
@@ -136,7 +134,7 @@ class TripletLoader(DataLoader[Triplets]):
         super().__init__(
             batches,
             batch_size=None,
-            collate_fn=_as_it_is,
+            collate_fn=as_it_is,
             generator=generator,
             num_workers=num_workers,
             persistent_workers=persistent_workers,
@@ -195,7 +193,3 @@ class TripletLoader(DataLoader[Triplets]):
             f'{self.__class__.__name__}({batches.edge_index.size(1)} interactions, '
             f'batch_size={batches.batch_size})'
         )
-
-
-def _as_it_is(batch: Batch) -> Batch:
-    return batch

@@ -78,7 +78,7 @@ class ExplainableMMGEF(Module):
             self.graph[relation].edge_weight = edge_weight
         self._relations: list[EdgeType] = []
         if model.item_encoder.attention is not None:
-            x = model._propagating_embedding(is_warm)
+            x = model._propagating_embedding(x_item, is_warm)
             weighted = model.item_encoder.weighted_graphs(data, x, features)
             self._relations = [(ITEM, name, ITEM) for name in model.item_graphs]
             for relation, (edge_index, edge_weight) in zip(self._relations, weighted, strict=True):

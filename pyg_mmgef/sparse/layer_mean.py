@@ -19,6 +19,7 @@ def layer_mean(
     x_destination: Tensor,
     num_layers: int,
     *,
+    back: CSRPair | None = None,
     sources: Tensor | None = None,
     destinations: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -27,19 +28,22 @@ def layer_mean(
     .. math::
         \mathbf{z}_d = \frac{1}{L + 1} \sum_{l=0}^{L} \mathbf{x}^{(l)}_d, \qquad
         \mathbf{x}^{(l+1)}_d = \mathbf{A} \mathbf{x}^{(l)}_s, \qquad
-        \mathbf{x}^{(l+1)}_s = \mathbf{A}^{\top} \mathbf{x}^{(l)}_d
+        \mathbf{x}^{(l+1)}_s = \mathbf{B} \mathbf{x}^{(l)}_d
 
-    and likewise :math:`\mathbf{z}_s`: LightGCN's propagation (`arXiv 2002.02126
-    <https://arxiv.org/abs/2002.02126>`_, Eqs. 3-4 and 8) over the whole graph. The operator is
-    linear and symmetric, so the backward is the operator itself and no layer is kept for it. The
-    last layer is computed for the requested nodes only, and the first product of the backward skips
-    the others.
+    and likewise :math:`\mathbf{z}_s`, with :math:`\mathbf{B} = \mathbf{A}^{\top}` unless
+    :obj:`back` is another graph: LightGCN's propagation (`arXiv 2002.02126
+    <https://arxiv.org/abs/2002.02126>`_, Eqs. 3-4 and 8). The operator is linear, and its backward
+    is the same operator with both graphs reversed, so no layer is kept for it. The last layer is
+    computed for the requested nodes only, and the first product of the backward skips the others.
 
     Args:
         pair: The normalised graph.
         x_source: Shape: ``[num_source_nodes, channels]``.
         x_destination: Shape: ``[num_destination_nodes, channels]``.
         num_layers: Number of layers :math:`L`.
+        back: The graph :math:`\mathbf{B}` from destinations to sources, if it isn't the reverse of
+            :obj:`pair`, as in a sample of the neighbours of each node; :obj:`None` is the reverse.
+            (default: :obj:`None`)
         sources: Sorted ids of the source nodes to compute; :obj:`None` computes all.
             Shape: ``[S]``. (default: :obj:`None`)
         destinations: Sorted ids of the destination nodes. Shape: ``[D]``. (default: :obj:`None`)
@@ -48,7 +52,7 @@ def layer_mean(
         :math:`\mathbf{z}_s` and :math:`\mathbf{z}_d`, with a row per requested node.
 
     Raises:
-        ValueError: If features don't fit the graph or each other, or ids are out of range or
+        ValueError: If features or graphs don't fit each other, or ids are out of range or
             don't increase.
 
     Example:
@@ -58,6 +62,11 @@ def layer_mean(
         (tensor([1., 1.]), tensor([1.5000]))
     """
     pair.check_ends(x_source, x_destination)
+    if back is not None and back.size != pair.size[::-1]:
+        raise ValueError(
+            f"'back' must lead from {pair.size[1]} destination to {pair.size[0]} source nodes (got "
+            f'size={back.size})'
+        )
     if sources is not None:
         check_increasing('sources', sources, pair.size[0], 'source node')
     if destinations is not None:
@@ -66,11 +75,14 @@ def layer_mean(
     if x_source.dtype in HALF:
         ends = x_source.float(), x_destination.float()
     if torch.compiler.is_compiling():
-        total = sum_layers(pair._parts, *ends, num_layers, sources, destinations, None, None)
+        parts = pair._parts, transposed(pair._parts) if back is None else back._parts
+        total = sum_layers(*parts, *ends, num_layers, sources, destinations, None, None)
         z_source, z_destination = (layers / (num_layers + 1) for layers in total)
     else:
-        graph = sources, destinations, pair, num_layers
-        z_source, z_destination = _LayerMean.apply(*ends, *graph)
+        graphs = pair, pair.t() if back is None else back
+        z_source, z_destination = _LayerMean.apply(
+            *ends, sources, destinations, *graphs, num_layers
+        )
     return z_source.to(x_source.dtype), z_destination.to(x_source.dtype)
 
 
@@ -83,11 +95,12 @@ class _LayerMean(torch.autograd.Function):
         sources: Tensor | None,
         destinations: Tensor | None,
         pair: CSRPair,
+        back: CSRPair,
         num_layers: int,
     ) -> tuple[Tensor, Tensor]:
-        ctx.graph = sources, destinations, pair, num_layers
+        ctx.graphs = sources, destinations, pair, back, num_layers
         z_source, z_destination = _sum_layers(
-            _matrices(pair, x_source.dtype),
+            (pair.matrix(x_source.dtype), back.matrix(x_source.dtype)),
             RowSparse(x_source, None, pair.size[0]),
             RowSparse(x_destination, None, pair.size[1]),
             num_layers,
@@ -100,19 +113,16 @@ class _LayerMean(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_source: Tensor, grad_destination: Tensor) -> tuple[Any, ...]:
-        sources, destinations, pair, num_layers = ctx.graph
+        sources, destinations, pair, back, num_layers = ctx.graphs
+        dtype = grad_source.dtype
         scale = 1 / (num_layers + 1)
         x_source, x_destination = _sum_layers(
-            _matrices(pair, grad_source.dtype),
+            (back.t().matrix(dtype), pair.t().matrix(dtype)),
             RowSparse(grad_source * scale, sources, pair.size[0]),
             RowSparse(grad_destination * scale, destinations, pair.size[1]),
             num_layers,
         )
-        return x_source, x_destination, None, None, None, None
-
-
-def _matrices(pair: CSRPair, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    return pair.matrix(dtype), pair.t().matrix(dtype)
+        return x_source, x_destination, None, None, None, None, None
 
 
 def _sum_layers(
@@ -148,13 +158,14 @@ def _sum_layers(
     'pyg_mmgef::sum_layers',
     mutates_args=(),
     schema=(
-        '(Tensor[] parts, Tensor x_source, Tensor x_destination, int num_layers, Tensor? sources, '
-        'Tensor? destinations, Tensor? given_sources, Tensor? given_destinations) -> '
-        '(Tensor, Tensor)'
+        '(Tensor[] forth, Tensor[] back, Tensor x_source, Tensor x_destination, int num_layers, '
+        'Tensor? sources, Tensor? destinations, Tensor? given_sources, '
+        'Tensor? given_destinations) -> (Tensor, Tensor)'
     ),
 )
 def sum_layers(
-    parts: Parts,
+    forth: Parts,
+    back: Parts,
     x_source: Tensor,
     x_destination: Tensor,
     num_layers: int,
@@ -166,7 +177,8 @@ def sum_layers(
     """Return the sums over the layers, as an operator for compiled models (``_compiled_ops.py``).
 
     Args:
-        parts: The pair.
+        forth: The pair from sources to destinations.
+        back: The pair from destinations to sources.
         x_source: Rows of the sources. Shape: ``[S', channels]``.
         x_destination: Rows of the destinations. Shape: ``[D', channels]``.
         num_layers: Number of layers.
@@ -176,11 +188,11 @@ def sum_layers(
             are given. Shape: ``[S']``.
         given_destinations: The ids of :obj:`x_destination`, likewise. Shape: ``[D']``.
     """
-    back, forth = matrix_of(transposed(parts), x_source.dtype), matrix_of(parts, x_source.dtype)
+    matrices = matrix_of(forth, x_source.dtype), matrix_of(back, x_source.dtype)
     return _sum_layers(
-        (forth, back),
-        RowSparse(x_source, given_sources, back.size(0)),
-        RowSparse(x_destination, given_destinations, forth.size(0)),
+        matrices,
+        RowSparse(x_source, given_sources, matrices[1].size(0)),
+        RowSparse(x_destination, given_destinations, matrices[0].size(0)),
         num_layers,
         sources,
         destinations,
@@ -189,7 +201,8 @@ def sum_layers(
 
 @sum_layers.register_fake
 def _(
-    parts: Parts,
+    forth: Parts,
+    back: Parts,
     x_source: Tensor,
     x_destination: Tensor,
     num_layers: int,
@@ -198,21 +211,24 @@ def _(
     given_sources: Tensor | None,
     given_destinations: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    num_sources = parts[4].numel() - 1 if sources is None else sources.numel()
-    num_destinations = parts[0].numel() - 1 if destinations is None else destinations.numel()
+    num_sources = back[0].numel() - 1 if sources is None else sources.numel()
+    num_destinations = forth[0].numel() - 1 if destinations is None else destinations.numel()
     channels = x_source.size(1)
     return x_source.new_empty(num_sources, channels), x_source.new_empty(num_destinations, channels)
 
 
 def _save_layers(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    parts, _, _, ctx.num_layers, sources, destinations, *_ = inputs
-    ctx.save_for_backward(*parts, sources, destinations)
+    forth, back, _, _, ctx.num_layers, sources, destinations, *_ = inputs
+    ctx.num_parts = len(forth)
+    ctx.save_for_backward(*forth, *back, sources, destinations)
 
 
 def _sum_backward(ctx: Any, grad_source: Tensor, grad_destination: Tensor) -> tuple[Any, ...]:
     *parts, sources, destinations = ctx.saved_tensors
+    forth, back = parts[: ctx.num_parts], parts[ctx.num_parts :]
     grads = sum_layers(
-        parts,
+        transposed(back),
+        transposed(forth),
         grad_source,
         grad_destination,
         ctx.num_layers,
@@ -221,7 +237,7 @@ def _sum_backward(ctx: Any, grad_source: Tensor, grad_destination: Tensor) -> tu
         sources,
         destinations,
     )
-    return [None] * len(parts), *grads, None, None, None, None, None
+    return [None] * len(forth), [None] * len(back), *grads, None, None, None, None, None
 
 
 sum_layers.register_autograd(_sum_backward, setup_context=_save_layers)

@@ -13,10 +13,14 @@ SIZE = 5, 7
 SOME_SOURCES, SOME_DESTINATIONS = torch.tensor([0, 3]), torch.tensor([1, 2, 4])
 
 
-def random_pair(dtype: torch.dtype = torch.double) -> CSRPair:
-    generator = torch.Generator().manual_seed(0)
+def random_pair(dtype: torch.dtype = torch.double, seed: int = 0) -> CSRPair:
+    generator = torch.Generator().manual_seed(seed)
     edge_index = torch.stack([torch.randint(n, (20,), generator=generator) for n in SIZE])
     return CSRPair(edge_index, torch.rand(20, generator=generator).to(dtype), SIZE)
+
+
+FORTH = random_pair(seed=2)
+BACK = FORTH.t()
 
 
 def features() -> tuple[Tensor, Tensor]:
@@ -45,8 +49,15 @@ def all_layers(pair: CSRPair, x_source: Tensor, x_destination: Tensor) -> Tensor
 
 
 def some_layers(pair: CSRPair, x_source: Tensor, x_destination: Tensor) -> Tensor:
-    some = {'sources': SOME_SOURCES, 'destinations': SOME_DESTINATIONS}
-    return torch.cat(layer_mean(pair, x_source, x_destination, 2, **some))
+    z = layer_mean(
+        pair, x_source, x_destination, 2, sources=SOME_SOURCES, destinations=SOME_DESTINATIONS
+    )
+    return torch.cat(z)
+
+
+def two_graphs(pair: CSRPair, x_source: Tensor, x_destination: Tensor) -> Tensor:
+    back = BACK if pair.size == SIZE else FORTH
+    return torch.cat(layer_mean(pair, x_source, x_destination, 2, back=back, sources=SOME_SOURCES))
 
 
 def no_layers(pair: CSRPair, x_source: Tensor, x_destination: Tensor) -> Tensor:
@@ -56,7 +67,15 @@ def no_layers(pair: CSRPair, x_source: Tensor, x_destination: Tensor) -> Tensor:
 @pytest.mark.parametrize('backend', ['eager', 'aot_eager'])
 @pytest.mark.parametrize(
     'function',
-    [all_of_matmul, some_of_matmul, learned_weights, all_layers, some_layers, no_layers],
+    [
+        all_of_matmul,
+        some_of_matmul,
+        learned_weights,
+        all_layers,
+        some_layers,
+        two_graphs,
+        no_layers,
+    ],
 )
 @pytest.mark.parametrize('reverse', [False, True])
 def test_compiled_equals_eager(
@@ -105,7 +124,10 @@ def test_operators_are_as_they_are_declared(op: Any, arguments: tuple[Any, ...])
         'weight': torch.rand(20, dtype=torch.double, requires_grad=True),
     }
     given = [named[value] if isinstance(value, str) else value for value in arguments]
-    torch.library.opcheck(op, (list(random_pair()._parts), *given))
+    graphs = [list(random_pair()._parts)]
+    if op is sum_layers:
+        graphs.append(list(BACK._parts))
+    torch.library.opcheck(op, (*graphs, *given))
 
 
 def test_the_parts_share_the_memory_of_the_matrices() -> None:

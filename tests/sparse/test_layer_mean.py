@@ -76,6 +76,46 @@ def test_gradcheck(num_layers: int) -> None:
         assert torch.autograd.gradcheck(function, features(2))
 
 
+def other_way() -> CSRPair:
+    """A graph from destinations to sources that isn't the reverse of the other."""
+    generator = torch.Generator().manual_seed(1)
+    edges = torch.stack([torch.randint(n, (12,), generator=generator) for n in SIZE[::-1]])
+    return CSRPair(edges, torch.rand(12, generator=generator, dtype=torch.double), SIZE[::-1])
+
+
+@pytest.mark.parametrize('rows', [(None, None), (SOURCES, DESTINATIONS), (None, DESTINATIONS)])
+@pytest.mark.parametrize('num_layers', [0, 1, 2, 3])
+def test_each_direction_may_have_its_own_graph(
+    num_layers: int, rows: tuple[Tensor | None, Tensor | None]
+) -> None:
+    x, (sources, destinations), back = features(), rows, other_way()
+    forth = bipartite_normalized(dense_adjacency(EDGES, None, *SIZE))
+    matrix = dense_adjacency(*back.edges(), *SIZE[::-1])
+    h_source, h_destination = x
+    total = list(x)
+    for _ in range(num_layers):
+        h_source, h_destination = matrix @ h_destination, forth @ h_source
+        total = [total[0] + h_source, total[1] + h_destination]
+    expected = tuple(
+        (z if some is None else z[some]) / (num_layers + 1)
+        for z, some in zip(total, rows, strict=True)
+    )
+    out = layer_mean(pair(), *x, num_layers, back=back, sources=sources, destinations=destinations)
+    torch.testing.assert_close(out, expected)
+    grads, exact = (
+        torch.autograd.grad(a.pow(3).sum() + b.square().sum(), x) for a, b in (out, expected)
+    )
+    torch.testing.assert_close(grads, exact)
+
+
+def test_the_reverse_graph_changes_nothing() -> None:
+    x = features()
+    for z, expected in zip(
+        layer_mean(pair(), *x, 2, back=pair().t()), layer_mean(pair(), *x, 2), strict=True
+    ):
+        assert torch.equal(z, expected)
+
+
 def test_equals_stacked_convolutions() -> None:
     graph, conv = pair(), BipartiteLGConv(normalize=False)
     x_source, x_destination = features()
@@ -128,6 +168,8 @@ def test_half_precision(dtype: torch.dtype) -> None:
 
 def test_errors() -> None:
     x_source, x_destination = features()
+    with pytest.raises(ValueError, match=r"'back' must lead from 5 .* to 7 .*got size=\(7, 5\)"):
+        layer_mean(pair(), x_source, x_destination, 1, back=pair())
     with pytest.raises(ValueError, match=r"'x_source' and 'x_destination' must have 7 and 5 rows"):
         layer_mean(pair(), x_destination, x_source, 1)
     with pytest.raises(

@@ -70,7 +70,7 @@ class Recorder(Recommender):
 
     def embed(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         assert (users is None) == (items is None) == (not self.training)
         self.steps += self.training
         self.evaluations += not self.training

@@ -8,6 +8,7 @@ from torch_geometric.transforms import BaseTransform
 from pyg_mmgef.transforms import (
     AddCoInteractionGraph,
     AddItemKNNGraph,
+    AddReverseInteractions,
     FuseModalities,
     MergeItemGraphs,
     SplitColdItems,
@@ -30,6 +31,7 @@ def movies(item: str) -> HeteroData:
     [
         AddCoInteractionGraph(),
         AddItemKNNGraph(),
+        AddReverseInteractions(),
         FuseModalities(),
         MergeItemGraphs({'similar': 1.0}),
         SplitColdItems(0.5),
@@ -43,7 +45,13 @@ def test_other_names(transform: BaseTransform) -> None:
 
 
 @pytest.mark.parametrize(
-    'transform', [AddCoInteractionGraph(), SplitColdItems(0.5), SplitInteractions()]
+    'transform',
+    [
+        AddCoInteractionGraph(),
+        AddReverseInteractions(),
+        SplitColdItems(0.5),
+        SplitInteractions(),
+    ],
 )
 def test_another_relation(transform: BaseTransform) -> None:
     with pytest.raises(ValueError, match=FOUND):

@@ -114,7 +114,7 @@ class GatedViewsModel(Recommender):
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, ...]:
         r"""Return the embeddings, and :math:`\mathbf{c}` and :math:`\mathbf{f}` of both sides."""
-        content_user, content_item = self.light_gcn.embed(data, users, items)
+        content_user, content_item, *_ = self.light_gcn.embed(data, users, items)
         content_item = self.zero_cold(data, content_item, items)
         views = self._views(data)
         to_users = self.light_gcn.interaction_graph(data).t()

@@ -132,7 +132,7 @@ class BM3(Recommender):
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         r"""Return :math:`\mathbf{h}`, the predictor's input."""
-        h_user, z_item = self.light_gcn.embed(data, users, items)
+        h_user, z_item, *_ = self.light_gcn.embed(data, users, items)
         h_item = z_item + select(self.light_gcn.item_embedding.weight, items)
         return h_user, self.zero_cold(data, h_item, items)
 

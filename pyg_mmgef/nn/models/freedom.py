@@ -68,6 +68,8 @@ class FREEDOM(Recommender):
         feature_loss_weight: The weight :math:`\lambda`; at 0 the features are not read.
             (default: ``1e-3``)
         seed: Seed of the edge dropout. (default: ``0``)
+        sparse: Whether the embeddings get sparse gradients from sampled batches, see
+            :class:`LightGCN`. (default: :obj:`False`)
 
     Raises:
         ValueError: If no graph is given, a number is out of range, or the data doesn't fit the
@@ -76,6 +78,7 @@ class FREEDOM(Recommender):
 
     paper = 'https://arxiv.org/abs/2211.06924'
     year = 2023
+    takes_batches = True
     reads_graphs = ('similar_<modality>',)
 
     def __init__(
@@ -91,6 +94,7 @@ class FREEDOM(Recommender):
         edge_dropout: float = 0.8,
         feature_loss_weight: float = 1e-3,
         seed: int = 0,
+        sparse: bool = False,
     ) -> None:
         super().__init__(num_users, num_items)
         check_graph_weights('item_graphs', item_graphs)
@@ -101,6 +105,7 @@ class FREEDOM(Recommender):
         self.embedding_dim, self.num_layers = embedding_dim, num_layers
         self.num_item_layers = num_item_layers
         self.edge_dropout, self.seed = edge_dropout, seed
+        self.sparse = sparse
         self.feature_loss_weight = feature_loss_weight
         self.light_gcn = LightGCN(
             num_users,
@@ -109,6 +114,7 @@ class FREEDOM(Recommender):
             num_layers=num_layers,
             edge_dropout=edge_dropout,
             seed=seed,
+            sparse=sparse,
         )
         self.lin: ModalityLinear | None = None
         if in_channels and feature_loss_weight > 0:
@@ -152,12 +158,16 @@ class FREEDOM(Recommender):
         super().start_epoch(data, epoch)
         self.light_gcn.start_epoch(data, epoch)
 
+    def epoch_data(self, data: HeteroData) -> HeteroData:
+        """Return the data with the interactions of the epoch, to sample batches from."""
+        return self.light_gcn.epoch_data(data)
+
     def embed(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return LightGCN's embeddings plus, for items, what the frozen item graph propagates."""
-        z_user, z_item = self.light_gcn.embed(data, users, items)
-        h = self.zero_cold(data, self.light_gcn.item_embedding.weight)
+        z_user, z_item, _, x_item = self.light_gcn.embed(data, users, items)
+        h = self.zero_cold(data, x_item)
         (graph,) = self.graphs(data)
         h = convolve(graph, h, self.num_item_layers, items)
         return z_user, self.zero_cold(data, z_item, items) + h
@@ -168,7 +178,7 @@ class FREEDOM(Recommender):
 
     def split_items(self, data: HeteroData, items: Tensor) -> list[ItemPart]:
         """Return the part of LightGCN, and what each neighbour sends."""
-        _, z_item = self.light_gcn.embed(data, items[:0], items)
+        _, z_item, *_ = self.light_gcn.embed(data, items[:0], items)
         (graph,) = self.graphs(data)
         h = self.zero_cold(data, self.light_gcn.item_embedding.weight)
         sent = convolve(graph, h, self.num_item_layers - 1)

@@ -115,7 +115,7 @@ class LATTICE(LatentStructureModel):
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return LightGCN's embeddings plus, for items, what the merged graph propagates."""
-        z_user, z_item = self.light_gcn.embed(data, users, items)
+        z_user, z_item, *_ = self.light_gcn.embed(data, users, items)
         x = self.zero_cold(data, self.light_gcn.item_embedding.weight)
         h = self.item_encoder(data, x, items=items)
         return z_user, unit_length(h) + self.zero_cold(data, z_item, items)
@@ -126,7 +126,7 @@ class LATTICE(LatentStructureModel):
 
     def split_items(self, data: HeteroData, items: Tensor) -> list[ItemPart]:
         """Return the part of LightGCN, and what each neighbour sends."""
-        _, z_item = self.light_gcn.embed(data, items[:0], items)
+        _, z_item, *_ = self.light_gcn.embed(data, items[:0], items)
         x = self.zero_cold(data, self.light_gcn.item_embedding.weight)
         scale = inverse_length(self.item_encoder(data, x, items=items))
         own = ItemPart.of_rows('collaborative', self.zero_cold(data, z_item, items))

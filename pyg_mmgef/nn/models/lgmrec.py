@@ -144,7 +144,7 @@ class LGMRec(Recommender):
 
         The latter have the shape ``[num_modalities, num_nodes, channels]``.
         """
-        z_user, c_item = self.light_gcn.embed(data, users, None)
+        z_user, c_item, *_ = self.light_gcn.embed(data, users, None)
         c_item = self.zero_cold(data, c_item)
         q_user, q_item = self._global(data, c_item)
         z_item = select(c_item, items)

@@ -6,9 +6,12 @@ from torch_geometric.data import HeteroData
 from pyg_mmgef.catalog.fold_in import LinearFoldIn
 from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.nn.parts._fold_in import as_array, propagated_rows
+from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts, propagated_parts
 from pyg_mmgef.nn.parts.interaction_graph import InteractionGraph
+from pyg_mmgef.nn.parts.sampled_batch import rows_of
 from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
+from pyg_mmgef.schema import ITEM, USER
 from pyg_mmgef.sparse.csr_pair import CSRPair
 from pyg_mmgef.sparse.layer_mean import layer_mean
 from pyg_mmgef.validate import check_not_negative, check_positive
@@ -50,6 +53,9 @@ class LightGCN(Recommender):
             code, on those of the batch) in place of one on the final embeddings, so the loss
             function that goes with it is ``BPRLoss(l2=0)``; ``BPRLoss()`` has a penalty of its
             own. (default: ``0.0``)
+        sparse: Whether the embeddings get sparse gradients from sampled batches, for
+            :class:`torch.optim.SparseAdam`; those from the whole data are dense.
+            (default: :obj:`False`)
 
     Raises:
         ValueError: If a number is out of range, or the data passed to :meth:`forward` has other
@@ -66,6 +72,7 @@ class LightGCN(Recommender):
 
     paper = 'https://arxiv.org/abs/2002.02126'
     year = 2020
+    takes_batches = True
 
     def __init__(
         self,
@@ -77,6 +84,7 @@ class LightGCN(Recommender):
         edge_dropout: float = 0.0,
         seed: int = 0,
         embedding_l2: float = 0.0,
+        sparse: bool = False,
     ) -> None:
         super().__init__(num_users, num_items)
         check_positive('embedding_dim', embedding_dim)
@@ -87,8 +95,9 @@ class LightGCN(Recommender):
         self.edge_dropout = edge_dropout
         self.seed = seed
         self.embedding_l2 = embedding_l2
-        self.user_embedding = Embedding(num_users, embedding_dim)
-        self.item_embedding = Embedding(num_items, embedding_dim)
+        self.sparse = sparse
+        self.user_embedding = Embedding(num_users, embedding_dim, sparse=sparse)
+        self.item_embedding = Embedding(num_items, embedding_dim, sparse=sparse)
         self._graph = InteractionGraph(num_users, num_items, edge_dropout, seed)
         self.reset_parameters()
 
@@ -114,6 +123,11 @@ class LightGCN(Recommender):
         super().start_epoch(data, epoch)
         self._graph.start_epoch(epoch)
 
+    def epoch_data(self, data: HeteroData) -> HeteroData:
+        """Return the data with the interactions of the epoch, to sample batches from."""
+        data = super().epoch_data(data)
+        return self._graph.keep(data) if self.training else data
+
     def interaction_graph(self, data: HeteroData) -> CSRPair:
         """Return the normalised graph user → item, built once for the same ``edge_index``."""
         return self._graph.whole(data, self.dtype)
@@ -124,16 +138,18 @@ class LightGCN(Recommender):
 
     def embed(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Return the mean over the layers; of the last, only the rows asked for are computed."""
-        return layer_mean(
-            self.epoch_graph(data) if self.training else self.interaction_graph(data),
-            self.user_embedding.weight,
-            self.item_embedding.weight,
-            self.num_layers,
-            sources=users,
-            destinations=items,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the mean over the layers, and layer 0 of all users and items of the data.
+
+        Of the last layer, only the rows asked for are computed.
+        """
+        x_user = rows_of(self.user_embedding, data[USER])
+        x_item = rows_of(self.item_embedding, data[ITEM])
+        forth, back = self._graph.directions(data, self.dtype, of_epoch=self.training)
+        z_user, z_item = layer_mean(
+            forth, x_user, x_item, self.num_layers, back=back, sources=users, destinations=items
         )
+        return z_user, z_item, x_user, x_item
 
     @torch.no_grad()
     def propagated_fold_in(self, data: HeteroData) -> LinearFoldIn:
@@ -184,7 +200,7 @@ class LightGCN(Recommender):
 
     def split_items(self, data: HeteroData, items: Tensor) -> list[ItemPart]:
         """Return the embeddings, learned from interactions as a whole."""
-        _, z_item = self.embed(data, items[:0], items)
+        _, z_item, *_ = self.embed(data, items[:0], items)
         return [ItemPart.of_rows('collaborative', z_item)]
 
     def extra_loss(self, data: HeteroData, batch: TripletBatch, *embedded: Tensor) -> Tensor | None:
@@ -198,7 +214,9 @@ class LightGCN(Recommender):
         """
         if self.embedding_l2 == 0:
             return None
-        x_user, x_item = self.user_embedding, self.item_embedding
+        _, _, x_user, x_item = embedded
         pairs = ((x_user, batch.users), (x_item, batch.items), (x_item, batch.negatives))
-        terms = [x(ids).square().sum() / ids.numel() for x, ids in pairs if ids.numel()]
+        terms = [
+            select(x, ids.flatten()).square().sum() / ids.numel() for x, ids in pairs if ids.numel()
+        ]
         return self.embedding_l2 / 2 * torch.stack(terms).sum() if terms else None

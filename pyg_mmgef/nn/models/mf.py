@@ -4,8 +4,9 @@ from torch.nn import Embedding
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn.models.recommender import Recommender
-from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts
+from pyg_mmgef.nn.parts.sampled_batch import rows_of
+from pyg_mmgef.schema import ITEM, USER
 from pyg_mmgef.validate import check_positive
 
 __all__ = ['MF']
@@ -30,6 +31,8 @@ class MF(Recommender):
         num_users: Number of users.
         num_items: Number of items.
         embedding_dim: Channels of the embeddings. (default: ``64``)
+        sparse: Whether the embeddings get sparse gradients from sampled batches, see
+            :class:`LightGCN`. (default: :obj:`False`)
 
     Raises:
         ValueError: If a size isn't positive, or the data passed to :meth:`forward` has other
@@ -45,13 +48,17 @@ class MF(Recommender):
 
     paper = 'https://arxiv.org/abs/1205.2618'
     year = 2009
+    takes_batches = True
 
-    def __init__(self, num_users: int, num_items: int, *, embedding_dim: int = 64) -> None:
+    def __init__(
+        self, num_users: int, num_items: int, *, embedding_dim: int = 64, sparse: bool = False
+    ) -> None:
         super().__init__(num_users, num_items)
         check_positive('embedding_dim', embedding_dim)
         self.embedding_dim = embedding_dim
-        self.user_embedding = Embedding(num_users, embedding_dim)
-        self.item_embedding = Embedding(num_items, embedding_dim)
+        self.sparse = sparse
+        self.user_embedding = Embedding(num_users, embedding_dim, sparse=sparse)
+        self.item_embedding = Embedding(num_items, embedding_dim, sparse=sparse)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -63,7 +70,8 @@ class MF(Recommender):
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return the rows of both tables."""
-        return select(self.user_embedding.weight, users), select(self.item_embedding.weight, items)
+        z_user = rows_of(self.user_embedding, data[USER], users)
+        return z_user, rows_of(self.item_embedding, data[ITEM], items)
 
     def split_user(self, data: HeteroData, user: int) -> UserParts:
         """Return the user's own embedding."""

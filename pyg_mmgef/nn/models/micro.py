@@ -127,7 +127,7 @@ class MICRO(LatentStructureModel):
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, ...]:
         r"""Return the embeddings, all :math:`\mathbf{h}^m`, and :math:`\mathbf{h}`."""
-        z_user, z_item = self.light_gcn.embed(data, users, items)
+        z_user, z_item, *_ = self.light_gcn.embed(data, users, items)
         x = self.zero_cold(data, self.light_gcn.item_embedding.weight)
         views = torch.stack(
             [convolve(graph, x, self.num_item_layers, items) for graph in self.graphs(data)]
@@ -143,7 +143,7 @@ class MICRO(LatentStructureModel):
 
     def split_items(self, data: HeteroData, items: Tensor) -> list[ItemPart]:
         """Return the part of LightGCN, and what each neighbour sends."""
-        _, z_item = self.light_gcn.embed(data, items[:0], items)
+        _, z_item, *_ = self.light_gcn.embed(data, items[:0], items)
         x = self.zero_cold(data, self.light_gcn.item_embedding.weight)
         graphs = dict(zip(self.graphs.names, self.graphs(data), strict=True))
         views = [convolve(graph, x, self.num_item_layers, items) for graph in graphs.values()]

@@ -15,6 +15,7 @@ from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts
 from pyg_mmgef.nn.parts.item_graph_encoder import READOUTS, ItemGraphEncoder
 from pyg_mmgef.nn.parts.item_graphs import SIMILAR, ItemGraphs
+from pyg_mmgef.nn.parts.sampled_batch import item_part
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.schema import (
     ITEM,
@@ -96,6 +97,8 @@ class MMGEF(Recommender):
         item_dropout: Share of the items that are treated as cold in a training step, so that the
             content part learns to rank alone, as in DropoutNet (`NeurIPS 2017
             <https://papers.nips.cc/paper/7081>`_). Not part of MM-GEF. (default: ``0.0``)
+        sparse: Whether the embeddings get sparse gradients from sampled batches, see
+            :class:`LightGCN`. (default: :obj:`False`)
         cache_bytes: Most bytes that propagated features may take, see
             :class:`~pyg_mmgef.nn.ItemGraphEncoder`; 0 saves the memory and makes a step slower,
             the more so the wider the features. (default: ``2**30``)
@@ -107,6 +110,7 @@ class MMGEF(Recommender):
 
     paper = 'https://arxiv.org/abs/2308.07222'
     year = 2023
+    takes_batches = True
     reads_graphs = ('similar', 'co_interacts')
 
     def __init__(
@@ -131,6 +135,7 @@ class MMGEF(Recommender):
         normalize_item: bool = True,
         item_readout: str = 'last',
         item_dropout: float = 0.0,
+        sparse: bool = False,
         cache_bytes: int = 2**30,
     ) -> None:
         super().__init__(num_users, num_items)
@@ -158,7 +163,8 @@ class MMGEF(Recommender):
         self.skip_weight, self.rebuild_every = skip_weight, rebuild_every
         self.k, self.recall = k, recall
         self.normalize_item, self.item_readout = normalize_item, item_readout
-        self.item_dropout, self.cache_bytes = item_dropout, cache_bytes
+        self.item_dropout, self.sparse = item_dropout, sparse
+        self.cache_bytes = cache_bytes
 
         self.light_gcn = LightGCN(
             num_users,
@@ -167,6 +173,7 @@ class MMGEF(Recommender):
             num_layers=num_layers,
             edge_dropout=edge_dropout,
             seed=seed,
+            sparse=sparse,
         )
         self.fusion = None
         if item_input != 'id' and in_channels:
@@ -245,18 +252,29 @@ class MMGEF(Recommender):
         if self.skip_weight < 1 and epoch % self.rebuild_every == 0:
             self.item_encoder.rebuild(data, self.fused(data))
 
+    @torch.no_grad()
+    def epoch_data(self, data: HeteroData) -> HeteroData:
+        """Return what propagates in this epoch, to sample batches from.
+
+        The graph ``'similar'`` of the result is the mixture with the learned part.
+        """
+        data = self.light_gcn.epoch_data(data)
+        return self.item_encoder.mix(data, self.fused(data)) if self.skip_weight < 1 else data
+
     def embed(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Return the embeddings of some users and items, by the steps of the paper."""
+        """Return the embeddings of some users and items, step by step."""
         is_warm = self._is_warm_in_step(data)
-        # 1. Fuse the modalities early, and take the id embeddings where they propagate too.
-        e, x = self.fused(data), self._propagating_embedding(is_warm)
-        # 2.-4. Merge the multimodal and the collaborative item graph by attention, and convolve.
-        h = self.item_encoder(data, x, e, items)
-        # 5. LightGCN over the interactions.
-        z_user, z_item = self.light_gcn.embed(data, users, items)
-        # 6. Add both; of a cold item only the content is left.
+        # 1. LightGCN over the interactions; its id embeddings may propagate over item graphs too.
+        z_user, z_item, _, x_item = self.light_gcn.embed(data, users, items)
+        # 2. Fuse the modalities early, of all items that the item graphs read.
+        part, read, rows = item_part(data, self.item_graphs, items)
+        e = self.fused(part)
+        x = self._propagating_embedding(select(x_item, read), select(is_warm, read))
+        # 3. Merge the multimodal and the collaborative item graph by attention, and convolve.
+        h = self.item_encoder(part, x, e, rows)
+        # 4. Add both; of a cold item only the content is left.
         return z_user, self.add(h, z_item, select(is_warm, items))
 
     def split_user(self, data: HeteroData, user: int) -> UserParts:
@@ -266,7 +284,8 @@ class MMGEF(Recommender):
     def split_items(self, data: HeteroData, items: Tensor) -> list[ItemPart]:
         """Return the part of LightGCN, what each neighbour sends, and what the item itself has."""
         is_warm = self.is_warm(data)
-        e, x = self.fused(data), self._propagating_embedding(is_warm)
+        e = self.fused(data)
+        x = self._propagating_embedding(self.light_gcn.item_embedding.weight, is_warm)
         modalities = None
         if self.fusion is not None:
             x_of, has_of = (
@@ -277,7 +296,7 @@ class MMGEF(Recommender):
         if self.normalize_item:
             scale = inverse_length(self.item_encoder(data, x, e, items))
             parts = [part.scaled(scale) for part in parts]
-        _, z_item = self.light_gcn.embed(data, items[:0], items)
+        _, z_item, *_ = self.light_gcn.embed(data, items[:0], items)
         return [ItemPart.of_rows('collaborative', self.zero_cold(data, z_item, items)), *parts]
 
     def add(self, h: Tensor, z_item: Tensor, is_warm: Tensor) -> Tensor:
@@ -314,7 +333,8 @@ class MMGEF(Recommender):
     @torch.no_grad()
     def alpha(self, data: HeteroData) -> Tensor:
         """Return the attention over the item graphs, see :meth:`ItemGraphEncoder.alpha`."""
-        x = self._propagating_embedding(self.is_warm(data))
+        weight = self.light_gcn.item_embedding.weight
+        x = self._propagating_embedding(weight, self.is_warm(data))
         return self.item_encoder.alpha(data, x, self.fused(data))
 
     def _is_warm_in_step(self, data: HeteroData) -> Tensor:
@@ -324,10 +344,8 @@ class MMGEF(Recommender):
             is_warm = is_warm & (torch.rand_like(is_warm, dtype=torch.float) >= self.item_dropout)
         return is_warm
 
-    def _propagating_embedding(self, is_warm: Tensor) -> Tensor | None:
-        if self.item_input == 'features':
-            return None
-        return torch.where(is_warm, self.light_gcn.item_embedding.weight, 0.0)
+    def _propagating_embedding(self, x_item: Tensor, is_warm: Tensor) -> Tensor | None:
+        return None if self.item_input == 'features' else torch.where(is_warm, x_item, 0.0)
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -1,3 +1,4 @@
+import copy
 import inspect
 import os
 import warnings
@@ -22,6 +23,7 @@ from pyg_mmgef.nn.parts.content_features import Content, ContentFeatures
 from pyg_mmgef.nn.parts.content_map import ContentMap
 from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts
 from pyg_mmgef.nn.parts.modality_features import feature_channels
+from pyg_mmgef.nn.parts.sampled_batch import check_batch
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
 from pyg_mmgef.schema import (
@@ -30,7 +32,9 @@ from pyg_mmgef.schema import (
     USER,
     interaction_edges,
     interactions,
+    is_sampled,
     item_graph,
+    item_store,
     num_users_items,
 )
 from pyg_mmgef.validate import check_positive
@@ -60,6 +64,13 @@ class Recommender(Module, ABC):
     by :attr:`cold_scale`. Without any features it is zero. :meth:`embed_items` does the same for
     items that aren't in the data. An item that has few interactions may keep some of it, see
     :attr:`content_count`. Training is as the model's paper has it.
+
+    **Sampled batches.** Where :attr:`takes_batches`, a step may read a sampled subgraph in place of
+    the whole data: what PyG's :class:`~torch_geometric.loader.LinkNeighborLoader` yields for data
+    that went through :class:`~pyg_mmgef.transforms.AddReverseInteractions`. Then all ids are local
+    to the batch, and what a node receives from its sampled neighbours is scaled up to all of them.
+    Only :meth:`forward`, :meth:`loss` and :meth:`triplets` take a batch; its cold items have what
+    :meth:`embed` gives them, in evaluation too.
 
     Args:
         num_users: Number of users.
@@ -94,6 +105,8 @@ class Recommender(Module, ABC):
     interactions of an item change its embedding little where content says much."""
     is_trained: ClassVar[bool] = True
     """Whether there is a loss to minimise; other models are computed when they are first asked."""
+    takes_batches: ClassVar[bool] = False
+    """Whether a step may read a sampled batch in place of the whole data."""
     needs_negatives: ClassVar[bool] = False
     """Whether the model itself compares positives with negatives, whatever the loss function."""
     reads_graphs: ClassVar[tuple[str, ...]] = ()
@@ -266,8 +279,9 @@ class Recommender(Module, ABC):
         other rows.
 
         Args:
-            data: The train graph, with what the model was built for: item features, item graphs.
-                All interactions count the same, so they must not have an ``edge_weight``.
+            data: The train graph, with what the model was built for: item features, item graphs;
+                or a sampled batch. All interactions count the same, so they must not have an
+                ``edge_weight``.
             users: User ids, repeated or not; :obj:`None` means all, in order. Shape: ``[*]``.
                 (default: :obj:`None`)
             items: Item ids, repeated or not; :obj:`None` means all, in order. Shape: ``[*]``.
@@ -280,9 +294,9 @@ class Recommender(Module, ABC):
         Raises:
             ValueError: If the data doesn't fit the model, or ids are out of range.
         """
-        self.check_sizes(data)
-        users, user_position = distinct('users', users, self.num_users, USER)
-        items, item_position = distinct('items', items, self.num_items, ITEM)
+        num_users, num_items = self._checked_sizes(data)
+        users, user_position = distinct('users', users, num_users, USER)
+        items, item_position = distinct('items', items, num_items, ITEM)
         if self._reads_content(data, items):
             z_user, z_item, *_ = self.embed(data, users, None)
             z_item = select(self._with_content(data, z_item), items)
@@ -547,7 +561,9 @@ class Recommender(Module, ABC):
 
     def _reads_content(self, data: HeteroData, items: Tensor | None) -> bool:
         """Return whether some of the items don't have the embedding that :meth:`embed` gives."""
-        if self.training or (self.content_map is None and self.cold_scale == 1):
+        if self.training or is_sampled(data):
+            return False
+        if self.content_map is None and self.cold_scale == 1:
             return False
         is_warm = self.is_warm(data)
         if self.content_map is not None and self.content_count > 0:
@@ -635,13 +651,35 @@ class Recommender(Module, ABC):
         """
         self._positives_since_start = 0
 
+    def epoch_data(self, data: HeteroData) -> HeteroData:
+        """Return what propagates in this epoch, as data to sample batches from.
+
+        Where the model leaves out interactions or learns item graphs, a batch can't say what the
+        epoch is like for the rest of the data. So call it after :meth:`start_epoch`, before every
+        epoch, and let a loader sample from its result, where the model :attr:`changes_with_epoch`.
+        Other models propagate over the data as it is. In evaluation no interactions are left out.
+
+        Args:
+            data: The train graph, after :class:`~pyg_mmgef.transforms.AddReverseInteractions`.
+
+        Returns:
+            A copy that shares all that doesn't change. All interactions stay its supervision edges.
+
+        Raises:
+            ValueError: If the data doesn't fit the model.
+        """
+        self.check_sizes(data)
+        data = copy.copy(data)
+        data.of_epoch = True
+        return data
+
     def loss(
         self, data: HeteroData, users: Tensor, items: Tensor, negatives: Tensor, loss_fn: Module
     ) -> Tensor:
         """Return the loss of a batch of triplets, the model's own terms included.
 
         Args:
-            data: The train graph.
+            data: The train graph, or a sampled batch.
             users: User ids. Shape: ``[B]``.
             items: Positives, items that they interacted with. Shape: ``[B]``.
             negatives: Items that they did not interact with. Shape: ``[B]``, ``[B, N]``, or,
@@ -692,13 +730,19 @@ class Recommender(Module, ABC):
         The arguments are those of :meth:`loss`; the embeddings have a further dimension. For
         training, prefer :meth:`loss`: it also adds the model's own terms.
         """
-        self.check_sizes(data)
-        batch = TripletBatch(users, items, negatives, self.num_users, self.num_items)
+        batch = TripletBatch(users, items, negatives, *self._checked_sizes(data))
         z_user, z_item, *_ = self.embed(data, batch.user_rows, batch.item_rows)
         return self.ranked(*batch.triplets(z_user, z_item))
 
     def is_warm(self, data: HeteroData) -> Tensor:
-        """Return which items have train interactions. Shape: ``[num_items, 1]``, bool."""
+        """Return which items have train interactions. Shape: ``[num_items, 1]``, bool.
+
+        Those of a sampled batch have them in the whole data.
+        """
+        store = item_store(data)
+        if is_sampled(data):
+            is_warm: Tensor = store.is_warm if 'is_warm' in store else store.degree > 0
+            return is_warm[:, None]
 
         def build() -> Tensor:
             return interactions(data)[1].bincount(minlength=self.num_items)[:, None] > 0
@@ -725,11 +769,36 @@ class Recommender(Module, ABC):
         """
         size = num_users_items(data)
         _check_unweighted(data)
+        if is_sampled(data):
+            raise ValueError(
+                "'data' is a sampled batch, which only a step reads (the model itself, 'loss' and "
+                "'triplets'); pass the whole data"
+            )
         if size != (self.num_users, self.num_items):
             raise ValueError(
                 f"'data' has {size[0]} users and {size[1]} items, but the model was built for "
                 f'{self.num_users} and {self.num_items}'
             )
+
+    def _checked_sizes(self, data: HeteroData) -> tuple[int, int]:
+        """Check the data, or a sampled batch, and return how many users and items it has."""
+        if not is_sampled(data):
+            self.check_sizes(data)
+            return self.num_users, self.num_items
+        name = self.__class__.__name__
+        if not self.takes_batches:
+            raise ValueError(
+                f'{name} reads more of the data in a step than a sampled batch holds; train it on '
+                'the whole data'
+            )
+        check_batch(data, self.num_users, self.num_items)
+        _check_unweighted(data)
+        if self.changes_with_epoch and 'of_epoch' not in data:
+            raise ValueError(
+                f'{name} leaves out interactions or learns an item graph, which a batch of the '
+                "data itself doesn't have; sample it from 'model.epoch_data(data)'"
+            )
+        return num_users_items(data)
 
     def __repr__(self) -> str:
         return describe(self, **self.arguments)
@@ -743,9 +812,8 @@ class Recommender(Module, ABC):
                 f'{self.__class__.__name__} has no parameters, so there is nothing to train; '
                 'evaluate it as it is'
             )
-        self.check_sizes(data)
-        batch = TripletBatch(users, items, negatives, self.num_users, self.num_items)
-        if self.training and self.changes_with_epoch:
+        batch = TripletBatch(users, items, negatives, *self._checked_sizes(data))
+        if self.training and self.changes_with_epoch and not is_sampled(data):
             self._warn_without_start_epoch(data, items.numel())
         return batch
 

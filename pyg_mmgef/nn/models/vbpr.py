@@ -10,8 +10,9 @@ from pyg_mmgef.nn.fusion.early_fusion import EarlyFusion
 from pyg_mmgef.nn.models.recommender import Recommender
 from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts
+from pyg_mmgef.nn.parts.sampled_batch import rows_of
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
-from pyg_mmgef.schema import item_modalities
+from pyg_mmgef.schema import ITEM, USER, item_modalities
 from pyg_mmgef.validate import check_positive
 
 __all__ = ['VBPR']
@@ -51,6 +52,8 @@ class VBPR(Recommender):
         bias: Add the item bias :math:`\beta_i` and the content bias
             :math:`\boldsymbol{\beta}^{\prime \top} \mathbf{f}_i`; later comparisons, such as those
             made with MMRec, leave both out. (default: :obj:`True`)
+        sparse: Whether the embeddings get sparse gradients from sampled batches, see
+            :class:`LightGCN`. (default: :obj:`False`)
 
     Raises:
         ValueError: If a size isn't positive, there is no modality, or the data doesn't fit the
@@ -68,6 +71,7 @@ class VBPR(Recommender):
 
     paper = 'https://arxiv.org/abs/1510.01784'
     year = 2016
+    takes_batches = True
 
     def __init__(
         self,
@@ -78,6 +82,7 @@ class VBPR(Recommender):
         embedding_dim: int = 64,
         feature_dim: int = 64,
         bias: bool = True,
+        sparse: bool = False,
     ) -> None:
         super().__init__(num_users, num_items)
         check_positive('embedding_dim', embedding_dim)
@@ -86,12 +91,13 @@ class VBPR(Recommender):
         self.embedding_dim = embedding_dim
         self.feature_dim = feature_dim
         self.bias = bias
+        self.sparse = sparse
         self.fusion = EarlyFusion(in_channels, 'concat')
-        self.user_embedding = Embedding(num_users, embedding_dim)
-        self.item_embedding = Embedding(num_items, embedding_dim)
-        self.user_content = Embedding(num_users, feature_dim)
+        self.user_embedding = Embedding(num_users, embedding_dim, sparse=sparse)
+        self.item_embedding = Embedding(num_items, embedding_dim, sparse=sparse)
+        self.user_content = Embedding(num_users, feature_dim, sparse=sparse)
         self.lin = Linear(self.fusion.out_channels, feature_dim, bias=False)
-        self.item_bias = Embedding(num_items, 1) if bias else None
+        self.item_bias = Embedding(num_items, 1, sparse=sparse) if bias else None
         self.content_bias = Linear(self.fusion.out_channels, 1, bias=False) if bias else None
         self._features_cache = TensorCache()
         self.reset_parameters()
@@ -109,13 +115,14 @@ class VBPR(Recommender):
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return the parts side by side; with biases there is one more channel."""
-        z_user = [select(x.weight, users) for x in (self.user_embedding, self.user_content)]
+        of_user = self.user_embedding, self.user_content
+        z_user = [rows_of(x, data[USER], users) for x in of_user]
         features = select(self._features(data), items).to(self.lin.weight.dtype)
-        own = self.zero_cold(data, select(self.item_embedding.weight, items), items)
+        own = self.zero_cold(data, rows_of(self.item_embedding, data[ITEM], items), items)
         z_item = [own, self.lin(features)]
         if self.item_bias is not None and self.content_bias is not None:
             z_user.append(torch.ones_like(z_user[0][:, :1]))
-            own = self.zero_cold(data, select(self.item_bias.weight, items), items)
+            own = self.zero_cold(data, rows_of(self.item_bias, data[ITEM], items), items)
             z_item.append(own + self.content_bias(features))
         return torch.cat(z_user, dim=1), torch.cat(z_item, dim=1)
 

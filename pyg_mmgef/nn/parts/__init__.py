@@ -14,6 +14,7 @@ from pyg_mmgef.nn.parts.item_graphs import ItemGraphs
 from pyg_mmgef.nn.parts.latent_graphs import LatentGraphs
 from pyg_mmgef.nn.parts.modality_features import ModalityFeatures
 from pyg_mmgef.nn.parts.modality_linear import ModalityLinear
+from pyg_mmgef.nn.parts.sampled_batch import rows_of
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
 
@@ -34,4 +35,5 @@ __all__ = [
     'neighbor_parts',
     'one_hot_parts',
     'propagated_parts',
+    'rows_of',
 ]

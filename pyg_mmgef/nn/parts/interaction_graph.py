@@ -4,17 +4,31 @@ from torch_geometric.data import HeteroData
 
 from pyg_mmgef.graph.weights import bipartite_normalize
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
-from pyg_mmgef.schema import interaction_edges, interactions
+from pyg_mmgef.schema import (
+    INTERACTS,
+    ITEM,
+    REV_INTERACTS,
+    interaction_edges,
+    interactions,
+    is_sampled,
+    reverse_interactions,
+)
 from pyg_mmgef.sparse.csr_pair import CSRPair
-from pyg_mmgef.validate import check_fraction
+from pyg_mmgef.validate import check_edge_index, check_fraction
 
-__all__ = ['InteractionGraph', 'normalized_interactions', 'sample_interactions']
+__all__ = [
+    'InteractionGraph',
+    'normalized_interactions',
+    'sample_interactions',
+    'sampled_neighbors',
+]
 
 
 class InteractionGraph:
     """The normalised graph user → item of the data, and the part of it that an epoch keeps.
 
-    Each is built once for the same interactions.
+    Each is built once for the same interactions. A sampled batch has two graphs, one for each
+    direction, see :func:`sampled_neighbors`.
 
     Args:
         num_users: Number of users.
@@ -62,11 +76,47 @@ class InteractionGraph:
 
         def build() -> CSRPair:
             edge_index = interactions(data)
-            num_kept = max(1, round((1 - self.edge_dropout) * edge_index.size(1)))
-            kept = sample_interactions(edge_index, self.size, num_kept, self.seed, self._epoch)
-            return normalized_interactions(kept, self.size, dtype)
+            return normalized_interactions(edge_index[:, self._kept(edge_index)], self.size, dtype)
 
         return self._sample.get([interaction_edges(data)], build, dtype)
+
+    def directions(
+        self, data: HeteroData, dtype: torch.dtype, *, of_epoch: bool
+    ) -> tuple[CSRPair, CSRPair]:
+        """Return the graphs user → item and item → user, of the data or of a sampled batch.
+
+        Args:
+            data: The train graph, or a batch.
+            dtype: The type of the embeddings.
+            of_epoch: Whether to leave out what this epoch leaves out; a batch was sampled from what
+                is left, see :meth:`keep`.
+        """
+        if is_sampled(data):
+            return sampled_neighbors(data, dtype)
+        pair = self.sample(data, dtype) if of_epoch else self.whole(data, dtype)
+        return pair, pair.t()
+
+    def keep(self, data: HeteroData) -> HeteroData:
+        """Return the data with the interactions of this epoch, prepared to be sampled.
+
+        All interactions stay its supervision edges, ``edge_label_index``, if it had none; and
+        ``data['item'].is_warm`` says which items have any.
+        """
+        if self.edge_dropout == 0:
+            return data
+        edge_index = interactions(data)
+        out = data.edge_subgraph({INTERACTS: self._kept(edge_index)})
+        out[INTERACTS].edge_label_index = edge_index
+        for key in ('edge_label_index', 'edge_label'):
+            if key in data[INTERACTS]:
+                out[INTERACTS][key] = data[INTERACTS][key]
+        out[ITEM].is_warm = edge_index[1].bincount(minlength=self.size[1]) > 0
+        reverse_interactions(out)
+        return out
+
+    def _kept(self, edge_index: Tensor) -> Tensor:
+        num_kept = max(1, round((1 - self.edge_dropout) * edge_index.size(1)))
+        return sample_interactions(edge_index, self.size, num_kept, self.seed, self._epoch)
 
 
 def normalized_interactions(
@@ -83,10 +133,40 @@ def normalized_interactions(
     return CSRPair(edge_index, bipartite_normalize(edge_index, None, size, dtype=dtype), size)
 
 
+def sampled_neighbors(data: HeteroData, dtype: torch.dtype) -> tuple[CSRPair, CSRPair]:
+    r"""Return the graphs user → item and item → user of a sampled batch.
+
+    A node :math:`v` with :math:`d_v` neighbours, of which :math:`s_v` were sampled, receives
+
+    .. math::
+        \frac{d_v}{s_v} \sum_{w} \frac{\mathbf{x}_w}{\sqrt{d_v d_w}}
+
+    from those. In expectation over uniform samples that is what it receives from all, and with all
+    of them sampled it is the same.
+
+    Args:
+        data: The batch, with the degrees :math:`d` of its nodes in the whole data.
+        dtype: The type of the embeddings; half precision is summed in float32.
+    """
+    dtype = torch.promote_types(dtype, torch.float32)
+    graphs = []
+    for edge_type in (INTERACTS, REV_INTERACTS):
+        source, _, destination = edge_type
+        size = data[source].n_id.numel(), data[destination].n_id.numel()
+        edge_index = data[edge_type].edge_index
+        check_edge_index('edge_index', edge_index, size, (source, destination))
+        degree_source = data[source].degree[edge_index[0]].to(dtype)
+        degree = data[destination].degree.to(dtype)
+        num_sampled = edge_index[1].bincount(minlength=size[1])
+        weight = (degree.sqrt() / num_sampled)[edge_index[1]] * degree_source.rsqrt()
+        graphs.append(CSRPair(edge_index, weight, size))
+    return graphs[0], graphs[1]
+
+
 def sample_interactions(
     edge_index: Tensor, size: tuple[int, int], num_kept: int, seed: int, epoch: int
 ) -> Tensor:
-    r"""Return a sample of the interactions, in their order.
+    r"""Return the increasing positions of a sample of the interactions.
 
     One is kept with a probability proportional to :math:`1 / \sqrt{d_u d_i}`, so those of popular
     items and active users go first.
@@ -99,11 +179,11 @@ def sample_interactions(
         epoch: The epoch.
     """
     if edge_index.size(1) == 0:
-        return edge_index
+        return edge_index.new_empty(0)
     weight = bipartite_normalize(edge_index, None, size)
     generator = torch.Generator(edge_index.device)
     generator.manual_seed(seed * 1_000_003 + epoch)
-    return edge_index[:, _sample(weight, num_kept, generator)]
+    return _sample(weight, num_kept, generator)
 
 
 def _sample(weight: Tensor, num_kept: int, generator: torch.Generator) -> Tensor:

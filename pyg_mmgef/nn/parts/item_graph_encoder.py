@@ -16,6 +16,7 @@ from pyg_mmgef.nn.parts.embedding_parts import ItemPart, neighbor_parts
 from pyg_mmgef.nn.parts.item_graphs import ItemGraphs
 from pyg_mmgef.nn.parts.latent_graphs import LatentGraphs
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
+from pyg_mmgef.schema import is_sampled
 from pyg_mmgef.sparse.csr_pair import CSRPair
 from pyg_mmgef.typing import WeightedGraph
 from pyg_mmgef.validate import check_choice, check_not_negative, check_positive
@@ -52,7 +53,8 @@ class ItemGraphEncoder(Module):
     :math:`\mathbf{A} (\mathbf{e} \mathbf{W}^{\top} + \mathbf{1} \mathbf{b}^{\top}) = \mathbf{A}
     [\mathbf{e} \, \Vert \, \mathbf{1}] \, [\mathbf{W} \, \Vert \, \mathbf{b}]^{\top}`: features
     propagate over each graph once, and a step projects the rows asked for alone. What is kept for
-    that takes as much memory as the features, for each graph; :obj:`cache_bytes` limits it.
+    that takes as much memory as the features, for each graph; :obj:`cache_bytes` limits it. Of a
+    sampled batch nothing is kept.
 
     Args:
         graphs: Relations of the item graphs, as in ``data['item', relation, 'item']``; a mapping
@@ -163,12 +165,34 @@ class ItemGraphEncoder(Module):
         """
         if self.attention is None:
             return self.input(x, features, items)
-        if isinstance(self.graphs, ItemGraphs) and self.graphs.learned is None:
-            self.rebuild(data, features)
+        if is_sampled(data):
+            return self._convolved(data, x, features, items)
+        self._rebuild_if_missing(data, features)
         if features is not None and self.lin is not None and self._propagates_once(features):
             return self._single_layer(data, x, features, items)
+        return self._convolved(data, x, features, items)
+
+    def _convolved(
+        self, data: HeteroData, x: Tensor | None, features: Tensor | None, items: Tensor | None
+    ) -> Tensor:
         h = self.input(x, features)
         return convolve(self.merged(data, h), h, self.num_layers, items, self.readout)
+
+    def mix(self, data: HeteroData, features: Tensor | None = None) -> HeteroData:
+        r"""Return the data with the learned graph mixed in, so that batches can be sampled from it.
+
+        Args:
+            data: The train graph.
+            features: The features :math:`\mathbf{e}`, for a graph that hasn't been learned yet.
+                (default: :obj:`None`)
+        """
+        assert isinstance(self.graphs, ItemGraphs)
+        self._rebuild_if_missing(data, features)
+        return self.graphs.mix(data)
+
+    def _rebuild_if_missing(self, data: HeteroData, features: Tensor | None) -> None:
+        if isinstance(self.graphs, ItemGraphs) and self.graphs.learned is None:
+            self.rebuild(data, features)
 
     def input(
         self, x: Tensor | None, features: Tensor | None, items: Tensor | None = None

@@ -1,3 +1,4 @@
+import copy
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -9,8 +10,9 @@ from pyg_mmgef._describe import describe
 from pyg_mmgef.graph.knn import knn_graph
 from pyg_mmgef.graph.weights import merge_graphs, normalize_similarity, union_graphs
 from pyg_mmgef.nn.parts._content_index import ContentIndex
+from pyg_mmgef.nn.parts.sampled_batch import num_rows
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
-from pyg_mmgef.schema import item_graph
+from pyg_mmgef.schema import ITEM, is_sampled, item_graph
 from pyg_mmgef.sparse.csr_pair import CSRPair
 from pyg_mmgef.typing import WeightedGraph
 from pyg_mmgef.validate import check_fraction, check_positive
@@ -26,7 +28,8 @@ class ItemGraphs(Module):
 
     The graph ``'similar'`` may be a mixture of the one in the data, which is frozen, and of one
     that :meth:`rebuild` learns: :math:`\lambda \mathbf{A}_{\mathrm{frozen}} + (1 - \lambda)
-    \mathbf{A}_{\mathrm{learned}}`. No gradient flows through its weights.
+    \mathbf{A}_{\mathrm{learned}}`. No gradient flows through its weights. A sampled batch has the
+    graphs that it was sampled from, which :meth:`mix` prepares.
 
     Args:
         num_items: Number of items.
@@ -113,10 +116,10 @@ class ItemGraphs(Module):
         Raises:
             ValueError: If the data lacks a graph, or ids or weights don't fit.
         """
-        size = self.num_items, self.num_items
+        size = self._num_items(data)
 
         def build() -> list[CSRPair]:
-            return [CSRPair(*graph, size) for graph in self._weighted(data)]
+            return [CSRPair(*graph, (size, size)) for graph in self._weighted(data)]
 
         return self._pairs.get(self.tensors(data), build)
 
@@ -128,13 +131,23 @@ class ItemGraphs(Module):
 
     def union(self, data: HeteroData) -> tuple[CSRPair, Tensor, Tensor]:
         """Return the union of the graphs, its edges, and the weight of each edge in each graph."""
-        size = self.num_items, self.num_items
+        size = self._num_items(data)
 
         def build() -> tuple[CSRPair, Tensor, Tensor]:
-            edge_index, edge_attr = union_graphs(self._weighted(data), self.num_items)
-            return CSRPair(edge_index, size=size), edge_index, edge_attr
+            edge_index, edge_attr = union_graphs(self._weighted(data), size)
+            return CSRPair(edge_index, size=(size, size)), edge_index, edge_attr
 
         return self._union.get(self.tensors(data), build)
+
+    def mix(self, data: HeteroData) -> HeteroData:
+        """Return the data with the learned graph mixed into ``'similar'``, to sample from."""
+        if self._learned is None:
+            return data
+        graph = self._single(data)[self.relations.index(SIMILAR)]
+        out = copy.copy(data)
+        del out[ITEM, SIMILAR, ITEM]
+        out[ITEM, SIMILAR, ITEM].edge_index, out[ITEM, SIMILAR, ITEM].edge_weight = graph
+        return out
 
     def tensors(self, data: HeteroData) -> list[Tensor]:
         """Return the tensors that the graphs are made from."""
@@ -145,13 +158,13 @@ class ItemGraphs(Module):
     def _weighted(self, data: HeteroData) -> list[WeightedGraph]:
         graphs = self._single(data)
         if self.weights is not None:
-            return [merge_graphs(graphs, self.weights, self.num_items)]
+            return [merge_graphs(graphs, self.weights, self._num_items(data))]
         return graphs
 
     def _single(self, data: HeteroData) -> list[WeightedGraph]:
         """Return the graph of each relation, with its learned part."""
         graphs = [item_graph(data, relation) for relation in self.relations]
-        if self._learned is not None:
+        if self._learned is not None and not is_sampled(data):
             position = self.relations.index(SIMILAR)
             frozen = graphs[position]
             device = frozen[0].device
@@ -159,6 +172,9 @@ class ItemGraphs(Module):
             weights = [self.skip_weight, 1 - self.skip_weight]
             graphs[position] = merge_graphs([frozen, learned], weights, self.num_items)
         return graphs
+
+    def _num_items(self, data: HeteroData) -> int:
+        return num_rows(data[ITEM], self.num_items)
 
     def get_extra_state(self) -> dict[str, Tensor]:
         """Return the learned graph, so that a checkpoint scores the same."""

@@ -38,7 +38,7 @@ KIND_OF = {
     'share above 0': 'recall',
     'choice': 'combination item_input item_readout subgraph weighting',
     'channels': 'in_channels',
-    'free': 'attention bias fusion item_graphs normalize_item seed',
+    'free': 'attention bias fusion item_graphs normalize_item seed sparse',
 }
 """The arguments of each kind. What is free is a flag or a seed, or checked by a part."""
 EXCEPT = {

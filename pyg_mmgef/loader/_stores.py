@@ -1,0 +1,164 @@
+"""Reading graphs from a ``HeteroData``, or from a feature store and a graph store."""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+from torch_geometric.data import FeatureStore, GraphStore, HeteroData
+from torch_geometric.data.remote_backend_utils import num_nodes
+from torch_geometric.typing import EdgeType, NodeType
+
+from pyg_mmgef.loader._neighbor_lists import NeighborLists
+from pyg_mmgef.schema import INTERACTS, ITEM, REV_INTERACTS, USER, edge_values, num_users_items
+from pyg_mmgef.validate import check_edge_index
+
+__all__ = [
+    'GraphData',
+    'check_prepared',
+    'edge_attribute',
+    'node_counts',
+    'read_lists',
+    'relations_of',
+]
+
+GraphData: TypeAlias = HeteroData | tuple[FeatureStore, GraphStore]
+
+
+def check_prepared(data: GraphData) -> None:
+    """Raise a :class:`ValueError` unless the data has reversed interactions and degrees."""
+    is_pair = (
+        isinstance(data, tuple | list)
+        and len(data) == 2
+        and isinstance(data[0], FeatureStore)
+        and isinstance(data[1], GraphStore)
+    )
+    if not isinstance(data, HeteroData) and not is_pair:
+        raise ValueError(
+            "'data' must be a HeteroData, or a tuple of a FeatureStore and a GraphStore (got "
+            f'{type(data).__name__})'
+        )
+    missing = [str(key) for key in (INTERACTS, REV_INTERACTS) if key not in _edge_types(data)]
+    missing += [f"data['{key}'].degree" for key in (USER, ITEM) if not _has_degree(data, key)]
+    if missing:
+        raise ValueError(
+            f"'data' isn't prepared for sampling: it lacks {', '.join(missing)}; apply "
+            'pyg_mmgef.transforms.AddReverseInteractions() to the train data'
+        )
+
+
+def _edge_types(data: GraphData) -> list[EdgeType]:
+    if isinstance(data, HeteroData):
+        return [edge_type for edge_type in data.edge_types if 'edge_index' in data[edge_type]]
+    return list(dict.fromkeys(attr.edge_type for attr in data[1].get_all_edge_attrs()))
+
+
+def _has_degree(data: GraphData, node_type: NodeType) -> bool:
+    if isinstance(data, HeteroData):
+        return node_type in data.node_types and 'degree' in data[node_type]
+    return _holds(data[0], node_type, 'degree')
+
+
+def _holds(store: FeatureStore, group_name: NodeType | EdgeType, name: str) -> bool:
+    return any(
+        (attr.group_name, attr.attr_name) == (group_name, name)
+        for attr in store.get_all_tensor_attrs()
+    )
+
+
+def node_counts(data: GraphData) -> dict[NodeType, int]:
+    """Return the numbers of users and of items."""
+    if isinstance(data, HeteroData):
+        return dict(zip((USER, ITEM), num_users_items(data), strict=True))
+    return {node_type: num_nodes(*data, node_type) for node_type in (USER, ITEM)}
+
+
+def relations_of(data: GraphData, relations: Sequence[str] | None) -> list[str]:
+    """Return the relations of the item graphs, all that the data has or those that are named.
+
+    Raises:
+        ValueError: If the data lacks one that is named, or its weights.
+    """
+    found = [
+        relation
+        for source, relation, destination in _edge_types(data)
+        if source == destination == ITEM
+        and edge_attribute(data, (source, relation, destination), 'edge_weight') is not None
+    ]
+    missing = [relation for relation in relations or () if relation not in found]
+    if missing:
+        raise ValueError(
+            f"'relations' names {missing[0]!r}, but 'data' has no such item graph with an "
+            f"'edge_index' and an 'edge_weight' (found {found})"
+        )
+    return found if relations is None else list(relations)
+
+
+def edge_attribute(data: GraphData, edge_type: EdgeType, name: str) -> Tensor | None:
+    """Return an attribute of edges that is one number each; :obj:`None` if it is missing.
+
+    The reversed interactions are in the order of the interactions, and share their attributes.
+    """
+    if isinstance(data, HeteroData):
+        if name in data[edge_type]:
+            return edge_values(data, edge_type, name)
+    elif _holds(data[0], edge_type, name):
+        value = data[0].get_tensor(group_name=edge_type, attr_name=name, index=None)
+        return torch.as_tensor(value).view(-1)
+    return edge_attribute(data, INTERACTS, name) if edge_type == REV_INTERACTS else None
+
+
+def read_lists(
+    data: GraphData,
+    edge_type: EdgeType,
+    sizes: dict[NodeType, int],
+    weight_attr: str | None = None,
+    time_attr: str | None = None,
+) -> NeighborLists:
+    """Return the neighbour lists of an edge type.
+
+    Raises:
+        ValueError: If ids are out of range, or an attribute is missing or unfit.
+    """
+    source, _, destination = edge_type
+    ends = sizes[source], sizes[destination]
+    if isinstance(data, HeteroData):
+        check_edge_index('edge_index', data[edge_type].edge_index, ends, (source, destination))
+    graph_store = data if isinstance(data, HeteroData) else data[1]
+    rows, pointers, perms = graph_store.csc([edge_type])
+    row, colptr, perm = rows[edge_type].cpu(), pointers[edge_type].cpu(), perms[edge_type]
+    missing = ends[1] + 1 - colptr.numel()
+    if missing > 0:  # A store that doesn't know its size ends with the last edge.
+        colptr = torch.cat([colptr, colptr[-1:].expand(missing)])
+    check_edge_index(
+        'edge_index',
+        torch.stack([row, row.new_zeros(row.numel())]),
+        (ends[0], 1),
+        (source, destination),
+    )
+    weight = _needed(data, edge_type, 'weight_attr', weight_attr)
+    if weight is not None and not bool(((weight > 0) & weight.isfinite()).all()):
+        raise ValueError(
+            f"'weight_attr', {weight_attr!r}, must hold positive, finite weights of the edges "
+            f'{edge_type}; leave out edges that must never be sampled'
+        )
+    return NeighborLists(
+        colptr,
+        row,
+        None if perm is None else perm.cpu(),
+        ends[0],
+        weight=weight,
+        time=_needed(data, edge_type, 'time_attr', time_attr),
+    )
+
+
+def _needed(data: GraphData, edge_type: EdgeType, argument: str, name: str | None) -> Tensor | None:
+    if name is None:
+        return None
+    value = edge_attribute(data, edge_type, name)
+    if value is None:
+        raise ValueError(
+            f"'{argument}' names {name!r}, which the edges {edge_type} don't have; name an "
+            'attribute with one number for each interaction'
+        )
+    return value.cpu()
