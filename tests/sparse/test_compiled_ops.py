@@ -49,8 +49,10 @@ def all_layers(pair: CSRPair, x_source: Tensor, x_destination: Tensor) -> Tensor
 
 
 def some_layers(pair: CSRPair, x_source: Tensor, x_destination: Tensor) -> Tensor:
-    some = {'sources': SOME_SOURCES, 'destinations': SOME_DESTINATIONS}
-    return torch.cat(layer_mean(pair, x_source, x_destination, 2, **some))
+    z = layer_mean(
+        pair, x_source, x_destination, 2, sources=SOME_SOURCES, destinations=SOME_DESTINATIONS
+    )
+    return torch.cat(z)
 
 
 def two_graphs(pair: CSRPair, x_source: Tensor, x_destination: Tensor) -> Tensor:

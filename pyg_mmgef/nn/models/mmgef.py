@@ -15,6 +15,7 @@ from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts
 from pyg_mmgef.nn.parts.item_graph_encoder import READOUTS, ItemGraphEncoder
 from pyg_mmgef.nn.parts.item_graphs import SIMILAR, ItemGraphs
+from pyg_mmgef.nn.parts.sampled_batch import item_part
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.schema import (
     ITEM,
@@ -263,15 +264,17 @@ class MMGEF(Recommender):
     def embed(
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Return the embeddings of some users and items, by the steps of the paper."""
+        """Return the embeddings of some users and items, step by step."""
         is_warm = self._is_warm_in_step(data)
-        # 1. Fuse the modalities early.
-        e = self.fused(data)
-        # 2. LightGCN over the interactions; its id embeddings may propagate over item graphs too.
+        # 1. LightGCN over the interactions; its id embeddings may propagate over item graphs too.
         z_user, z_item, _, x_item = self.light_gcn.embed(data, users, items)
-        # 3.-5. Merge the multimodal and the collaborative item graph by attention, and convolve.
-        h = self.item_encoder(data, self._propagating_embedding(x_item, is_warm), e, items)
-        # 6. Add both; of a cold item only the content is left.
+        # 2. Fuse the modalities early, of all items that the item graphs read.
+        part, read, rows = item_part(data, self.item_graphs, items)
+        e = self.fused(part)
+        x = self._propagating_embedding(select(x_item, read), select(is_warm, read))
+        # 3. Merge the multimodal and the collaborative item graph by attention, and convolve.
+        h = self.item_encoder(part, x, e, rows)
+        # 4. Add both; of a cold item only the content is left.
         return z_user, self.add(h, z_item, select(is_warm, items))
 
     def split_user(self, data: HeteroData, user: int) -> UserParts:

@@ -1,15 +1,18 @@
 """What a model needs to read a sampled batch in place of the whole data."""
 
+from collections.abc import Iterable
+
+import torch
 from torch import Tensor
 from torch.nn import Module
 from torch_geometric.data import HeteroData
 from torch_geometric.data.storage import NodeStorage
 
 from pyg_mmgef.nn.parts._id_rows import select
-from pyg_mmgef.schema import INTERACTS, ITEM, REV_INTERACTS, USER
+from pyg_mmgef.schema import INTERACTS, ITEM, REV_INTERACTS, USER, is_sampled, item_graph
 from pyg_mmgef.validate import check_ids
 
-__all__ = ['check_batch', 'num_rows', 'rows_of']
+__all__ = ['check_batch', 'item_part', 'num_rows', 'rows_of']
 
 
 def rows_of(embedding: Module, store: NodeStorage, rows: Tensor | None = None) -> Tensor:
@@ -50,6 +53,32 @@ def num_rows(store: NodeStorage, num_nodes: int) -> int:
         num_nodes: The number of all.
     """
     return store.n_id.numel() if 'n_id' in store else num_nodes
+
+
+def item_part(
+    data: HeteroData, relations: Iterable[str], items: Tensor | None
+) -> tuple[HeteroData, Tensor | None, Tensor | None]:
+    """Return the part of a sampled batch that item graphs read, or the whole data as it is.
+
+    Most items of a batch are there for their interactions alone; their features aren't read.
+
+    Args:
+        data: The train graph, or a batch.
+        relations: The item graphs ``data['item', relation, 'item']``.
+        items: The items whose rows are computed; :obj:`None` means all. Shape: ``[I]``.
+
+    Returns:
+        The part, its items as ids in :obj:`data`, and :obj:`items` as ids in the part;
+        :obj:`None` means all.
+    """
+    if items is None or not is_sampled(data):
+        return data, None, items
+    is_read = torch.zeros(data[ITEM].n_id.numel(), dtype=torch.bool, device=items.device)
+    is_read[items] = True
+    for relation in relations:
+        is_read[item_graph(data, relation)[0].flatten()] = True
+    part = data.node_type_subgraph([ITEM]).subgraph({ITEM: is_read})
+    return part, is_read.nonzero().view(-1), (is_read.cumsum(0) - 1)[items]
 
 
 def check_batch(data: HeteroData, num_users: int, num_items: int) -> None:
