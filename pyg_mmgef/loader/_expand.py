@@ -141,7 +141,8 @@ class _Sample:
 
     def _output(self) -> HeteroSamplerOutput:
         keys = {node_type: numbering.keys for node_type, numbering in self.numbering.items()}
-        node, batch = keys, None
+        node = {key: ids.clone() for key, ids in keys.items()}  # Without the buffer's free places.
+        batch = None
         if self.time is not None:
             node = {key: ids % self.num_nodes[key] for key, ids in keys.items()}
             batch = {key: ids // self.num_nodes[key] for key, ids in keys.items()}
