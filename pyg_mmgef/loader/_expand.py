@@ -121,19 +121,16 @@ class _Sample:
         if count == 0 or local.numel() == 0:
             self.num_sampled_edges[edge_type].append(0)
             return
-        key = self.numbering[node_type].keys[local]
-        tree = key // self.num_nodes[node_type]
+        node = key = self.numbering[node_type].keys[local]
+        tree = until = None
+        if self.time is not None:
+            tree, node = key // self.num_nodes[node_type], key % self.num_nodes[node_type]
+            until = self.time[tree]
         chosen = self.lists[edge_type].choose(
-            key if self.time is None else key % self.num_nodes[node_type],
-            count,
-            key=key,
-            until=None if self.time is None else self.time[tree],
-            last=last,
-            replace=replace,
-            seed=seed,
+            node, count, key=key, until=until, last=last, replace=replace, seed=seed
         )
         source = chosen.source
-        if self.time is not None:
+        if tree is not None:
             source = tree.repeat_interleave(chosen.num) * self.num_nodes[source_type] + source
         row = self.numbering[source_type](source)
         frontier.reach(source_type, row)
@@ -144,7 +141,8 @@ class _Sample:
 
     def _output(self) -> HeteroSamplerOutput:
         keys = {node_type: numbering.keys for node_type, numbering in self.numbering.items()}
-        node, batch = keys, None
+        node = {key: ids.clone() for key, ids in keys.items()}  # Without the buffer's free places.
+        batch = None
         if self.time is not None:
             node = {key: ids % self.num_nodes[key] for key, ids in keys.items()}
             batch = {key: ids // self.num_nodes[key] for key, ids in keys.items()}

@@ -13,6 +13,7 @@
 namespace {
 
 constexpr int64_t TURN = 256;  // Lists that a thread handles at a time.
+constexpr int64_t AHEAD = 16;  // Keys whose slots are fetched from memory before they are needed.
 constexpr int64_t EMPTY = -1;  // The key of a free slot; keys are not negative.
 constexpr uint64_t STEP = 0x9e3779b97f4a7c15;
 
@@ -137,6 +138,14 @@ struct Slot {
   int64_t key, number;
 };
 
+void prefetch(const void *address) {
+#if defined(__GNUC__)
+  __builtin_prefetch(address, 1);
+#else
+  (void)address;
+#endif
+}
+
 struct Numbered {
   unsigned long long keys, table, numbers, nodes, progress;
   Py_ssize_t num_keys, capacity, num_nodes;
@@ -152,6 +161,7 @@ void number_all(const Numbered &a) {
   int64_t num_nodes = a.num_nodes, done = 0;
   for (; done < a.num_keys && 2 * num_nodes < a.capacity; ++done) {
     const int64_t key = keys[done];
+    if (done + AHEAD < a.num_keys) prefetch(&table[mix(uint64_t(keys[done + AHEAD])) & mask]);
     uint64_t place = mix(uint64_t(key)) & mask;
     while (table[place].key != EMPTY && table[place].key != key) place = (place + 1) & mask;
     if (table[place].key == EMPTY) {

@@ -11,7 +11,7 @@ from torch_geometric.typing import EdgeType, NodeType
 
 from pyg_mmgef.loader._neighbor_lists import NeighborLists
 from pyg_mmgef.schema import INTERACTS, ITEM, REV_INTERACTS, USER, edge_values, num_users_items
-from pyg_mmgef.validate import check_edge_index
+from pyg_mmgef.validate import check_edge_index, check_ids
 
 __all__ = [
     'GraphData',
@@ -121,21 +121,12 @@ def read_lists(
         ValueError: If ids are out of range, or an attribute is missing or unfit.
     """
     source, _, destination = edge_type
-    ends = sizes[source], sizes[destination]
     if isinstance(data, HeteroData):
+        ends = sizes[source], sizes[destination]
         check_edge_index('edge_index', data[edge_type].edge_index, ends, (source, destination))
-    graph_store = data if isinstance(data, HeteroData) else data[1]
-    rows, pointers, perms = graph_store.csc([edge_type])
-    row, colptr, perm = rows[edge_type].cpu(), pointers[edge_type].cpu(), perms[edge_type]
-    missing = ends[1] + 1 - colptr.numel()
-    if missing > 0:  # A store that doesn't know its size ends with the last edge.
-        colptr = torch.cat([colptr, colptr[-1:].expand(missing)])
-    check_edge_index(
-        'edge_index',
-        torch.stack([row, row.new_zeros(row.numel())]),
-        (ends[0], 1),
-        (source, destination),
-    )
+    row, colptr, perm = _csc(data, edge_type, sizes[destination])
+    if not isinstance(data, HeteroData):
+        _check_csc(edge_type, row, colptr, sizes[source])
     weight = _needed(data, edge_type, 'weight_attr', weight_attr)
     if weight is not None and not bool(((weight > 0) & weight.isfinite()).all()):
         raise ValueError(
@@ -145,11 +136,35 @@ def read_lists(
     return NeighborLists(
         colptr,
         row,
-        None if perm is None else perm.cpu(),
-        ends[0],
+        perm,
+        sizes[source],
         weight=weight,
         time=_needed(data, edge_type, 'time_attr', time_attr),
     )
+
+
+def _csc(
+    data: GraphData, edge_type: EdgeType, num_destinations: int
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return the sources by destination, where those of each begin, and the order of the edges."""
+    graph_store = data if isinstance(data, HeteroData) else data[1]
+    rows, pointers, perms = graph_store.csc([edge_type])
+    row, colptr, perm = rows[edge_type].cpu(), pointers[edge_type].cpu(), perms[edge_type]
+    missing = num_destinations + 1 - colptr.numel()
+    if missing > 0:  # A store that doesn't know its size ends with the last edge.
+        colptr = torch.cat([colptr, colptr[-1:].expand(missing)])
+    return row, colptr, None if perm is None else perm.cpu()
+
+
+def _check_csc(edge_type: EdgeType, row: Tensor, colptr: Tensor, num_sources: int) -> None:
+    """Raise a :class:`ValueError` unless the edges of a store are those of a graph."""
+    check_ids(f'sources of {edge_type}', row, num_sources, edge_type[0])
+    bounds = int(colptr[0]), int(colptr[-1])
+    if bounds != (0, row.numel()) or bool((colptr.diff() < 0).any()):
+        raise ValueError(
+            f'the graph store must hold for each destination of {edge_type} where its edges begin, '
+            f'from 0 to {row.numel()} (got numbers from {bounds[0]} to {bounds[1]})'
+        )
 
 
 def _needed(data: GraphData, edge_type: EdgeType, argument: str, name: str | None) -> Tensor | None:

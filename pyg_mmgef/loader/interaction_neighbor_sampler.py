@@ -167,9 +167,10 @@ class InteractionNeighborSampler(BaseSampler):
             The nodes, edges in local ids, and the ids of the edges in the data, each by type.
 
         Raises:
-            ValueError: If ids are out of range or repeated, or times are missing or given without
-                :attr:`time_attr`.
+            ValueError: If ids are out of range or repeated, :obj:`seed` is negative, or times are
+                missing or given without :attr:`time_attr`.
         """
+        check_not_negative('seed', seed, integer=True)
         if (time is None) == self.disjoint:
             raise ValueError(
                 "a sampler with 'time_attr' needs the time of each seed; pass 'edge_label_time' to "

@@ -32,22 +32,22 @@ class TripletNeighborLoader(DataLoader[HeteroData]):
                 batch, users.src_index, items.dst_pos_index, items.dst_neg_index, loss_fn
             )
 
-    ==================================================== ==========================================
-    ``batch[type].n_id``                                 ids in the full data, distinct; the users
-                                                         and items of the triplets come first
-    ``batch[type].degree``, ``batch['item'].x_image``... the rows of these nodes
-    ``batch['user', 'interacts', 'item'].edge_index``    sampled interactions, local ids
+    ===================================================== ==========================================
+    ``batch[type].n_id``                                  ids in the full data, distinct; the users
+                                                          and items of the triplets come first
+    ``batch[type].degree``, ``batch['item'].x_image``...  the rows of these nodes
+    ``batch['user', 'interacts', 'item'].edge_index``     sampled interactions, local ids
     ``batch['item', 'rev_interacts', 'user'].edge_index`` the same towards users
-    ``batch['item', relation, 'item'].edge_index``       all edges to the items that are read, with
-                                                         their ``edge_weight``
-    ``batch[edge_type].e_id``                            positions of the edges in the full data
-    ``batch['user'].src_index``                          the users of the triplets, local ids,
-                                                         shape ``[B]``
-    ``batch['item'].dst_pos_index``                      their items, shape ``[B]``
-    ``batch['item'].dst_neg_index``                      their negatives, shaped as those of
-                                                         :class:`~pyg_mmgef.loader.TripletLoader`
-    ``num_sampled_nodes``, ``num_sampled_edges``         of each type, for each hop
-    ==================================================== ==========================================
+    ``batch['item', relation, 'item'].edge_index``        all edges to the items that are read, with
+                                                          their ``edge_weight``
+    ``batch[edge_type].e_id``                             positions of the edges in the full data
+    ``batch['user'].src_index``                           the users of the triplets, local ids,
+                                                          shape ``[B]``
+    ``batch['item'].dst_pos_index``                       their items, shape ``[B]``
+    ``batch['item'].dst_neg_index``                       their negatives, shaped as those of
+                                                          :class:`~pyg_mmgef.loader.TripletLoader`
+    ``num_sampled_nodes``, ``num_sampled_edges``          of each type, for each hop
+    ===================================================== ==========================================
 
     The neighbours of a node in a batch depend on the generator's state at the start of the epoch,
     the number of the batch, and the node. So they are the same for any number of threads, and, with

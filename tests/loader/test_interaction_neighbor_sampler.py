@@ -8,9 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
-from torch_geometric.data import Data, HeteroData
+from torch_geometric.data import Data, EdgeAttr, HeteroData
+from torch_geometric.index import index2ptr
 from torch_geometric.loader import LinkLoader, NodeLoader
 from torch_geometric.sampler import BaseSampler, HeteroSamplerOutput, NeighborSampler
+from torch_geometric.testing import MyGraphStore
 
 from pyg_mmgef.loader import InteractionNeighborSampler, _choose, _numbering
 from pyg_mmgef.transforms import AddReverseInteractions
@@ -138,21 +140,28 @@ def test_numbers_for_each_direction() -> None:
     )
 
 
+@pytest.mark.parametrize('replace', [False, True])
 @pytest.mark.parametrize('weight_attr', [None, 'rating'])
-def test_frequencies_of_neighbors(kind: str, weight_attr: str | None) -> None:
+def test_frequencies_of_neighbors(kind: str, weight_attr: str | None, replace: bool) -> None:
+    """Of an item many times, each with a subgraph of its own: all times have passed."""
     data = sampled_shop(density=0.3)
-    sampler = InteractionNeighborSampler(data, [2], weight_attr=weight_attr, replace=True)
-    item = int(data['item'].degree.argmax())
-    counts = torch.zeros(30, dtype=torch.double)
-    for seed in range(1500):
-        seeds = {'user': torch.tensor([], dtype=torch.long), 'item': torch.tensor([item])}
-        for user in neighbors_of(sampler.sample(seeds, seed=seed), INTERACTS)[item]:
-            counts[user] += 1
-    assert int(counts.sum()) == 3000
+    sampler = InteractionNeighborSampler(
+        data, [1], weight_attr=weight_attr, replace=replace, time_attr='time'
+    )
+    item = data['item'].degree.argmax().repeat(3000)
+    nothing = item[:0]
+    out = sampler.sample(
+        {'user': nothing, 'item': item},
+        seed=0,
+        time={'user': nothing, 'item': torch.full_like(item, 50)},
+    )
     users, items = data[INTERACTS].edge_index
-    chance = torch.zeros(30, dtype=torch.double)
     weight = data[INTERACTS].rating if weight_attr else torch.ones(users.numel())
-    chance[users[items == item]] = weight[items == item].double()
+    chance = torch.zeros(30, dtype=torch.double)
+    chance[users[items == item[0]]] = weight[items == item[0]].double()
+    found = out.node['user'][out.row[INTERACTS]]
+    assert found.numel() == 3000
+    counts = torch.bincount(found, minlength=30).double()
     is_user = chance > 0
     assert bool((counts[~is_user] == 0).all())
     expected = chance[is_user] / chance.sum() * counts.sum()
@@ -165,7 +174,7 @@ def test_the_estimate_of_a_sum_is_unbiased() -> None:
     x = torch.arange(30, dtype=torch.double).square()
     items = torch.arange(25)
     estimates = []
-    for seed in range(3000):
+    for seed in range(1000):
         out = sampler.sample({'user': items[:0], 'item': items}, seed=seed)
         row, col = out.row[INTERACTS], out.col[INTERACTS]
         num = torch.bincount(col, minlength=25)
@@ -173,7 +182,7 @@ def test_the_estimate_of_a_sum_is_unbiased() -> None:
         estimates.append(total * data['item'].degree / num.clamp(min=1))
     user, item = data[INTERACTS].edge_index
     expected = torch.zeros(25, dtype=torch.double).index_add_(0, item, x[user])
-    mean, error = torch.stack(estimates).mean(0), torch.stack(estimates).std(0) / 3000**0.5
+    mean, error = torch.stack(estimates).mean(0), torch.stack(estimates).std(0) / 1000**0.5
     assert bool(((mean - expected).abs() <= 4.5 * error + 1e-9).all())
 
 
@@ -389,6 +398,46 @@ def test_stores_give_the_same(weight_attr: str | None) -> None:
     }
 
 
+@pytest.mark.parametrize('with_size', [False, True])
+def test_a_store_of_sorted_edges(with_size: bool) -> None:
+    data = sampled_shop(density=0.06)
+    features, _ = as_stores(data)
+    graphs = MyGraphStore()
+    for edge_type in (INTERACTS, REV_INTERACTS, SIMILAR):
+        edge_index = data[edge_type].edge_index
+        order = edge_index[1].argsort(stable=True)
+        size = data[edge_type[0]].num_nodes, data[edge_type[-1]].num_nodes
+        row, col = edge_index[:, order]
+        if edge_type == REV_INTERACTS:
+            layout = EdgeAttr(edge_type, 'csc', size=size, is_sorted=True)
+            graphs.put_edge_index((row, index2ptr(col, size[1])), layout)
+        else:
+            known = size if with_size else None
+            graphs.put_edge_index(
+                (row, col), EdgeAttr(edge_type, 'coo', size=known, is_sorted=True)
+            )
+        data[edge_type].edge_index = edge_index[:, order]
+    sampler = InteractionNeighborSampler((features, graphs), [-1, -1])
+    out = sampler.sample(SEEDS, seed=0)
+    assert_consistent(data, out)
+    hops = {INTERACTS: 2, REV_INTERACTS: 2}
+    assert sampled_edges(out) == edges_to_all(data, SEEDS, [hops, {SIMILAR: 1}])
+
+
+def test_a_store_of_broken_edges() -> None:
+    data = sampled_shop()
+    features, graphs = as_stores(data)
+    num_edges = data[INTERACTS].num_edges
+    layout = EdgeAttr(INTERACTS, 'csc', size=(30, 25), is_sorted=True)
+    colptr = torch.tensor([0, num_edges, *[num_edges + 1] * 24])
+    graphs.put_edge_index((torch.zeros(num_edges, dtype=torch.long), colptr), layout)
+    with pytest.raises(ValueError, match=rf'where its edges begin, from 0 to {num_edges} \(got'):
+        InteractionNeighborSampler((features, graphs), [1])
+    graphs.put_edge_index((torch.full((num_edges,), 30), colptr.clamp(max=num_edges)), layout)
+    with pytest.raises(ValueError, match=r'sources of .* must hold user ids in \[0, 30\)'):
+        InteractionNeighborSampler((features, graphs), [1])
+
+
 def test_loaders_with_times() -> None:
     data = sampled_shop(density=0.3)
     sampler = InteractionNeighborSampler(data, [2], time_attr='time')
@@ -544,6 +593,8 @@ def test_wrong_seeds() -> None:
         sampler.sample({'user': item, 'item': torch.tensor([25])}, seed=0)
     with pytest.raises(ValueError, match=r'items to sample around must be distinct \(got 2, .* 1'):
         sampler.sample({'user': item, 'item': torch.tensor([1, 1])}, seed=0)
+    with pytest.raises(ValueError, match="'seed' must be an integer that is not negative"):
+        sampler.sample({'item': item}, seed=-1)
     with pytest.raises(ValueError, match="the sampler has no 'time_attr'"):
         sampler.sample({'item': item}, seed=0, time={'item': item})
     timed = InteractionNeighborSampler(sampled_shop(), [1], time_attr='time')
