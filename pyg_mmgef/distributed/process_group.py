@@ -1,5 +1,7 @@
 import os
 import re
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,7 +42,8 @@ def process_group(timeout: float = 300.0) -> Iterator[Place]:
     that ``torchrun`` didn't start is a group of one process.
 
     Where another process dies or is late, the errors of gloo tell sockets and addresses. The block
-    then raises one that says what to do instead.
+    then raises one that says what to do instead. So it does when ``torchrun`` ends this process
+    (SIGTERM) because of another one.
 
     Args:
         timeout: Seconds to wait for the others, at the start and in each exchange.
@@ -50,6 +53,7 @@ def process_group(timeout: float = 300.0) -> Iterator[Place]:
         The rank of this process, how many there are, and its device.
 
     Raises:
+        SystemExit: If the process is told to end.
         RuntimeError: If another process has died, or hasn't answered in time.
         ValueError: If :obj:`timeout` isn't positive.
 
@@ -73,7 +77,8 @@ def process_group(timeout: float = 300.0) -> Iterator[Place]:
                 backend, store=dist.HashStore(), rank=0, world_size=1, timeout=patience
             )
         started = time.monotonic()
-        yield Place(dist.get_rank(), dist.get_world_size(), device)
+        with _ended_politely():
+            yield Place(dist.get_rank(), dist.get_world_size(), device)
     except RuntimeError as error:
         if not _OF_OTHERS.search(str(error)):
             raise
@@ -85,15 +90,36 @@ def process_group(timeout: float = 300.0) -> Iterator[Place]:
             dist.destroy_process_group()
 
 
+@contextmanager
+def _ended_politely() -> Iterator[None]:
+    """Turn SIGTERM into an exit with a message, in the main thread, which alone can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*_: object) -> None:
+        why = 'it was told to end, as torchrun does when another process has failed'
+        raise SystemExit(_advice(why))
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _message(error: RuntimeError, timeout: float, seconds: float) -> str:
-    rank = os.environ.get('RANK', '0')
     is_late = re.search(r'timed? ?out|wait timeout', str(error), re.IGNORECASE)
-    why = (
-        f'another process did not answer within timeout={timeout:g} seconds; give a slow one longer'
-        if is_late and seconds >= timeout
-        else 'another process has ended; the report of torchrun names it'
-    )
+    if is_late and seconds >= timeout:
+        return _advice(
+            f'another process did not answer within timeout={timeout:g} seconds; give it longer if '
+            'it is only slow'
+        )
+    return _advice('another process has ended; the report of torchrun names it')
+
+
+def _advice(why: str) -> str:
     return (
-        f'process {rank} stops, because {why}. Run the same command again to go on from the last '
-        'checkpoint, which is whole'
+        f'process {os.environ.get("RANK", "0")} stops, because {why}. Run the same command again to '
+        'go on from the last checkpoint, which is whole'
     )
