@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
-.PHONY: demo test test-sparse test-matrix pytest lint docs bench sdist wheel wheels clean
+.PHONY: demo test test-sparse test-distributed test-matrix pytest lint docs bench sdist wheel wheels clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/mmgef.py
@@ -14,11 +14,15 @@ test: $(VENV)/.installed
 	$(MAKE) --jobs=2 --keep-going lint pytest
 
 pytest: $(VENV)/.installed
-	$(BIN)/python -m pytest -m "not sparse" -q -n auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest -m "not sparse and not distributed" -q -n auto --maxprocesses 4 --dist worksteal
 
 # torch-scatter and torch-sparse are compiled, about ten minutes the first time; pip keeps the wheels.
 test-sparse: $(VENV)/.installed-sparse
 	$(BIN)/python -m pytest -m sparse -q
+
+# What needs TorchRec, in processes that are started on this machine; all of it in three minutes.
+test-distributed: $(VENV)/.installed-distributed
+	$(BIN)/python -m pytest -m distributed -q tests/distributed
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -71,6 +75,11 @@ $(VENV)/.installed-sparse: $(VENV)/.installed
 	$(BIN)/pip install -q -c constraints.txt --no-build-isolation -e '.[sparse]'
 	$(BIN)/python -c 'import torch_scatter, torch_sparse' || $(BIN)/pip install -q -c constraints.txt \
 		--no-build-isolation --no-cache-dir --force-reinstall --no-deps torch-scatter torch-sparse
+	touch $@
+
+# A few megabytes, and nothing is compiled; the file says why without dependencies.
+$(VENV)/.installed-distributed: $(VENV)/.installed requirements/distributed.txt
+	$(BIN)/pip install -q --no-deps -r requirements/distributed.txt
 	touch $@
 
 clean:

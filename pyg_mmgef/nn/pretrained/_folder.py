@@ -26,7 +26,15 @@ from pyg_mmgef.nn.pretrained._weights import (
     read_tensors,
 )
 
-__all__ = ['CONFIG', 'WEIGHTS', 'load_model', 'read_config', 'save_model']
+__all__ = [
+    'CONFIG',
+    'WEIGHTS',
+    'describe_model',
+    'load_model',
+    'read_config',
+    'save_model',
+    'write_config',
+]
 
 Model = TypeVar('Model', bound=Recommender)
 CONFIG, WEIGHTS, CARD = 'config.json', 'model.safetensors', 'README.md'
@@ -41,31 +49,60 @@ SOLVED = 'solved:'
 
 def save_model(model: Recommender, folder: Path, metrics: Mapping[str, float] | None) -> None:
     """Write a model's files; the configuration is the last of them."""
-    name, arguments = type(model).__name__, {}
-    for argument, value in model.arguments.items():
-        arguments[argument] = as_json(argument, value)
     solutions, digests = _solutions(model)
     tensors = {**flat_state(model), **{f'{SOLVED}{key}': x for key, x in solutions.items()}}
     weights = save(tensors, metadata={'format': 'pt'})
-    config = {
+    config = {**describe_model(model), 'solved_from': digests}
+    make_folder(folder)
+    write_atomically(folder / WEIGHTS, weights)
+    write_config(folder, config, hashlib.sha256(weights).hexdigest(), model.paper, metrics)
+
+
+def describe_model(model: Recommender) -> dict[str, Any]:
+    """Return what the configuration says of a model, but for its tensors.
+
+    Raises:
+        ValueError: If an argument of the constructor can't be saved.
+    """
+    arguments = {}
+    for argument, value in model.arguments.items():
+        arguments[argument] = as_json(argument, value)
+    return {
         'library': 'pyg_mmgef',
         'format': FORMAT,
         'version': __version__,
-        'model': name,
+        'model': type(model).__name__,
         'arguments': arguments,
         'dtype': str(model.dtype).removeprefix('torch.'),
         'cold_scale': as_json('cold_scale', model.cold_scale),
         'content_count': as_json('content_count', model.content_count),
         'content_map': _map_to_json(model.content_map),
-        'solved_from': digests,
-        'sha256': hashlib.sha256(weights).hexdigest(),
+        'solved_from': {},
     }
-    make_folder(folder)
-    write_atomically(folder / WEIGHTS, weights)
+
+
+def write_config(
+    folder: Path,
+    config: Mapping[str, Any],
+    sha256: str,
+    paper: str,
+    metrics: Mapping[str, float] | None,
+) -> None:
+    """Write the card, if there is none, and the configuration beside the tensors.
+
+    Args:
+        folder: The folder.
+        config: What :func:`describe_model` returns.
+        sha256: That of the tensors' file.
+        paper: The address of the model's paper.
+        metrics: Metrics by name, for the card.
+    """
     if not (folder / CARD).exists():
-        card = model_card(name, __version__, model.paper, arguments, metrics)
+        name, arguments = config['model'], config['arguments']
+        card = model_card(name, __version__, paper, arguments, metrics)
         write_atomically(folder / CARD, card.encode())
-    write_atomically(folder / CONFIG, f'{json.dumps(config, indent=2)}\n'.encode())
+    content = json.dumps({**config, 'sha256': sha256}, indent=2)
+    write_atomically(folder / CONFIG, f'{content}\n'.encode())
 
 
 def read_config(folder: Path) -> dict[str, Any]:

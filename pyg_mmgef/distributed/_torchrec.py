@@ -1,0 +1,137 @@
+"""TorchRec: how it is found, and how a module with tables becomes parallel."""
+
+import importlib
+import os
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.nn import Module
+
+__all__ = ['OPTIMIZERS', 'as_lookup', 'load_torchrec', 'make_collection', 'make_parallel']
+
+INSTALL = 'pip install --no-deps -r requirements/distributed.txt'
+
+# Our names, and TorchRec's.
+OPTIMIZERS = {
+    'rowwise_adagrad': 'EXACT_ROWWISE_ADAGRAD',
+    'adagrad': 'EXACT_ADAGRAD',
+    'sgd': 'EXACT_SGD',
+}
+
+
+def load_torchrec() -> Any:
+    """Return the package ``torchrec``.
+
+    Raises:
+        ImportError: If it isn't installed, with the command that installs it.
+    """
+    try:
+        return importlib.import_module('torchrec')
+    except ImportError as error:
+        raise ImportError(
+            f'sharded tables need TorchRec ({error}); in a copy of the repository, run: {INSTALL}'
+        ) from error
+
+
+def make_collection(tables: dict[str, tuple[int, int]]) -> Module:
+    """Return an ``EmbeddingCollection`` without memory.
+
+    Args:
+        tables: The numbers of rows and channels of each table by name. A table is read by the
+            feature of the same name.
+    """
+    torchrec = load_torchrec()
+    configs = [
+        torchrec.EmbeddingConfig(
+            name=name,
+            num_embeddings=rows,
+            embedding_dim=channels,
+            feature_names=[name],
+            init_fn=_leave_as_it_is,
+        )
+        for name, (rows, channels) in tables.items()
+    ]
+    return torchrec.EmbeddingCollection(tables=configs, device=torch.device('meta'))
+
+
+def _leave_as_it_is(table: torch.Tensor) -> None:
+    """Initialise nothing; the rows are filled once they are sharded."""
+
+
+def as_lookup(ids: dict[str, torch.Tensor]) -> Any:
+    """Return the ids that are read of each table, as one ``KeyedJaggedTensor``."""
+    torchrec = load_torchrec()
+    values = list(ids.values())
+    lengths = torch.tensor([x.numel() for x in values], device=values[0].device)
+    return torchrec.KeyedJaggedTensor(keys=list(ids), values=torch.cat(values), lengths=lengths)
+
+
+def make_parallel(
+    module: Module, tables: list[str], device: torch.device, *, optimizer: str, lr: float
+) -> Any:
+    """Return the module as ``DistributedModelParallel``, its tables sharded by rows.
+
+    Parameters outside the tables are replicated by DistributedDataParallel.
+
+    Args:
+        module: The module; the tables are in its child ``collection``.
+        tables: The names of the tables.
+        device: The device of this process.
+        optimizer: One of :data:`OPTIMIZERS`, which updates the tables within ``backward``.
+        lr: Its learning rate.
+    """
+    load_torchrec()
+    from fbgemm_gpu.split_embedding_configs import EmbOptimType
+    from torchrec.distributed.embedding import EmbeddingCollectionSharder
+    from torchrec.distributed.embedding_types import EmbeddingComputeKernel
+    from torchrec.distributed.model_parallel import (
+        DefaultDataParallelWrapper,
+        DistributedModelParallel,
+    )
+    from torchrec.distributed.planner import EmbeddingShardingPlanner
+    from torchrec.distributed.planner.storage_reservations import (
+        FixedPercentageStorageReservation,
+    )
+    from torchrec.distributed.planner.types import (
+        HardwareConfig,
+        KernelConfig,
+        ParameterConstraints,
+        TopologyFactory,
+        TrainerConfig,
+    )
+    from torchrec.distributed.types import ShardingType
+
+    fused = {'optimizer': EmbOptimType[OPTIMIZERS[optimizer]], 'learning_rate': lr, 'eps': EPS}
+    sharders = [EmbeddingCollectionSharder(fused_params=fused)]
+    size = dist.get_world_size()
+    topology = TopologyFactory.create_topology(
+        TrainerConfig(
+            world_size=size, local_world_size=int(os.environ.get('LOCAL_WORLD_SIZE', size))
+        ),
+        HardwareConfig(),
+        KernelConfig(compute_device=device.type),
+    )
+    by_rows = ParameterConstraints(
+        sharding_types=[ShardingType.ROW_WISE.value],
+        compute_kernels=[EmbeddingComputeKernel.FUSED.value],
+    )
+    planner = EmbeddingShardingPlanner(
+        topology=topology,
+        constraints=dict.fromkeys(tables, by_rows),
+        storage_reservation=FixedPercentageStorageReservation(0.1),
+        debug=False,
+    )
+    plan = planner.collective_plan(module, sharders, dist.GroupMember.WORLD)
+    frozen = [name for name, p in module.named_parameters() if not p.requires_grad]
+    return DistributedModelParallel(
+        module,
+        device=device,
+        plan=plan,
+        sharders=sharders,
+        data_parallel_wrapper=DefaultDataParallelWrapper(params_to_ignore=frozen),
+    )
+
+
+EPS = 1e-8
+"""What Adagrad adds to its denominator."""
