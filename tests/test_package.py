@@ -64,6 +64,15 @@ PUBLIC_NAMES = {
         'write_recommendations',
     ],
     'pyg_mmgef.loader': ['TripletLoader'],
+    'pyg_mmgef.distributed': [
+        'read_features',
+        'read_interactions',
+        'sharded_co_interaction_graph',
+        'sharded_evaluate_ranking',
+        'sharded_knn_graph',
+        'sharded_layer_mean',
+        'sharded_recommend_to_parquet',
+    ],
     'pyg_mmgef.encoders': ['FeatureStore', 'OpenCLIPEncoder', 'SentenceTransformerEncoder'],
     'pyg_mmgef.catalog': [
         'Catalog',
@@ -104,6 +113,10 @@ TESTED_ELSEWHERE = {
     'runs/baselines.py': 'the columns beside each run of tests/runs/test_models.py',
     'typing.py': 'type aliases alone, checked by mypy',
     'ranking/scoring.py': 'the inside of tests/ranking/test_evaluate.py and test_recommend.py',
+    **{
+        f'distributed/{name}.py': 'one of the checks of tests/distributed/test_shards.py'
+        for name in ('co_interaction', 'knn_graph', 'normalize', 'propagation', 'ranking')
+    },
     'encoders/missing_item.py': 'what the reports in tests/encoders/test_store.py list',
     'encoders/picture_problem.py': 'the table of tests/encoders/test_hostile_pictures.py',
     'runs/plots.py': 'the picture in a run of tests/cli/test_app.py',
@@ -149,6 +162,7 @@ MAY_IMPORT = {
     'graph': BASE | {'_threads', '_extension', 'sparse', 'search'},
     'ranking': BASE | {'files', '_threads', 'sparse', 'search'},
     'loader': BASE | {'schema'},
+    'distributed': BASE | {'_threads', 'graph', 'ranking', 'search', 'sparse'},
     'nn': BASE | {'_describe', 'catalog', 'files', 'schema', 'sparse', 'search', 'graph'},
     'explain': BASE | {'schema', 'nn'},
     'transforms': BASE | {'_describe', 'schema', 'graph', 'nn'},
