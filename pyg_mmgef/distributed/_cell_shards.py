@@ -191,8 +191,8 @@ class _CellShard(NamedTuple):
         # each other, so most of the cells that an item probes have the same owner.
         owner = (count.cumsum(0) - count / 2) * size / count.sum()
         owner = owner.long().clamp_(max=size - 1)
-        columns = [x[content], content + starts[rank]]
-        (rows, ids), _, _ = send_rows(owner[cell], columns, group)
+        every = torch.arange(starts[rank], starts[rank + 1], dtype=torch.int64)
+        (rows, ids), _, _ = send_rows(owner[cell], [x, every], group, content)
         moved = _features(rows, features.metric, center)
         own, cells = centroids[owner == rank], None
         if len(ids) > 0:

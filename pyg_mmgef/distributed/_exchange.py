@@ -5,6 +5,7 @@ Each function works without a process group, as a world of one process.
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 import torch
 import torch.distributed as dist
@@ -26,6 +27,7 @@ __all__ = [
     'visit',
 ]
 
+ROUND_BYTES = 2**26  # Sent by a process at a time.
 Group = dist.ProcessGroup | None
 """The processes that work together; :obj:`None` means all of them."""
 
@@ -60,8 +62,8 @@ def gather(x: Tensor, group: Group) -> Tensor:
 
 def gather_rows(rows: Tensor, group: Group) -> Tensor:
     """Return the rows of all processes, in the order of ranks."""
-    parts = dict(visit(rows, group))
-    return torch.cat([parts[number] for number in range(len(parts))])
+    parts = {owner: part for owner, _, part in visit(rows, group)}
+    return torch.cat([rows[:0], *(parts[number] for number in range(len(parts)))])
 
 
 def owner_of(ids: Tensor, starts: Sequence[int]) -> Tensor:
@@ -92,7 +94,7 @@ def raise_together(error: ValueError | None, device: torch.device, group: Group)
 
 
 def send_rows(
-    owner: Tensor, columns: Sequence[Tensor], group: Group
+    owner: Tensor, columns: Sequence[Tensor], group: Group, rows: Tensor | None = None
 ) -> tuple[list[Tensor], Tensor, list[int]]:
     """Send each row to a process.
 
@@ -100,6 +102,8 @@ def send_rows(
         owner: The process that each row goes to. Shape: ``[N]``.
         columns: What is sent of each row. Shape of each: ``[N, ...]``.
         group: The processes.
+        rows: The rows of the columns to send, which then may have more; :obj:`None` means all.
+            Shape: ``[N]``. (default: :obj:`None`)
 
     Returns:
         The received rows, those of lower ranks first and in the order that each had them; and what
@@ -109,13 +113,14 @@ def send_rows(
     size = place_in(group)[1]
     if size == 1:
         order = torch.arange(len(owner), dtype=torch.int64, device=owner.device)
-        return list(columns), order, [len(owner)]
+        return [x if rows is None else x[rows] for x in columns], order, [len(owner)]
     order = owner.argsort(stable=True)
+    place = order if rows is None else rows[order]
     counts = owner.bincount(minlength=size)
     theirs = torch.empty_like(counts)
     dist.all_to_all_single(theirs, counts, group=group)
     sent, received = counts.tolist(), theirs.tolist()
-    return [_exchange(x[order], sent, received, group) for x in columns], order, received
+    return [_exchange(x, place, sent, received, group) for x in columns], order, received
 
 
 def return_rows(
@@ -147,21 +152,27 @@ def fetch_rows(rows: Tensor, ids: Tensor, starts: Sequence[int], group: Group) -
     return found[place]
 
 
-def visit(rows: Tensor, group: Group) -> Iterator[tuple[int, Tensor]]:
-    """Yield the rows of each process, which travel in a ring, and the process that they are of.
+def visit(
+    rows: Tensor, group: Group, piece: int | None = None
+) -> Iterator[tuple[int, int, Tensor]]:
+    """Yield the rows of all processes, which travel in a ring.
 
-    While a process works on rows, it passes them on and receives the next ones, so it holds those
-    of three processes, its own among them. All processes must read to the end.
+    While a process works on rows, it passes them on and receives the next ones, so it holds its own
+    and those of two others. All processes must read to the end.
 
     Args:
         rows: The rows of this process; all must have one type and width. Shape: ``[n, ...]``.
         group: The processes.
+        piece: Rows of a process that travel at a time; :obj:`None` means all.
+            (default: :obj:`None`)
+
+    Yields:
+        The process, the number of its rows before these, and the rows.
 
     Raises:
         ValueError: If the rows of processes have different widths.
     """
     rank, size = place_in(group)
-    rows = rows.contiguous()
     width = rows.element_size() * math.prod(rows.shape[1:])
     shape_of = gather(torch.tensor([len(rows), width], device=rows.device), group).tolist()
     for number, (_, other) in enumerate(shape_of):
@@ -170,40 +181,68 @@ def visit(rows: Tensor, group: Group) -> Iterator[tuple[int, Tensor]]:
                 f'rows must be alike in all processes: those of process 0 have {shape_of[0][1]} '
                 f'bytes, those of process {number} have {other}'
             )
-    for step in range(size):
-        owner, following = (rank - step) % size, (rank - step - 1) % size
-        works: list[dist.Work] = []
-        coming = rows
-        if step + 1 < size:
-            coming = rows.new_empty(shape_of[following][0], *rows.shape[1:])
-            # A tag keeps the steps apart: a fast process may be one ahead.
-            ends = (
-                (dist.isend, rows, (rank + 1) % size),
-                (dist.irecv, coming, (rank - 1) % size),
-            )
-            operations = [
-                dist.P2POp(what, _bytes(x), group=group, tag=step, group_peer=peer)
-                for what, x, peer in ends
-                if x.numel() > 0
-            ]
-            works = dist.batch_isend_irecv(operations) if operations else []
-        yield owner, rows
-        for work in works:
-            work.wait()
-        rows = coming
+    most = max(count for count, _ in shape_of)
+    piece = most if piece is None else piece
+    for first in range(0, most, max(1, piece)):
+        counts = [min(max(count - first, 0), piece) for count, _ in shape_of]
+        visiting = rows[first : first + piece].contiguous()
+        for step in range(size):
+            following = (rank - step - 1) % size
+            coming = rows.new_empty(counts[following], *rows.shape[1:])
+            works = _pass_on(visiting, coming, step, group) if step + 1 < size else []
+            yield (rank - step) % size, first, visiting
+            for work in works:
+                work.wait()
+            visiting = coming
 
 
-def _exchange(x: Tensor, sent: list[int], received: list[int], group: Group) -> Tensor:
-    """Send rows that are sorted by the process that they go to."""
+def _pass_on(rows: Tensor, coming: Tensor, step: int, group: Group) -> list[dist.Work]:
+    """Begin to send rows to the next process, and to receive those of the one before."""
+    rank, size = place_in(group)
+    # A tag keeps the steps apart: a fast process may be one ahead.
+    operations = [
+        dist.P2POp(what, _bytes(x), group=group, tag=step, group_peer=peer)
+        for what, x, peer in (
+            (dist.isend, rows, (rank + 1) % size),
+            (dist.irecv, coming, (rank - 1) % size),
+        )
+        if x.numel() > 0
+    ]
+    return dist.batch_isend_irecv(operations) if operations else []
+
+
+def _exchange(
+    x: Tensor, order: Tensor, sent: list[int], received: list[int], group: Group
+) -> Tensor:
+    """Send rows in an order that sorts them by the process that they go to.
+
+    They are sent in rounds, so that no second copy of all is held.
+    """
     out = x.new_empty(sum(received), *x.shape[1:])
     width = x.element_size() * math.prod(x.shape[1:])
-    dist.all_to_all_single(
-        _bytes(out),
-        _bytes(x),
-        [count * width for count in received],
-        [count * width for count in sent],
-        group=group,
-    )
+    piece = max(1, ROUND_BYTES // max(1, width * len(sent)))
+    most = sum_over(torch.tensor(max(sent), device=x.device), group, dist.ReduceOp.MAX)
+    from_place, to_place = ([0, *accumulate(counts)] for counts in (sent, received))
+    for first in range(0, int(most), piece):
+        going, coming = (
+            [min(max(count - first, 0), piece) for count in counts] for counts in (sent, received)
+        )
+        rows = torch.cat(
+            [
+                order[start + first : start + first + count]
+                for start, count in zip(from_place, going, strict=False)
+            ]
+        )
+        part = x.new_empty(sum(coming), *x.shape[1:])
+        dist.all_to_all_single(
+            _bytes(part),
+            _bytes(x[rows]),
+            [count * width for count in coming],
+            [count * width for count in going],
+            group=group,
+        )
+        for start, rows_of_one in zip(to_place, part.split(coming), strict=False):
+            out[start + first : start + first + len(rows_of_one)] = rows_of_one
     return out
 
 

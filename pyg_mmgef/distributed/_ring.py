@@ -10,6 +10,8 @@ from pyg_mmgef.search._rows import SearchRows
 
 __all__ = ['BestLists', 'fetch_ids', 'is_noise', 'ring_search']
 
+PIECE = 2**15  # Items of a process that travel at a time.
+
 
 class BestLists:
     r"""The best neighbours of some items, merged from the items of one process after the other.
@@ -78,23 +80,31 @@ def ring_search(x: Tensor, metric: str, row: Tensor, k: int, group: Group) -> Be
         return lists
     own = SearchRows(x, metric, allow_empty=True)
     every = torch.arange(len(row), dtype=torch.int64, device=x.device)
-    for owner, rows in visit(x, group):
-        here = own if owner == rank else SearchRows(rows, metric, allow_empty=True)
-        item = here.has_content.nonzero().view(-1)
-        count = min(k, len(item) - (owner == rank))
-        if count < 1 or len(row) == 0:
-            continue
-        if owner != rank:
-            score, found = exact_queries(here, item, here.queries(x), row, count)
-        elif torch.equal(row, item):
+
+    def merge(features: SearchRows, score: Tensor, found: Tensor, first: int) -> None:
+        noise = is_noise(features, own, row, score, found)
+        lists.merge(every, score, found + first, noise)
+
+    item = own.has_content.nonzero().view(-1)
+    count = min(k, len(item) - 1)
+    if count > 0 and len(row) > 0:
+        if torch.equal(row, item):
             # Products serve both of their rows, and repeated rows are searched once.
-            kept = here if len(item) == here.num_items else here.select(item)
+            kept = own if len(item) == own.num_items else own.select(item)
             score, found = exact_search(kept, count, sizes=SIZES._replace(small=0))
             found = item[found]
         else:
-            score, found = exact_queries(here, item, here, row, count, exclude_self=True)
-        noise = is_noise(here, own, row, score, found)
-        lists.merge(every, score, found + starts[owner], noise)
+            score, found = exact_queries(own, item, own, row, count, exclude_self=True)
+        merge(own, score, found, starts[rank])
+    for owner, first, rows in visit(x, group, PIECE):
+        if owner == rank or len(rows) == 0 or len(row) == 0:
+            continue
+        here = SearchRows(rows, metric)
+        item = here.has_content.nonzero().view(-1)
+        count = min(k, len(item))
+        if count > 0:
+            score, found = exact_queries(here, item, here.queries(x), row, count)
+            merge(here, score, found, starts[owner] + first)
     return lists
 
 

@@ -10,7 +10,6 @@ from torch import Tensor
 from pyg_mmgef.distributed._exchange import (
     Group,
     even_starts,
-    owner_of,
     place_in,
     raise_together,
     send_rows,
@@ -102,40 +101,26 @@ def sharded_co_interaction_graph(
 
     rank, size = place_in(group)
     starts = even_starts(num_items, size)
-    blocks = _rounds(paths.cpu().numpy().astype(np.int64), starts, max_memory)
     averaging = by_user.copy()
     averaging.data = np.repeat(1.0 / np.maximum(activity, 1), activity)
     edges, weights = [], []
-    for of_process in blocks:
-        columns = []
-        for start, stop in of_process:
-            rows = by_item[start:stop]
-            number = (rows @ by_user).tocoo()
-            # The same product with other values has its entries in the same places.
-            shared = (rows @ averaging).tocoo().data if weighting == 'lightgcn' else number.data
-            columns.append(
-                [
-                    torch.from_numpy(x).to(device)
-                    for x in (
-                        (number.row.astype(np.int64) + start) * num_items + number.col,
-                        number.data.astype(np.int64),
-                        shared.astype(np.float64),
-                    )
-                ]
-            )
-        pair, number, shared = (torch.cat(parts) for parts in zip(*columns, strict=True))
-        owner = owner_of(pair.div(num_items, rounding_mode='floor'), starts)
-        (pair, number, shared), _, _ = send_rows(owner, [pair, number, shared], group)
-        pair, place = pair.unique(return_inverse=True)
-        number = number.new_zeros(len(pair)).index_add_(0, place, number)
-        shared = shared.new_zeros(len(pair)).index_add_(0, place, shared)
-        source = pair % num_items
-        destination = pair.div(num_items, rounding_mode='floor')
-        start, stop = of_process[rank]
-        end = (destination - start).bincount(minlength=stop - start).cumsum(0)
-        kept = (source != destination) & (number >= min_count)
+    for blocks in _rounds(paths.cpu().numpy().astype(np.int64), starts, max_memory):
+        start, stop = blocks[rank]
+        number = _at_owner([by_item[slice(*block)] @ by_user for block in blocks], device, group)
+        total = number
+        if weighting == 'lightgcn':
+            parts = [by_item[slice(*block)] @ averaging for block in blocks]
+            total = _at_owner(parts, device, group)
+        pointer, source, shared_users, shared = (
+            torch.from_numpy(x).to(device)
+            for x in (number.indptr, number.indices, number.data, total.data)
+        )
+        pointer, source = pointer.long(), source.long()
+        destination = torch.arange(start, stop, dtype=torch.int64, device=device)
+        destination = destination.repeat_interleave(pointer.diff())
+        kept = (source != destination) & (shared_users >= min_count)
         value = rank_shared(shared.float(), count.float(), destination, source, weighting)
-        best = best_per_row(torch.cat([end.new_zeros(1), end]), value, source, kept, k)
+        best = best_per_row(pointer, value, source, kept, k)
         source, destination, shared = source[best], destination[best], shared[best]
         of_pair = count[destination].double(), count[source].double()
         edges.append(torch.stack([source, destination]))
@@ -143,11 +128,39 @@ def sharded_co_interaction_graph(
     return torch.cat(edges, dim=1), torch.cat(weights)
 
 
+def _at_owner(parts: list[sp.csr_array], device: torch.device, group: Group) -> sp.csr_array:
+    """Send a block of rows to each process, and return the sum of those that it is sent.
+
+    Sums of the same structure have their entries in the same places.
+    """
+    lengths, columns, values = (
+        [torch.from_numpy(x).to(device) for x in column]
+        for column in zip(
+            *((np.diff(part.indptr), part.indices, part.data) for part in parts), strict=True
+        )
+    )
+
+    def send(of_processes: list[Tensor]) -> list[np.ndarray]:
+        """Send a tensor to each process, and return that of each."""
+        size = torch.tensor([len(x) for x in of_processes], device=device)
+        owner = torch.arange(len(size), dtype=torch.int64, device=device).repeat_interleave(size)
+        (x,), _, counts = send_rows(owner, [torch.cat(of_processes)], group)
+        return [part.cpu().numpy() for part in x.split(counts)]
+
+    total: sp.csr_array | None = None
+    for length, column, value in zip(send(lengths), send(columns), send(values), strict=True):
+        pointer = np.concatenate([[0], np.cumsum(length)])
+        part = sp.csr_array((value, column, pointer), shape=(len(length), parts[0].shape[1]))
+        total = part if total is None else total + part
+    assert total is not None
+    return total
+
+
 def _rounds(paths: np.ndarray, starts: list[int], max_memory: int) -> list[list[tuple[int, int]]]:
     """Return for each round the block of items of each process.
 
     A round holds a path three times at most: where it is counted, as it is sent, and where it is
-    received.
+    added.
     """
     limit = max(1, max_memory // (3 * BYTES_PER_PATH))
     bounds = []

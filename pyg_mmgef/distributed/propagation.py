@@ -152,7 +152,7 @@ def _mean(
 
 def _sums_of_items(interactions: ShardedInteractions, x_item: Tensor, like: Tensor) -> Tensor:
     out = torch.zeros_like(like)
-    for owner, rows in visit(x_item, interactions.group):
+    for owner, _, rows in visit(x_item, interactions.group):
         block = interactions.blocks[owner].t()
         out = multiply(block.matrix(rows.dtype), rows, add=out)
     return out

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from pyg_mmgef.distributed._exchange import (
     Group,
-    owner_of,
     place_in,
     raise_together,
     starts_of,
@@ -33,6 +32,8 @@ from pyg_mmgef.ranking.top_lists import DEFAULT, TopLists, checked_metrics
 from pyg_mmgef.validate import check_positive
 
 __all__ = ['sharded_evaluate_ranking', 'sharded_recommend_to_parquet']
+
+PIECE = 2**16  # Items of a process that travel at a time.
 
 
 @torch.no_grad()
@@ -208,13 +209,12 @@ class _Ranking:
             self.keys['exclude'].div(self.num_items, rounding_mode='floor'),
             self.keys['exclude'] % self.num_items,
         )
-        owner = owner_of(seen, self.item_starts)
         first_user = self.user_starts[place_in(self.group)[0]]
-        for number, rows in visit(self.z_item, self.group):
+        for owner, before, rows in visit(self.z_item, self.group, PIECE):
             if len(rows) == 0 or len(users) == 0:
                 continue
-            start = self.item_starts[number]
-            here = owner == number
+            start = self.item_starts[owner] + before
+            here = (seen >= start) & (seen < start + len(rows))
             excluded = user[here] * len(rows) + seen[here] - start
             every = torch.arange(len(rows), dtype=torch.int64, device=rows.device)
             top = TopItems(

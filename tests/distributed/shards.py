@@ -13,6 +13,8 @@ from torch import Tensor
 
 from pyg_mmgef.distributed import (
     ShardedInteractions,
+    _exchange,
+    _ring,
     read_features,
     read_interactions,
     sharded_co_interaction_graph,
@@ -22,7 +24,14 @@ from pyg_mmgef.distributed import (
     sharded_normalize_similarity,
     sharded_recommend_to_parquet,
 )
-from pyg_mmgef.distributed._exchange import even_starts, fetch_rows, place_in, visit
+from pyg_mmgef.distributed import ranking as ranking_shards
+from pyg_mmgef.distributed._exchange import (
+    even_starts,
+    fetch_rows,
+    gather_rows,
+    place_in,
+    visit,
+)
 from pyg_mmgef.graph import co_interaction_graph, knn_graph
 from pyg_mmgef.graph.weights import bipartite_normalize, normalize_similarity
 from pyg_mmgef.ranking import evaluate_ranking, recommend
@@ -42,6 +51,8 @@ def check(function: Check) -> Check:
 def run(rank: int, size: int, folder: str) -> None:
     """Join the other processes and run all checks."""
     torch.set_num_threads(1)
+    # Small enough that everything travels in several rounds and pieces.
+    _exchange.ROUND_BYTES, _ring.PIECE, ranking_shards.PIECE = 2**15, 700, 20
     store = dist.FileStore(f'{folder}/store', size)
     minute = timedelta(seconds=60)
     dist.init_process_group('gloo', store=store, rank=rank, world_size=size, timeout=minute)
@@ -93,8 +104,13 @@ def assert_same(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -
 def ring_and_rows(folder: Path) -> None:
     rank, size = place_in(None)
     rows = torch.full((rank, 2), rank, dtype=torch.bfloat16)  # The first process has none.
-    for owner, found in visit(rows, None):
-        assert torch.equal(found, torch.full((owner, 2), owner, dtype=torch.bfloat16))
+    for piece in (None, 1, 2):
+        seen = [0] * size
+        for owner, first, found in visit(rows, None, piece):
+            assert first == seen[owner] or len(found) == 0
+            assert torch.equal(found, torch.full_like(found, owner))
+            seen[owner] += len(found)
+        assert seen == list(range(size))
     table = torch.arange(20).view(10, 2)
     starts = even_starts(10, size)
     ids = torch.tensor([9, 0, 0, 5])[rank:]
@@ -274,9 +290,7 @@ def exact_neighbors(folder: Path) -> None:
 
 def gathered(graph: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """The edges of all processes."""
-    edge_index = torch.cat([part for _, part in sorted(visit(graph[0].t(), None))])
-    edge_weight = torch.cat([part for _, part in sorted(visit(graph[1], None))])
-    return edge_index.t(), edge_weight
+    return gather_rows(graph[0].t(), None).t(), gather_rows(graph[1], None)
 
 
 @check
