@@ -65,6 +65,20 @@ PUBLIC_NAMES = {
         'write_recommendations',
     ],
     'pyg_mmgef.loader': ['InteractionNeighborSampler', 'TripletLoader', 'TripletNeighborLoader'],
+    'pyg_mmgef.distributed': [
+        'ShardedModel',
+        'export_checkpoint',
+        'load_checkpoint',
+        'process_group',
+        'read_features',
+        'read_interactions',
+        'save_checkpoint',
+        'sharded_co_interaction_graph',
+        'sharded_evaluate_ranking',
+        'sharded_knn_graph',
+        'sharded_layer_mean',
+        'sharded_recommend_to_parquet',
+    ],
     'pyg_mmgef.encoders': ['FeatureStore', 'OpenCLIPEncoder', 'SentenceTransformerEncoder'],
     'pyg_mmgef.catalog': [
         'Catalog',
@@ -105,6 +119,10 @@ TESTED_ELSEWHERE = {
     'runs/baselines.py': 'the columns beside each run of tests/runs/test_models.py',
     'typing.py': 'type aliases alone, checked by mypy',
     'ranking/scoring.py': 'the inside of tests/ranking/test_evaluate.py and test_recommend.py',
+    **{
+        f'distributed/{name}.py': 'one of the checks of tests/distributed/test_shards.py'
+        for name in ('co_interaction', 'knn_graph', 'normalize', 'propagation', 'ranking')
+    },
     'encoders/missing_item.py': 'what the reports in tests/encoders/test_store.py list',
     'encoders/picture_problem.py': 'the table of tests/encoders/test_hostile_pictures.py',
     'runs/plots.py': 'the picture in a run of tests/cli/test_app.py',
@@ -150,6 +168,8 @@ MAY_IMPORT = {
     'graph': BASE | {'_threads', '_extension', 'sparse', 'search'},
     'ranking': BASE | {'files', '_threads', 'sparse', 'search'},
     'loader': BASE | {'_extension', 'schema'},
+    'distributed': BASE
+    | {'_threads', 'files', 'graph', 'nn', 'ranking', 'schema', 'search', 'sparse'},
     'nn': BASE | {'_describe', 'catalog', 'files', 'schema', 'sparse', 'search', 'graph'},
     'explain': BASE | {'schema', 'catalog', 'nn'},
     'transforms': BASE | {'_describe', 'schema', 'graph', 'nn'},

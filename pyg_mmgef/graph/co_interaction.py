@@ -125,14 +125,14 @@ def co_interaction_graph(
             limit = max(1, max_memory // (BYTES_PER_PATH * workers))
         parts = run_jobs(
             best,
-            list(pairwise(_block_bounds(paths, limit))),
+            list(pairwise(block_bounds(paths, limit))),
             concurrent=device.type == 'cpu',
             desc='co-interactions',
             verbose=verbose,
         )
     source, destination, shared = (torch.cat(column) for column in zip(*parts, strict=True))
     count = torch.from_numpy(np.diff(by_item.indptr)).to(device).double()
-    weight = _weigh(shared, count[destination], count[source], num_users, weighting).float()
+    weight = weigh_shared(shared, count[destination], count[source], num_users, weighting).float()
     return torch.stack([source, destination]), weight
 
 
@@ -234,14 +234,14 @@ def _best_by_torch(
         end = destination.bincount(minlength=stop - start).cumsum(0)
         destination += start
         kept = (source != destination) & (num_shared >= min_count)
-        rank = _rank(shared.float(), count, destination, source, weighting)
-        position = _best_per_row(torch.cat([end.new_zeros(1), end]), rank, source, kept, k)
+        rank = rank_shared(shared.float(), count, destination, source, weighting)
+        position = best_per_row(torch.cat([end.new_zeros(1), end]), rank, source, kept, k)
         return source[position], destination[position], shared[position]
 
     return best
 
 
-def _best_per_row(pointer: Tensor, value: Tensor, column: Tensor, kept: Tensor, k: int) -> Tensor:
+def best_per_row(pointer: Tensor, value: Tensor, column: Tensor, kept: Tensor, k: int) -> Tensor:
     """Return the positions of the k largest values of each row; the lower column wins a tie.
 
     Rows of similar length are padded to one matrix. Values are positive, and so are their keys.
@@ -270,7 +270,7 @@ def _best_per_row(pointer: Tensor, value: Tensor, column: Tensor, kept: Tensor, 
     return best[best >= 0]
 
 
-def _block_bounds(paths: np.ndarray, limit: int) -> list[int]:
+def block_bounds(paths: np.ndarray, limit: int) -> list[int]:
     """Return the bounds of blocks of items with at most :obj:`limit` paths, or a single item."""
     total = np.concatenate([[0], np.cumsum(paths, dtype=np.int64)])
     bounds = [0]
@@ -280,7 +280,7 @@ def _block_bounds(paths: np.ndarray, limit: int) -> list[int]:
     return bounds
 
 
-def _rank(
+def rank_shared(
     shared: Tensor, count: Tensor, destination: Tensor, source: Tensor, weighting: str
 ) -> Tensor:
     """Return cheap scores that rank the entries of a row as their weights do.
@@ -295,7 +295,7 @@ def _rank(
     return shared / count_j if weighting == 'lift' else shared.square().div_(count_j)
 
 
-def _weigh(
+def weigh_shared(
     shared: Tensor, count_i: Tensor, count_j: Tensor, num_users: int, weighting: str
 ) -> Tensor:
     if weighting == 'cosine':  # The root comes last, so that equal fractions stay equal.

@@ -14,7 +14,7 @@ from pyg_mmgef.search._rows import pair_products
 from pyg_mmgef.search._top_lists import candidate_lists
 from pyg_mmgef.validate import check_positive
 
-__all__ = ['TopItems', 'top_items']
+__all__ = ['TopItems', 'merge_top_items', 'top_items']
 
 BLOCK_SCORES = 2**25  # Scores held at a time if all are ranked: 128 MiB in float32.
 # On the CPU, 4 MiB that stay in the cache, but never fewer users: products would be slow.
@@ -79,6 +79,8 @@ class TopItems:
             among their best items may get no items. Shape: ``[T]``. (default: :obj:`None`)
         tie_seed: Order equal scores at random, in another order for each user; :obj:`None` puts
             the lower id first. (default: :obj:`None`)
+        first: The numbers of the first user and item among all, where these are some of them: the
+            random order of equal scores is that of all. (default: ``(0, 0)``)
     """
 
     def __init__(
@@ -90,12 +92,13 @@ class TopItems:
         *,
         wanted: Tensor | None = None,
         tie_seed: int | None = None,
+        first: tuple[int, int] = (0, 0),
     ) -> None:
         dtype = torch.promote_types(z_user.dtype, z_item.dtype)
         self.dtype = torch.promote_types(dtype, torch.float32)
         self.z_user, self.z_item = (z.detach().to(self.dtype) for z in (z_user, z_item))
         self.excluded, self.candidates = excluded, candidates
-        self.wanted, self.tie_seed = wanted, tie_seed
+        self.wanted, self.tie_seed, self.first = wanted, tie_seed, first
 
     def __call__(self, users: Tensor, k: int, batch_size: int) -> tuple[Tensor, Tensor]:
         r"""Return scores and item ids, best first, both of shape ``[N, k]``.
@@ -146,7 +149,7 @@ class TopItems:
         size = max(1, BLOCK_SCORES // max(1, len(self.candidates)))
         if device == 'cpu':
             size = min(size, max(LEAST_ROWS, CACHED_SCORES // max(1, len(self.candidates))))
-        rank = _Ranker(self.z_user, self.z_item, self.candidates, k, self.tie_seed)
+        rank = _Ranker(self.z_user, self.z_item, self.candidates, k, self.tie_seed, self.first)
         scores, columns = [], []
         for user in users.split(min(batch_size, size)):
             score = score_of(user)
@@ -189,13 +192,20 @@ class _Ranker:
         candidates: The items to rank, the columns of the scores. Shape: ``[C]``.
         k: Number of items per user.
         tie_seed: See :class:`TopItems`.
+        first: See :class:`TopItems`.
     """
 
     def __init__(
-        self, z_user: Tensor, z_item: Tensor, candidates: Tensor, k: int, tie_seed: int | None
+        self,
+        z_user: Tensor,
+        z_item: Tensor,
+        candidates: Tensor,
+        k: int,
+        tie_seed: int | None,
+        first: tuple[int, int],
     ) -> None:
         self.z_user, self.z_item, self.candidates = z_user, z_item, candidates
-        self.k, self.tie_seed = k, tie_seed
+        self.k, self.tie_seed, self.first = k, tie_seed, first
         self.rescores = z_user.layout == torch.strided and z_item.numel() > 0
         if self.rescores:
             bound = 2 * sum_rounding(z_item.size(1), z_item.dtype, z_item.device)
@@ -247,7 +257,8 @@ class _Ranker:
         """Return the order of columns, of shape ``[B, W]``, among equal scores."""
         if self.tie_seed is None:
             return column
-        return _hash(self.tie_seed, user[:, None], self.candidates[column])
+        user, item = user[:, None] + self.first[0], self.candidates[column] + self.first[1]
+        return _hash(self.tie_seed, user, item)
 
     def _first(self, score: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
         """Return the largest scores of each row, best first, equal ones in their order."""
@@ -258,6 +269,25 @@ class _Ranker:
         chosen = chosen.gather(1, place.gather(1, chosen).argsort(dim=1, stable=True))
         value, first = score.gather(1, chosen).sort(dim=1, descending=True, stable=True)
         return value, chosen.gather(1, first)
+
+
+def merge_top_items(
+    score: Tensor, item: Tensor, users: Tensor, k: int, tie_seed: int | None
+) -> tuple[Tensor, Tensor]:
+    r"""Return the :obj:`k` best of several lists for each user, in the order of :class:`TopItems`.
+
+    Args:
+        score: Scores, :math:`-\infty` where there is no item. Shape: ``[N, W]``.
+        item: Items, each once in a row, numbered over all, -1 where there is none.
+            Shape: ``[N, W]``.
+        users: The users, numbered over all. Shape: ``[N]``.
+        k: Number of items per user, at most ``W``.
+        tie_seed: See :class:`TopItems`.
+    """
+    place = item if tie_seed is None else _hash(tie_seed, users[:, None], item)
+    order = place.argsort(dim=1, stable=True)
+    best, first = score.gather(1, order).sort(dim=1, descending=True, stable=True)
+    return best[:, :k], item.gather(1, order.gather(1, first))[:, :k]
 
 
 def _hash(seed: int, user: Tensor, item: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from pyg_mmgef.search._proven import product_dtype
 from pyg_mmgef.search._rows import SearchRows
 from pyg_mmgef.search._top_lists import CandidateLists, candidate_lists
 
-__all__ = ['Cells', 'Projection', 'train_centroids']
+__all__ = ['Cells', 'Projection', 'cell_count', 'lower_rows', 'nearest_cells', 'train_centroids']
 
 CPU = torch.device('cpu')
 ROWS = 2**13  # Rows projected at a time.
@@ -22,6 +22,12 @@ VARIANCE, CHANNELS = 0.9, 254  # Variance that the projection keeps, and its cha
 ROUNDS, POINTS = 5, 30  # Iterations of k-means, and points per cell that it is trained on.
 ROUND_CELL = 64  # Cells are padded to a multiple of this: each new shape costs oneDNN time.
 NEARBY = 32  # Similar cells that are stored next to each other.
+
+
+def cell_count(num_items: int, size: int) -> int:
+    """Return the number of cells for some items, with about as many as :obj:`size` in each."""
+    # Larger cells for many items: k-means costs cells times points, so N² / size².
+    return max(1, num_items // max(size, int(num_items**0.5 / 2)))
 
 
 class Projection(NamedTuple):
@@ -89,6 +95,50 @@ def train_centroids(sample: Tensor, num_cells: int, generator: torch.Generator) 
     return torch.from_numpy(kmeans.centroids)[nearest.argsort(stable=True)]
 
 
+def lower_rows(projected: Tensor, key: bool, shifted: bool) -> Tensor:
+    r"""Round projected rows, and append two columns so that products rank as distances do.
+
+    The columns are ones for a query and, for a key, the upper and lower half of :math:`-\lVert
+    \mathbf{y} \rVert^2 / 2` (of zero for inner products).
+
+    Args:
+        projected: The projected rows. Shape: ``[R, channels]``.
+        key: Whether they are keys, not queries.
+        shifted: Whether distances rank, not inner products.
+    """
+    out = projected.new_ones(
+        len(projected), projected.size(1) + 2, dtype=product_dtype(projected.device)
+    )
+    out[:, :-2] = projected
+    if key:
+        shift = -projected.square().sum(dim=1) / 2
+        if not shifted:
+            shift.zero_()
+        out[:, -2] = shift
+        out[:, -1] = shift - out[:, -2]
+    return out
+
+
+def nearest_cells(low: Tensor, keys: Tensor, count: int) -> Tensor:
+    """Return the nearest cells of rounded queries, best first. Shape: ``[Q, count]``.
+
+    Args:
+        low: The queries, from :func:`lower_rows`. Shape: ``[Q, channels]``.
+        keys: The rounded centroids, likewise. Shape: ``[C, channels]``.
+        count: Number of cells; all, where there are fewer.
+    """
+    count = min(count, len(keys))
+    cells = torch.arange(len(keys), dtype=torch.int32, device=CPU)
+
+    def find(rows: Tensor) -> Tensor:
+        lists = candidate_lists(len(rows), count, CPU)
+        row = torch.arange(len(rows), dtype=torch.int32, device=CPU)
+        lists.offer(rows @ keys.t(), row, cells)
+        return lists.best(0, len(rows))[1]
+
+    return torch.cat(run_jobs(find, low.split(ROWS)))
+
+
 class Cells:
     """Items sorted by nearest centroid; cells that are much too large are split.
 
@@ -152,40 +202,18 @@ class Cells:
     def __len__(self) -> int:
         return len(self._cells)
 
+    @property
+    def keys(self) -> Tensor:
+        """The rounded centroid of each cell. Shape: ``[C, channels]``."""
+        return self._cells
+
     def lower(self, projected: Tensor, key: bool = False) -> Tensor:
-        r"""Round projected rows, and append two columns so that products rank as distances do.
-
-        The columns are ones for a query and, for a key, the upper and lower half of :math:`-\lVert
-        \mathbf{y} \rVert^2 / 2` (of zero for inner products).
-
-        Args:
-            projected: The projected rows. Shape: ``[R, channels]``.
-            key: Whether they are keys, not queries. (default: :obj:`False`)
-        """
-        out = projected.new_ones(
-            len(projected), projected.size(1) + 2, dtype=product_dtype(projected.device)
-        )
-        out[:, :-2] = projected
-        if key:
-            shift = -projected.square().sum(dim=1) / 2
-            if not self._shifted:
-                shift.zero_()
-            out[:, -2] = shift
-            out[:, -1] = shift - out[:, -2]
-        return out
+        """Return rounded rows, see :func:`lower_rows`."""
+        return lower_rows(projected, key, self._shifted)
 
     def nearest(self, low: Tensor, count: int) -> Tensor:
-        """Return the nearest cells of rounded queries, best first. Shape: ``[Q, count]``."""
-        count = min(count, len(self._cells))
-        cells = torch.arange(len(self._cells), dtype=torch.int32, device=CPU)
-
-        def find(rows: Tensor) -> Tensor:
-            lists = candidate_lists(len(rows), count, CPU)
-            row = torch.arange(len(rows), dtype=torch.int32, device=CPU)
-            lists.offer(rows @ self._cells.t(), row, cells)
-            return lists.best(0, len(rows))[1]
-
-        return torch.cat(run_jobs(find, low.split(ROWS)))
+        """Return the nearest cells of rounded queries, see :func:`nearest_cells`."""
+        return nearest_cells(low, self._cells, count)
 
     def join(self, low: Tensor, probes: Tensor, lists: CandidateLists) -> None:
         """Update the list of each rounded query with the items of the cells that it probes."""

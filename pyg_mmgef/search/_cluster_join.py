@@ -31,14 +31,15 @@ def join_cells(
         key: Keys, sorted by cell. Shape: ``[N, channels]``, as :obj:`query`.
         ids: The item id of each key, int32, -1 for padding. Shape: ``[N]``.
         bounds: The first position of each cell in :obj:`key`, and ``N``. Length: ``C + 1``.
-        probes: The distinct cells that each query probes. Shape: ``[Q, P]``.
+        probes: The distinct cells that each query probes, -1 for padding. Shape: ``[Q, P]``.
         lists: The candidate lists, one per query, which are updated.
     """
-    num_queries, num_probes = probes.shape
-    start_of_query = np.arange(0, num_queries * num_probes + 1, num_probes)
+    chosen = probes >= 0
+    cell = probes[chosen].numpy()
+    start_of_query = np.concatenate([[0], chosen.sum(dim=1).cumsum(0).numpy()])
     by_query = sp.csr_array(
-        (np.ones(probes.numel(), dtype=np.bool_), probes.reshape(-1).numpy(), start_of_query),
-        shape=(num_queries, len(bounds) - 1),
+        (np.ones(len(cell), dtype=np.bool_), cell, start_of_query),
+        shape=(len(probes), len(bounds) - 1),
     )
     by_cell = by_query.tocsc()  # A counting sort, many times faster than an argsort.
     query_of, ends = torch.from_numpy(by_cell.indices), by_cell.indptr.tolist()

@@ -7,7 +7,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pyg_mmgef._threads import run_jobs, without_autocast
-from pyg_mmgef.search._cells import CPU, Cells, Projection, train_centroids
+from pyg_mmgef.search._cells import CPU, Cells, Projection, cell_count, train_centroids
 from pyg_mmgef.search._exact import exact_search
 from pyg_mmgef.search._exact_queries import exact_queries
 from pyg_mmgef.search._index_file import read_index, write_index
@@ -267,9 +267,7 @@ class ItemIndex:
     def _build(self) -> Cells:
         """Project and cluster the items with content."""
         projection = self._fit_projection()
-        num_items = self._content.numel()
-        # Larger cells for many items: k-means costs cells times points, so N² / size².
-        num_cells = max(1, num_items // max(self._cell_size, int(num_items**0.5 / 2)))
+        num_cells = cell_count(self._content.numel(), self._cell_size)
         sample = projection(self.features[self._sample(num_cells * POINTS)])
         return self._make_cells(projection, train_centroids(sample, num_cells, self._generator))
 

@@ -175,12 +175,12 @@ def test_unknown_ids_have_similar_ones(run: Run) -> None:
 
 def test_one_item_is_asked_for_at_a_time(run: Run) -> None:
     with pytest.raises(ValueError, match='one item, got 2'):
-        run.similar(['i1', 'i2'])
+        run.similar(['i01', 'i02'])
     with pytest.raises(ValueError, match='one item, got 2'):
-        run.explain('u0', ['i1', 'i2'])
+        run.explain('u0', ['i01', 'i02'])
     with pytest.raises(ValueError, match='one user, got 0'):
-        run.explain([], 'i1')
-    assert list(run.similar(['i1'])) == list(run.similar('i1'))
+        run.explain([], 'i01')
+    assert list(run.similar(['i01'])) == list(run.similar('i01'))
 
 
 def test_other_data_is_refused() -> None:

@@ -1,0 +1,318 @@
+"""What each process of tests/distributed/test_shards.py compares with the result of one."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from pyg_mmgef.distributed import (
+    ShardedInteractions,
+    _exchange,
+    _ring,
+    read_features,
+    read_interactions,
+    sharded_co_interaction_graph,
+    sharded_evaluate_ranking,
+    sharded_knn_graph,
+    sharded_layer_mean,
+    sharded_normalize_similarity,
+    sharded_recommend_to_parquet,
+)
+from pyg_mmgef.distributed import ranking as ranking_shards
+from pyg_mmgef.distributed._exchange import (
+    even_starts,
+    fetch_rows,
+    gather_rows,
+    place_in,
+    visit,
+)
+from pyg_mmgef.graph import co_interaction_graph, knn_graph
+from pyg_mmgef.graph.weights import bipartite_normalize, normalize_similarity
+from pyg_mmgef.ranking import evaluate_ranking, recommend
+from pyg_mmgef.sparse import CSRPair, layer_mean
+
+NUM_USERS, NUM_ITEMS = 300, 101
+Check: TypeAlias = Callable[[Path], None]
+CHECKS: list[Check] = []
+
+
+def check(function: Check) -> Check:
+    """Decorator: every process runs the function with a folder that all share."""
+    CHECKS.append(function)
+    return function
+
+
+def run(rank: int, size: int, folder: str) -> None:
+    """Join the other processes and run all checks."""
+    torch.set_num_threads(1)
+    # Small enough that everything travels in several rounds and pieces.
+    _exchange.ROUND_BYTES, _ring.PIECE, ranking_shards.PIECE = 2**15, 700, 20
+    store = dist.FileStore(f'{folder}/store', size)
+    minute = timedelta(seconds=60)
+    dist.init_process_group('gloo', store=store, rank=rank, world_size=size, timeout=minute)
+    for function in CHECKS:
+        function(Path(folder))
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def interactions(count: int = 2000, seed: int = 0) -> Tensor:
+    """Interactions, of popular items more than of others; some are repeated."""
+    user = torch.randint(NUM_USERS, (count,), generator=generator(seed))
+    item = torch.rand(count, generator=generator(seed + 1)).square().mul(NUM_ITEMS).long()
+    return torch.stack([user, item])
+
+
+def share(number: int) -> range:
+    """The rows of this process, of unequal parts."""
+    rank, size = place_in(None)
+    starts = [even_starts(number, size)[0], *[s + 1 for s in even_starts(number, size)[1:-1]]]
+    starts.append(number)
+    return range(starts[rank], starts[rank + 1])
+
+
+def of_users(edge_index: Tensor, users: range) -> Tensor:
+    """The interactions of some users, numbered within them."""
+    own = edge_index[:, (edge_index[0] >= users.start) & (edge_index[0] < users.stop)]
+    return own - torch.tensor([[users.start], [0]])
+
+
+def into(graph: tuple[Tensor, Tensor], items: range) -> tuple[Tensor, Tensor]:
+    """The edges into some items."""
+    edge_index, edge_weight = graph
+    own = (edge_index[1] >= items.start) & (edge_index[1] < items.stop)
+    return edge_index[:, own], edge_weight[own]
+
+
+def assert_same(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> None:
+    """Edges and weights are equal, bit for bit."""
+    assert torch.equal(found[1], expected[1])
+    assert torch.equal(found[0], expected[0])
+
+
+@check
+def ring_and_rows(folder: Path) -> None:
+    rank, size = place_in(None)
+    rows = torch.full((rank, 2), rank, dtype=torch.bfloat16)  # The first process has none.
+    for piece in (None, 1, 2):
+        seen = [0] * size
+        for owner, first, found in visit(rows, None, piece):
+            assert first == seen[owner] or len(found) == 0
+            assert torch.equal(found, torch.full_like(found, owner))
+            seen[owner] += len(found)
+        assert seen == list(range(size))
+    table = torch.arange(20).view(10, 2)
+    starts = even_starts(10, size)
+    ids = torch.tensor([9, 0, 0, 5])[rank:]
+    own = table[starts[rank] : starts[rank + 1]]
+    assert torch.equal(fetch_rows(own, ids, starts, None), table[ids])
+
+
+@check
+def partition(folder: Path) -> None:
+    rank, size = place_in(None)
+    edges = interactions()
+    time = torch.randint(5, (edges.size(1),), generator=generator(3))
+    x = torch.randn(NUM_ITEMS, 8, generator=generator(4)).half()
+    if rank == 0:
+        write_parts(folder / 'clicks', edges, time, sizes=(0, 1, 1500, 499))
+        order = torch.randperm(NUM_ITEMS, generator=generator(5))[1:]
+        rows = pa.FixedSizeListArray.from_arrays(pa.array(x[order].flatten().numpy()), 8)
+        (folder / 'features').mkdir()
+        table = pa.table({'item': order.numpy(), 'x': rows})
+        pq.write_table(table, folder / 'features' / 'part.parquet', row_group_size=7)
+    barrier()
+    found = read_interactions(folder / 'clicks', time='time')
+    assert (found.num_users, found.num_items) == (NUM_USERS, int(edges[1].max()) + 1)
+    starts = even_starts(NUM_USERS, size)
+    assert found.users == range(starts[rank], starts[rank + 1])
+    own = (edges[0] >= starts[rank]) & (edges[0] < starts[rank + 1])
+    rows = torch.stack([edges[0] - starts[rank], time, edges[1]])[:, own]
+    expected = torch.tensor(sorted(rows.t().tolist())).t()
+    assert found.time is not None
+    assert torch.equal(
+        torch.stack([found.edge_index[0], found.time, found.edge_index[1]]), expected
+    )
+    features = read_features(folder / 'features', 'x', num_items=NUM_ITEMS)
+    missing = int(torch.randperm(NUM_ITEMS, generator=generator(5))[0])
+    x[missing] = 0
+    items = slice(features.items.start, features.items.stop)
+    assert torch.equal(features.x, x[items])
+    assert torch.equal(features.has, (torch.arange(NUM_ITEMS) != missing)[items])
+
+
+def write_parts(folder: Path, edges: Tensor, time: Tensor, sizes: tuple[int, ...]) -> None:
+    """Write files of some sizes, beside others that are not to be read."""
+    (folder / 'inner').mkdir(parents=True)
+    for number, rows in enumerate(torch.arange(edges.size(1)).split(sizes)):
+        columns = {'user': edges[0, rows], 'item': edges[1, rows].int(), 'time': time[rows]}
+        table = pa.table({name: column.numpy() for name, column in columns.items()})
+        place = folder / 'inner' if number == 1 else folder
+        pq.write_table(table, place / f'part.{number}.parquet', row_group_size=200)
+    (folder / '_SUCCESS').touch()
+    (folder / '_temporary.parquet').write_text('half of a file')
+
+
+@check
+def a_bad_part_ends_all_processes(folder: Path) -> None:
+    rank, size = place_in(None)
+    if rank == 0:
+        (folder / 'bad').mkdir()
+        for number, item in enumerate([1, 1, -1]):
+            table = pa.table({'user': [0], 'item': [item]})
+            pq.write_table(table, folder / 'bad' / f'{number}.parquet')
+    barrier()
+    message = ''
+    try:
+        read_interactions(folder / 'bad')
+    except ValueError as error:
+        message = str(error)
+    if rank == size - 1:
+        assert '2.parquet' in message
+        assert "column 'item' has the negative id -1" in message
+    else:
+        assert message == f'process {size - 1} found bad input; its own message says what'
+
+
+@check
+def co_interactions(folder: Path) -> None:
+    rank, size = place_in(None)
+    edges, users = interactions(), share(NUM_USERS)
+    starts = even_starts(NUM_ITEMS, size)
+    items = range(starts[rank], starts[rank + 1])
+    own = of_users(edges, users)
+    for weighting in ('cosine', 'jaccard', 'lift', 'raw', 'lightgcn'):
+        options: Any = {'weighting': weighting, 'min_count': 2, 'max_activity': 9}
+        expected = co_interaction_graph(edges, NUM_USERS, NUM_ITEMS, 7, **options)
+        for max_memory in (2**30, 2**17):
+            found = sharded_co_interaction_graph(
+                own, len(users), NUM_ITEMS, 7, max_memory=max_memory, **options
+            )
+            if weighting == 'lightgcn':
+                torch.testing.assert_close(found[1], into(expected, items)[1])
+            else:
+                assert_same(found, into(expected, items))
+    assert found[0].size(1) > 0
+
+
+@check
+def propagation(folder: Path) -> None:
+    edges = interactions()
+    users, items = share(NUM_USERS), share(NUM_ITEMS)
+    x_user = torch.randn(NUM_USERS, 6, generator=generator(), dtype=torch.float64)
+    x_item = torch.randn(NUM_ITEMS, 6, generator=generator(1), dtype=torch.float64)
+    weight = bipartite_normalize(edges, None, (NUM_USERS, NUM_ITEMS))
+    pair = CSRPair(edges, weight, (NUM_USERS, NUM_ITEMS))
+    sharded = ShardedInteractions(of_users(edges, users), len(users), len(items))
+    all_ends = x_user.requires_grad_(), x_item.requires_grad_()
+    own_ends = (
+        x_user.detach()[users.start : users.stop].clone().requires_grad_(),
+        x_item.detach()[items.start : items.stop].clone().requires_grad_(),
+    )
+    for num_layers in (0, 1, 3):
+        expected = layer_mean(pair, *all_ends, num_layers)
+        found = sharded_layer_mean(sharded, *own_ends, num_layers)
+        grads = torch.autograd.grad(torch.cat(expected).pow(3).sum(), all_ends)
+        own_grads = torch.autograd.grad(torch.cat(found).pow(3).sum(), own_ends)
+        for rows, z, own_z in zip(
+            (users, items) * 2, (*expected, *grads), (*found, *own_grads), strict=True
+        ):
+            torch.testing.assert_close(own_z, z[rows.start : rows.stop], rtol=1e-6, atol=1e-7)
+
+
+@check
+def ranking(folder: Path) -> None:
+    train, test = interactions(), interactions(600, seed=7)
+    known = train[0] * NUM_ITEMS + train[1]
+    test = test[:, ~torch.isin(test[0] * NUM_ITEMS + test[1], known)]
+    users, items = share(NUM_USERS), share(NUM_ITEMS)
+    z_user = torch.randn(NUM_USERS, 4, generator=generator())
+    z_item = torch.randn(NUM_ITEMS, 4, generator=generator(1))
+    z_item[30:60] = z_item[30]  # Equal scores, on several processes.
+    z_user[::7] = 0
+    metrics = ('recall', 'ndcg', 'map', 'mrr', 'hit_ratio', 'precision')
+    expected = evaluate_ranking(
+        z_user, z_item, test, exclude=train, k=(5, 50), metrics=metrics, tie_seed=3
+    )
+    own = z_user[users.start : users.stop], z_item[items.start : items.stop]
+    train_of_users = of_users(train, users)
+    found = sharded_evaluate_ranking(
+        *own,
+        of_users(test, users),
+        exclude=train_of_users,
+        k=(5, 50),
+        metrics=metrics,
+        tie_seed=3,
+    )
+    assert found.keys() == expected.keys()
+    assert all(abs(found[name] - expected[name]) < 1e-12 for name in expected)
+    sharded_recommend_to_parquet(*own, folder / 'lists', k=8, exclude=train_of_users)
+    table = pq.read_table(folder / 'lists').sort_by([('user', 'ascending'), ('rank', 'ascending')])
+    lists = recommend(z_user, z_item, torch.arange(NUM_USERS), k=8, exclude=train)
+    assert table['item'].to_pylist() == lists.items.flatten().tolist()
+    assert table['score'].to_pylist() == lists.scores.flatten().tolist()
+
+
+@check
+def exact_neighbors(folder: Path) -> None:
+    x = torch.randn(2500, 24, generator=generator())
+    x[100:140] = x[100]  # A placeholder picture, more often than there are spare candidates.
+    x[2000] = x[1]
+    x[7] = 0
+    items = share(len(x))
+    for metric, kind in (('cosine', torch.float32), ('ip', torch.float16), ('l2', torch.float32)):
+        expected = into(knn_graph(x.to(kind), 5, metric=metric, backend='exact'), items)
+        own = x[items.start : items.stop].to(kind)
+        found = sharded_knn_graph(own, 5, metric=metric)
+        assert torch.equal(found[0][1], expected[0][1])
+        assert torch.equal(found[1], expected[1])
+        # Among equally similar items any may be kept.
+        longer = into(knn_graph(x.to(kind), 6, metric=metric, backend='exact'), items)
+        score = longer[1].view(-1, 6)
+        tied = (score[:, 1:] == score[:, :-1]).any(dim=1)
+        of_each = (graph[0][0].view(-1, 5)[~tied] for graph in (found, expected))
+        assert torch.equal(*of_each)
+        assert (~tied).sum() > 0.9 * len(items)
+    found = sharded_knn_graph(x[items.start : items.stop], 5)
+    whole = normalize_similarity(*gathered(found), len(x))
+    assert_same(sharded_normalize_similarity(*found, len(items)), into(whole, items))
+
+
+def gathered(graph: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """The edges of all processes."""
+    return gather_rows(graph[0].t(), None).t(), gather_rows(graph[1], None)
+
+
+@check
+def approximate_neighbors(folder: Path) -> None:
+    center = torch.randn(40, 16, generator=generator())
+    x = center.repeat(100, 1) + 0.4 * torch.randn(4000, 16, generator=generator(1))
+    x[5] = 0
+    items = share(len(x))
+    for metric in ('cosine', 'l2'):
+        exact = into(knn_graph(x, 6, metric=metric, backend='exact'), items)
+        found = sharded_knn_graph(x[items.start : items.stop], 6, metric=metric, recall=0.9)
+        assert torch.equal(found[0][1], exact[0][1])
+        keys, all_keys = (graph[0][1] * len(x) + graph[0][0] for graph in (found, exact))
+        assert torch.isin(all_keys, keys).float().mean() > 0.88
+        # Every edge has the exact similarity, best first.
+        common = torch.isin(keys, all_keys)
+        order, all_order = keys[common].argsort(), all_keys.argsort()
+        kept = torch.isin(all_keys[all_order], keys)
+        torch.testing.assert_close(found[1][common][order], exact[1][all_order][kept])
+        assert (found[1].view(-1, 6).diff(dim=1) <= 0).all()
+
+
+def barrier() -> None:
+    if dist.is_initialized():
+        dist.barrier()
