@@ -120,9 +120,7 @@ def kill_one(folder: Path, epochs: int, source: random.Random, longest: float) -
     """Run on two processes and kill one of them; say what became of the job."""
     log = folder / 'log.txt'
     with log.open('w') as out:
-        job = subprocess.Popen(
-            command(2, folder, epochs), stdout=out, stderr=out, env=one_thread()
-        )
+        job = subprocess.Popen(command(2, folder, epochs), stdout=out, stderr=out, env=one_thread())
         pids: list[str] = []
         while len(pids) < 2 and job.poll() is None:
             time.sleep(0.02)
@@ -154,7 +152,8 @@ def last_message(text: str) -> str:
 
 def kills(root: Path, undisturbed: Path, epochs: int, num_kills: int) -> dict[str, Any]:
     """Kill a process again and again, then let the run end."""
-    source, folder, events = random.Random(0), root / 'killed', []
+    source, folder = random.Random(0), root / 'killed'
+    events: list[dict[str, Any]] = []
     folder.mkdir()
     while len(events) < num_kills:
         events.append(kill_one(folder, epochs, source, longest=3.0))

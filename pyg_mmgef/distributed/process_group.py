@@ -119,7 +119,8 @@ def _message(error: RuntimeError, timeout: float, seconds: float) -> str:
 
 
 def _advice(why: str) -> str:
+    rank = os.environ.get('RANK', '0')
     return (
-        f'process {os.environ.get("RANK", "0")} stops, because {why}. Run the same command again to '
-        'go on from the last checkpoint, which is whole'
+        f'process {rank} stops, because {why}. Run the same command again to go on from the last '
+        'checkpoint, which is whole'
     )

@@ -19,7 +19,9 @@ def make_shop(
     num_users: int = NUM_USERS, num_items: int = NUM_ITEMS, num_interactions: int = 900
 ) -> HeteroData:
     generator = torch.Generator().manual_seed(0)
-    ends = [torch.randint(n, (num_interactions,), generator=generator) for n in (num_users, num_items)]
+    ends = [
+        torch.randint(n, (num_interactions,), generator=generator) for n in (num_users, num_items)
+    ]
     data = HeteroData()
     data['user'].num_nodes, data['item'].num_nodes = num_users, num_items
     data['user', 'interacts', 'item'].edge_index = torch.stack(ends).unique(dim=1)
@@ -39,7 +41,12 @@ def make_model(name: str, data: HeteroData) -> Recommender:
 def make_loader(data: HeteroData, num_replicas: int = 1, rank: int = 0) -> TripletNeighborLoader:
     # An odd batch, so that the shares of processes differ.
     return TripletNeighborLoader(
-        data, [3, 3], batch_size=min(101, data['user', 'interacts', 'item'].num_edges), shuffle=True, num_replicas=num_replicas, rank=rank
+        data,
+        [3, 3],
+        batch_size=min(101, data['user', 'interacts', 'item'].num_edges),
+        shuffle=True,
+        num_replicas=num_replicas,
+        rank=rank,
     )
 
 

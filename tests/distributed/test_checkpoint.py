@@ -80,7 +80,10 @@ def test_the_last_two_are_kept(saved: Path) -> None:
     contents = json.loads((saved / 'checkpoint-00000004' / 'checkpoint.json').read_text())
     assert contents['num_processes'] == 2
     assert contents['model']['arguments']['embedding_dim'] == 16
-    assert contents['tables'] == {'user_embedding.weight': [101, 16], 'item_embedding.weight': [53, 16]}
+    assert contents['tables'] == {
+        'user_embedding.weight': [101, 16],
+        'item_embedding.weight': [53, 16],
+    }
 
 
 def test_nothing_is_pickled_but_what_is_read_without_code(saved: Path) -> None:
@@ -141,20 +144,20 @@ def save_with_one_process_on_a_full_disk(folder: Path) -> str:
     sharded = build('LightGCN', data)
     load_checkpoint(folder, sharded)
 
-    def make_empty(path: Path) -> None:
-        real(path)
+    def make_empty(folder: Path) -> None:
+        real(folder)
         for number in range(1, 5):
-            (path / f'shard-00002-model-{number:05d}-of-00004.safetensors').symlink_to('/dev/full')
+            (folder / f'shard-00002-model-{number:05d}-of-00004.safetensors').symlink_to(
+                '/dev/full'
+            )
 
     real = checkpoint._make_empty
     if dist.get_rank() == 0:
         checkpoint._make_empty = make_empty
-    try:
+    with pytest.raises(OSError, match='process 1 cannot use the checkpoint') as caught:
         save_checkpoint(folder, sharded)
-    except OSError as error:
-        assert error.errno == errno.ENOSPC
-        return str(error)
-    return 'nothing'
+    assert caught.value.errno == errno.ENOSPC
+    return str(caught.value)
 
 
 @pytest.mark.skipif(not Path('/dev/full').exists(), reason='no device that is always full')

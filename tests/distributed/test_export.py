@@ -34,5 +34,7 @@ def test_a_plain_model_has_what_was_trained(
 
 
 def test_without_a_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match='has no checkpoint; write one with save_checkpoint'):
+    with pytest.raises(
+        FileNotFoundError, match='has no checkpoint; write one with save_checkpoint'
+    ):
         export_checkpoint(tmp_path, tmp_path / 'model')
