@@ -169,7 +169,7 @@ MAY_IMPORT = {
     'ranking': BASE | {'files', '_threads', 'sparse', 'search'},
     'loader': BASE | {'_extension', 'schema'},
     'distributed': BASE
-    | {'_threads', 'files', 'graph', 'nn', 'ranking', 'schema', 'search', 'sparse'},
+    | {'_threads', 'files', 'graph', 'loader', 'nn', 'ranking', 'schema', 'search', 'sparse'},
     'nn': BASE | {'_describe', 'catalog', 'files', 'schema', 'sparse', 'search', 'graph'},
     'explain': BASE | {'schema', 'catalog', 'nn'},
     'transforms': BASE | {'_describe', 'schema', 'graph', 'nn'},
