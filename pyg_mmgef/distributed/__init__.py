@@ -18,6 +18,7 @@ from pyg_mmgef.distributed.ranking import (
     sharded_evaluate_ranking,
     sharded_recommend_to_parquet,
 )
+from pyg_mmgef.distributed.serving_export import sharded_export
 from pyg_mmgef.distributed.sharded_data import ShardedData
 from pyg_mmgef.distributed.sharded_model import ShardedModel, TableShard
 from pyg_mmgef.distributed.sharded_triplet_loader import ShardedTripletLoader
@@ -41,6 +42,7 @@ __all__ = [
     'sharded_co_interaction_graph',
     'sharded_embeddings',
     'sharded_evaluate_ranking',
+    'sharded_export',
     'sharded_knn_graph',
     'sharded_layer_mean',
     'sharded_normalize_similarity',
