@@ -1,7 +1,7 @@
-"""MM-GEF on several processes, none of which holds the whole: from partitioned Parquet to an export.
+"""MM-GEF on processes of which none holds the whole: from partitioned Parquet to an export.
 
 torchrun --standalone --nproc-per-node 2 examples/large_scale.py --quick
-torchrun --standalone --nproc-per-node 4 examples/large_scale.py --data partitioned --output runs/big
+torchrun --standalone --nproc-per-node 4 examples/large_scale.py --data partitioned
 
 It needs TorchRec: pip install --no-deps -r requirements/distributed.txt
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -91,7 +90,8 @@ def sharded_export(
     arrays = _written_together(parts, {name: x.cpu().numpy() for name, x in own.items()}, data)
 
     def write() -> None:
-        assert user_ids is not None and catalog is not None, 'the first process needs ids'
+        if user_ids is None or catalog is None:
+            raise ValueError("the first process needs 'user_ids' and 'catalog'")
         write_export(
             folder,
             arrays['user_vectors'],

@@ -157,6 +157,12 @@ def _check_sizes(
     ):
         if found != expected:
             raise ValueError(f'{name} must have {expected} entries (got {found})')
+    if bool((np.diff(seen[0]) < 0).any()) or seen[0][0] != 0:
+        raise ValueError("the first array of 'seen' must begin with 0 and must not decrease")
+    if len(seen[1]) and not 0 <= int(seen[1].min()) <= int(seen[1].max()) < len(z_item):
+        raise ValueError(
+            f"'seen' must hold items in [0, {len(z_item)}) (got item {int(seen[1].max())})"
+        )
 
 
 def _write_vectors(path: Path, arrays: Mapping[str, NDArray[np.float32]]) -> None:
