@@ -3,10 +3,13 @@
 import importlib
 import os
 import warnings
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 from torch.nn import Module
 
 __all__ = ['OPTIMIZERS', 'as_lookup', 'load_torchrec', 'make_collection', 'make_parallel']
@@ -19,6 +22,8 @@ OPTIMIZERS = {
     'adagrad': 'EXACT_ADAGRAD',
     'sgd': 'EXACT_SGD',
 }
+OF_BAGS = ('rowwise_adagrad', 'sgd')
+"""Those that FBGEMM also has where tables have different numbers of bags."""
 
 
 def load_torchrec() -> Any:
@@ -60,7 +65,7 @@ def _leave_as_it_is(table: torch.Tensor) -> None:
     """Initialise nothing; the rows are filled once they are sharded."""
 
 
-def as_lookup(ids: dict[str, torch.Tensor]) -> Any:
+def as_lookup(ids: dict[str, Tensor]) -> Any:
     """Return the ids that are read of each table, as one ``KeyedJaggedTensor``."""
     torchrec = load_torchrec()
     values = list(ids.values())
@@ -128,13 +133,47 @@ def make_parallel(
     with warnings.catch_warnings():
         # TorchRec passes an argument that DistributedDataParallel has renamed.
         warnings.filterwarnings('ignore', message='`broadcast_buffers` is deprecated')
-        return DistributedModelParallel(
+        parallel = DistributedModelParallel(
             module,
             device=device,
             plan=plan,
             sharders=sharders,
             data_parallel_wrapper=DefaultDataParallelWrapper(params_to_ignore=frozen),
         )
+    if device.type == 'cpu' and optimizer in OF_BAGS:
+        _update_as_bags(parallel)
+    return parallel
+
+
+def _update_as_bags(parallel: Any) -> None:
+    """Let FBGEMM read rows as bags of one row each, whose backward is some 50 times as fast.
+
+    On the CPU, its backward of tables that aren't pooled takes 10 microseconds a row.
+    """
+    from fbgemm_gpu.split_table_batched_embeddings_ops_common import PoolingMode
+    from fbgemm_gpu.split_table_batched_embeddings_ops_training import (
+        SplitTableBatchedEmbeddingBagsCodegen,
+    )
+
+    collection: Any = parallel.module.collection
+    for tables in (x for lookup in collection._lookups for x in lookup.modules()):
+        if isinstance(tables, SplitTableBatchedEmbeddingBagsCodegen):
+            tables.pooling_mode = PoolingMode.SUM
+            tables.forward = partial(_rows_as_bags, tables.forward, len(tables.feature_table_map))
+
+
+def _rows_as_bags(
+    forward: Callable[..., Tensor], num_features: int, indices: Tensor, offsets: Tensor
+) -> Tensor:
+    """Return the rows of some tables; each table's ids are between every n-th of the offsets."""
+    bounds = offsets[:: (len(offsets) - 1) // num_features]
+    bags = torch.arange(len(indices) + 1, dtype=offsets.dtype)
+    rows = forward(
+        indices,
+        bags,
+        batch_size_per_feature_per_rank=[[size] for size in bounds.diff().tolist()],
+    )
+    return rows.view(len(indices), -1)
 
 
 EPS = 1e-8

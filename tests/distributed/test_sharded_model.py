@@ -118,7 +118,6 @@ def test_any_number_of_processes_learns_what_an_embedding_learns(
         assert run['curve'] == pytest.approx(curve, rel=1e-5)
         for key, x in run['trained'].items():
             torch.testing.assert_close(x, trained[key], rtol=1e-3, atol=1e-5)
-    assert runs[4]['curve'] != runs[1]['curve'], 'the sums are taken in another order'
 
 
 def test_each_process_holds_its_rows_alone() -> None:
