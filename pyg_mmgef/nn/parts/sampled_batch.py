@@ -73,12 +73,21 @@ def item_part(
     """
     if items is None or not is_sampled(data):
         return data, None, items
+    graphs = {relation: item_graph(data, relation) for relation in relations}
     is_read = torch.zeros(data[ITEM].n_id.numel(), dtype=torch.bool, device=items.device)
-    is_read[items] = True
-    for relation in relations:
-        is_read[item_graph(data, relation)[0].flatten()] = True
-    part = data.node_type_subgraph([ITEM]).subgraph({ITEM: is_read})
-    return part, is_read.nonzero().view(-1), (is_read.cumsum(0) - 1)[items]
+    for ids in (items, *(edge_index.flatten() for edge_index, _ in graphs.values())):
+        is_read[ids] = True
+    read, local = is_read.nonzero().view(-1), is_read.cumsum(0) - 1
+    # PyG's `subgraph` would index any list that happens to be as long as the items are many.
+    part = HeteroData()
+    for key, value in data[ITEM].items():
+        is_row = isinstance(value, Tensor) and data[ITEM].is_node_attr(key)
+        part[ITEM][key] = value[read] if is_row else value
+    part[ITEM].num_nodes = read.numel()
+    for relation, (edge_index, edge_weight) in graphs.items():
+        part[ITEM, relation, ITEM].edge_index = local[edge_index]
+        part[ITEM, relation, ITEM].edge_weight = edge_weight
+    return part, read, local[items]
 
 
 def check_batch(data: HeteroData, num_users: int, num_items: int) -> None:

@@ -73,6 +73,16 @@ def test_part_that_item_graphs_read(batch: HeteroData) -> None:
     assert read.tolist() == [2]
 
 
+def test_lists_are_not_taken_for_rows(batch: HeteroData) -> None:
+    batch[ITEM].num_sampled_nodes = [2, 1, 1, 0]  # As many hops as the batch has items.
+    batch[ITEM, 'similar', ITEM].num_sampled_edges = [1]
+    part, read, _ = item_part(batch, ['similar'], torch.tensor([1]))
+    assert read is not None
+    assert read.tolist() == [1, 3]
+    assert part[ITEM].n_id.tolist() == [0, 8]
+    assert part[ITEM].num_nodes == 2
+
+
 def test_of_the_whole_data_every_item_may_be_read(batch: HeteroData) -> None:
     assert item_part(batch, ['similar'], None) == (batch, None, None)
     data, items = HeteroData({ITEM: {'num_nodes': 3}}), torch.tensor([1])
