@@ -269,7 +269,8 @@ class MMGEF(Recommender):
         # 1. LightGCN over the interactions; its id embeddings may propagate over item graphs too.
         z_user, z_item, _, x_item = self.light_gcn.embed(data, users, items)
         # 2. Fuse the modalities early, of all items that the item graphs read.
-        part, read, rows = item_part(data, self.item_graphs, items)
+        relations = self.item_graphs if self.num_item_layers > 0 else ()
+        part, read, rows = item_part(data, relations, items)
         e = self.fused(part)
         x = self._propagating_embedding(select(x_item, read), select(is_warm, read))
         # 3. Merge the multimodal and the collaborative item graph by attention, and convolve.

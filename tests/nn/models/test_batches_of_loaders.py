@@ -70,6 +70,16 @@ def test_our_loader(cls: type[Recommender], options: dict[str, Any]) -> None:
     assert num_triplets == 11  # Also those that the epoch leaves out.
 
 
+@pytest.mark.parametrize('item_input', ['features', 'sum'])
+def test_without_item_layers_a_batch_needs_no_item_graphs(item_input: str) -> None:
+    data = small_shop()
+    options = {'skip_weight': 1.0, 'item_input': item_input, 'num_item_layers': 0}
+    model = model_of(MMGEF, data, options)
+    train = AddReverseInteractions()(data)
+    for batch in TripletNeighborLoader(train, [-1] * 2, batch_size=4, num_item_layers=0):
+        check_losses(model, data, batch)
+
+
 @pytest.mark.parametrize('preset', [PAPER, MERGED], ids=['paper', 'merged'])
 def test_training_of_a_preset(preset: Any) -> None:
     """A shop with two groups is learned from two neighbours a node."""
