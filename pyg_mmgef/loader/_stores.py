@@ -15,6 +15,7 @@ from pyg_mmgef.validate import check_edge_index, check_ids
 
 __all__ = [
     'GraphData',
+    'check_degrees',
     'check_prepared',
     'edge_attribute',
     'node_counts',
@@ -71,6 +72,25 @@ def node_counts(data: GraphData) -> dict[NodeType, int]:
     if isinstance(data, HeteroData):
         return dict(zip((USER, ITEM), num_users_items(data), strict=True))
     return {node_type: num_nodes(*data, node_type) for node_type in (USER, ITEM)}
+
+
+def check_degrees(data: GraphData, node_type: NodeType, num_edges: Tensor) -> None:
+    """Raise a :class:`ValueError` unless the data has the degrees that its interactions make.
+
+    Args:
+        data: The data.
+        node_type: Users or items.
+        num_edges: How many interactions lead to each of them. Shape: ``[num_nodes]``.
+    """
+    if isinstance(data, HeteroData):
+        degree = data[node_type].degree
+    else:
+        degree = data[0].get_tensor(group_name=node_type, attr_name='degree', index=None)
+    if not torch.equal(torch.as_tensor(degree).view(-1).long().cpu(), num_edges):
+        raise ValueError(
+            f"data['{node_type}'].degree isn't how many interactions each {node_type} has; after a "
+            'change of the interactions, apply pyg_mmgef.transforms.AddReverseInteractions() again'
+        )
 
 
 def relations_of(data: GraphData, relations: Sequence[str] | None) -> list[str]:
@@ -133,14 +153,13 @@ def read_lists(
             f"'weight_attr', {weight_attr!r}, must hold positive, finite weights of the edges "
             f'{edge_type}; leave out edges that must never be sampled'
         )
-    return NeighborLists(
-        colptr,
-        row,
-        perm,
-        sizes[source],
-        weight=weight,
-        time=_needed(data, edge_type, 'time_attr', time_attr),
-    )
+    time = _needed(data, edge_type, 'time_attr', time_attr)
+    if time is not None and bool(time.isnan().any()):
+        raise ValueError(
+            f"'time_attr', {time_attr!r}, must not be NaN for any of the edges {edge_type}; leave "
+            'out edges without a time'
+        )
+    return NeighborLists(colptr, row, perm, sizes[source], weight=weight, time=time)
 
 
 def _csc(

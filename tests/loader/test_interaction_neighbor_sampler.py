@@ -557,6 +557,20 @@ def test_unprepared_data() -> None:
         InteractionNeighborSampler(Data(), [1])
 
 
+@pytest.mark.parametrize('stores', [False, True])
+def test_interactions_that_changed_since_they_were_prepared(stores: bool) -> None:
+    data = sampled_shop()
+    changed = data.edge_subgraph({INTERACTS: torch.arange(data[INTERACTS].num_edges - 1)})
+    for key, edge_type in (('item', INTERACTS), ('user', REV_INTERACTS)):
+        stale = copy.copy(data)
+        stale[edge_type].edge_index = data[edge_type].edge_index[:, 1:]
+        match = rf"data\['{key}'\].degree isn't how many interactions each {key} has; .* again"
+        with pytest.raises(ValueError, match=match):
+            InteractionNeighborSampler(as_stores(stale) if stores else stale, [1])
+    again = AddReverseInteractions()(changed)
+    InteractionNeighborSampler(as_stores(again) if stores else again, [1])
+
+
 def test_mistakes() -> None:
     data = sampled_shop()
     for wrong in ([1.5], [-2], [True], 3, [None]):
@@ -581,6 +595,11 @@ def test_mistakes() -> None:
         with pytest.raises(ValueError, match="'weight_attr', 'rating', must hold positive, finite"):
             InteractionNeighborSampler(broken, [1], weight_attr='rating')
     broken = copy.copy(data)
+    broken[INTERACTS].time = data[INTERACTS].time.double()
+    broken[INTERACTS].time[3] = float('nan')
+    with pytest.raises(ValueError, match="'time_attr', 'time', must not be NaN for any"):
+        InteractionNeighborSampler(broken, [1], time_attr='time')
+    broken = copy.copy(data)
     broken[SIMILAR].edge_index = data[SIMILAR].edge_index + 1
     with pytest.raises(ValueError, match="'edge_index' holds the item id 25"):
         InteractionNeighborSampler(broken, [1])
@@ -597,6 +616,11 @@ def test_wrong_seeds() -> None:
         sampler.sample({'item': item}, seed=-1)
     with pytest.raises(ValueError, match="the sampler has no 'time_attr'"):
         sampler.sample({'item': item}, seed=0, time={'item': item})
+    with pytest.raises(ValueError, match=r"must be users and items \(got 'movie'\)"):
+        sampler.sample({'movie': item}, seed=0)
     timed = InteractionNeighborSampler(sampled_shop(), [1], time_attr='time')
     with pytest.raises(ValueError, match="needs the time of each seed; pass 'edge_label_time'"):
         timed.sample({'item': item}, seed=0)
+    for time in ({}, {'item': torch.tensor([1, 2])}, {'item': torch.tensor([float('nan')])}):
+        with pytest.raises(ValueError, match="'time' must have the time of each of the 1 items"):
+            timed.sample({'item': item}, seed=0, time=time)
