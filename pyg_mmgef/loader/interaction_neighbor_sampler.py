@@ -83,9 +83,10 @@ class InteractionNeighborSampler(BaseSampler):
             then no longer unbiased. (default: :obj:`None`, uniformly)
         time_attr: Sample interactions that aren't later than their seed: this attribute is their
             time. One at the very time of its seed is among them, so to predict an interaction, its
-            seed needs an earlier time. Each seed then has a subgraph of its own (``disjoint``, as PyG calls it), and
-            needs a time: ``edge_label_time`` of a ``LinkLoader``, ``input_time`` of a
-            ``NodeLoader``. The item graphs have no times. (default: :obj:`None`)
+            seed needs an earlier time. Each seed then has a subgraph of its own (``disjoint``, as
+            PyG calls it), and needs a time: ``edge_label_time`` of a ``LinkLoader``,
+            ``input_time`` of a ``NodeLoader``. The item graphs have no times.
+            (default: :obj:`None`)
         temporal_strategy: With :obj:`time_attr`, ``'uniform'`` samples among all of them,
             ``'last'`` has the latest. (default: ``'uniform'``)
         generator: CPU generator of a seed for each sample; :obj:`None` makes one seeded with 0.
@@ -219,7 +220,9 @@ class InteractionNeighborSampler(BaseSampler):
                 else "the seeds have times, but the sampler has no 'time_attr'; name the "
                 'attribute that is the time of an interaction'
             )
-        for node_type, ids in seeds.items() if time is not None else ():
+        if time is None:
+            return
+        for node_type, ids in seeds.items():
             found = time.get(node_type)
             if found is None or found.shape != ids.shape or bool(found.isnan().any()):
                 raise ValueError(

@@ -212,6 +212,16 @@ def test_workers(persistent_workers: bool, monkeypatch: pytest.MonkeyPatch) -> N
     assert same(first, epochs(2))  # The number of workers changes nothing.
 
 
+def test_a_spawned_worker_samples_as_a_forked_one() -> None:
+    data = sampled_shop(density=0.4)
+    batches = []
+    for context in ('fork', 'spawn'):
+        loader = TripletNeighborLoader(data, [2, 2], 40, shuffle=True, num_workers=1)
+        loader.multiprocessing_context = context
+        batches.append(list(loader))
+    assert same(*batches)
+
+
 @pytest.mark.parametrize('num_workers', [0, 1])
 def test_goes_on_from_a_saved_state(num_workers: int) -> None:
     data = sampled_shop(density=0.4)
