@@ -154,6 +154,15 @@ class InteractionNeighborSampler(BaseSampler):
         return list(self._lists)
 
     @property
+    def num_hops(self) -> dict[EdgeType, int]:
+        """The number of hops along each edge type."""
+        return {
+            edge_type: len(counts)
+            for expansion in self._expansions
+            for edge_type, counts in expansion.items()
+        }
+
+    @property
     def disjoint(self) -> bool:
         """Whether each seed has a subgraph of its own, as it has with times."""
         return self.time_attr is not None

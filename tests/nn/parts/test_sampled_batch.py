@@ -4,7 +4,7 @@ from torch.nn import Embedding
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn.parts.interaction_graph import sampled_neighbors
-from pyg_mmgef.nn.parts.sampled_batch import check_batch, item_part, num_rows, rows_of
+from pyg_mmgef.nn.parts.sampled_batch import check_batch, check_hops, item_part, num_rows, rows_of
 from pyg_mmgef.schema import INTERACTS, ITEM, REV_INTERACTS, USER, is_sampled
 
 
@@ -99,3 +99,18 @@ def test_a_batch_is_checked(batch: HeteroData) -> None:
     del batch[REV_INTERACTS]
     with pytest.raises(ValueError, match='sample both directions'):
         check_batch(batch, 8, 9)
+
+
+def test_a_batch_has_a_hop_for_each_layer(batch: HeteroData) -> None:
+    graphs = [INTERACTS, (ITEM, 'similar', ITEM)]
+    check_hops(batch, graphs, 3)  # It doesn't say how many it has.
+    batch[INTERACTS].num_hops, batch[ITEM, 'similar', ITEM].num_hops = 3, 1
+    check_hops(batch, graphs, 1)
+    with pytest.raises(ValueError, match=r"has 1 hops along .*'similar'.* the model's 2 layers"):
+        check_hops(batch, graphs, 2)
+    missing = (ITEM, 'other', ITEM)
+    with pytest.raises(ValueError, match=r"has 0 hops along .*'other'"):
+        check_hops(batch, [missing], 1)
+    assert missing not in batch.edge_types
+    check_hops(batch, [missing], 0)
+    check_hops(HeteroData(), graphs, 2)  # The whole data has no hops.
