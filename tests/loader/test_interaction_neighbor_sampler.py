@@ -424,6 +424,38 @@ def test_a_store_of_sorted_edges(with_size: bool) -> None:
     assert sampled_edges(out) == edges_to_all(data, SEEDS, [hops, {SIMILAR: 1}])
 
 
+def test_reversed_interactions_in_another_order_share_no_attribute() -> None:
+    data = sampled_shop(density=0.3)
+    options: dict[str, Any] = {'time_attr': 'time', 'weight_attr': 'rating'}
+    expected = InteractionNeighborSampler(data, [-1, -1], **options)
+    data = copy.copy(data)
+    order = data[REV_INTERACTS].edge_index[1].argsort(stable=True)
+    data[REV_INTERACTS].edge_index = data[REV_INTERACTS].edge_index[:, order]
+    for broken in (data, as_stores(data)):
+        with pytest.raises(ValueError, match=r"so they can't share '(time|rating)'; give them an"):
+            InteractionNeighborSampler(broken, [-1, -1], **options)
+    for key in ('time', 'rating'):
+        data[REV_INTERACTS][key] = data[INTERACTS][key][order]
+    time = {'user': torch.tensor([25, 30, 1]), 'item': torch.tensor([49, 20])}
+    seeds = {'user': torch.tensor([4, 7, 7]), 'item': torch.tensor([3, 9])}
+    nodes = expected.sample(seeds, seed=0, time=time).num_sampled_nodes
+    for mended in (data, as_stores(data)):
+        out = InteractionNeighborSampler(mended, [-1, -1], **options).sample(
+            seeds, seed=0, time=time
+        )
+        assert out.num_sampled_nodes == nodes
+
+
+def test_a_store_of_short_attributes() -> None:
+    features, graphs = as_stores(sampled_shop())
+    features.put_tensor(torch.ones(5), group_name=INTERACTS, attr_name='short', index=None)
+    match = r"'short' of the edges .* one number for each of"
+    with pytest.raises(ValueError, match=match):
+        InteractionNeighborSampler((features, graphs), [1], weight_attr='short')
+    with pytest.raises(ValueError, match=match):
+        InteractionNeighborSampler((features, graphs), [1], time_attr='short')
+
+
 def test_a_store_of_broken_edges() -> None:
     data = sampled_shop()
     features, graphs = as_stores(data)
