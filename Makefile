@@ -22,7 +22,7 @@ test-sparse: $(VENV)/.installed-sparse
 
 # What needs TorchRec, in processes that are started on this machine; all of it in three minutes.
 test-distributed: $(VENV)/.installed-distributed
-	$(BIN)/python -m pytest -m distributed -q tests/distributed
+	$(BIN)/python -m pytest -m distributed -q tests/distributed tests/examples
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

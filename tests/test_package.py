@@ -121,8 +121,12 @@ TESTED_ELSEWHERE = {
     'ranking/scoring.py': 'the inside of tests/ranking/test_evaluate.py and test_recommend.py',
     **{
         f'distributed/{name}.py': 'one of the checks of tests/distributed/test_shards.py'
-        for name in ('co_interaction', 'knn_graph', 'normalize', 'propagation', 'ranking')
+        for name in (
+            *('co_interaction', 'knn_graph', 'normalize', 'propagation', 'ranking'),
+            *('sharded_data', 'sharded_triplet_loader'),
+        )
     },
+    'distributed/serving_export.py': 'the export of tests/examples/test_large_scale.py',
     'encoders/missing_item.py': 'what the reports in tests/encoders/test_store.py list',
     'encoders/picture_problem.py': 'the table of tests/encoders/test_hostile_pictures.py',
     'runs/plots.py': 'the picture in a run of tests/cli/test_app.py',
@@ -169,7 +173,8 @@ MAY_IMPORT = {
     'ranking': BASE | {'files', '_threads', 'sparse', 'search'},
     'loader': BASE | {'_extension', 'schema'},
     'distributed': BASE
-    | {'_threads', 'files', 'graph', 'nn', 'ranking', 'schema', 'search', 'sparse'},
+    | {'_threads', 'catalog', 'exports', 'files', 'graph', 'loader', 'nn', 'ranking'}
+    | {'schema', 'search', 'sparse'},
     'nn': BASE | {'_describe', 'catalog', 'files', 'schema', 'sparse', 'search', 'graph'},
     'explain': BASE | {'schema', 'catalog', 'nn'},
     'transforms': BASE | {'_describe', 'schema', 'graph', 'nn'},

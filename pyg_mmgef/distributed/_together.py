@@ -1,9 +1,11 @@
 """What the processes decide together."""
 
+from collections.abc import Callable
+
 import torch
 import torch.distributed as dist
 
-__all__ = ['agree', 'same_number']
+__all__ = ['agree', 'in_first_process', 'same_number']
 
 
 def agree(error: Exception | None, device: torch.device) -> None:
@@ -22,6 +24,17 @@ def agree(error: Exception | None, device: torch.device) -> None:
         raise error
     if int(first) < size:
         raise RuntimeError(f'process {int(first)} has failed; its own message says why')
+
+
+def in_first_process(action: Callable[[], None], device: torch.device) -> None:
+    """Let the first process do what is done once; if it fails, all fail."""
+    error: Exception | None = None
+    if dist.get_rank() == 0:
+        try:
+            action()
+        except (OSError, ValueError) as problem:
+            error = problem
+    agree(error, device)
 
 
 def same_number(number: int, device: torch.device) -> int:

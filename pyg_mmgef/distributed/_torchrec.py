@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import warnings
 from typing import Any
 
 import torch
@@ -124,13 +125,16 @@ def make_parallel(
     )
     plan = planner.collective_plan(module, sharders, dist.GroupMember.WORLD)
     frozen = [name for name, p in module.named_parameters() if not p.requires_grad]
-    return DistributedModelParallel(
-        module,
-        device=device,
-        plan=plan,
-        sharders=sharders,
-        data_parallel_wrapper=DefaultDataParallelWrapper(params_to_ignore=frozen),
-    )
+    with warnings.catch_warnings():
+        # TorchRec passes an argument that DistributedDataParallel has renamed.
+        warnings.filterwarnings('ignore', message='`broadcast_buffers` is deprecated')
+        return DistributedModelParallel(
+            module,
+            device=device,
+            plan=plan,
+            sharders=sharders,
+            data_parallel_wrapper=DefaultDataParallelWrapper(params_to_ignore=frozen),
+        )
 
 
 EPS = 1e-8

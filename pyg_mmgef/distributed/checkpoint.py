@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
 
-from pyg_mmgef.distributed._together import agree, same_number
+from pyg_mmgef.distributed._together import agree, in_first_process, same_number
 from pyg_mmgef.distributed.sharded_model import ShardedModel
 from pyg_mmgef.files import (
     check_sealed,
@@ -81,7 +81,7 @@ def save_checkpoint(
     folder, device = Path(folder), model.device
     number = same_number(_next_number(folder) if dist.get_rank() == 0 else 0, device)
     path, temporary = folder / f'checkpoint-{number:08d}', folder / TEMPORARY
-    _first_process(lambda: _make_empty(temporary), device)
+    in_first_process(lambda: _make_empty(temporary), device)
     state = model.sharded_state()
     try:
         dcp.save(
@@ -122,7 +122,7 @@ def save_checkpoint(
             old.rename(temporary)  # So that none is ever half there under its name.
             shutil.rmtree(temporary)
 
-    _first_process(finish, device)
+    in_first_process(finish, device)
     return path
 
 
@@ -215,17 +215,6 @@ def _check_fits(path: Path, contents: Mapping[str, Any], model: ShardedModel) ->
                 f'{str(path)!r} is a checkpoint with {key} {saved[key]}, and the one given has '
                 f'{given[key]}; build it as it was built, or save to another folder'
             )
-
-
-def _first_process(action: Callable[[], None], device: torch.device) -> None:
-    """Let the first process do what is done once; if it fails, all fail."""
-    error: Exception | None = None
-    if dist.get_rank() == 0:
-        try:
-            action()
-        except (OSError, ValueError) as problem:
-            error = problem
-    agree(error, device)
 
 
 def _make_empty(folder: Path) -> None:

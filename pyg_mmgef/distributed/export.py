@@ -1,9 +1,7 @@
 """Sharded checkpoints as plain models."""
 
 import hashlib
-import json
 import os
-import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +12,7 @@ from torch import Tensor
 from torch.distributed.checkpoint import HuggingFaceStorageReader
 
 from pyg_mmgef.distributed.checkpoint import DENSE, latest_checkpoint, read_contents
-from pyg_mmgef.files import damaged, make_folder, open_atomically
+from pyg_mmgef.files import Entry, damaged, make_folder, open_atomically, safetensors_pieces
 from pyg_mmgef.nn.pretrained._folder import WEIGHTS, write_config
 from pyg_mmgef.nn.registry import recommenders
 
@@ -77,12 +75,14 @@ def export_checkpoint(
     saved = torch.load(path / DENSE, map_location='cpu', weights_only=True)['model']
     dense = {name: x for name, x in saved.items() if not name.endswith('.placeholder')}
     dtype = getattr(torch, contents['model']['dtype'])
-    sizes = {name: (dtype, size) for name, size in tables.items()}
-    sizes |= {name: (x.dtype, list(x.shape)) for name, x in dense.items()}
+    entries = {
+        name: Entry(DTYPES[dtype], size, map(_as_bytes, _blocks(name, parts[name])))
+        for name, size in tables.items()
+    } | {name: Entry(DTYPES[x.dtype], x.shape, [_as_bytes(x)]) for name, x in dense.items()}
     make_folder(output)
     digest = hashlib.sha256()
     with open_atomically(output / WEIGHTS) as file:
-        for piece in _as_safetensors(sizes, parts, dense):
+        for piece in safetensors_pieces(entries):
             digest.update(piece)
             file.write(piece)
     known = recommenders().get(contents['model']['model'])
@@ -105,28 +105,13 @@ def _find_parts(path: Path, num_rows: Mapping[str, int]) -> dict[str, list[_Part
     return out
 
 
-def _as_safetensors(
-    sizes: Mapping[str, tuple[torch.dtype, list[int]]],
-    parts: Mapping[str, list[_Part]],
-    dense: Mapping[str, Tensor],
-) -> Iterator[bytes]:
-    """Yield a file of safetensors piece by piece, which the library only writes as a whole."""
-    header: dict[str, Any] = {'__metadata__': {'format': 'pt'}}
-    end = 0
-    for name, (dtype, shape) in sizes.items():
-        start, end = end, end + dtype.itemsize * torch.Size(shape).numel()
-        header[name] = {'dtype': DTYPES[dtype], 'shape': shape, 'data_offsets': [start, end]}
-    text = json.dumps(header).encode()
-    text += b' ' * (-len(text) % 8)
-    yield struct.pack('<Q', len(text)) + text
-    for name in sizes:
-        for block in [dense[name]] if name in dense else _blocks(name, parts[name]):
-            yield block.contiguous().flatten().view(torch.uint8).numpy().tobytes()
-
-
 def _blocks(name: str, parts: list[_Part]) -> Iterator[Tensor]:
     for part in parts:
         with safe_open(part.file, 'pt') as file:
             rows = file.get_slice(name)
             for first in range(0, part.num_rows, BLOCK):
                 yield rows[first : first + BLOCK]
+
+
+def _as_bytes(x: Tensor) -> bytes:
+    return x.contiguous().flatten().view(torch.uint8).numpy().tobytes()

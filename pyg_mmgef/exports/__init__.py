@@ -1,4 +1,4 @@
-"""What an exported run is made of: its versions, an index of its items, their thumbnails."""
+"""Exports, and what they are made of: versions, an index of the items, their thumbnails."""
 
 from pyg_mmgef.exports.item_index import MeasuredIndex, inner_product_index
 from pyg_mmgef.exports.programs import (
@@ -9,6 +9,7 @@ from pyg_mmgef.exports.programs import (
 )
 from pyg_mmgef.exports.thumbnails import write_thumbnails
 from pyg_mmgef.exports.version_folder import NewVersion, new_version
+from pyg_mmgef.exports.write_export import write_export
 
 __all__ = [
     'ContentProgram',
@@ -17,6 +18,7 @@ __all__ = [
     'export_program',
     'inner_product_index',
     'new_version',
+    'write_export',
     'write_onnx',
     'write_program',
     'write_thumbnails',

@@ -9,11 +9,13 @@ from pyg_mmgef.files.atomic import (
     sync_folder,
     write_atomically,
 )
+from pyg_mmgef.files.safetensors_pieces import Entry, safetensors_pieces
 from pyg_mmgef.files.sealed import check_sealed, open_sealed, read_sealed, write_sealed
 from pyg_mmgef.files.sealed_json import read_json, write_json
 from pyg_mmgef.files.sha256 import check_sha256, damaged, has_sha256, sha256_of
 
 __all__ = [
+    'Entry',
     'check_sealed',
     'check_sha256',
     'damaged',
@@ -26,6 +28,7 @@ __all__ = [
     'read_json',
     'read_sealed',
     'remove_leftovers',
+    'safetensors_pieces',
     'sha256_of',
     'sync_folder',
     'write_array',

@@ -8,8 +8,9 @@ from torch_geometric.typing import EdgeType, NodeType
 
 from pyg_mmgef.loader._neighbor_lists import NeighborLists
 from pyg_mmgef.loader._numbering import Numbering
+from pyg_mmgef.schema import INTERACTS, ITEM, REV_INTERACTS
 
-__all__ = ['Expansion', 'Seeds', 'expand']
+__all__ = ['Expansion', 'Seeds', 'expand', 'expansions_of', 'hops_of']
 
 Expansion = Mapping[EdgeType, Sequence[int]]
 """The number of neighbours for each edge type and hop; -1 means all."""
@@ -55,6 +56,59 @@ def expand(
             type, the node's id and, with times, the number of its seed.
     """
     return _Sample(lists, num_nodes, seeds, expansions).expand(last, replace, seed)
+
+
+def expansions_of(
+    num_neighbors: Sequence[int] | Mapping[EdgeType, Sequence[int]],
+    num_item_layers: int,
+    relations: Sequence[str],
+) -> list[Expansion]:
+    """Return what is followed from the seeds: the interactions, and the item graphs.
+
+    Args:
+        num_neighbors: See :class:`~pyg_mmgef.loader.InteractionNeighborSampler`.
+        num_item_layers: Hops in the item graphs.
+        relations: The item graphs.
+
+    Raises:
+        ValueError: If :obj:`num_neighbors` has another form.
+    """
+    graphs = [(ITEM, relation, ITEM) for relation in relations]
+    return [_by_direction(num_neighbors), dict.fromkeys(graphs, [-1] * num_item_layers)]
+
+
+def hops_of(expansions: Sequence[Expansion]) -> dict[EdgeType, int]:
+    """Return the number of hops along each edge type."""
+    return {
+        edge_type: len(counts)
+        for expansion in expansions
+        for edge_type, counts in expansion.items()
+    }
+
+
+def _by_direction(
+    num_neighbors: Sequence[int] | Mapping[EdgeType, Sequence[int]],
+) -> dict[EdgeType, list[int]]:
+    """Return the numbers for each direction of the interactions."""
+    by_type = num_neighbors
+    if not isinstance(num_neighbors, Mapping):
+        by_type = dict.fromkeys((INTERACTS, REV_INTERACTS), num_neighbors)
+    assert isinstance(by_type, Mapping)
+    if set(by_type) != {INTERACTS, REV_INTERACTS}:
+        raise ValueError(
+            f"'num_neighbors' must have the keys {INTERACTS} and {REV_INTERACTS} (got "
+            f'{list(by_type)}); the item graphs are never sampled'
+        )
+    for counts in by_type.values():
+        if not isinstance(counts, Sequence) or not all(
+            isinstance(count, int) and not isinstance(count, bool) and count >= -1
+            for count in counts
+        ):
+            raise ValueError(
+                "'num_neighbors' must hold a number for each layer, -1 for all neighbours, such as "
+                f'[10, 10] (got {counts!r})'
+            )
+    return {edge_type: list(by_type[edge_type]) for edge_type in (INTERACTS, REV_INTERACTS)}
 
 
 class _Sample:
@@ -118,7 +172,7 @@ class _Sample:
         """Sample the neighbours of a frontier along one edge type."""
         source_type, _, node_type = edge_type
         local = frontier.nodes[node_type]
-        if count == 0 or local.numel() == 0:
+        if count == 0:
             self.num_sampled_edges[edge_type].append(0)
             return
         node = key = self.numbering[node_type].keys[local]

@@ -22,21 +22,29 @@ class NegativeSampler:
         size: Number of users and of items.
         negatives_from: ``'warm'`` samples items with an interaction, ``'all'`` any item.
         popularity: The exponent of the degree.
+        degree: The number of interactions of each item, where there are more than the positives;
+            :obj:`None` means that there are not. Shape: ``[num_items]``. (default: :obj:`None`)
 
     Raises:
         ValueError: If a user has interacted with all items that could be negatives.
     """
 
     def __init__(
-        self, positives: Tensor, size: tuple[int, int], negatives_from: str, popularity: float
+        self,
+        positives: Tensor,
+        size: tuple[int, int],
+        negatives_from: str,
+        popularity: float,
+        degree: Tensor | None = None,
     ) -> None:
         num_users, num_items = size
         pair = (positives[0] * num_items + positives[1]).unique()
         user, item = pair // num_items, pair % num_items
+        degree = torch.bincount(item, minlength=num_items) if degree is None else degree
         everything = torch.arange(num_items, device=item.device)
-        self.candidates = item.unique() if negatives_from == 'warm' else everything
+        self.candidates = degree.nonzero().view(-1) if negatives_from == 'warm' else everything
         self.uniform = popularity == 0
-        degree = torch.bincount(item, minlength=num_items)[self.candidates]
+        degree = degree[self.candidates]
         # The keys of all users fit in 63 bits, and a double resolves every unit of the weight.
         total = min(2**50, 2**61 // num_users)
         weight = torch.ones_like(degree) if self.uniform else _weights(degree, popularity, total)

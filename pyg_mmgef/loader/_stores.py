@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 from torch_geometric.data import FeatureStore, GraphStore, HeteroData
 from torch_geometric.data.remote_backend_utils import num_nodes
+from torch_geometric.index import index2ptr, ptr2index
 from torch_geometric.typing import EdgeType, NodeType
+from torch_geometric.utils import lexsort
 
 from pyg_mmgef.loader._neighbor_lists import NeighborLists
 from pyg_mmgef.schema import INTERACTS, ITEM, REV_INTERACTS, USER, edge_values, num_users_items
@@ -147,13 +149,20 @@ def _csc(
     data: GraphData, edge_type: EdgeType, num_destinations: int
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return the sources by destination, where those of each begin, and the order of the edges."""
-    graph_store = data if isinstance(data, HeteroData) else data[1]
-    rows, pointers, perms = graph_store.csc([edge_type])
-    row, colptr, perm = rows[edge_type].cpu(), pointers[edge_type].cpu(), perms[edge_type]
+    if isinstance(data, HeteroData):
+        row, col = data[edge_type].edge_index.cpu()
+        col, perm = col.sort(stable=True)
+        return row[perm], index2ptr(col, num_destinations), perm
+    rows, pointers, perms = data[1].csc([edge_type])
+    row, colptr, edge = rows[edge_type].cpu(), pointers[edge_type].cpu(), perms[edge_type]
     missing = num_destinations + 1 - colptr.numel()
     if missing > 0:  # A store that doesn't know its size ends with the last edge.
         colptr = torch.cat([colptr, colptr[-1:].expand(missing)])
-    return row, colptr, None if perm is None else perm.cpu()
+    if edge is None:
+        return row, colptr, None
+    # PyG sorts by destination alone; the order of the edges to one is then not the same everywhere.
+    order = lexsort([edge.cpu(), ptr2index(colptr)])
+    return row[order], colptr, edge.cpu()[order]
 
 
 def _check_csc(edge_type: EdgeType, row: Tensor, colptr: Tensor, num_sources: int) -> None:

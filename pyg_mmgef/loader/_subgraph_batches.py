@@ -13,7 +13,7 @@ from pyg_mmgef.loader._triplet_batches import TripletBatches, Triplets
 from pyg_mmgef.loader.interaction_neighbor_sampler import InteractionNeighborSampler
 from pyg_mmgef.schema import INTERACTS, ITEM, USER
 
-__all__ = ['SubgraphBatches', 'triplet_data']
+__all__ = ['SubgraphBatches', 'as_seeds', 'set_triplets', 'triplet_data']
 
 
 class SubgraphBatches(IterableDataset[HeteroData]):
@@ -55,15 +55,9 @@ class SubgraphBatches(IterableDataset[HeteroData]):
 
     def subgraph(self, triplets: Triplets, seed: int) -> HeteroData:
         """Return the subgraph around the users, items and negatives of a batch."""
-        users, items, negatives = (ids.long().cpu() for ids in triplets)
-        user, src_index = users.unique(return_inverse=True)
-        both = torch.cat([items, negatives.flatten()])
-        item, dst_index = both.unique(return_inverse=True)
-        out = self.sampler.sample({USER: user, ITEM: item}, seed=seed)
-        batch = self._filter(out)
-        batch[USER].src_index = src_index
-        batch[ITEM].dst_pos_index = dst_index[: items.numel()]
-        batch[ITEM].dst_neg_index = dst_index[items.numel() :].view(negatives.shape)
+        seeds, local = as_seeds(triplets)
+        batch = self._filter(self.sampler.sample(seeds, seed=seed))
+        set_triplets(batch, local)
         return batch
 
     def _filter(self, out: HeteroSamplerOutput) -> HeteroData:
@@ -84,6 +78,20 @@ class SubgraphBatches(IterableDataset[HeteroData]):
     def __len__(self) -> int:
         """Return the number of batches per epoch."""
         return len(self.triplets)
+
+
+def as_seeds(triplets: Triplets) -> tuple[dict[NodeType, Tensor], Triplets]:
+    """Return the distinct users and items of triplets, and the triplets in positions of these."""
+    users, items, negatives = (ids.long().cpu() for ids in triplets)
+    user, src = users.unique(return_inverse=True)
+    item, dst = torch.cat([items, negatives.flatten()]).unique(return_inverse=True)
+    pos, neg = dst[: items.numel()], dst[items.numel() :].view(negatives.shape)
+    return {USER: user, ITEM: item}, (src, pos, neg)
+
+
+def set_triplets(batch: HeteroData, triplets: Triplets) -> None:
+    """Set the triplets of a batch, local ids, under the names that PyG's loaders have."""
+    batch[USER].src_index, batch[ITEM].dst_pos_index, batch[ITEM].dst_neg_index = triplets
 
 
 def triplet_data(data: GraphData, sizes: Mapping[NodeType, int]) -> HeteroData:

@@ -14,7 +14,7 @@ from torch_geometric.sampler import (
 from torch_geometric.sampler.neighbor_sampler import edge_sample, node_sample
 from torch_geometric.typing import EdgeType, NodeType
 
-from pyg_mmgef.loader._expand import Expansion, Seeds, expand
+from pyg_mmgef.loader._expand import Seeds, expand, expansions_of, hops_of
 from pyg_mmgef.loader._stores import (
     check_degrees,
     check_prepared,
@@ -22,7 +22,6 @@ from pyg_mmgef.loader._stores import (
     read_lists,
     relations_of,
 )
-from pyg_mmgef.schema import INTERACTS, ITEM, REV_INTERACTS
 from pyg_mmgef.validate import check_choice, check_ids, check_not_negative
 
 __all__ = ['InteractionNeighborSampler']
@@ -126,7 +125,6 @@ class InteractionNeighborSampler(BaseSampler):
         check_prepared(data)
         check_not_negative('num_item_layers', num_item_layers, integer=True)
         check_choice('temporal_strategy', temporal_strategy, ('uniform', 'last'))
-        by_direction = _by_direction(num_neighbors)
         self.num_neighbors = num_neighbors
         self.num_item_layers = num_item_layers
         self.relations = relations_of(data, relations) if num_item_layers else []
@@ -136,17 +134,14 @@ class InteractionNeighborSampler(BaseSampler):
         self.temporal_strategy = temporal_strategy
         self.generator = torch.Generator().manual_seed(0) if generator is None else generator
         self.num_nodes = node_counts(data)
-        graphs = [(ITEM, relation, ITEM) for relation in self.relations]
+        self._expansions = expansions_of(num_neighbors, num_item_layers, self.relations)
+        by_direction, graphs = self._expansions
         self._lists = {
             edge_type: read_lists(data, edge_type, self.num_nodes, weight_attr, time_attr)
             for edge_type in by_direction
         } | {edge_type: read_lists(data, edge_type, self.num_nodes) for edge_type in graphs}
         for edge_type in by_direction:
             check_degrees(data, edge_type[-1], self._lists[edge_type].colptr.diff())
-        self._expansions: list[Expansion] = [
-            by_direction,
-            dict.fromkeys(graphs, [-1] * num_item_layers),
-        ]
 
     @property
     def edge_types(self) -> list[EdgeType]:
@@ -156,11 +151,7 @@ class InteractionNeighborSampler(BaseSampler):
     @property
     def num_hops(self) -> dict[EdgeType, int]:
         """The number of hops along each edge type."""
-        return {
-            edge_type: len(counts)
-            for expansion in self._expansions
-            for edge_type, counts in expansion.items()
-        }
+        return hops_of(self._expansions)
 
     @property
     def disjoint(self) -> bool:
@@ -265,28 +256,3 @@ class InteractionNeighborSampler(BaseSampler):
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}({self.num_neighbors}, relations={self.relations})'
-
-
-def _by_direction(
-    num_neighbors: Sequence[int] | Mapping[EdgeType, Sequence[int]],
-) -> dict[EdgeType, list[int]]:
-    """Return the numbers for each direction of the interactions."""
-    by_type = num_neighbors
-    if not isinstance(num_neighbors, Mapping):
-        by_type = dict.fromkeys((INTERACTS, REV_INTERACTS), num_neighbors)
-    assert isinstance(by_type, Mapping)
-    if set(by_type) != {INTERACTS, REV_INTERACTS}:
-        raise ValueError(
-            f"'num_neighbors' must have the keys {INTERACTS} and {REV_INTERACTS} (got "
-            f'{list(by_type)}); the item graphs are never sampled'
-        )
-    for counts in by_type.values():
-        if not isinstance(counts, Sequence) or not all(
-            isinstance(count, int) and not isinstance(count, bool) and count >= -1
-            for count in counts
-        ):
-            raise ValueError(
-                "'num_neighbors' must hold a number for each layer, -1 for all neighbours, such as "
-                f'[10, 10] (got {counts!r})'
-            )
-    return {edge_type: list(by_type[edge_type]) for edge_type in (INTERACTS, REV_INTERACTS)}

@@ -200,7 +200,10 @@ def check_memory(settings: Settings, train: HeteroData, available: int | None = 
     copies = COPIES if settings.batch_size is not None else COPIES_SOLVED
     need = 4 * copies * (num_users + num_items) * channels
     need += BYTES_OF_EDGE * train[INTERACTS].edge_index.size(1)
-    advice = f'give {smaller}, or use a machine with more memory'
+    advice = (
+        f'give {smaller}, use a machine with more memory, or spread users and items over '
+        'processes, as examples/large_scale.py does with MMGEF'
+    )
     if name in ('ease', 'cease'):
         need += 3 * 8 * num_items**2  # The Gram matrix, its factor and the inverse in float64.
         advice = f'it holds all pairs of {num_items:,} items; use another model'

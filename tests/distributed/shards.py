@@ -7,12 +7,16 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch_geometric.data import HeteroData
 
 from pyg_mmgef.distributed import (
+    ShardedData,
     ShardedInteractions,
+    ShardedTripletLoader,
     _exchange,
     _ring,
     read_features,
@@ -34,8 +38,11 @@ from pyg_mmgef.distributed._exchange import (
 )
 from pyg_mmgef.graph import co_interaction_graph, knn_graph
 from pyg_mmgef.graph.weights import bipartite_normalize, normalize_similarity
+from pyg_mmgef.loader import TripletNeighborLoader
 from pyg_mmgef.ranking import evaluate_ranking, recommend
 from pyg_mmgef.sparse import CSRPair, layer_mean
+from tests.distributed.sharded_shop import by_user, shard_of
+from tests.loader.shops import sampled_shop
 
 NUM_USERS, NUM_ITEMS = 300, 101
 Check: TypeAlias = Callable[[Path], None]
@@ -311,6 +318,70 @@ def approximate_neighbors(folder: Path) -> None:
         kept = torch.isin(all_keys[all_order], keys)
         torch.testing.assert_close(found[1][common][order], exact[1][all_order][kept])
         assert (found[1].view(-1, 6).diff(dim=1) <= 0).all()
+
+
+@check
+def sampled_batches(folder: Path) -> None:
+    """Triplets of own users, and around them the subgraph that one process would sample."""
+    _, size = place_in(None)
+    data = by_user(sampled_shop())
+    shard = shard_of(data)
+    for num_neighbors, replace in (([2, 2], False), ([3], True), ([-1, -1], False)):
+        loader = ShardedTripletLoader(
+            shard, num_neighbors, 40, shuffle=True, num_item_layers=2, replace=replace, seed=7
+        )
+        whole = TripletNeighborLoader(data, num_neighbors, num_item_layers=2, replace=replace)
+        seen, weights = [], []
+        for number, batch in enumerate(loader):
+            user, item = batch['user'].n_id, batch['item'].n_id
+            users = user[batch['user'].src_index]
+            items = item[batch['item'].dst_pos_index]
+            negatives = item[batch['item'].dst_neg_index]
+            assert ((users >= shard.users.start) & (users < shard.users.stop)).all()
+            pair = data['user', 'interacts', 'item'].edge_index
+            known = set(zip(*pair.tolist(), strict=True))
+            assert not known & set(zip(users.tolist(), negatives.tolist(), strict=True))
+            assert (data['item'].degree[negatives] > 0).all()
+            seen.append(torch.stack([users, items]))
+            weights.append(loader.loss_weight(number) * len(users) ** -1)
+            seed = (loader._number(0, 0) + number * 2**32) % 2**63
+            assert_equal_batches(batch, whole.dataset.subgraph((users, items, negatives), seed))
+        edges = gather_rows(torch.cat(seen, dim=1).t(), None)
+        assert torch.equal(edges.unique(dim=0), pair.t())
+        assert len(edges) == pair.size(1)
+        # A triplet weighs the same in all processes.
+        each = gather_rows(torch.tensor(weights), None).view(size, -1)
+        torch.testing.assert_close(each, each[:1].expand_as(each))
+        again = ShardedTripletLoader(shard, num_neighbors, 40, shuffle=True, seed=7)
+        again.load_state_dict(loader.state_dict())
+        following, other = next(iter(again)), next(iter(loader))
+        assert torch.equal(following['user'].src_index, other['user'].src_index)
+
+
+def assert_equal_batches(found: HeteroData, expected: HeteroData) -> None:
+    for node_type in ('user', 'item'):
+        for key in found[node_type]:
+            assert torch.equal(found[node_type][key], expected[node_type][key]), key
+    assert set(found.edge_types) == set(expected.edge_types)
+    for edge_type in found.edge_types:
+        assert torch.equal(found[edge_type].edge_index, expected[edge_type].edge_index)
+        if 'edge_weight' in found[edge_type]:
+            assert torch.equal(found[edge_type].edge_weight, expected[edge_type].edge_weight)
+
+
+@check
+def unfit_shards(folder: Path) -> None:
+    rank, _ = place_in(None)
+    shard = shard_of(sampled_shop()).interactions
+    other = shard._replace(users=range(1, 1 + len(shard.users)))
+    with pytest.raises(ValueError, match="'interactions' must be of the users"):
+        ShardedData(other)
+    edges = torch.tensor([[0], [25]])
+    with pytest.raises(ValueError, match=r'25|process 0 found bad input'):
+        ShardedData(shard, None, {'similar': (edges, torch.ones(1))} if rank == 0 else {})
+    nothing = shard._replace(edge_index=shard.edge_index[:, :0])
+    with pytest.raises(ValueError, match='process 0 has no interactions; use fewer processes'):
+        ShardedTripletLoader(ShardedData(nothing if rank == 0 else shard), [2])
 
 
 def barrier() -> None:
