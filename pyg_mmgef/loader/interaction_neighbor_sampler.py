@@ -68,7 +68,9 @@ class InteractionNeighborSampler(BaseSampler):
         data: The train data, prepared by :class:`~pyg_mmgef.transforms.AddReverseInteractions`, or
             a tuple of PyG's :class:`~torch_geometric.data.FeatureStore` and
             :class:`~torch_geometric.data.GraphStore` that hold the same. An attribute of edges is
-            found in a feature store under the edge type as its ``group_name``.
+            found in a feature store under the edge type as its ``group_name``. Reversed
+            interactions without an attribute of their own share that of the interactions, in whose
+            order they must be.
         num_neighbors: The number of sampled interactions of a node for each hop, -1 for all; or a
             dictionary with such a list for each of the two directions. An empty list leaves the
             interactions out.
