@@ -9,10 +9,9 @@ from torch_geometric.typing import EdgeType
 
 from pyg_mmgef.distributed._exchange import gather, gather_rows, place_in, raise_together
 from pyg_mmgef.distributed.sharded_data import ShardedData
-from pyg_mmgef.loader._expand import Seeds, expand
+from pyg_mmgef.loader._expand import Seeds, expand, expansions_of, hops_of
 from pyg_mmgef.loader._negatives import NegativeSampler
 from pyg_mmgef.loader._subgraph_batches import as_seeds, set_triplets
-from pyg_mmgef.loader.interaction_neighbor_sampler import expansions_of
 from pyg_mmgef.schema import ITEM
 from pyg_mmgef.validate import check_not_negative, check_positive
 
@@ -131,6 +130,7 @@ class ShardedTripletLoader:
             seed=seed,
         )
         batch = self.data.batch_of(sample)
+        batch.set_value_dict('num_hops', hops_of(self._expansions))
         set_triplets(batch, local)
         return batch
 

@@ -10,7 +10,7 @@ from pyg_mmgef.loader._neighbor_lists import NeighborLists
 from pyg_mmgef.loader._numbering import Numbering
 from pyg_mmgef.schema import INTERACTS, ITEM, REV_INTERACTS
 
-__all__ = ['Expansion', 'Seeds', 'expand', 'expansions_of']
+__all__ = ['Expansion', 'Seeds', 'expand', 'expansions_of', 'hops_of']
 
 Expansion = Mapping[EdgeType, Sequence[int]]
 """The number of neighbours for each edge type and hop; -1 means all."""
@@ -75,6 +75,15 @@ def expansions_of(
     """
     graphs = [(ITEM, relation, ITEM) for relation in relations]
     return [_by_direction(num_neighbors), dict.fromkeys(graphs, [-1] * num_item_layers)]
+
+
+def hops_of(expansions: Sequence[Expansion]) -> dict[EdgeType, int]:
+    """Return the number of hops along each edge type."""
+    return {
+        edge_type: len(counts)
+        for expansion in expansions
+        for edge_type, counts in expansion.items()
+    }
 
 
 def _by_direction(

@@ -17,8 +17,8 @@ from pyg_mmgef.validate import check_edge_index, check_ids
 
 __all__ = [
     'GraphData',
+    'check_degrees',
     'check_prepared',
-    'edge_attribute',
     'node_counts',
     'read_lists',
     'relations_of',
@@ -41,7 +41,7 @@ def check_prepared(data: GraphData) -> None:
             f'{type(data).__name__})'
         )
     missing = [str(key) for key in (INTERACTS, REV_INTERACTS) if key not in _edge_types(data)]
-    missing += [f"data['{key}'].degree" for key in (USER, ITEM) if not _has_degree(data, key)]
+    missing += [f"data['{key}'].degree" for key in (USER, ITEM) if not _has(data, key, 'degree')]
     if missing:
         raise ValueError(
             f"'data' isn't prepared for sampling: it lacks {', '.join(missing)}; apply "
@@ -55,16 +55,12 @@ def _edge_types(data: GraphData) -> list[EdgeType]:
     return list(dict.fromkeys(attr.edge_type for attr in data[1].get_all_edge_attrs()))
 
 
-def _has_degree(data: GraphData, node_type: NodeType) -> bool:
+def _has(data: GraphData, key: NodeType | EdgeType, name: str) -> bool:
+    """Return whether nodes or edges have an attribute."""
     if isinstance(data, HeteroData):
-        return node_type in data.node_types and 'degree' in data[node_type]
-    return _holds(data[0], node_type, 'degree')
-
-
-def _holds(store: FeatureStore, group_name: NodeType | EdgeType, name: str) -> bool:
+        return key in (*data.node_types, *data.edge_types) and name in data[key]
     return any(
-        (attr.group_name, attr.attr_name) == (group_name, name)
-        for attr in store.get_all_tensor_attrs()
+        (attr.group_name, attr.attr_name) == (key, name) for attr in data[0].get_all_tensor_attrs()
     )
 
 
@@ -73,6 +69,25 @@ def node_counts(data: GraphData) -> dict[NodeType, int]:
     if isinstance(data, HeteroData):
         return dict(zip((USER, ITEM), num_users_items(data), strict=True))
     return {node_type: num_nodes(*data, node_type) for node_type in (USER, ITEM)}
+
+
+def check_degrees(data: GraphData, node_type: NodeType, num_edges: Tensor) -> None:
+    """Raise a :class:`ValueError` unless the data has the degrees that its interactions make.
+
+    Args:
+        data: The data.
+        node_type: Users or items.
+        num_edges: How many interactions lead to each of them. Shape: ``[num_nodes]``.
+    """
+    if isinstance(data, HeteroData):
+        degree = data[node_type].degree
+    else:
+        degree = data[0].get_tensor(group_name=node_type, attr_name='degree', index=None)
+    if not torch.equal(torch.as_tensor(degree).view(-1).long().cpu(), num_edges):
+        raise ValueError(
+            f"data['{node_type}'].degree isn't how many interactions each {node_type} has; after a "
+            'change of the interactions, apply pyg_mmgef.transforms.AddReverseInteractions() again'
+        )
 
 
 def relations_of(data: GraphData, relations: Sequence[str] | None) -> list[str]:
@@ -85,7 +100,7 @@ def relations_of(data: GraphData, relations: Sequence[str] | None) -> list[str]:
         relation
         for source, relation, destination in _edge_types(data)
         if source == destination == ITEM
-        and edge_attribute(data, (source, relation, destination), 'edge_weight') is not None
+        and _has(data, (source, relation, destination), 'edge_weight')
     ]
     missing = [relation for relation in relations or () if relation not in found]
     if missing:
@@ -94,20 +109,6 @@ def relations_of(data: GraphData, relations: Sequence[str] | None) -> list[str]:
             f"'edge_index' and an 'edge_weight' (found {found})"
         )
     return found if relations is None else list(relations)
-
-
-def edge_attribute(data: GraphData, edge_type: EdgeType, name: str) -> Tensor | None:
-    """Return an attribute of edges that is one number each; :obj:`None` if it is missing.
-
-    The reversed interactions are in the order of the interactions, and share their attributes.
-    """
-    if isinstance(data, HeteroData):
-        if name in data[edge_type]:
-            return edge_values(data, edge_type, name)
-    elif _holds(data[0], edge_type, name):
-        value = data[0].get_tensor(group_name=edge_type, attr_name=name, index=None)
-        return torch.as_tensor(value).view(-1)
-    return edge_attribute(data, INTERACTS, name) if edge_type == REV_INTERACTS else None
 
 
 def read_lists(
@@ -129,20 +130,19 @@ def read_lists(
     row, colptr, perm = _csc(data, edge_type, sizes[destination])
     if not isinstance(data, HeteroData):
         _check_csc(edge_type, row, colptr, sizes[source])
-    weight = _needed(data, edge_type, 'weight_attr', weight_attr)
+    weight = _edge_attribute(data, edge_type, row.numel(), 'weight_attr', weight_attr)
     if weight is not None and not bool(((weight > 0) & weight.isfinite()).all()):
         raise ValueError(
             f"'weight_attr', {weight_attr!r}, must hold positive, finite weights of the edges "
             f'{edge_type}; leave out edges that must never be sampled'
         )
-    return NeighborLists(
-        colptr,
-        row,
-        perm,
-        sizes[source],
-        weight=weight,
-        time=_needed(data, edge_type, 'time_attr', time_attr),
-    )
+    time = _edge_attribute(data, edge_type, row.numel(), 'time_attr', time_attr)
+    if time is not None and bool(time.isnan().any()):
+        raise ValueError(
+            f"'time_attr', {time_attr!r}, must not be NaN for any of the edges {edge_type}; leave "
+            'out edges without a time'
+        )
+    return NeighborLists(colptr, row, perm, sizes[source], weight=weight, time=time)
 
 
 def _csc(
@@ -176,13 +176,42 @@ def _check_csc(edge_type: EdgeType, row: Tensor, colptr: Tensor, num_sources: in
         )
 
 
-def _needed(data: GraphData, edge_type: EdgeType, argument: str, name: str | None) -> Tensor | None:
+def _edge_attribute(
+    data: GraphData, edge_type: EdgeType, num_edges: int, argument: str, name: str | None
+) -> Tensor | None:
+    """Return the attribute of edges that an argument names, one number for each edge.
+
+    Reversed interactions without one share that of the interactions, in whose order they are.
+    """
     if name is None:
         return None
-    value = edge_attribute(data, edge_type, name)
-    if value is None:
+    owner = edge_type
+    if edge_type == REV_INTERACTS and not _has(data, edge_type, name):
+        owner = INTERACTS
+        _check_reversed(data, name)
+    if not _has(data, owner, name):
         raise ValueError(
             f"'{argument}' names {name!r}, which the edges {edge_type} don't have; name an "
             'attribute with one number for each interaction'
         )
-    return value.cpu()
+    if isinstance(data, HeteroData):
+        return edge_values(data, owner, name).cpu()
+    value = torch.as_tensor(data[0].get_tensor(group_name=owner, attr_name=name, index=None))
+    if value.numel() != num_edges:
+        raise ValueError(
+            f'{name!r} of the edges {owner} must hold one number for each of {num_edges} edges '
+            f'(got {list(value.shape)})'
+        )
+    return value.view(-1).cpu()
+
+
+def _check_reversed(data: GraphData, name: str) -> None:
+    """Raise a :class:`ValueError` unless the reversed interactions are in the same order."""
+    graph_store = data if isinstance(data, HeteroData) else data[1]
+    rows, cols, _ = graph_store.coo([INTERACTS, REV_INTERACTS])
+    ends = (rows[INTERACTS], cols[REV_INTERACTS]), (cols[INTERACTS], rows[REV_INTERACTS])
+    if not all(torch.equal(one.long(), other.long()) for one, other in ends):
+        raise ValueError(
+            f"the edges {REV_INTERACTS} aren't in the order of {INTERACTS}, so they can't share "
+            f'{name!r}; give them an attribute {name!r} of their own'
+        )

@@ -72,6 +72,7 @@ class SubgraphBatches(IterableDataset[HeteroData]):
         batch.set_value_dict('e_id', out.edge)
         batch.set_value_dict('num_sampled_nodes', out.num_sampled_nodes)
         batch.set_value_dict('num_sampled_edges', out.num_sampled_edges)
+        batch.set_value_dict('num_hops', self.sampler.num_hops)
         return batch
 
     def __len__(self) -> int:

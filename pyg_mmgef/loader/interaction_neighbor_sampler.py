@@ -14,8 +14,14 @@ from torch_geometric.sampler import (
 from torch_geometric.sampler.neighbor_sampler import edge_sample, node_sample
 from torch_geometric.typing import EdgeType, NodeType
 
-from pyg_mmgef.loader._expand import Seeds, expand, expansions_of
-from pyg_mmgef.loader._stores import check_prepared, node_counts, read_lists, relations_of
+from pyg_mmgef.loader._expand import Seeds, expand, expansions_of, hops_of
+from pyg_mmgef.loader._stores import (
+    check_degrees,
+    check_prepared,
+    node_counts,
+    read_lists,
+    relations_of,
+)
 from pyg_mmgef.validate import check_choice, check_ids, check_not_negative
 
 __all__ = ['InteractionNeighborSampler']
@@ -62,7 +68,9 @@ class InteractionNeighborSampler(BaseSampler):
         data: The train data, prepared by :class:`~pyg_mmgef.transforms.AddReverseInteractions`, or
             a tuple of PyG's :class:`~torch_geometric.data.FeatureStore` and
             :class:`~torch_geometric.data.GraphStore` that hold the same. An attribute of edges is
-            found in a feature store under the edge type as its ``group_name``.
+            found in a feature store under the edge type as its ``group_name``. Reversed
+            interactions without an attribute of their own share that of the interactions, in whose
+            order they must be.
         num_neighbors: The number of sampled interactions of a node for each hop, -1 for all; or a
             dictionary with such a list for each of the two directions. An empty list leaves the
             interactions out.
@@ -75,17 +83,19 @@ class InteractionNeighborSampler(BaseSampler):
             replacement one after the other in proportion to what is left. The sum over a sample is
             then no longer unbiased. (default: :obj:`None`, uniformly)
         time_attr: Sample interactions that aren't later than their seed: this attribute is their
-            time. Each seed then has a subgraph of its own (``disjoint``, as PyG calls it), and
-            needs a time: ``edge_label_time`` of a ``LinkLoader``, ``input_time`` of a
-            ``NodeLoader``. The item graphs have no times. (default: :obj:`None`)
+            time. One at the very time of its seed is among them, so to predict an interaction, its
+            seed needs an earlier time. Each seed then has a subgraph of its own (``disjoint``, as
+            PyG calls it), and needs a time: ``edge_label_time`` of a ``LinkLoader``,
+            ``input_time`` of a ``NodeLoader``. The item graphs have no times.
+            (default: :obj:`None`)
         temporal_strategy: With :obj:`time_attr`, ``'uniform'`` samples among all of them,
             ``'last'`` has the latest. (default: ``'uniform'``)
         generator: CPU generator of a seed for each sample; :obj:`None` makes one seeded with 0.
             (default: :obj:`None`)
 
     Raises:
-        ValueError: If the data isn't prepared, ids are out of range, an attribute is missing, or an
-            argument is out of range.
+        ValueError: If the data isn't prepared, or its interactions changed since; if ids are out of
+            range, an attribute is missing or unfit, or an argument is out of range.
 
     Example:
         >>> from pyg_mmgef.transforms import AddReverseInteractions
@@ -132,11 +142,18 @@ class InteractionNeighborSampler(BaseSampler):
             edge_type: read_lists(data, edge_type, self.num_nodes, weight_attr, time_attr)
             for edge_type in by_direction
         } | {edge_type: read_lists(data, edge_type, self.num_nodes) for edge_type in graphs}
+        for edge_type in by_direction:
+            check_degrees(data, edge_type[-1], self._lists[edge_type].colptr.diff())
 
     @property
     def edge_types(self) -> list[EdgeType]:
         """The edge types that are sampled."""
         return list(self._lists)
+
+    @property
+    def num_hops(self) -> dict[EdgeType, int]:
+        """The number of hops along each edge type."""
+        return hops_of(self._expansions)
 
     @property
     def disjoint(self) -> bool:
@@ -162,20 +179,13 @@ class InteractionNeighborSampler(BaseSampler):
             The nodes, edges in local ids, and the ids of the edges in the data, each by type.
 
         Raises:
-            ValueError: If ids are out of range or repeated, :obj:`seed` is negative, or times are
-                missing or given without :attr:`time_attr`.
+            ValueError: If the nodes are no users and items, ids are out of range or repeated,
+                :obj:`seed` is negative, or times are missing, NaN, or given without
+                :attr:`time_attr`.
         """
         check_not_negative('seed', seed, integer=True)
-        if (time is None) == self.disjoint:
-            raise ValueError(
-                "a sampler with 'time_attr' needs the time of each seed; pass 'edge_label_time' to "
-                "LinkLoader, or 'input_time' to NodeLoader"
-                if self.disjoint
-                else "the seeds have times, but the sampler has no 'time_attr'; name the "
-                'attribute that is the time of an interaction'
-            )
-        for node_type, ids in seeds.items():
-            check_ids(node_type, ids, self.num_nodes[node_type], node_type)
+        self._check_seeds(seeds)
+        self._check_times(seeds, time)
         out = expand(
             self._lists,
             self.num_nodes,
@@ -192,6 +202,35 @@ class InteractionNeighborSampler(BaseSampler):
                     f"which {out.num_sampled_nodes[node_type][0]} are); pass 'ids.unique()'"
                 )
         return out
+
+    def _check_seeds(self, seeds: Mapping[NodeType, Tensor]) -> None:
+        for node_type, ids in seeds.items():
+            if node_type not in self.num_nodes:
+                raise ValueError(
+                    f'the nodes to sample around must be users and items (got {node_type!r})'
+                )
+            check_ids(node_type, ids, self.num_nodes[node_type], node_type)
+
+    def _check_times(
+        self, seeds: Mapping[NodeType, Tensor], time: Mapping[NodeType, Tensor] | None
+    ) -> None:
+        if (time is None) == self.disjoint:
+            raise ValueError(
+                "a sampler with 'time_attr' needs the time of each seed; pass 'edge_label_time' to "
+                "LinkLoader, or 'input_time' to NodeLoader"
+                if self.disjoint
+                else "the seeds have times, but the sampler has no 'time_attr'; name the "
+                'attribute that is the time of an interaction'
+            )
+        if time is None:
+            return
+        for node_type, ids in seeds.items():
+            found = time.get(node_type)
+            if found is None or found.shape != ids.shape or bool(found.isnan().any()):
+                raise ValueError(
+                    f"'time' must have the time of each of the {ids.numel()} {node_type}s to "
+                    f'sample around, none of them NaN (got {found})'
+                )
 
     def sample_from_nodes(self, inputs: NodeSamplerInput) -> HeteroSamplerOutput:
         """Sample around nodes of one type, for :class:`~torch_geometric.loader.NodeLoader`."""

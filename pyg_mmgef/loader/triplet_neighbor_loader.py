@@ -47,6 +47,8 @@ class TripletNeighborLoader(DataLoader[HeteroData]):
     ``batch['item'].dst_neg_index``                       their negatives, shaped as those of
                                                           :class:`~pyg_mmgef.loader.TripletLoader`
     ``num_sampled_nodes``, ``num_sampled_edges``          of each type, for each hop
+    ``batch[edge_type].num_hops``                         the hops along these edges; a model with
+                                                          more layers refuses the batch
     ===================================================== ==========================================
 
     The neighbours of a node in a batch depend on the generator's state at the start of the epoch,

@@ -365,6 +365,7 @@ def assert_equal_batches(found: HeteroData, expected: HeteroData) -> None:
     assert set(found.edge_types) == set(expected.edge_types)
     for edge_type in found.edge_types:
         assert torch.equal(found[edge_type].edge_index, expected[edge_type].edge_index)
+        assert found[edge_type].num_hops == expected[edge_type].num_hops
         if 'edge_weight' in found[edge_type]:
             assert torch.equal(found[edge_type].edge_weight, expected[edge_type].edge_weight)
 

@@ -424,6 +424,38 @@ def test_a_store_of_sorted_edges(with_size: bool) -> None:
     assert sampled_edges(out) == edges_to_all(data, SEEDS, [hops, {SIMILAR: 1}])
 
 
+def test_reversed_interactions_in_another_order_share_no_attribute() -> None:
+    data = sampled_shop(density=0.3)
+    options: dict[str, Any] = {'time_attr': 'time', 'weight_attr': 'rating'}
+    expected = InteractionNeighborSampler(data, [-1, -1], **options)
+    data = copy.copy(data)
+    order = data[REV_INTERACTS].edge_index[1].argsort(stable=True)
+    data[REV_INTERACTS].edge_index = data[REV_INTERACTS].edge_index[:, order]
+    for broken in (data, as_stores(data)):
+        with pytest.raises(ValueError, match=r"so they can't share '(time|rating)'; give them an"):
+            InteractionNeighborSampler(broken, [-1, -1], **options)
+    for key in ('time', 'rating'):
+        data[REV_INTERACTS][key] = data[INTERACTS][key][order]
+    time = {'user': torch.tensor([25, 30, 1]), 'item': torch.tensor([49, 20])}
+    seeds = {'user': torch.tensor([4, 7, 7]), 'item': torch.tensor([3, 9])}
+    nodes = expected.sample(seeds, seed=0, time=time).num_sampled_nodes
+    for mended in (data, as_stores(data)):
+        out = InteractionNeighborSampler(mended, [-1, -1], **options).sample(
+            seeds, seed=0, time=time
+        )
+        assert out.num_sampled_nodes == nodes
+
+
+def test_a_store_of_short_attributes() -> None:
+    features, graphs = as_stores(sampled_shop())
+    features.put_tensor(torch.ones(5), group_name=INTERACTS, attr_name='short', index=None)
+    match = r"'short' of the edges .* one number for each of"
+    with pytest.raises(ValueError, match=match):
+        InteractionNeighborSampler((features, graphs), [1], weight_attr='short')
+    with pytest.raises(ValueError, match=match):
+        InteractionNeighborSampler((features, graphs), [1], time_attr='short')
+
+
 def test_a_store_of_broken_edges() -> None:
     data = sampled_shop()
     features, graphs = as_stores(data)
@@ -557,6 +589,20 @@ def test_unprepared_data() -> None:
         InteractionNeighborSampler(Data(), [1])
 
 
+@pytest.mark.parametrize('stores', [False, True])
+def test_interactions_that_changed_since_they_were_prepared(stores: bool) -> None:
+    data = sampled_shop()
+    changed = data.edge_subgraph({INTERACTS: torch.arange(data[INTERACTS].num_edges - 1)})
+    for key, edge_type in (('item', INTERACTS), ('user', REV_INTERACTS)):
+        stale = copy.copy(data)
+        stale[edge_type].edge_index = data[edge_type].edge_index[:, 1:]
+        match = rf"data\['{key}'\].degree isn't how many interactions each {key} has; .* again"
+        with pytest.raises(ValueError, match=match):
+            InteractionNeighborSampler(as_stores(stale) if stores else stale, [1])
+    again = AddReverseInteractions()(changed)
+    InteractionNeighborSampler(as_stores(again) if stores else again, [1])
+
+
 def test_mistakes() -> None:
     data = sampled_shop()
     for wrong in ([1.5], [-2], [True], 3, [None]):
@@ -581,6 +627,11 @@ def test_mistakes() -> None:
         with pytest.raises(ValueError, match="'weight_attr', 'rating', must hold positive, finite"):
             InteractionNeighborSampler(broken, [1], weight_attr='rating')
     broken = copy.copy(data)
+    broken[INTERACTS].time = data[INTERACTS].time.double()
+    broken[INTERACTS].time[3] = float('nan')
+    with pytest.raises(ValueError, match="'time_attr', 'time', must not be NaN for any"):
+        InteractionNeighborSampler(broken, [1], time_attr='time')
+    broken = copy.copy(data)
     broken[SIMILAR].edge_index = data[SIMILAR].edge_index + 1
     with pytest.raises(ValueError, match="'edge_index' holds the item id 25"):
         InteractionNeighborSampler(broken, [1])
@@ -597,6 +648,11 @@ def test_wrong_seeds() -> None:
         sampler.sample({'item': item}, seed=-1)
     with pytest.raises(ValueError, match="the sampler has no 'time_attr'"):
         sampler.sample({'item': item}, seed=0, time={'item': item})
+    with pytest.raises(ValueError, match=r"must be users and items \(got 'movie'\)"):
+        sampler.sample({'movie': item}, seed=0)
     timed = InteractionNeighborSampler(sampled_shop(), [1], time_attr='time')
     with pytest.raises(ValueError, match="needs the time of each seed; pass 'edge_label_time'"):
         timed.sample({'item': item}, seed=0)
+    for time in ({}, {'item': torch.tensor([1, 2])}, {'item': torch.tensor([float('nan')])}):
+        with pytest.raises(ValueError, match="'time' must have the time of each of the 1 items"):
+            timed.sample({'item': item}, seed=0, time=time)

@@ -95,7 +95,9 @@ def test_a_batch_has_all_neighbors(num_item_layers: int, stores: bool) -> None:
         for node_type, ids in seeds.items():
             assert torch.equal(batch[node_type].n_id[: ids.numel()], ids)
         graphs = dict.fromkeys([SIMILAR, CO_INTERACTS], num_item_layers)
-        expected = edges_to_all(data, seeds, [{INTERACTS: 2, REV_INTERACTS: 2}, graphs])
+        hops = {INTERACTS: 2, REV_INTERACTS: 2}
+        assert {key: batch[key].num_hops for key in batch.edge_types} == hops | graphs
+        expected = edges_to_all(data, seeds, [hops, graphs])
         assert {key: sorted(batch[key].e_id.tolist()) for key in batch.edge_types} == expected
 
 
@@ -212,6 +214,16 @@ def test_workers(persistent_workers: bool, monkeypatch: pytest.MonkeyPatch) -> N
     assert same(first, epochs(2))  # The number of workers changes nothing.
 
 
+def test_a_spawned_worker_samples_as_a_forked_one() -> None:
+    data = sampled_shop(density=0.4)
+    batches = []
+    for context in ('fork', 'spawn'):
+        loader = TripletNeighborLoader(data, [2, 2], 40, shuffle=True, num_workers=1)
+        loader.multiprocessing_context = context
+        batches.append(list(loader))
+    assert same(*batches)
+
+
 @pytest.mark.parametrize('num_workers', [0, 1])
 def test_goes_on_from_a_saved_state(num_workers: int) -> None:
     data = sampled_shop(density=0.4)
@@ -270,7 +282,7 @@ def test_is_what_the_link_loader_of_pyg_yields() -> None:
         assert equal(triplets_of(one)[:2], triplets_of(other)[:2])
         for store in (*one.node_stores, *one.edge_stores):
             theirs_too = set(other[store._key].keys()) - {'input_id', 'seed_time'}
-            assert {key for key in store if store[key] is not None} == {
+            assert {key for key in store if store[key] is not None} - {'num_hops'} == {
                 key for key in theirs_too if other[store._key][key] is not None
             }
 
@@ -284,7 +296,7 @@ def test_only_what_is_sampled_is_in_a_batch() -> None:
     assert batch.edge_types == [INTERACTS, CO_INTERACTS, REV_INTERACTS]
     assert 'names' not in batch['item']
     assert set(batch[INTERACTS].keys()) == {
-        *('edge_index', 'time', 'rating', 'e_id', 'num_sampled_edges')
+        *('edge_index', 'time', 'rating', 'e_id', 'num_sampled_edges', 'num_hops')
     }
     assert torch.equal(torch.stack(triplets_of(batch)[:2]), data[INTERACTS].edge_label_index)
     batch = next(iter(TripletNeighborLoader(data, [], num_item_layers=0)))

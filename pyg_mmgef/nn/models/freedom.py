@@ -14,8 +14,9 @@ from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts, neighbor_par
 from pyg_mmgef.nn.parts.item_graph_encoder import convolve
 from pyg_mmgef.nn.parts.item_graphs import SIMILAR, ItemGraphs
 from pyg_mmgef.nn.parts.modality_linear import ModalityLinear
+from pyg_mmgef.nn.parts.sampled_batch import check_hops
 from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
-from pyg_mmgef.schema import item_modalities, item_relations, num_users_items
+from pyg_mmgef.schema import ITEM, item_modalities, item_relations, num_users_items
 from pyg_mmgef.validate import check_graph_weights, check_not_negative, check_positive
 
 __all__ = ['FREEDOM']
@@ -166,6 +167,8 @@ class FREEDOM(Recommender):
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return LightGCN's embeddings plus, for items, what the frozen item graph propagates."""
+        graphs = ((ITEM, relation, ITEM) for relation in self.item_graphs)
+        check_hops(data, graphs, self.num_item_layers)
         z_user, z_item, _, x_item = self.light_gcn.embed(data, users, items)
         h = self.zero_cold(data, x_item)
         (graph,) = self.graphs(data)

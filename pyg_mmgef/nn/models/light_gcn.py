@@ -9,9 +9,9 @@ from pyg_mmgef.nn.parts._fold_in import as_array, propagated_rows
 from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts, propagated_parts
 from pyg_mmgef.nn.parts.interaction_graph import InteractionGraph
-from pyg_mmgef.nn.parts.sampled_batch import rows_of
+from pyg_mmgef.nn.parts.sampled_batch import check_hops, rows_of
 from pyg_mmgef.nn.parts.triplet_batch import TripletBatch
-from pyg_mmgef.schema import ITEM, USER
+from pyg_mmgef.schema import INTERACTS, ITEM, REV_INTERACTS, USER
 from pyg_mmgef.sparse.csr_pair import CSRPair
 from pyg_mmgef.sparse.layer_mean import layer_mean
 from pyg_mmgef.validate import check_not_negative, check_positive
@@ -143,6 +143,7 @@ class LightGCN(Recommender):
 
         Of the last layer, only the rows asked for are computed.
         """
+        check_hops(data, (INTERACTS, REV_INTERACTS), self.num_layers)
         x_user = rows_of(self.user_embedding, data[USER])
         x_item = rows_of(self.item_embedding, data[ITEM])
         forth, back = self._graph.directions(data, self.dtype, of_epoch=self.training)

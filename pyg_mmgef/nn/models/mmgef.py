@@ -15,7 +15,7 @@ from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.nn.parts.embedding_parts import ItemPart, UserParts
 from pyg_mmgef.nn.parts.item_graph_encoder import READOUTS, ItemGraphEncoder
 from pyg_mmgef.nn.parts.item_graphs import SIMILAR, ItemGraphs
-from pyg_mmgef.nn.parts.sampled_batch import item_part
+from pyg_mmgef.nn.parts.sampled_batch import check_hops, item_part
 from pyg_mmgef.nn.parts.tensor_cache import TensorCache
 from pyg_mmgef.schema import (
     ITEM,
@@ -265,11 +265,14 @@ class MMGEF(Recommender):
         self, data: HeteroData, users: Tensor | None, items: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return the embeddings of some users and items, step by step."""
+        graphs = ((ITEM, relation, ITEM) for relation in self.item_graphs)
+        check_hops(data, graphs, self.num_item_layers)
         is_warm = self._is_warm_in_step(data)
         # 1. LightGCN over the interactions; its id embeddings may propagate over item graphs too.
         z_user, z_item, _, x_item = self.light_gcn.embed(data, users, items)
         # 2. Fuse the modalities early, of all items that the item graphs read.
-        part, read, rows = item_part(data, self.item_graphs, items)
+        relations = self.item_graphs if self.num_item_layers > 0 else ()
+        part, read, rows = item_part(data, relations, items)
         e = self.fused(part)
         x = self._propagating_embedding(select(x_item, read), select(is_warm, read))
         # 3. Merge the multimodal and the collaborative item graph by attention, and convolve.

@@ -648,7 +648,11 @@ class Recommender(Module, ABC):
         Args:
             data: The train graph.
             epoch: The epoch that starts, counted from 0.
+
+        Raises:
+            ValueError: If the data doesn't fit the model, or is a sampled batch.
         """
+        self.check_sizes(data)
         self._positives_since_start = 0
 
     def epoch_data(self, data: HeteroData) -> HeteroData:

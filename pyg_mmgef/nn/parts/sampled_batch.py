@@ -7,12 +7,13 @@ from torch import Tensor
 from torch.nn import Module
 from torch_geometric.data import HeteroData
 from torch_geometric.data.storage import NodeStorage
+from torch_geometric.typing import EdgeType
 
 from pyg_mmgef.nn.parts._id_rows import select
 from pyg_mmgef.schema import INTERACTS, ITEM, REV_INTERACTS, USER, is_sampled, item_graph
 from pyg_mmgef.validate import check_ids
 
-__all__ = ['check_batch', 'item_part', 'num_rows', 'rows_of']
+__all__ = ['check_batch', 'check_hops', 'item_part', 'num_rows', 'rows_of']
 
 
 def rows_of(embedding: Module, store: NodeStorage, rows: Tensor | None = None) -> Tensor:
@@ -73,12 +74,21 @@ def item_part(
     """
     if items is None or not is_sampled(data):
         return data, None, items
+    graphs = {relation: item_graph(data, relation) for relation in relations}
     is_read = torch.zeros(data[ITEM].n_id.numel(), dtype=torch.bool, device=items.device)
-    is_read[items] = True
-    for relation in relations:
-        is_read[item_graph(data, relation)[0].flatten()] = True
-    part = data.node_type_subgraph([ITEM]).subgraph({ITEM: is_read})
-    return part, is_read.nonzero().view(-1), (is_read.cumsum(0) - 1)[items]
+    for ids in (items, *(edge_index.flatten() for edge_index, _ in graphs.values())):
+        is_read[ids] = True
+    read, local = is_read.nonzero().view(-1), is_read.cumsum(0) - 1
+    # PyG's `subgraph` would index any list that happens to be as long as the items are many.
+    part = HeteroData()
+    for key, value in data[ITEM].items():
+        is_row = isinstance(value, Tensor) and data[ITEM].is_node_attr(key)
+        part[ITEM][key] = value[read] if is_row else value
+    part[ITEM].num_nodes = read.numel()
+    for relation, (edge_index, edge_weight) in graphs.items():
+        part[ITEM, relation, ITEM].edge_index = local[edge_index]
+        part[ITEM, relation, ITEM].edge_weight = edge_weight
+    return part, read, local[items]
 
 
 def check_batch(data: HeteroData, num_users: int, num_items: int) -> None:
@@ -110,4 +120,29 @@ def check_batch(data: HeteroData, num_users: int, num_items: int) -> None:
             raise ValueError(
                 f'the sampled batch has no edges {edge_type}; sample both directions, from data '
                 'that went through AddReverseInteractions'
+            )
+
+
+def check_hops(data: HeteroData, edge_types: Iterable[EdgeType], num_layers: int) -> None:
+    """Raise a :class:`ValueError` if a batch has fewer hops than a model has layers.
+
+    The last layers would receive nothing. Batches of a
+    :class:`~pyg_mmgef.loader.TripletNeighborLoader` say how many hops they have, as ``num_hops``;
+    others are taken as they are.
+
+    Args:
+        data: The train graph, or a batch.
+        edge_types: Along which edges the layers propagate.
+        num_layers: The number of layers.
+    """
+    for edge_type in edge_types if is_sampled(data) else ():
+        num_hops = 0
+        if edge_type in data.edge_types:
+            num_hops = data[edge_type].get('num_hops', num_layers)
+        if num_hops < num_layers:
+            raise ValueError(
+                f'the batch has {num_hops} hops along the edges {edge_type}, fewer than the '
+                f"model's {num_layers} layers over them; build the loader with "
+                'num_neighbors=[10] * model.num_layers, or other numbers, and with '
+                'num_item_layers=model.num_item_layers where the model has them'
             )

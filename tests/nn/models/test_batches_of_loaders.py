@@ -70,6 +70,38 @@ def test_our_loader(cls: type[Recommender], options: dict[str, Any]) -> None:
     assert num_triplets == 11  # Also those that the epoch leaves out.
 
 
+@pytest.mark.parametrize(
+    ('cls', 'options', 'relation'),
+    [
+        (LightGCN, {'num_layers': 3}, 'interacts'),
+        (FREEDOM, {'edge_dropout': 0.0, 'num_layers': 3}, 'interacts'),
+        (FREEDOM, {'edge_dropout': 0.0, 'num_item_layers': 2}, 'similar'),
+        (MMGEF, {'skip_weight': 1.0, 'num_layers': 3}, 'interacts'),
+        (MMGEF, {'skip_weight': 1.0, 'num_item_layers': 2}, 'similar'),
+    ],
+)
+def test_fewer_hops_than_layers(
+    cls: type[Recommender], options: dict[str, Any], relation: str
+) -> None:
+    train = AddReverseInteractions()(small_shop())
+    if cls is FREEDOM:
+        options = {'item_graphs': {'similar': 1.0}, **options}
+    model = model_of(cls, train, options)
+    batch = next(iter(TripletNeighborLoader(train, [2, 2])))
+    with pytest.raises(ValueError, match=rf"hops? along the edges \(.*'{relation}'.* fewer than"):
+        model.loss(batch, *triplets_of(batch), BPRLoss())
+
+
+@pytest.mark.parametrize('item_input', ['features', 'sum'])
+def test_without_item_layers_a_batch_needs_no_item_graphs(item_input: str) -> None:
+    data = small_shop()
+    options = {'skip_weight': 1.0, 'item_input': item_input, 'num_item_layers': 0}
+    model = model_of(MMGEF, data, options)
+    train = AddReverseInteractions()(data)
+    for batch in TripletNeighborLoader(train, [-1] * 2, batch_size=4, num_item_layers=0):
+        check_losses(model, data, batch)
+
+
 @pytest.mark.parametrize('preset', [PAPER, MERGED], ids=['paper', 'merged'])
 def test_training_of_a_preset(preset: Any) -> None:
     """A shop with two groups is learned from two neighbours a node."""

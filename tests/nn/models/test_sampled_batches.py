@@ -469,6 +469,7 @@ class TestErrors:
             model.fold_in,
             model.check_sizes,
             model.epoch_data,
+            lambda data: model.start_epoch(data, 0),
             model.propagated_fold_in,
             lambda data: model.embed_items(data, {'image': torch.zeros(1, 4)}),
         ]

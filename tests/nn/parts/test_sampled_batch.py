@@ -4,7 +4,7 @@ from torch.nn import Embedding
 from torch_geometric.data import HeteroData
 
 from pyg_mmgef.nn.parts.interaction_graph import sampled_neighbors
-from pyg_mmgef.nn.parts.sampled_batch import check_batch, item_part, num_rows, rows_of
+from pyg_mmgef.nn.parts.sampled_batch import check_batch, check_hops, item_part, num_rows, rows_of
 from pyg_mmgef.schema import INTERACTS, ITEM, REV_INTERACTS, USER, is_sampled
 
 
@@ -73,6 +73,16 @@ def test_part_that_item_graphs_read(batch: HeteroData) -> None:
     assert read.tolist() == [2]
 
 
+def test_lists_are_not_taken_for_rows(batch: HeteroData) -> None:
+    batch[ITEM].num_sampled_nodes = [2, 1, 1, 0]  # As many hops as the batch has items.
+    batch[ITEM, 'similar', ITEM].num_sampled_edges = [1]
+    part, read, _ = item_part(batch, ['similar'], torch.tensor([1]))
+    assert read is not None
+    assert read.tolist() == [1, 3]
+    assert part[ITEM].n_id.tolist() == [0, 8]
+    assert part[ITEM].num_nodes == 2
+
+
 def test_of_the_whole_data_every_item_may_be_read(batch: HeteroData) -> None:
     assert item_part(batch, ['similar'], None) == (batch, None, None)
     data, items = HeteroData({ITEM: {'num_nodes': 3}}), torch.tensor([1])
@@ -89,3 +99,18 @@ def test_a_batch_is_checked(batch: HeteroData) -> None:
     del batch[REV_INTERACTS]
     with pytest.raises(ValueError, match='sample both directions'):
         check_batch(batch, 8, 9)
+
+
+def test_a_batch_has_a_hop_for_each_layer(batch: HeteroData) -> None:
+    graphs = [INTERACTS, (ITEM, 'similar', ITEM)]
+    check_hops(batch, graphs, 3)  # It doesn't say how many it has.
+    batch[INTERACTS].num_hops, batch[ITEM, 'similar', ITEM].num_hops = 3, 1
+    check_hops(batch, graphs, 1)
+    with pytest.raises(ValueError, match=r"has 1 hops along .*'similar'.* the model's 2 layers"):
+        check_hops(batch, graphs, 2)
+    missing = (ITEM, 'other', ITEM)
+    with pytest.raises(ValueError, match=r"has 0 hops along .*'other'"):
+        check_hops(batch, [missing], 1)
+    assert missing not in batch.edge_types
+    check_hops(batch, [missing], 0)
+    check_hops(HeteroData(), graphs, 2)  # The whole data has no hops.
