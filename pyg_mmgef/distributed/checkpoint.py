@@ -11,7 +11,7 @@ import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
 
-from pyg_mmgef.distributed._together import agree, same_number
+from pyg_mmgef.distributed._together import raise_together, same_number
 from pyg_mmgef.distributed.sharded_model import ShardedModel
 from pyg_mmgef.files import (
     check_sealed,
@@ -153,14 +153,10 @@ def load_checkpoint(
     path = Path(folder) / f'checkpoint-{found:08d}'
     contents: dict[str, Any] = {}
     saved: dict[str, Any] = {}
-    error = None
-    try:
+    with raise_together(model.device):
         contents = read_contents(path)
         _check_fits(path, contents, model)
         saved = torch.load(path / DENSE, map_location='cpu', weights_only=True)
-    except (ValueError, OSError) as problem:
-        error = problem
-    agree(error, model.device)
     try:
         dcp.load(model.sharded_state(), storage_reader=HuggingFaceStorageReader(str(path)))
     except dcp.CheckpointException as problem:
@@ -219,13 +215,9 @@ def _check_fits(path: Path, contents: Mapping[str, Any], model: ShardedModel) ->
 
 def _first_process(action: Callable[[], None], device: torch.device) -> None:
     """Let the first process do what is done once; if it fails, all fail."""
-    error: Exception | None = None
-    if dist.get_rank() == 0:
-        try:
+    with raise_together(device):
+        if dist.get_rank() == 0:
             action()
-        except (OSError, ValueError) as problem:
-            error = problem
-    agree(error, device)
 
 
 def _make_empty(folder: Path) -> None:
