@@ -34,8 +34,9 @@ class InteractionShard(NamedTuple):
     num_items: int
     """Number of items."""
     edge_index: Tensor
-    """Interactions (user, item), by user, then by time if there is one, then by item. A user is
-    numbered within :attr:`users`, an item over all items. Shape: ``[2, E]``."""
+    """Interactions (user, item), by user, then by time if there is one, then by item; repeated ones
+    as often as the files have them. A user is numbered within :attr:`users`, an item over all
+    items. Shape: ``[2, E]``."""
     time: Tensor | None
     """The time of each interaction, int64. Shape: ``[E]``."""
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
+from unittest.mock import patch
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from pyg_mmgef.distributed import (
     ShardedInteractions,
+    _cell_shards,
     _exchange,
     _ring,
     read_features,
@@ -310,6 +312,56 @@ def what_processes_find_together(folder: Path) -> None:
     ):
         found = error_of(call)
         assert message in found, (message, found)
+
+
+@check
+def without_faiss(folder: Path) -> None:
+    rank, _ = place_in(None)
+    missing = ImportError('ItemIndex needs FAISS')
+    with patch.object(_cell_shards, 'train_centroids', side_effect=missing):
+        found = error_of(lambda: sharded_knn_graph(torch.randn(40, 8), 3, recall=0.9))
+    assert found == ('ItemIndex needs FAISS' if rank == 0 else OTHERS.format(0))
+
+
+@check
+def a_group_of_some_processes(folder: Path) -> None:
+    if place_in(None)[1] < 3:
+        return
+    group = dist.new_group([1, 2])
+    assert group is not None
+    if place_in(None)[0] == 0:
+        return
+    rank = place_in(group)[0]
+    x, edges = torch.randn(1200, 8, generator=generator()), interactions()
+    items, users = (
+        range(number * rank // 2, number * (rank + 1) // 2) for number in (len(x), NUM_USERS)
+    )
+    known = range(NUM_ITEMS * rank // 2, NUM_ITEMS * (rank + 1) // 2)
+    exact = into(knn_graph(x, 5, backend='exact'), items)
+    for recall, least in ((1.0, 0.999), (0.9, 0.88)):
+        found = sharded_knn_graph(x[items.start : items.stop], 5, recall=recall, group=group)
+        keys, all_keys = (graph[0][1] * len(x) + graph[0][0] for graph in (found, exact))
+        assert torch.isin(all_keys, keys).float().mean() > least
+    whole = normalize_similarity(*knn_graph(x, 5, backend='exact'), len(x))
+    assert_same(sharded_normalize_similarity(*exact, len(items), group=group), into(whole, items))
+    own = of_users(edges, users)
+    graph = sharded_co_interaction_graph(own, len(users), NUM_ITEMS, 7, group=group)
+    assert_same(graph, into(co_interaction_graph(edges, NUM_USERS, NUM_ITEMS, 7), known))
+    z_user, z_item = (
+        torch.randn(number, 4, generator=generator()) for number in (NUM_USERS, NUM_ITEMS)
+    )
+    ends = z_user[users.start : users.stop], z_item[known.start : known.stop]
+    sharded = ShardedInteractions(own, len(users), len(known), group=group)
+    weight = bipartite_normalize(edges, None, (NUM_USERS, NUM_ITEMS))
+    pair = CSRPair(edges, weight, (NUM_USERS, NUM_ITEMS))
+    torch.testing.assert_close(
+        sharded_layer_mean(sharded, *ends, 2)[0],
+        layer_mean(pair, z_user, z_item, 2)[0][users.start : users.stop],
+    )
+    metrics = sharded_evaluate_ranking(*ends, own, group=group)
+    assert metrics == pytest.approx(evaluate_ranking(z_user, z_item, edges))
+    sharded_recommend_to_parquet(*ends, folder / 'of_two', k=3, group=group)
+    assert len(list((folder / 'of_two').iterdir())) == 2
 
 
 def error_of(call: Callable[[], object]) -> str:
