@@ -271,7 +271,7 @@ def launch(task: str, size: dict[str, int], number: int, threads: int, folder: P
 def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument('--tasks', nargs='+', choices=TASKS, default=list(TASKS))
-    arguments.add_argument('--processes', type=int, nargs='+', default=[2, 4])
+    arguments.add_argument('--processes', type=int, nargs='+', help='beside one; default: 2 4')
     arguments.add_argument('--factor', type=float, default=1.0, help='of all numbers of rows')
     arguments.add_argument('--worker', choices=TASKS, help='be one of the processes of a task')
     arguments.add_argument('--size', type=json.loads, help='of the worker, JSON')
@@ -295,7 +295,7 @@ def main() -> None:
         results[task] = {'size': size, 'processes': {}}
         with tempfile.TemporaryDirectory() as folder:
             alone = Path(folder) / '1'
-            for number in (1, *args.processes):
+            for number in (1, *(args.processes or ([2] if args.quick else [2, 4]))):
                 several = Path(folder) / str(number)
                 row = launch(task, size, number, args.threads, several)
                 if task != 'approximate':
@@ -304,13 +304,13 @@ def main() -> None:
                         name: difference(name, alone, several, number) for name in sorted(names)
                     }
                 results[task]['processes'][number] = row
-                write_json(args.output / 'sharded_graphs.json', results)
                 compared = row.get('differences', {'recall': row.get('recall')})
                 print(
                     f'{task:<16}{number:>10}{row["seconds"]:>10.1f}{row["MiB"] / 1024:>10.2f}   '
                     + ', '.join(f'{name} {value:.2g}' for name, value in compared.items()),
                     flush=True,
                 )
+        write_json(args.output / 'sharded_graphs.json', results)
 
 
 if __name__ == '__main__':

@@ -2,8 +2,10 @@
 
 python examples/partition/interactions_dask.py clicks.parquet partitioned
 
-Writes `interactions`, with row ids, and the tables of ids, `users` and `items`. The ids are held in
-memory, the clicks are not.
+Writes `interactions`, with row ids, and the tables of ids, `users` and `items`. Clicks with
+an empty field are left out. The ids are held in memory, the clicks are not.
+
+Needs `pip install "dask[dataframe]"`.
 """
 
 import argparse
@@ -18,7 +20,9 @@ parser.add_argument('output', type=Path)
 parser.add_argument('--parts', type=int, default=64, help='files of interactions')
 args = parser.parse_args()
 
-clicks = dd.read_parquet(args.clicks, columns=['user_id', 'item_id', 'time'])
+columns = ['user_id', 'item_id', 'time']
+# Arrow's types keep integers that have empty fields among them.
+clicks = dd.read_parquet(args.clicks, columns=columns, dtype_backend='pyarrow').dropna()
 clicks = clicks.categorize(columns=['user_id', 'item_id'])
 for name in ('user', 'item'):
     ids = clicks[f'{name}_id'].cat.categories

@@ -2,8 +2,10 @@
 
 python examples/partition/interactions_ray.py clicks.parquet partitioned
 
-Writes `interactions`, with row ids, and the tables of ids, `users` and `items`. The ids are held in
-memory, the clicks are not.
+Writes `interactions`, with row ids, and the tables of ids, `users` and `items`. Clicks with
+an empty field are left out. The ids are held in memory, the clicks are not.
+
+Needs `pip install "ray[data]"`. On several machines, both paths must be on storage that all share.
 """
 
 import argparse
@@ -22,6 +24,7 @@ args = parser.parse_args()
 
 clicks = ray.data.read_parquet(str(Path(args.clicks).resolve()))
 clicks = clicks.select_columns(['user_id', 'item_id', 'time'])
+clicks = clicks.map_batches(pa.Table.drop_null, batch_format='pyarrow')
 ids = {name: pa.array(sorted(clicks.unique(f'{name}_id'))) for name in ('user', 'item')}
 for name, known in ids.items():
     (args.output / f'{name}s').mkdir(parents=True)

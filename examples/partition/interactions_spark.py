@@ -2,7 +2,11 @@
 
 spark-submit examples/partition/interactions_spark.py clicks.parquet partitioned
 
-Writes `interactions`, with row ids, and the tables of ids, `users` and `items`.
+Writes `interactions`, with row ids, and the tables of ids, `users` and `items`. Clicks with
+an empty field are left out.
+
+Needs `pip install pyspark` and Java 17. Spark doesn't read times in nanoseconds, which pandas may
+have; write them with `to_parquet(..., coerce_timestamps='us', allow_truncated_timestamps=True)`.
 """
 
 import argparse
@@ -16,7 +20,7 @@ parser.add_argument('--parts', type=int, default=64, help='files of interactions
 args = parser.parse_args()
 
 spark = SparkSession.builder.appName('interactions').getOrCreate()
-clicks = spark.read.parquet(args.clicks).select('user_id', 'item_id', 'time')
+clicks = spark.read.parquet(args.clicks).select('user_id', 'item_id', 'time').dropna()
 
 
 def numbered(name: str) -> DataFrame:

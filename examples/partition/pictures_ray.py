@@ -2,8 +2,12 @@
 
 python examples/partition/pictures_ray.py pictures.parquet partitioned/pictures --workers 4 --gpus 1
 
-Each worker holds an encoder. Pictures that can't be read get no row; `read_features` marks these
-items as missing.
+The column `item` holds row ids, as in the table `items` that `interactions_ray.py` writes. Each
+worker holds an encoder. Pictures that can't be read get no row; `read_features` marks these items
+as missing.
+
+Needs `pip install "ray[data]" "pyg-mmgef[clip]"`. The weights of CLIP are downloaded; with
+`--weights none` there are none, and the vectors describe colours and edges alone.
 """
 
 import argparse

@@ -21,6 +21,7 @@ from pyg_mmgef.distributed._exchange import (
     sum_over,
 )
 from pyg_mmgef.distributed._ring import BestLists, fetch_ids, is_noise, ring_search
+from pyg_mmgef.distributed._together import raise_together
 from pyg_mmgef.search._cells import (
     CPU,
     ROWS,
@@ -124,7 +125,8 @@ def _cluster(
     )
     num_cells = cell_count(num_items, ItemIndex._cell_size)
     rows = at_first(projection(sample(num_cells * POINTS)))
-    centroids = train_centroids(rows, num_cells, generator) if rank == 0 else None
+    with raise_together(CPU, group):
+        centroids = train_centroids(rows, num_cells, generator) if rank == 0 else None
     return projection, _from_first(centroids, group)
 
 

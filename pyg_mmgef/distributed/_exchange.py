@@ -13,13 +13,13 @@ from torch import Tensor
 
 __all__ = [
     'Group',
+    'counts_of',
     'even_starts',
     'fetch_rows',
     'gather',
     'gather_rows',
     'owner_of',
     'place_in',
-    'raise_together',
     'return_rows',
     'send_rows',
     'starts_of',
@@ -28,6 +28,10 @@ __all__ = [
 ]
 
 ROUND_BYTES = 2**26  # Sent by a process at a time.
+DTYPES = (
+    *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
+    *(torch.int32, torch.int64),
+)
 Group = dist.ProcessGroup | None
 """The processes that work together; :obj:`None` means all of them."""
 
@@ -48,6 +52,29 @@ def starts_of(num_rows: int, device: torch.device, group: Group) -> list[int]:
     """Return where the rows of each process begin, in the order of ranks, and the end."""
     count = torch.tensor([num_rows], dtype=torch.int64, device=device)
     return [0, *gather(count, group).view(-1).cumsum(0).tolist()]
+
+
+def counts_of(rows: Tensor, group: Group) -> list[int]:
+    """Return the number of rows of each process, after checking that they have one type and width.
+
+    Args:
+        rows: The rows of this process. Shape: ``[n, ...]``.
+        group: The processes.
+
+    Raises:
+        ValueError: If they differ; in all processes.
+    """
+    width, kind = math.prod(rows.shape[1:]), DTYPES.index(rows.dtype)
+    mine = torch.tensor([len(rows), width, kind], dtype=torch.int64, device=rows.device)
+    counts, widths, kinds = gather(mine, group).t().tolist()
+    for process, found in enumerate(zip(widths, kinds, strict=True)):
+        if found != (widths[0], kinds[0]):
+            raise ValueError(
+                'rows must have one width and type in all processes (got '
+                f'{widths[0]} numbers of {DTYPES[kinds[0]]} in process 0, {found[0]} of '
+                f'{DTYPES[found[1]]} in process {process})'
+            )
+    return counts
 
 
 def gather(x: Tensor, group: Group) -> Tensor:
@@ -77,20 +104,6 @@ def sum_over(x: Tensor, group: Group, op: dist.ReduceOp.RedOpType = dist.ReduceO
     if place_in(group)[1] > 1:
         dist.all_reduce(x, op=op, group=group)
     return x
-
-
-def raise_together(error: ValueError | None, device: torch.device, group: Group) -> None:
-    """Raise the error of this process, or one that says that another process has one.
-
-    Else the others would wait for a process that never comes.
-    """
-    rank, size = place_in(group)
-    failed = torch.tensor([size if error is None else rank], dtype=torch.int64, device=device)
-    first = int(sum_over(failed, group, dist.ReduceOp.MIN))
-    if error is not None:
-        raise error
-    if first < size:
-        raise ValueError(f'process {first} found bad input; its own message says what')
 
 
 def send_rows(
@@ -170,21 +183,13 @@ def visit(
         The process, the number of its rows before these, and the rows.
 
     Raises:
-        ValueError: If the rows of processes have different widths.
+        ValueError: If the rows of processes have different widths or types.
     """
     rank, size = place_in(group)
-    width = rows.element_size() * math.prod(rows.shape[1:])
-    shape_of = gather(torch.tensor([len(rows), width], device=rows.device), group).tolist()
-    for number, (_, other) in enumerate(shape_of):
-        if other != shape_of[0][1]:
-            raise ValueError(
-                f'rows must be alike in all processes: those of process 0 have {shape_of[0][1]} '
-                f'bytes, those of process {number} have {other}'
-            )
-    most = max(count for count, _ in shape_of)
-    piece = most if piece is None else piece
-    for first in range(0, most, max(1, piece)):
-        counts = [min(max(count - first, 0), piece) for count, _ in shape_of]
+    all_counts = counts_of(rows, group)
+    piece = max(all_counts) if piece is None else piece
+    for first in range(0, max(all_counts), max(1, piece)):
+        counts = [min(max(count - first, 0), piece) for count in all_counts]
         visiting = rows[first : first + piece].contiguous()
         for step in range(size):
             following = (rank - step - 1) % size

@@ -1,40 +1,72 @@
 """What the processes decide together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
 
-__all__ = ['agree', 'in_first_process', 'same_number']
+from pyg_mmgef.distributed._exchange import Group, gather, place_in, sum_over
+
+__all__ = ['check_equal', 'in_first_process', 'raise_together', 'same_number']
 
 
-def agree(error: Exception | None, device: torch.device) -> None:
-    """Raise where a process has an error, in all of them: its own, or one that names its rank.
+@contextmanager
+def raise_together(device: torch.device, group: Group = None) -> Iterator[None]:
+    """Raise an error of the block in all processes: its own, or one that names its process.
 
-    Else the others would wait for it.
+    Else the others would wait for a process that never comes. All processes must enter the block,
+    and nothing in it may wait for another one.
 
     Args:
-        error: The error of this process, if there is one.
         device: The device of this process.
+        group: The processes; :obj:`None` means all. (default: :obj:`None`)
     """
-    size = dist.get_world_size()
-    first = torch.tensor([size if error is None else dist.get_rank()], device=device)
-    dist.all_reduce(first, op=dist.ReduceOp.MIN)
+    error = None
+    try:
+        yield
+    except Exception as found:
+        error = found
+    rank, size = place_in(group)
+    failed = torch.tensor([size if error is None else rank], dtype=torch.int64, device=device)
+    first = int(sum_over(failed, group, dist.ReduceOp.MIN))
     if error is not None:
         raise error
-    if int(first) < size:
-        raise RuntimeError(f'process {int(first)} has failed; its own message says why')
+    if first < size:
+        raise RuntimeError(f'process {first} has failed; its own message says why')
 
 
-def in_first_process(action: Callable[[], None], device: torch.device) -> None:
-    """Let the first process do what is done once; if it fails, all fail."""
-    error: Exception | None = None
-    if dist.get_rank() == 0:
-        try:
+def check_equal(what: str, number: int, device: torch.device, group: Group) -> None:
+    """Raise a :class:`ValueError` in all processes, unless they all have the same number.
+
+    Args:
+        what: What must be the same, and how to make it so.
+        number: The number of this process.
+        device: The device of this process.
+        group: The processes.
+    """
+    numbers = gather(torch.tensor(number, dtype=torch.int64, device=device), group)
+    other = (numbers != numbers[0]).nonzero().view(-1).tolist()
+    if other:
+        raise ValueError(
+            f'{what} (process 0 has {int(numbers[0])}, process {other[0]} has '
+            f'{int(numbers[other[0]])})'
+        )
+
+
+def in_first_process(
+    action: Callable[[], None], device: torch.device, group: Group = None
+) -> None:
+    """Let the first process do what is done once; if it fails, all fail.
+
+    Args:
+        action: What it does.
+        device: The device of this process.
+        group: The processes; :obj:`None` means all. (default: :obj:`None`)
+    """
+    with raise_together(device, group):
+        if place_in(group)[0] == 0:
             action()
-        except (OSError, ValueError) as problem:
-            error = problem
-    agree(error, device)
 
 
 def same_number(number: int, device: torch.device) -> int:

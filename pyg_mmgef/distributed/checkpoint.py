@@ -11,7 +11,7 @@ import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
 
-from pyg_mmgef.distributed._together import agree, in_first_process, same_number
+from pyg_mmgef.distributed._together import in_first_process, raise_together, same_number
 from pyg_mmgef.distributed.sharded_model import ShardedModel
 from pyg_mmgef.files import (
     check_sealed,
@@ -153,14 +153,10 @@ def load_checkpoint(
     path = Path(folder) / f'checkpoint-{found:08d}'
     contents: dict[str, Any] = {}
     saved: dict[str, Any] = {}
-    error = None
-    try:
+    with raise_together(model.device):
         contents = read_contents(path)
         _check_fits(path, contents, model)
         saved = torch.load(path / DENSE, map_location='cpu', weights_only=True)
-    except (ValueError, OSError) as problem:
-        error = problem
-    agree(error, model.device)
     try:
         dcp.load(model.sharded_state(), storage_reader=HuggingFaceStorageReader(str(path)))
     except dcp.CheckpointException as problem:

@@ -11,10 +11,10 @@ from pyg_mmgef.distributed._exchange import (
     Group,
     even_starts,
     place_in,
-    raise_together,
     send_rows,
     sum_over,
 )
+from pyg_mmgef.distributed._together import check_equal, raise_together
 from pyg_mmgef.graph.co_interaction import (
     BYTES_PER_PATH,
     WEIGHTINGS,
@@ -71,8 +71,9 @@ def sharded_co_interaction_graph(
         items, best first per item, and ``edge_weight`` of shape ``[E']``.
 
     Raises:
-        ValueError: If ids are out of range, a number is not positive, or :obj:`weighting` is
-            unknown.
+        ValueError: If ids are out of range, a number is not positive, :obj:`weighting` is unknown,
+            or the processes have different numbers of items.
+        RuntimeError: If another process has ids out of range.
     """
     check_choice('weighting', weighting, WEIGHTINGS)
     check_positive('k', k)
@@ -80,12 +81,10 @@ def sharded_co_interaction_graph(
     check_positive('max_memory', max_memory)
     if max_activity is not None:
         check_positive('max_activity', max_activity)
-    device, error = edge_index.device, None
-    try:
+    device = edge_index.device
+    check_equal("'num_items' must be the same in all processes", num_items, device, group)
+    with raise_together(device, group):
         check_edge_index('edge_index', edge_index, (num_users, num_items), ('user', 'item'))
-    except ValueError as found:
-        error = found
-    raise_together(error, device, group)
     user, item = edge_index.cpu().numpy()
     ones = np.ones(user.size, dtype=np.float64)
     by_user = sp.csr_array((ones, (user, item)), shape=(num_users, num_items))
@@ -133,12 +132,12 @@ def _at_owner(parts: list[sp.csr_array], device: torch.device, group: Group) -> 
 
     Sums of the same structure have their entries in the same places.
     """
-    lengths, columns, values = (
-        [torch.from_numpy(x).to(device) for x in column]
-        for column in zip(
-            *((np.diff(part.indptr), part.indices, part.data) for part in parts), strict=True
-        )
+    # SciPy has int32 or int64 indices, by the number of interactions of a process.
+    lengths, columns = (
+        [torch.from_numpy(x).to(device).int() for x in column]
+        for column in zip(*((np.diff(part.indptr), part.indices) for part in parts), strict=True)
     )
+    values = [torch.from_numpy(part.data).to(device) for part in parts]
 
     def send(of_processes: list[Tensor]) -> list[np.ndarray]:
         """Send a tensor to each process, and return that of each."""

@@ -5,8 +5,9 @@ from torch import Tensor
 
 from pyg_mmgef._threads import limit_threads
 from pyg_mmgef.distributed._cell_shards import cell_search
-from pyg_mmgef.distributed._exchange import Group, place_in, raise_together, starts_of, sum_over
+from pyg_mmgef.distributed._exchange import Group, counts_of, place_in, sum_over
 from pyg_mmgef.distributed._ring import ring_search
+from pyg_mmgef.distributed._together import raise_together
 from pyg_mmgef.search._rows import METRICS, SearchRows
 from pyg_mmgef.typing import WeightedGraph
 from pyg_mmgef.validate import check_choice, check_fraction, check_positive
@@ -29,11 +30,11 @@ def sharded_knn_graph(
     Each process holds the features of a contiguous range of items, in the order of ranks, and
     receives the edges into them. The graph is that of :func:`~pyg_mmgef.graph.knn_graph`.
 
-    The exact search sends the features from process to process in a ring, so a process holds those
-    of three. In each block of items, low-precision products choose the neighbours and float32
-    proves them, so the weights are those of one process bit for bit, for at least 2,049 items;
-    those of fewer items, and of rows that can't be proven, are equal to rounding. Among equally
-    similar items the lower one is kept.
+    The exact search sends the features from process to process in a ring, 32,768 items of a process
+    at a time, so a process holds little beside its own. In each block of items, low-precision
+    products choose the neighbours and float32 proves them, so the weights are those of one process
+    bit for bit, for at least 2,049 items; those of fewer items, and of rows that can't be proven,
+    are equal to rounding. Among equally similar items the lower one is kept.
 
     With a :obj:`recall` below 1, items move to the process that owns their cell of a k-means
     clustering, and queries travel to the owners of the cells that they probe, see
@@ -60,8 +61,9 @@ def sharded_knn_graph(
         :func:`sharded_normalize_similarity` normalises them.
 
     Raises:
-        ValueError: If :obj:`x` isn't a floating point matrix of finite values, rows have different
-            widths, or an argument is out of range.
+        ValueError: If :obj:`x` isn't a floating point matrix of finite values, the processes have
+            different widths or types, or an argument is out of range.
+        RuntimeError: If that has happened in another process.
         ImportError: If the approximate search needs FAISS and it is not installed.
 
     Example:
@@ -76,13 +78,9 @@ def sharded_knn_graph(
     check_fraction('recall', recall, '(0, 1]')
     if num_threads is not None:
         check_positive('num_threads', num_threads)
-    content, error = torch.empty(0), None
-    try:
+    with raise_together(x.device, group):
         content = SearchRows(x, metric, allow_empty=True).has_content.nonzero().view(-1)
-    except ValueError as found:
-        error = found
-    raise_together(error, x.device, group)
-    starts = starts_of(len(x), x.device, group)
+    first = sum(counts_of(x, group)[: place_in(group)[0]])
     num_content = int(sum_over(torch.tensor(len(content), device=x.device), group))
     others = min(k, num_content - 1)
     if others < 1:
@@ -96,5 +94,5 @@ def sharded_knn_graph(
         if lists is None:
             lists = ring_search(x, metric, content, others, group)
     score, neighbor = lists.without_noise()
-    item = (content + starts[place_in(group)[0]]).repeat_interleave(others)
+    item = (content + first).repeat_interleave(others)
     return torch.stack([neighbor.view(-1), item]), score.view(-1)

@@ -3,8 +3,9 @@ from torch import Tensor
 from torch_geometric.utils import scatter
 
 from pyg_mmgef.distributed._exchange import Group, fetch_rows, place_in, starts_of
+from pyg_mmgef.distributed._together import raise_together
 from pyg_mmgef.typing import WeightedGraph
-from pyg_mmgef.validate import check_edge_weight, check_finite
+from pyg_mmgef.validate import check_edge_index, check_edge_weight, check_finite
 
 __all__ = ['sharded_normalize_similarity']
 
@@ -35,16 +36,31 @@ def sharded_normalize_similarity(
         The remaining ``edge_index`` of shape ``[2, E']`` and their weights of shape ``[E']``.
 
     Raises:
-        ValueError: If there isn't a finite weight for each edge.
+        ValueError: If ids are out of range, an edge goes to an item of another process, or there
+            isn't a finite weight for each edge.
+        RuntimeError: If that has happened in another process.
     """
-    check_edge_weight('edge_weight', edge_weight, edge_index)
-    check_finite('edge_weight', edge_weight)
     starts = starts_of(num_items, edge_index.device, group)
+    first = starts[place_in(group)[0]]
+    with raise_together(edge_index.device, group):
+        check_edge_index('edge_index', edge_index, (starts[-1], starts[-1]), ('item', 'item'))
+        check_edge_weight('edge_weight', edge_weight, edge_index)
+        check_finite('edge_weight', edge_weight)
+        _check_own(edge_index[1], range(first, first + num_items))
     positive = edge_weight > 0
     edge_index, edge_weight = edge_index[:, positive], edge_weight[positive]
     source, destination = edge_index
-    own = destination - starts[place_in(group)[0]]
+    own = destination - first
     degree = scatter(edge_weight, own, dim_size=num_items)
     scale = torch.where(degree > 0, degree.rsqrt(), 0.0)
     scale_of_source = fetch_rows(scale, source, starts, group)
     return edge_index, edge_weight * scale_of_source * scale[own]
+
+
+def _check_own(destination: Tensor, items: range) -> None:
+    other = (destination < items.start) | (destination >= items.stop)
+    if bool(other.any()):
+        raise ValueError(
+            f"'edge_index' must end in items of this process, {items.start} to {items.stop - 1} "
+            f'(got an edge into item {int(destination[other][0])})'
+        )

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -14,10 +15,11 @@ from pyg_mmgef.distributed._exchange import (
     even_starts,
     owner_of,
     place_in,
-    raise_together,
     send_rows,
     sum_over,
 )
+from pyg_mmgef.distributed._together import check_equal, raise_together
+from pyg_mmgef.validate import check_not_negative
 
 __all__ = ['FeatureShard', 'InteractionShard', 'read_features', 'read_interactions']
 
@@ -32,8 +34,9 @@ class InteractionShard(NamedTuple):
     num_items: int
     """Number of items."""
     edge_index: Tensor
-    """Interactions (user, item), by user, then by time if there is one, then by item. A user is
-    numbered within :attr:`users`, an item over all items. Shape: ``[2, E]``."""
+    """Interactions (user, item), by user, then by time if there is one, then by item; repeated ones
+    as often as the files have them. A user is numbered within :attr:`users`, an item over all
+    items. Shape: ``[2, E]``."""
     time: Tensor | None
     """The time of each interaction, int64. Shape: ``[E]``."""
 
@@ -85,20 +88,19 @@ def read_interactions(
 
     Raises:
         FileNotFoundError: If there is no such folder.
-        ValueError: If it holds no Parquet files, a file lacks a column, or a column isn't of
-            integers, has empty fields, or ids that are negative or too large.
+        ValueError: If it holds no Parquet files, the processes see different files, a file lacks a
+            column, or a column isn't of integers, has empty fields, or ids that are negative or too
+            large.
+        RuntimeError: If another process has found one of these.
         ImportError: If pyarrow isn't installed.
     """
     device = torch.device(device)
     names = [user, item] + ([] if time is None else [time])
-    parts = _parts_of(Path(folder), names, group)
-    read, error = [torch.empty(0, dtype=torch.int64)] * len(names), None
-    try:
-        read = _read_integers(parts, names, {user: num_users, item: num_items})
-    except ValueError as found:
-        error = found
-    raise_together(error, device, group)
-    columns = [x.to(device) for x in read]
+    _check_numbers(num_users=num_users, num_items=num_items)
+    parts = _parts_of(Path(folder), names, device, group)
+    with raise_together(device, group):
+        columns = _read_integers(parts, names, {user: num_users, item: num_items})
+        columns = [x.to(device) for x in columns]
     num_users = _number(columns[0], num_users, group)
     num_items = _number(columns[1], num_items, group)
     rank, size = place_in(group)
@@ -134,7 +136,7 @@ def read_features(
     Args:
         folder: The folder, see :func:`read_interactions`.
         column: The column of features: lists of one length (fixed-size or not), float16, float32
-            or float64, which becomes float32.
+            or float64, which becomes float32, as all do unless all are float16.
         item: The column of items, integers from 0, in any order. (default: ``'item'``)
         num_items: Number of items; :obj:`None` means one more than the largest.
             (default: :obj:`None`)
@@ -145,29 +147,28 @@ def read_features(
         FileNotFoundError: If there is no such folder.
         ValueError: As :func:`read_interactions`, or if lists have different lengths, numbers aren't
             finite, or an item has two rows.
+        RuntimeError: If another process has found one of these.
         ImportError: If pyarrow isn't installed.
     """
     device = torch.device(device)
-    parts = _parts_of(Path(folder), [item, column], group)
-    ids, x, error = torch.empty(0, dtype=torch.int64), torch.empty(0, 1), None
-    try:
+    _check_numbers(num_items=num_items)
+    parts = _parts_of(Path(folder), [item, column], device, group)
+    with raise_together(device, group):
         ids, x = _read_lists(parts, item, column, num_items)
-    except ValueError as found:
-        error = found
-    raise_together(error, device, group)
-    num_items = _number(ids.to(device), num_items, group)
+        ids, x = ids.to(device), x.to(device)
+    num_items = _number(ids, num_items, group)
     rank, size = place_in(group)
     starts = even_starts(num_items, size)
-    ids, x = ids.to(device), _of_one_kind(x.to(device), column, group)
+    x = _of_one_kind(x, column, group)
     (ids, x), _, _ = send_rows(owner_of(ids, starts), [ids, x], group)
     place, count = (ids - starts[rank]).unique(return_counts=True)
-    twice = place[count > 1].tolist()
-    if twice:
-        error = ValueError(
-            f'{folder}: {len(twice)} items have several rows in {item!r} (first: item '
-            f'{twice[0] + starts[rank]}); keep one for each'
-        )
-    raise_together(error, device, group)
+    twice = place[count > 1]
+    with raise_together(device, group):
+        if len(twice) > 0:
+            raise ValueError(
+                f'{folder}: {len(twice)} items have several rows in {item!r} (first: item '
+                f'{int(twice[0]) + starts[rank]}); keep one for each'
+            )
     out = x.new_zeros(starts[rank + 1] - starts[rank], x.size(1))
     out[ids - starts[rank]] = x
     has = torch.zeros(len(out), dtype=torch.bool, device=device)
@@ -180,15 +181,35 @@ class _Part(NamedTuple):
     row_group: int
 
 
-def _parts_of(folder: Path, columns: Sequence[str], group: Group) -> list[_Part]:
-    """Return the row groups that this process reads, after checking the columns of all files.
+def _parts_of(
+    folder: Path, columns: Sequence[str], device: torch.device, group: Group
+) -> list[_Part]:
+    """Return the row groups that this process reads, after checking the columns of all files."""
+    with raise_together(device, group):
+        parts, num_rows = _all_parts(folder.expanduser(), columns)
+    names = ' '.join(
+        f'{path.relative_to(folder.expanduser())} {row_group}' for path, row_group in parts
+    )
+    # Machines may have folders of the same name.
+    check_equal(
+        f'{folder} must be one folder, on storage that all processes share; the checksums of its '
+        'files differ',
+        crc32(names.encode()),
+        device,
+        group,
+    )
+    rank, size = place_in(group)
+    # A row group belongs to the process in whose share of the rows its middle lies.
+    middle = np.cumsum(num_rows) - np.asarray(num_rows) / 2
+    process = np.minimum(middle * size // max(1, sum(num_rows)), size - 1)
+    return [part for part, reader in zip(parts, process, strict=True) if reader == rank]
 
-    All processes check the same, so they raise the same error.
-    """
+
+def _all_parts(folder: Path, columns: Sequence[str]) -> tuple[list[_Part], list[int]]:
+    """Return the row groups of all files that have rows, and their numbers of rows."""
     from pyarrow.lib import ArrowException
 
     parquet = _parquet()
-    folder = folder.expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(f'there is no folder {folder}')
     files = sorted(
@@ -209,14 +230,10 @@ def _parts_of(folder: Path, columns: Sequence[str], group: Group) -> list[_Part]
         for name in columns:
             if name not in found:
                 raise ValueError(f'{path} has no column {name!r} (found {", ".join(found)})')
-        for number in range(metadata.num_row_groups):
-            parts.append(_Part(path, number))
-            num_rows.append(metadata.row_group(number).num_rows)
-    rank, size = place_in(group)
-    # A row group belongs to the process in whose share of the rows its middle lies.
-    middle = np.cumsum(num_rows) - np.asarray(num_rows) / 2
-    process = np.minimum(middle * size // max(1, sum(num_rows)), size - 1)
-    return [part for part, reader in zip(parts, process, strict=True) if reader == rank]
+        counts = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+        parts += [_Part(path, number) for number, count in enumerate(counts) if count > 0]
+        num_rows += [count for count in counts if count > 0]
+    return parts, num_rows
 
 
 def _read(part: _Part, columns: Sequence[str]) -> Any:
@@ -246,15 +263,23 @@ def _read_integers(
 
 def _integers(path: Path, name: str, column: Any) -> Tensor:
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     kind = column.type
     if not (pa.types.is_integer(kind) or pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
         raise ValueError(f'{path}: column {name!r} must hold integers (got {kind})')
     if column.null_count:
         raise ValueError(f'{path}: column {name!r} has {column.null_count} empty fields')
-    if not pa.types.is_integer(kind):
-        column = column.cast(pa.timestamp('us', getattr(kind, 'tz', None)))
-    return torch.from_numpy(column.cast(pa.int64()).to_numpy().copy())
+    try:
+        if not pa.types.is_integer(kind):
+            # pandas writes nanoseconds, which are cut off.
+            target = pa.timestamp('us', getattr(kind, 'tz', None))
+            options = pc.CastOptions(target_type=target, allow_time_truncate=True)
+            column = column.cast(options=options)
+        column = column.cast(pa.int64())
+    except pa.ArrowInvalid as error:
+        raise ValueError(f'{path}: column {name!r} does not fit int64: {error}') from error
+    return torch.from_numpy(column.to_numpy().copy())
 
 
 def _check_ids(path: Path, name: str, ids: Tensor, limit: int | None) -> None:
@@ -278,12 +303,11 @@ def _read_lists(
         ids.append(_integers(path, item, table[item]))
         _check_ids(path, item, ids[-1], num_items)
         rows.append(_matrix(path, column, table[column]))
-        if rows[-1].shape[1:] != rows[0].shape[1:] and len(rows[-1]):
+        if rows[-1].shape[1:] != rows[0].shape[1:]:
             raise ValueError(
                 f'{path}: column {column!r} has lists of {rows[-1].size(1)} numbers, but earlier '
                 f'files of {rows[0].size(1)}'
             )
-    rows = [x for x in rows if len(x)]
     return torch.cat(ids), torch.cat(rows) if rows else torch.empty(0, 0)
 
 
@@ -299,13 +323,13 @@ def _matrix(path: Path, name: str, column: Any) -> Tensor:
     ):
         raise ValueError(f'{path}: column {name!r} must hold lists of floats (got {kind})')
     lengths = pc.unique(pc.list_value_length(column)).to_pylist()
-    if column.null_count or len(lengths) > 1:
+    if column.null_count or len(lengths) > 1 or lengths[0] == 0:
         found = f'{column.null_count} empty fields' if column.null_count else f'lengths {lengths}'
         raise ValueError(f'{path}: column {name!r} must hold lists of one length (got {found})')
     values = pc.list_flatten(column)
     if values.null_count:
         raise ValueError(f'{path}: column {name!r} has {values.null_count} empty numbers')
-    x = torch.from_numpy(values.to_numpy().copy()).view(len(column), lengths[0] if lengths else 0)
+    x = torch.from_numpy(values.to_numpy().copy()).view(len(column), lengths[0])
     if not bool(torch.isfinite(x).all()):
         rows = int((~torch.isfinite(x)).any(dim=1).sum())
         raise ValueError(f'{path}: column {name!r} holds NaN or infinite values in {rows} rows')
@@ -313,19 +337,24 @@ def _matrix(path: Path, name: str, column: Any) -> Tensor:
 
 
 def _of_one_kind(x: Tensor, column: str, group: Group) -> Tensor:
-    """Return rows of the width and type that all processes have; one without rows has none."""
-    kinds = torch.tensor([x.size(1), x.element_size()], dtype=torch.int64, device=x.device)
-    most = sum_over(kinds.clone(), group, torch.distributed.ReduceOp.MAX)
-    mine = most if len(x) == 0 else kinds
-    if not bool(sum_over((mine != most).long(), group).sum() == 0):
+    """Return rows of the width of all processes, as float32 unless all have float16."""
+    mine = [x.size(1), x.element_size()] if len(x) > 0 else [0, 0]
+    kinds = torch.tensor(mine, dtype=torch.int64, device=x.device)
+    width, size = sum_over(kinds, group, torch.distributed.ReduceOp.MAX).tolist()
+    shorter = torch.tensor(int(mine[0] not in (0, width)), device=x.device)
+    if int(sum_over(shorter, group)) > 0:
         raise ValueError(
-            f'column {column!r} has lists of different lengths or types (the longest have '
-            f'{int(most[0])} numbers of {int(most[1])} bytes); write all files alike'
+            f'column {column!r} has lists of different lengths (the longest have {width} '
+            'numbers); write all files alike'
         )
-    if len(x) == 0:
-        kind = torch.float16 if int(most[1]) == 2 else torch.float32
-        return x.new_zeros(0, int(most[0]), dtype=kind)
-    return x
+    kind = torch.float16 if size == torch.float16.itemsize else torch.float32
+    return x.to(kind) if len(x) > 0 else x.new_zeros(0, width, dtype=kind)
+
+
+def _check_numbers(**numbers: int | None) -> None:
+    for name, number in numbers.items():
+        if number is not None:
+            check_not_negative(name, number, integer=True)
 
 
 def _number(ids: Tensor, number: int | None, group: Group) -> int:

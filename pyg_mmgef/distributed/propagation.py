@@ -11,14 +11,14 @@ from pyg_mmgef.distributed._exchange import (
     Group,
     owner_of,
     place_in,
-    raise_together,
     starts_of,
     sum_over,
     visit,
 )
+from pyg_mmgef.distributed._together import raise_together
 from pyg_mmgef.sparse._matmul import HALF, multiply
 from pyg_mmgef.sparse.csr_pair import CSRPair
-from pyg_mmgef.validate import check_edge_index
+from pyg_mmgef.validate import check_edge_index, check_not_negative
 
 __all__ = ['ShardedInteractions', 'sharded_layer_mean']
 
@@ -40,20 +40,18 @@ class ShardedInteractions:
 
     Raises:
         ValueError: If ids are out of range.
+        RuntimeError: If those of another process are.
     """
 
     def __init__(
         self, edge_index: Tensor, num_users: int, num_items: int, *, group: Group = None
     ) -> None:
         self.group, self.num_users, self.num_items = group, num_users, num_items
-        device, error = edge_index.device, None
+        device = edge_index.device
         self.starts = starts_of(num_items, device, group)
         size = num_users, self.starts[-1]
-        try:
+        with raise_together(device, group):
             check_edge_index('edge_index', edge_index, size, ('user', 'item'))
-        except ValueError as found:
-            error = found
-        raise_together(error, device, group)
         user, item = edge_index
         of_item = sum_over(item.bincount(minlength=size[1]), group).float()
         of_user = user.bincount(minlength=num_users).float()
@@ -97,7 +95,9 @@ def sharded_layer_mean(
         The rows of the users and of the items of this process, of the same shapes.
 
     Raises:
-        ValueError: If rows don't fit the interactions or each other.
+        ValueError: If :obj:`num_layers` is negative, or rows don't fit the interactions or each
+            other.
+        RuntimeError: If those of another process don't.
 
     Example:
         >>> edges = ShardedInteractions(torch.tensor([[0, 1], [0, 0]]), 2, 1)
@@ -105,6 +105,15 @@ def sharded_layer_mean(
         >>> z_item
         tensor([[1.2071]])
     """
+    check_not_negative('num_layers', num_layers, integer=True)
+    with raise_together(x_user.device, interactions.group):
+        _check_ends(interactions, x_user, x_item)
+    ends = (x_user, x_item) if x_user.dtype not in HALF else (x_user.float(), x_item.float())
+    z_user, z_item = _LayerMean.apply(*ends, interactions, num_layers)
+    return z_user.to(x_user.dtype), z_item.to(x_item.dtype)
+
+
+def _check_ends(interactions: ShardedInteractions, x_user: Tensor, x_item: Tensor) -> None:
     sizes = x_user.size(0), x_item.size(0)
     expected = interactions.num_users, interactions.num_items
     if sizes != expected or x_user.shape[1:] != x_item.shape[1:] or x_user.dtype != x_item.dtype:
@@ -113,9 +122,6 @@ def sharded_layer_mean(
             f'and type (got {list(x_user.shape)}, {x_user.dtype} and {list(x_item.shape)}, '
             f'{x_item.dtype})'
         )
-    ends = (x_user, x_item) if x_user.dtype not in HALF else (x_user.float(), x_item.float())
-    z_user, z_item = _LayerMean.apply(*ends, interactions, num_layers)
-    return z_user.to(x_user.dtype), z_item.to(x_item.dtype)
 
 
 class _LayerMean(torch.autograd.Function):

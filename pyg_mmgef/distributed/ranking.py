@@ -7,18 +7,17 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pyg_mmgef.distributed._exchange import (
     Group,
     place_in,
-    raise_together,
     starts_of,
     sum_over,
     visit,
 )
+from pyg_mmgef.distributed._together import raise_together
 from pyg_mmgef.ranking._inputs import (
     check_embeddings,
     check_findable,
@@ -76,6 +75,7 @@ def sharded_evaluate_ranking(
 
     Raises:
         ValueError: As :func:`~pyg_mmgef.ranking.evaluate_ranking`.
+        RuntimeError: If another process has found such an input.
     """
     names = checked_metrics(metrics, list(METRICS))
     ranking = _Ranking(z_user, z_item, {'target': target, 'exclude': exclude}, group)
@@ -132,40 +132,43 @@ def sharded_recommend_to_parquet(
     Raises:
         ValueError: As :func:`~pyg_mmgef.ranking.recommend_to_parquet`, or if the folder has Parquet
             files of another number of processes.
+        RuntimeError: If another process has failed.
         ImportError: If pyarrow isn't installed.
     """
     check_positive('k', k)
     rank, size = place_in(group)
-    path, error = Path(folder).expanduser(), None
+    path, device = Path(folder).expanduser(), z_user.device
     ours = [f'part-{number:05d}-of-{size:05d}.parquet' for number in range(size)]
-    others = sorted({file.name for file in path.glob('*.parquet')} - set(ours))
     ranking = _Ranking(z_user, z_item, {'exclude': exclude}, group)
-    if others:
-        error = ValueError(f'{path} holds {others[0]}, which this run would not replace; empty it')
-    for name, ids, number in (
-        ('user_ids', user_ids, len(z_user)),
-        ('item_ids', item_ids, ranking.num_items),
-    ):
-        if ids is not None and len(ids) != number:
-            error = ValueError(
-                f"'{name}' must have {number} entries, one for each row (got {len(ids)})"
-            )
-    raise_together(error, z_user.device, group)
-    users = torch.arange(len(z_user), dtype=torch.int64, device=z_user.device)
+    with raise_together(device, group):
+        _check_free(path, ours)
+        _check_number('user_ids', user_ids, len(z_user))
+        _check_number('item_ids', item_ids, ranking.num_items)
+    users = torch.arange(len(z_user), dtype=torch.int64, device=device)
     score, item = ranking.top(users, min(k, ranking.num_items), 2048, None)
     first = ranking.user_starts[rank]
     rows: NDArray[Any] = np.arange(first, first + len(users))
-    num_rows = write_recommendations(
-        path / ours[rank],
-        users,
-        lambda batch: (score[batch], item[batch]),
-        user_ids=rows if user_ids is None else user_ids,
-        item_ids=np.arange(ranking.num_items) if item_ids is None else item_ids,
-        batch_size=batch_size,
-    )
-    if size > 1:
-        dist.barrier(group=group)
+    with raise_together(device, group):
+        num_rows = write_recommendations(
+            path / ours[rank],
+            users,
+            lambda batch: (score[batch], item[batch]),
+            user_ids=rows if user_ids is None else user_ids,
+            item_ids=np.arange(ranking.num_items) if item_ids is None else item_ids,
+            batch_size=batch_size,
+        )
     return num_rows
+
+
+def _check_free(folder: Path, names: Sequence[str]) -> None:
+    others = sorted({file.name for file in folder.glob('*.parquet')} - set(names))
+    if others:
+        raise ValueError(f'{folder} holds {others[0]}, which this run would not replace; empty it')
+
+
+def _check_number(name: str, ids: Ids | None, number: int) -> None:
+    if ids is not None and len(ids) != number:
+        raise ValueError(f"'{name}' must have {number} entries, one for each row (got {len(ids)})")
 
 
 class _Ranking:
@@ -175,13 +178,13 @@ class _Ranking:
         self, z_user: Tensor, z_item: Tensor, pairs: dict[str, Tensor | None], group: Group
     ) -> None:
         self.group, self.z_user, self.z_item = group, z_user.detach(), z_item.detach()
-        device, error = z_user.device, None
+        device = z_user.device
         self.user_starts = starts_of(len(z_user), device, group)
         self.item_starts = starts_of(len(z_item), device, group)
         self.num_items = self.item_starts[-1]
         self.keys = {}
         size = len(z_user), self.num_items
-        try:
+        with raise_together(device, group):
             check_embeddings(z_user, z_item)
             if z_user.layout != torch.strided:
                 raise ValueError("'z_user' and 'z_item' must be dense; call '.to_dense()'")
@@ -191,9 +194,6 @@ class _Ranking:
             if 'target' in pairs and self.keys['target'].numel() > 0:
                 every = torch.arange(self.num_items, dtype=torch.int64, device=device)
                 check_findable(self.keys['target'], self.keys['exclude'], every, self.num_items)
-        except ValueError as found:
-            error = found
-        raise_together(error, device, group)
         if 'target' in pairs:
             targets = torch.tensor(self.keys['target'].numel(), device=device)
             if int(sum_over(targets, group)) == 0:

@@ -18,7 +18,7 @@ from pyg_mmgef.distributed._exchange import (
     place_in,
     starts_of,
 )
-from pyg_mmgef.distributed._together import agree, in_first_process
+from pyg_mmgef.distributed._together import in_first_process, raise_together
 from pyg_mmgef.distributed.sharded_data import ShardedData
 from pyg_mmgef.exports import write_export
 from pyg_mmgef.nn.parts import ContentMap
@@ -106,7 +106,7 @@ def sharded_export(
         )
 
     try:
-        in_first_process(write, z_user.device)
+        in_first_process(write, z_user.device, data.group)
     finally:
         if place_in(data.group)[0] == 0:
             shutil.rmtree(parts, ignore_errors=True)
@@ -125,16 +125,13 @@ def _written_together(
         for name, x in own.items():
             _open(folder, name, 'w+', dtype=x.dtype, shape=(starts[name][-1], *x.shape[1:]))
 
-    in_first_process(make, device)
-    rank, error = place_in(data.group)[0], None
-    try:
+    in_first_process(make, device, data.group)
+    rank = place_in(data.group)[0]
+    with raise_together(device, data.group):
         for name, x in own.items():
             rows = _open(folder, name, 'r+')
             rows[starts[name][rank] : starts[name][rank + 1]] = x
             rows.flush()
-    except OSError as problem:
-        error = problem
-    agree(error, device)
     return {name: _open(folder, name, 'r') for name in own}
 
 

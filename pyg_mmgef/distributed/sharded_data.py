@@ -12,11 +12,11 @@ from pyg_mmgef.distributed._exchange import (
     fetch_rows,
     owner_of,
     place_in,
-    raise_together,
     send_rows,
     sum_over,
 )
 from pyg_mmgef.distributed._sharded_lists import ShardedLists
+from pyg_mmgef.distributed._together import raise_together
 from pyg_mmgef.distributed.partition import FeatureShard, InteractionShard
 from pyg_mmgef.schema import INTERACTS, ITEM, REV_INTERACTS, USER
 from pyg_mmgef.typing import WeightedGraph
@@ -76,12 +76,8 @@ class ShardedData:
         self.users, self.items = (
             range(starts[rank], starts[rank + 1]) for starts in self.starts.values()
         )
-        device, error = interactions.edge_index.device, None
-        try:
+        with raise_together(interactions.edge_index.device, group):
             self._check(features or {}, item_graphs or {})
-        except ValueError as found:
-            error = found
-        raise_together(error, device, group)
         user, item = interactions.edge_index.long()
         degree = sum_over(item.bincount(minlength=self.num_nodes[ITEM]), group)
         self.rows: dict[NodeType, dict[str, Tensor]] = {

@@ -7,7 +7,8 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.typing import EdgeType
 
-from pyg_mmgef.distributed._exchange import gather, gather_rows, place_in, raise_together
+from pyg_mmgef.distributed._exchange import gather, gather_rows, place_in
+from pyg_mmgef.distributed._together import raise_together
 from pyg_mmgef.distributed.sharded_data import ShardedData
 from pyg_mmgef.loader._expand import Seeds, expand, expansions_of, hops_of
 from pyg_mmgef.loader._negatives import NegativeSampler
@@ -93,12 +94,8 @@ class ShardedTripletLoader:
             )
         degree = gather_rows(data.rows[ITEM]['degree'], data.group)
         size = len(data.users), data.num_nodes[ITEM]
-        error = None
-        try:
+        with raise_together(device, data.group):
             self._negatives = NegativeSampler(self._edges, size, 'warm', 0.0, degree)
-        except ValueError as found:
-            error = found
-        raise_together(error, device, data.group)
 
     def __iter__(self) -> Iterator[HeteroData]:
         epoch, self.epoch = self.epoch, self.epoch + 1

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
+from unittest.mock import patch
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +18,7 @@ from pyg_mmgef.distributed import (
     ShardedData,
     ShardedInteractions,
     ShardedTripletLoader,
+    _cell_shards,
     _exchange,
     _ring,
     read_features,
@@ -47,6 +49,7 @@ from tests.loader.shops import sampled_shop
 NUM_USERS, NUM_ITEMS = 300, 101
 Check: TypeAlias = Callable[[Path], None]
 CHECKS: list[Check] = []
+OTHERS = 'process {} has failed; its own message says why'
 
 
 def check(function: Check) -> Check:
@@ -182,13 +185,198 @@ def a_bad_part_ends_all_processes(folder: Path) -> None:
     message = ''
     try:
         read_interactions(folder / 'bad')
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         message = str(error)
     if rank == size - 1:
         assert '2.parquet' in message
         assert "column 'item' has the negative id -1" in message
     else:
-        assert message == f'process {size - 1} found bad input; its own message says what'
+        assert message == OTHERS.format(size - 1)
+
+
+@check
+def the_last_process_has_everything(folder: Path) -> None:
+    rank, size = place_in(None)
+    x, edges = torch.randn(1200, 8, generator=generator()), interactions()
+    items, known, users = (
+        range(number) if rank == size - 1 else range(0) for number in (len(x), NUM_ITEMS, NUM_USERS)
+    )
+    own = of_users(edges, users)
+    for metric in ('cosine', 'ip', 'l2'):
+        exact = into(knn_graph(x, 5, metric=metric, backend='exact'), items)
+        for recall, least in ((1.0, 0.999), (0.9, 0.88)):
+            found = sharded_knn_graph(x[items.start : items.stop], 5, metric=metric, recall=recall)
+            assert torch.equal(found[0][1], exact[0][1])
+            keys, all_keys = (graph[0][1] * len(x) + graph[0][0] for graph in (found, exact))
+            assert len(items) == 0 or torch.isin(all_keys, keys).float().mean() > least
+        normal = normalize_similarity(*exact, len(x)) if len(items) > 0 else exact
+        assert_same(sharded_normalize_similarity(*exact, len(items)), normal)
+    starts = even_starts(NUM_ITEMS, size)
+    graph = sharded_co_interaction_graph(own, len(users), NUM_ITEMS, 7)
+    expected = co_interaction_graph(edges, NUM_USERS, NUM_ITEMS, 7)
+    assert_same(graph, into(expected, range(starts[rank], starts[rank + 1])))
+    z_user, z_item = torch.randn(NUM_USERS, 4), torch.randn(NUM_ITEMS, 4)
+    z_user, z_item = (z.normal_(generator=generator()) for z in (z_user, z_item))
+    ends = z_user[: len(users)], z_item[: len(known)]
+    sharded = ShardedInteractions(own, len(users), len(known))
+    found = sharded_layer_mean(sharded, *ends, 2)
+    weight = bipartite_normalize(edges, None, (NUM_USERS, NUM_ITEMS))
+    whole = layer_mean(CSRPair(edges, weight, (NUM_USERS, NUM_ITEMS)), z_user, z_item, 2)
+    for z, of_all in zip(found, whole, strict=True):
+        torch.testing.assert_close(z, of_all[: len(z)])
+    assert sharded_evaluate_ranking(*ends, own) == pytest.approx(
+        evaluate_ranking(z_user, z_item, edges)
+    )
+    sharded_recommend_to_parquet(*ends, folder / 'last', k=3)
+    assert pq.read_table(folder / 'last').num_rows == 3 * NUM_USERS
+
+
+@check
+def more_processes_than_rows(folder: Path) -> None:
+    rank, size = place_in(None)
+    if rank == 0:
+        for name in ('one', 'none'):
+            (folder / name).mkdir()
+        for name, number in (('a', 0), ('b', 1)):
+            table = pa.table({'user': pa.array([0] * number, pa.int64()), 'item': [0] * number})
+            rows = pa.array([[1.0, 2.0]] * number, pa.list_(pa.float16()))
+            table = table.cast(pa.schema({'user': pa.int64(), 'item': pa.int64()}))
+            pq.write_table(table.append_column('x', rows), folder / 'one' / f'{name}.parquet')
+            if number == 0:
+                pq.write_table(table.append_column('x', rows), folder / 'none' / 'a.parquet')
+    barrier()
+    shard = read_interactions(folder / 'one')
+    assert shard.edge_index.tolist() == [[0] * len(shard.users)] * 2
+    found = read_features(folder / 'one', 'x')
+    assert found.x.tolist() == [[1.0, 2.0]] * len(found.items)
+    assert read_features(folder / 'none', 'x', num_items=4).num_items == 4
+    for recall in (1.0, 0.9):
+        graph = sharded_knn_graph(found.x, 3, recall=recall)
+        assert graph[0].shape == (2, 0)
+    # Two items, and the first process has none.
+    x = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    items = range(even_starts(2, size)[rank], even_starts(2, size)[rank + 1])
+    for recall in (1.0, 0.9):
+        graph = sharded_knn_graph(x[items.start : items.stop], 3, recall=recall)
+        assert graph[0].tolist() == [[1 - item for item in items], list(items)]
+    edges = torch.tensor([[0, 0], [0, 1]])[:, : 2 if rank == 0 else 0]
+    graph = sharded_co_interaction_graph(edges, 1 if rank == 0 else 0, 2, 3)
+    assert graph[0].tolist() == [[1 - item for item in items], list(items)]
+
+
+@check
+def what_the_last_process_alone_finds(folder: Path) -> None:
+    rank, size = place_in(None)
+    bad = int(rank == size - 1)
+    x, weight = torch.randn(40, 8, generator=generator(rank)), torch.ones(2)
+    edges, own = torch.tensor([[0, 1], [1, 0]]), torch.tensor([[0, 1], [2 * rank, 2 * rank + 1]])
+    sharded = ShardedInteractions(torch.tensor([[0], [0]]), 3, 2)
+    good, ids = folder / 'good', [0] * 39 + ['a' if bad else 1]
+    if rank == 0:
+        write_parts(good, edges, edges[0], sizes=(1, 1))
+    barrier()
+    there = folder / 'missing' if bad else good
+    for message, call in (
+        ('NaN', lambda: sharded_knn_graph(x / (1 - bad), 3)),
+        ('floating point', lambda: sharded_knn_graph(x.long() if bad else x, 3, recall=0.9)),
+        ('lie in', lambda: sharded_co_interaction_graph(edges + 9 * bad, 3, 3, 2)),
+        ('negative user id', lambda: ShardedInteractions(edges - bad, 3, 2)),
+        ('3 and 2 rows', lambda: sharded_layer_mean(sharded, x[: 3 - bad], x[:2], 1)),
+        ('NaN', lambda: sharded_normalize_similarity(own, weight / (1 - bad), 2)),
+        ('negative item id', lambda: sharded_normalize_similarity(own - 99 * bad, weight, 2)),
+        ('there is no folder', lambda: read_interactions(there)),
+        ('there is no folder', lambda: read_features(there, 'time')),
+        ('39 entries', lambda: recommend_to(folder / 'lists1', x[bad:], ids)),
+        ('Could not convert', lambda: recommend_to(folder / 'lists2', x, ids)),
+    ):
+        found = error_of(call)
+        assert (message if bad else OTHERS.format(size - 1)) in found, (message, found)
+
+
+def recommend_to(folder: Path, z: Tensor, user_ids: Any) -> None:
+    """Recommend users to each other, so to say."""
+    sharded_recommend_to_parquet(z, z, folder, user_ids=user_ids)
+
+
+@check
+def what_processes_find_together(folder: Path) -> None:
+    rank, size = place_in(None)
+    last = int(rank == size - 1)
+    x, edges = torch.randn(40, 8), torch.tensor([[0, 1], [1, 0]])
+    if rank == 0:
+        write_parts(folder / 'here', edges, edges[0], sizes=(1, 1))
+        write_parts(folder / 'there', edges, edges[0], sizes=(2,))
+    barrier()
+    if size == 1:
+        return
+    for message, call in (
+        ('one width and type', lambda: sharded_knn_graph(x[:, last:], 3)),
+        ('one width and type', lambda: sharded_knn_graph(x[:, last:], 3, recall=0.9)),
+        ('one width and type', lambda: sharded_knn_graph(x.half() if last else x.bfloat16(), 3)),
+        ('must be one folder', lambda: read_interactions(folder / ('there' if last else 'here'))),
+        ("'num_items' must be", lambda: sharded_co_interaction_graph(edges, 3, 3 + last, 2)),
+    ):
+        found = error_of(call)
+        assert message in found, (message, found)
+
+
+@check
+def without_faiss(folder: Path) -> None:
+    rank, _ = place_in(None)
+    missing = ImportError('ItemIndex needs FAISS')
+    with patch.object(_cell_shards, 'train_centroids', side_effect=missing):
+        found = error_of(lambda: sharded_knn_graph(torch.randn(40, 8), 3, recall=0.9))
+    assert found == ('ItemIndex needs FAISS' if rank == 0 else OTHERS.format(0))
+
+
+@check
+def a_group_of_some_processes(folder: Path) -> None:
+    if place_in(None)[1] < 3:
+        return
+    group = dist.new_group([1, 2])
+    assert group is not None
+    if place_in(None)[0] == 0:
+        return
+    rank = place_in(group)[0]
+    x, edges = torch.randn(1200, 8, generator=generator()), interactions()
+    items, users = (
+        range(number * rank // 2, number * (rank + 1) // 2) for number in (len(x), NUM_USERS)
+    )
+    known = range(NUM_ITEMS * rank // 2, NUM_ITEMS * (rank + 1) // 2)
+    exact = into(knn_graph(x, 5, backend='exact'), items)
+    for recall, least in ((1.0, 0.999), (0.9, 0.88)):
+        found = sharded_knn_graph(x[items.start : items.stop], 5, recall=recall, group=group)
+        keys, all_keys = (graph[0][1] * len(x) + graph[0][0] for graph in (found, exact))
+        assert torch.isin(all_keys, keys).float().mean() > least
+    whole = normalize_similarity(*knn_graph(x, 5, backend='exact'), len(x))
+    assert_same(sharded_normalize_similarity(*exact, len(items), group=group), into(whole, items))
+    own = of_users(edges, users)
+    graph = sharded_co_interaction_graph(own, len(users), NUM_ITEMS, 7, group=group)
+    assert_same(graph, into(co_interaction_graph(edges, NUM_USERS, NUM_ITEMS, 7), known))
+    z_user, z_item = (
+        torch.randn(number, 4, generator=generator()) for number in (NUM_USERS, NUM_ITEMS)
+    )
+    ends = z_user[users.start : users.stop], z_item[known.start : known.stop]
+    sharded = ShardedInteractions(own, len(users), len(known), group=group)
+    weight = bipartite_normalize(edges, None, (NUM_USERS, NUM_ITEMS))
+    pair = CSRPair(edges, weight, (NUM_USERS, NUM_ITEMS))
+    torch.testing.assert_close(
+        sharded_layer_mean(sharded, *ends, 2)[0],
+        layer_mean(pair, z_user, z_item, 2)[0][users.start : users.stop],
+    )
+    metrics = sharded_evaluate_ranking(*ends, own, group=group)
+    assert metrics == pytest.approx(evaluate_ranking(z_user, z_item, edges))
+    sharded_recommend_to_parquet(*ends, folder / 'of_two', k=3, group=group)
+    assert len(list((folder / 'of_two').iterdir())) == 2
+
+
+def error_of(call: Callable[[], object]) -> str:
+    """The message of the error that a call raises."""
+    try:
+        call()
+    except Exception as error:
+        return str(error)
+    return 'no error'
 
 
 @check

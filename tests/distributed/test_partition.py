@@ -90,6 +90,7 @@ def test_features_of_each_kind(tmp_path: Path, kind: pa.DataType, dtype: torch.d
         ),
         ([([0], [[float('nan')]])], r'holds NaN or infinite values in 1 rows'),
         ([([0], [[None]])], r'has 1 empty numbers'),
+        ([([0], [[]])], r'must hold lists of one length \(got lengths \[0\]'),
         ([([5], [[1.0]]), ([5], [[1.0]])], r"1 items have several rows in 'item' \(first: item 5"),
     ],
 )
@@ -104,3 +105,27 @@ def test_features_that_are_not_lists(tmp_path: Path) -> None:
     write(tmp_path, item=[0], x=[1.0])
     with pytest.raises(ValueError, match=r"column 'x' must hold lists of floats \(got double\)"):
         read_features(tmp_path, 'x')
+
+
+def test_features_of_mixed_precision_and_an_empty_file(tmp_path: Path) -> None:
+    write(tmp_path, item=pa.array([], pa.int64()), x=pa.array([], pa.list_(pa.float16())))
+    write(tmp_path, item=[0], x=pa.array([[1.0, 2.0]], pa.list_(pa.float16())))
+    write(tmp_path, item=[1], x=pa.array([[0.1, 0.2]], pa.list_(pa.float32())))
+    shard = read_features(tmp_path, 'x')
+    assert torch.equal(shard.x, torch.tensor([[1.0, 2.0], [0.1, 0.2]]))
+
+
+def test_nanoseconds_are_cut_off(tmp_path: Path) -> None:
+    stamps = pa.array([1_234_567, 2_000], pa.timestamp('ns', 'UTC'))
+    write(tmp_path, user=[0, 0], item=[1, 0], time=stamps)
+    shard = read_interactions(tmp_path, time='time')
+    assert shard.time is not None
+    assert shard.time.tolist() == [2, 1234]
+
+
+def test_numbers_that_do_not_fit(tmp_path: Path) -> None:
+    write(tmp_path, user=pa.array([2**63], pa.uint64()), item=[0])
+    with pytest.raises(ValueError, match=r"0\.parquet: column 'user' does not fit int64"):
+        read_interactions(tmp_path)
+    with pytest.raises(ValueError, match="'num_items' must be an integer that is not negative"):
+        read_interactions(tmp_path, num_items=-1)
