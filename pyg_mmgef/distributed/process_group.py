@@ -55,7 +55,7 @@ def process_group(timeout: float = 300.0) -> Iterator[Place]:
     Raises:
         SystemExit: If the process is told to end.
         RuntimeError: If another process has died, or hasn't answered in time.
-        ValueError: If :obj:`timeout` isn't positive.
+        ValueError: If :obj:`timeout` isn't positive, or the process is in a group already.
 
     Example:
         >>> with process_group(timeout=60) as place:
@@ -67,27 +67,38 @@ def process_group(timeout: float = 300.0) -> Iterator[Place]:
     if torch.cuda.is_available():
         device = torch.device('cuda', int(os.environ.get('LOCAL_RANK', 0)))
         torch.cuda.set_device(device)
-    backend, patience = 'nccl' if device.type == 'cuda' else 'gloo', timedelta(seconds=timeout)
+    with _readable_errors(timeout):
+        _join('nccl' if device.type == 'cuda' else 'gloo', timedelta(seconds=timeout))
+    try:
+        with _readable_errors(timeout), _ended_politely():
+            yield Place(dist.get_rank(), dist.get_world_size(), device)
+    finally:
+        # gloo's thread frees the last tensor only now, and aborts if the interpreter has ended.
+        time.sleep(0.1)
+        dist.destroy_process_group()
+
+
+def _join(backend: str, timeout: timedelta) -> None:
+    if dist.is_torchelastic_launched():
+        dist.init_process_group(backend, timeout=timeout)
+    else:
+        dist.init_process_group(
+            backend, store=dist.HashStore(), rank=0, world_size=1, timeout=timeout
+        )
+
+
+@contextmanager
+def _readable_errors(timeout: float) -> Iterator[None]:
+    """Replace errors of torch.distributed that come from another process."""
     started = time.monotonic()
     try:
-        if dist.is_torchelastic_launched():
-            dist.init_process_group(backend, timeout=patience)
-        else:
-            dist.init_process_group(
-                backend, store=dist.HashStore(), rank=0, world_size=1, timeout=patience
-            )
-        started = time.monotonic()
-        with _ended_politely():
-            yield Place(dist.get_rank(), dist.get_world_size(), device)
+        yield
     except RuntimeError as error:
-        if not _OF_OTHERS.search(str(error)):
+        # Those of gloo have no class of their own.
+        is_of_torch = isinstance(error, dist.DistError) or 'gloo' in str(error).lower()
+        if not is_of_torch or not _OF_OTHERS.search(str(error)):
             raise
         raise RuntimeError(_message(error, timeout, time.monotonic() - started)) from error
-    finally:
-        if dist.is_initialized():
-            # gloo's thread frees the last tensor only now, and aborts if the interpreter has ended.
-            time.sleep(0.1)
-            dist.destroy_process_group()
 
 
 @contextmanager
