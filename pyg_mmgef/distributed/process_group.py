@@ -43,7 +43,7 @@ def process_group(timeout: float = 300.0) -> Iterator[Place]:
 
     Where another process dies or is late, the errors of gloo tell sockets and addresses. The block
     then raises one that says what to do instead. So it does when ``torchrun`` ends this process
-    (SIGTERM) because of another one.
+    (SIGTERM) because of another one, and after an error also once the block has ended.
 
     Args:
         timeout: Seconds to wait for the others, at the start and in each exchange.
@@ -113,10 +113,9 @@ def _ended_politely() -> Iterator[None]:
         raise SystemExit(_advice(why))
 
     before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    yield
+    # After an error it stays: torchrun's signal comes before the message is printed.
+    signal.signal(signal.SIGTERM, before)
 
 
 def _message(error: RuntimeError, timeout: float, seconds: float) -> str:

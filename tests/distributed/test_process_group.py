@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,13 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from pyg_mmgef.distributed import Place, process_group
 
 ALONE = Place(0, 1, torch.device('cpu'))
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_before() -> Iterator[None]:
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(autouse=True)
@@ -52,12 +60,24 @@ def test_a_group_within_another() -> None:
 
 
 def test_told_to_end() -> None:
-    before = signal.getsignal(signal.SIGTERM)
     message = 'process 0 stops, because it was told to end'
     with pytest.raises(SystemExit, match=message), process_group():
         os.kill(os.getpid(), signal.SIGTERM)
-    assert signal.getsignal(signal.SIGTERM) is before
     assert not dist.is_initialized()
+
+
+def test_told_to_end_while_an_error_is_on_its_way() -> None:
+    with pytest.raises(ValueError, match='of its own'), process_group():
+        raise ValueError('of its own')
+    with pytest.raises(SystemExit, match='it was told to end'):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_the_handler_of_signals_is_there_for_the_block_alone() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with process_group():
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def exchange(place: Place, folder: Path) -> None:
