@@ -5,7 +5,7 @@
 - A process sleeps for less than the timeout, then for more. The message is shown, and the run goes
   on from its last checkpoint.
 - A checkpoint is written to a disk that is too small, a tmpfs, which only root may mount.
-- Tables that the processes can't share evenly, one of five rows, are trained
+- Tables that the processes can't share evenly, one of nine rows, are trained
   by one, four and two processes in turn, each going on from the checkpoint of the one before.
 
 The data is small: what counts is that training goes on, and how far the results are apart. The
@@ -30,7 +30,7 @@ import torch
 from common import parser, write_json
 from scaling import random_shop
 
-SHOP, UNEVEN = (3_001, 1_009, 30_011), (1_001, 5, 3_001)  # Users, items, interactions.
+SHOP, UNEVEN = (3_001, 1_009, 30_011), (1_001, 9, 1_501)  # Users, items, interactions.
 BATCH_SIZE = 2_003
 LAST_KILL = 3.0  # Seconds after all processes have begun.
 SHORT, ENDLESS = 3, 10**6  # Epochs where nothing is killed, and where something is.
