@@ -145,7 +145,8 @@ def message(text: str) -> str:
 
 def kill_one(folder: Path, source: random.Random) -> dict[str, Any]:
     """Run on two processes and kill one of them; return what became of the job."""
-    log = folder.with_suffix('.log')
+    log, unfinished = folder.with_suffix('.log'), folder / '.unfinished'
+    was_there = unfinished.exists()
     job = start(2, folder, ENDLESS, log)
     pids: list[str] = []
     while len(pids) < 2:
@@ -160,6 +161,7 @@ def kill_one(folder: Path, source: random.Random) -> dict[str, Any]:
     text = log.read_text()
     return {
         'from_epoch': int(re.findall(r'at epoch (\d+)', text)[0]),
+        'while_saving': unfinished.exists() and not was_there,
         'exit': code,
         'seconds_to_end': round(time.monotonic() - killed, 1),
         'message': message(text),

@@ -131,9 +131,10 @@ def load_checkpoint(
 ) -> dict[str, Any] | None:
     """Go on from the latest checkpoint, with as many processes as there are now.
 
-    The files hold tensors, JSON and what ``torch.load`` reads with ``weights_only=True``; nothing
-    is unpickled. Before anything is read, the sizes of all files, the model's class and arguments,
-    and its tables are compared with what the checkpoint says.
+    The files hold tensors, JSON and what ``torch.load`` reads with ``weights_only=True``, a pickle
+    that runs no code of its own. Load checkpoints of your own machines only. Before anything is
+    read, the sizes of all files, the model's class and its arguments are compared with what the
+    checkpoint says.
 
     Args:
         folder: The folder that :func:`save_checkpoint` wrote to.
