@@ -55,7 +55,8 @@ def process_group(timeout: float = 300.0) -> Iterator[Place]:
     Raises:
         SystemExit: If the process is told to end.
         RuntimeError: If another process has died, or hasn't answered in time.
-        ValueError: If :obj:`timeout` isn't positive, or the process is in a group already.
+        ValueError: If :obj:`timeout` isn't positive, the process is in a group already, or there
+            are more processes on a machine than GPUs.
 
     Example:
         >>> with process_group(timeout=60) as place:
@@ -63,10 +64,7 @@ def process_group(timeout: float = 300.0) -> Iterator[Place]:
         (0, 1)
     """
     check_positive('timeout', timeout, integer=False)
-    device = torch.device('cpu')
-    if torch.cuda.is_available():
-        device = torch.device('cuda', int(os.environ.get('LOCAL_RANK', 0)))
-        torch.cuda.set_device(device)
+    device = _own_device()
     with _readable_errors(timeout):
         _join('nccl' if device.type == 'cuda' else 'gloo', timedelta(seconds=timeout))
     try:
@@ -76,6 +74,19 @@ def process_group(timeout: float = 300.0) -> Iterator[Place]:
         # gloo's thread frees the last tensor only now, and aborts if the interpreter has ended.
         time.sleep(0.1)
         dist.destroy_process_group()
+
+
+def _own_device() -> torch.device:
+    if not torch.cuda.is_available():
+        return torch.device('cpu')
+    number, num_gpus = int(os.environ.get('LOCAL_RANK', 0)), torch.cuda.device_count()
+    if number >= num_gpus:
+        raise ValueError(
+            f'process {number} has no GPU (this machine has {num_gpus}); start at most '
+            f"--nproc-per-node {num_gpus}, or set CUDA_VISIBLE_DEVICES='' to use CPUs"
+        )
+    torch.cuda.set_device(number)
+    return torch.device('cuda', number)
 
 
 def _join(backend: str, timeout: timedelta) -> None:

@@ -46,6 +46,15 @@ def test_timeout_is_positive(timeout: float) -> None:
         pass
 
 
+def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    monkeypatch.setenv('LOCAL_RANK', '2')
+    message = r"process 2 has no GPU \(this machine has 2\).*nproc-per-node 2.*VISIBLE_DEVICES=''"
+    with pytest.raises(ValueError, match=message), process_group():
+        pass
+
+
 def test_errors_of_the_block_stay_as_they_are() -> None:
     with pytest.raises(RuntimeError, match=r'^the peer timed out$'), process_group():
         raise RuntimeError('the peer timed out')
