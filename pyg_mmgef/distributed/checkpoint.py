@@ -1,5 +1,6 @@
 """Checkpoints of sharded models: written by all processes, read by any number of them."""
 
+import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.optim import Optimizer
 
 from pyg_mmgef.distributed._together import in_first_process, raise_together, same_number
 from pyg_mmgef.distributed.sharded_model import ShardedModel
@@ -75,13 +77,18 @@ def save_checkpoint(
 
     Raises:
         OSError: If a process can't write, such as to a full disk; in all processes.
-        ValueError: If :obj:`keep` isn't positive.
+        ValueError: If :obj:`keep` isn't positive, or :obj:`progress` isn't JSON.
     """
     check_positive('keep', keep)
     folder, device = Path(folder), model.device
     number = same_number(_next_number(folder) if dist.get_rank() == 0 else 0, device)
     path, temporary = folder / f'checkpoint-{number:08d}', folder / TEMPORARY
-    in_first_process(lambda: _make_empty(temporary), device)
+
+    def begin() -> None:
+        _check_json(progress)
+        _make_empty(temporary)
+
+    in_first_process(begin, device)
     state = model.sharded_state()
     try:
         dcp.save(
@@ -102,6 +109,7 @@ def save_checkpoint(
                 {
                     'model': flat_state(model.model),
                     'optimizer': None if optimizer is None else optimizer.state_dict(),
+                    'lr': [group['lr'] for group in model.parallel.fused_optimizer.param_groups],
                     'loader': None if loader is None else loader.state_dict(),
                 },
                 file,
@@ -131,9 +139,10 @@ def load_checkpoint(
 ) -> dict[str, Any] | None:
     """Go on from the latest checkpoint, with as many processes as there are now.
 
-    The files hold tensors, JSON and what ``torch.load`` reads with ``weights_only=True``; nothing
-    is unpickled. Before anything is read, the sizes of all files, the model's class and arguments,
-    and its tables are compared with what the checkpoint says.
+    The files hold tensors, JSON and what ``torch.load`` reads with ``weights_only=True``, a pickle
+    that runs no code of its own. Load checkpoints of your own machines only. Before anything is
+    read, the sizes of all files, the model's class and its arguments are compared with what the
+    checkpoint says.
 
     Args:
         folder: The folder that :func:`save_checkpoint` wrote to.
@@ -162,8 +171,10 @@ def load_checkpoint(
     except dcp.CheckpointException as problem:
         raise _readable(problem, path) from problem
     load_state(model.model, saved['model'])
+    for group, lr in zip(model.parallel.fused_optimizer.param_groups, saved['lr'], strict=True):
+        group['lr'] = lr
     if model.dense_optimizer is not None:
-        model.dense_optimizer.load_state_dict(saved['optimizer'])
+        _load_in_place(model.dense_optimizer, saved['optimizer'])
     if loader is not None and saved['loader'] is not None:
         loader.load_state_dict(saved['loader'])
     progress: dict[str, Any] = contents['progress']
@@ -213,6 +224,26 @@ def _check_fits(path: Path, contents: Mapping[str, Any], model: ShardedModel) ->
             )
 
 
+def _check_json(progress: Mapping[str, Any] | None) -> None:
+    try:
+        json.dumps(progress)
+    except TypeError as error:
+        raise ValueError(
+            f"'progress' must hold values of JSON alone, such as float(loss) ({error})"
+        ) from error
+
+
+def _load_in_place(optimizer: Optimizer, saved: dict[str, Any]) -> None:
+    """Load a state into the objects that the optimiser of the whole model holds, too."""
+    state, groups = optimizer.state, optimizer.param_groups
+    optimizer.load_state_dict(saved)
+    state.clear()
+    state.update(optimizer.state)
+    for group, loaded in zip(groups, optimizer.param_groups, strict=True):
+        group.update(loaded)
+    optimizer.state, optimizer.param_groups = state, groups
+
+
 def _make_empty(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     make_folder(folder)
@@ -229,7 +260,7 @@ def _readable(error: dcp.CheckpointException, path: Path) -> Exception:
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    return sorted(folder.glob('checkpoint-*'))
+    return sorted(folder.glob(f'checkpoint-{"[0-9]" * 8}'))
 
 
 def _number(path: Path) -> int:

@@ -43,7 +43,7 @@ def process_group(timeout: float = 300.0) -> Iterator[Place]:
 
     Where another process dies or is late, the errors of gloo tell sockets and addresses. The block
     then raises one that says what to do instead. So it does when ``torchrun`` ends this process
-    (SIGTERM) because of another one.
+    (SIGTERM) because of another one, and after an error also once the block has ended.
 
     Args:
         timeout: Seconds to wait for the others, at the start and in each exchange.
@@ -55,7 +55,8 @@ def process_group(timeout: float = 300.0) -> Iterator[Place]:
     Raises:
         SystemExit: If the process is told to end.
         RuntimeError: If another process has died, or hasn't answered in time.
-        ValueError: If :obj:`timeout` isn't positive.
+        ValueError: If :obj:`timeout` isn't positive, the process is in a group already, or there
+            are more processes on a machine than GPUs.
 
     Example:
         >>> with process_group(timeout=60) as place:
@@ -63,31 +64,52 @@ def process_group(timeout: float = 300.0) -> Iterator[Place]:
         (0, 1)
     """
     check_positive('timeout', timeout, integer=False)
-    device = torch.device('cpu')
-    if torch.cuda.is_available():
-        device = torch.device('cuda', int(os.environ.get('LOCAL_RANK', 0)))
-        torch.cuda.set_device(device)
-    backend, patience = 'nccl' if device.type == 'cuda' else 'gloo', timedelta(seconds=timeout)
+    device = _own_device()
+    with _readable_errors(timeout):
+        _join('nccl' if device.type == 'cuda' else 'gloo', timedelta(seconds=timeout))
+    try:
+        with _readable_errors(timeout), _ended_politely():
+            yield Place(dist.get_rank(), dist.get_world_size(), device)
+    finally:
+        # gloo's thread frees the last tensor only now, and aborts if the interpreter has ended.
+        time.sleep(0.1)
+        dist.destroy_process_group()
+
+
+def _own_device() -> torch.device:
+    if not torch.cuda.is_available():
+        return torch.device('cpu')
+    number, num_gpus = int(os.environ.get('LOCAL_RANK', 0)), torch.cuda.device_count()
+    if number >= num_gpus:
+        raise ValueError(
+            f'process {number} has no GPU (this machine has {num_gpus}); start at most '
+            f"--nproc-per-node {num_gpus}, or set CUDA_VISIBLE_DEVICES='' to use CPUs"
+        )
+    torch.cuda.set_device(number)
+    return torch.device('cuda', number)
+
+
+def _join(backend: str, timeout: timedelta) -> None:
+    if dist.is_torchelastic_launched():
+        dist.init_process_group(backend, timeout=timeout)
+    else:
+        dist.init_process_group(
+            backend, store=dist.HashStore(), rank=0, world_size=1, timeout=timeout
+        )
+
+
+@contextmanager
+def _readable_errors(timeout: float) -> Iterator[None]:
+    """Replace errors of torch.distributed that come from another process."""
     started = time.monotonic()
     try:
-        if dist.is_torchelastic_launched():
-            dist.init_process_group(backend, timeout=patience)
-        else:
-            dist.init_process_group(
-                backend, store=dist.HashStore(), rank=0, world_size=1, timeout=patience
-            )
-        started = time.monotonic()
-        with _ended_politely():
-            yield Place(dist.get_rank(), dist.get_world_size(), device)
+        yield
     except RuntimeError as error:
-        if not _OF_OTHERS.search(str(error)):
+        # Those of gloo have no class of their own.
+        is_of_torch = isinstance(error, dist.DistError) or 'gloo' in str(error).lower()
+        if not is_of_torch or not _OF_OTHERS.search(str(error)):
             raise
         raise RuntimeError(_message(error, timeout, time.monotonic() - started)) from error
-    finally:
-        if dist.is_initialized():
-            # gloo's thread frees the last tensor only now, and aborts if the interpreter has ended.
-            time.sleep(0.1)
-            dist.destroy_process_group()
 
 
 @contextmanager
@@ -102,10 +124,9 @@ def _ended_politely() -> Iterator[None]:
         raise SystemExit(_advice(why))
 
     before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    yield
+    # After an error it stays: torchrun's signal comes before the message is printed.
+    signal.signal(signal.SIGTERM, before)
 
 
 def _message(error: RuntimeError, timeout: float, seconds: float) -> str:

@@ -89,7 +89,7 @@ class ShardedModel(Module):
     """
 
     optimizer: Optimizer
-    """Steps of all parameters but the tables, and carries changed learning rates to these."""
+    """Steps of all parameters but the tables; also holds the learning rates of these."""
     tables: dict[str, TableShard]
     """The rows of each table that this process holds, by the name of the parameter in the model."""
 
@@ -147,6 +147,7 @@ class ShardedModel(Module):
         Raises:
             ValueError: If the batch doesn't fit the model.
         """
+        self.parallel.fused_optimizer.step()  # Only hands changed learning rates to the tables.
         loss: Tensor = self.parallel(batch)
         return loss
 

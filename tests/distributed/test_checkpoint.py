@@ -62,6 +62,27 @@ def test_another_number_of_processes_goes_on(tmp_path: Path) -> None:
         torch.testing.assert_close(run[key], x, rtol=1e-3, atol=1e-5)
 
 
+def train_with_falling_rates(folder: Path | None, epochs: int) -> list[float]:
+    """Go on from the checkpoint, and halve all learning rates after each epoch."""
+    data = make_shop()
+    sharded, loader = build('MMGEF', data), here(data)
+    progress = None if folder is None else load_checkpoint(folder, sharded, loader=loader)
+    curve = [] if progress is None else progress['curve']
+    while len(curve) < epochs:
+        curve += losses_of(sharded, loader, 1)
+        for group in sharded.optimizer.param_groups:
+            group['lr'] *= 0.5
+        if folder is not None:
+            save_checkpoint(folder, sharded, loader=loader, progress={'curve': curve})
+    return curve
+
+
+def test_learning_rates_go_on(tmp_path: Path) -> None:
+    undisturbed = run_together(train_with_falling_rates, 1, None, 3)[0]
+    run_together(train_with_falling_rates, 1, tmp_path, 1)
+    assert run_together(train_with_falling_rates, 1, tmp_path, 3)[0] == undisturbed
+
+
 @pytest.fixture(scope='module')
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp('checkpoints')
@@ -132,6 +153,31 @@ def test_a_missing_or_shortened_file_is_named(folder: Path) -> None:
 def test_another_model_is_refused(folder: Path) -> None:
     for text in run_together(resume, 2, folder, 'MF'):
         assert 'is a checkpoint with model LightGCN, and the one given has MF' in text
+
+
+def test_other_files_in_the_folder_stay(folder: Path) -> None:
+    shutil.copytree(folder / 'checkpoint-00000003', folder / 'checkpoint-00000003.best')
+    (folder / 'checkpoint-notes.txt').write_text('mine')
+    assert latest_checkpoint(folder) == folder / 'checkpoint-00000004'
+    assert run_together(resume, 2, folder) == ['nothing', 'nothing']
+    assert sorted(x.name for x in folder.iterdir()) == [
+        'checkpoint-00000003.best',
+        'checkpoint-00000004',
+        'checkpoint-00000005',
+        'checkpoint-notes.txt',
+    ]
+
+
+def save_a_tensor(folder: Path) -> str:
+    sharded = build('MF', make_shop())
+    return message(lambda: save_checkpoint(folder, sharded, progress={'loss': torch.ones(())}))
+
+
+def test_progress_is_json(tmp_path: Path) -> None:
+    (text,) = run_together(save_a_tensor, 1, tmp_path)
+    assert text.startswith("ValueError: 'progress' must hold values of JSON alone")
+    assert 'Tensor' in text
+    assert not any(tmp_path.iterdir())
 
 
 def save_with_one_process_on_a_full_disk(folder: Path) -> str:
