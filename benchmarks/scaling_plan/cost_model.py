@@ -45,6 +45,8 @@ NO_CACHE = 0.0
 """Of the tables and graphs of a large shop, a cache holds next to nothing."""
 PROBES = 12
 """Cells that a query probes, about what a recall of 0.95 takes."""
+PROJECTED = 254
+"""Channels that cells and items are compared by, at most."""
 PROBED_OWNERS = 3
 """Processes that own these cells; similar cells lie next to each other."""
 CELL = 384
@@ -241,7 +243,7 @@ def exact_graph(shop: Shop, channels: int, k: int, processes: int) -> Cost:
     pairs = own * (shop.items - own) + own * own / 2  # A product serves both of its own rows.
     return Cost(
         table_bytes(own, channels),
-        table_bytes(own, channels) / 2  # In bfloat16.
+        table_bytes(own, channels, 2)  # Scaled, and rounded, while they are compared.
         + own * k * (FLOAT + LONG + 1)
         + 2 * table_bytes(min(own, RING_PIECE), channels),
         {'pair_channel': pairs * channels, 'pair': pairs},
@@ -256,13 +258,14 @@ def cell_graph(shop: Shop, channels: int, k: int, processes: int) -> Cost:
     query = FLOAT * channels + LONG + LONG * PROBES
     answer = k * (FLOAT + LONG + 1)
     clustering = 150 * cells * cells  # 30 points a cell, five rounds, in the first process.
+    compared = min(channels, PROJECTED)
     return Cost(
         table_bytes(own, channels),
         table_bytes(own, channels, 2)
         + table_bytes(cells, channels) * 1.5
         + own * k * (FLOAT + LONG + 1),
         {
-            'cell_pair_channel': channels
+            'cell_pair_channel': compared
             * (2 * own * cells + clustering + PROBES * own * shop.items / cells),
             'cell_row_far': own * channels,
         },

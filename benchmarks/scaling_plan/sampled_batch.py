@@ -17,6 +17,8 @@ class SampledBatch(NamedTuple):
     users: float
     items: float
     edges: float
+    seen: NDArray[np.float64]
+    """How probable it is that an item is there, by its range of ranks. Shape: ``[C]``."""
 
     @property
     def rows(self) -> float:
@@ -57,7 +59,7 @@ def expected_batch(shop: Shop, batch: int, num_neighbors: Sequence[int]) -> Samp
         new_items = _seen(item_samples) - items
         users, items = users + new_users, items + new_items
         known = np.ones_like(known)
-    return SampledBatch(shop.users * float(users), float((size * items).sum()), edges)
+    return SampledBatch(shop.users * float(users), float((size * items).sum()), edges, items)
 
 
 def _seen(samples: float | NDArray[np.float64]) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ from scaling_plan.shop import Shop
 __all__ = ['BATCH', 'K', 'LAYERS', 'NUM_NEIGHBORS', 'STAGES', 'Measured', 'run_stage']
 
 BATCH, LAYERS, NUM_NEIGHBORS, K = 2048, 2, [10, 10], 10
-QUERIES, USERS = 4096, 2048
+QUERIES, USERS, CENTERS = 4096, 2048, 20_000
 Measured = dict[str, float]
 """``seconds``; ``held``, bytes that the process holds between runs beside the program; ``step``,
 bytes that a run adds to these at its peak; ``peak``, the most bytes since the program started, with
@@ -139,15 +139,14 @@ def exact_neighbors(shop: Shop, channels: int) -> Run:
 
 def cell_neighbors(shop: Shop, channels: int) -> Run:
     """Build the item graph with a recall of 0.95."""
-    from sharded_graphs import CHANNELS, features
-
     from pyg_mmgef.distributed import sharded_knn_graph
 
+    # Around centres, as the items of real catalogues lie.
+    centers = torch.randn(max(2, min(CENTERS, shop.items // 50)), channels)
     x = torch.empty(shop.items, channels)
-    spread = torch.randn(CHANNELS, channels) / channels**0.5
-    for first in range(0, shop.items, 100_000):
-        rows = range(first, min(first + 100_000, shop.items))
-        x[rows.start : rows.stop] = features(rows, shop.items) @ spread
+    for rows in x.split(100_000):
+        center = torch.randint(len(centers), (len(rows),))
+        rows.copy_(centers[center]).add_(torch.randn_like(rows), alpha=0.5)
     return timed(lambda: sharded_knn_graph(x, K, recall=0.95))
 
 
