@@ -23,6 +23,7 @@ __all__ = ['measure']
 Row = dict[str, Any]
 FITTED = (100_000, 300_000, 1_000_000)
 HELD_OUT = 10_000_000
+PROCESSES = (2, 4)
 CHANNELS = {
     'propagation': (16, 64),
     'dense_update': (64,),
@@ -41,13 +42,13 @@ NOT_AS_LARGE = {'dense_update': 4_000_000}
 
 def measure(quick: bool, threads: int, write: Callable[[Mapping[str, Any]], None]) -> None:
     """Measure everything, and write after each part what there is so far."""
-    sizes = tuple(count // 100 for count in FITTED) if quick else FITTED
-    large = HELD_OUT // 500 if quick else HELD_OUT
+    sizes = (3000, 10_000) if quick else FITTED
+    large = 20_000 if quick else HELD_OUT
     here = this_machine(threads)
     results: dict[str, Any] = {'here': here._asdict(), 'fitted': [], 'held_out': []}
     for stage, widths in CHANNELS.items():
         for items in sizes:
-            for channels in widths:
+            for channels in widths[:1] if quick else widths:
                 row = of_stage(stage, Shop(items, items, 10 * items), channels, threads)
                 results['fitted'].append(row)
                 write(results)
@@ -64,7 +65,7 @@ def measure(quick: bool, threads: int, write: Callable[[Mapping[str, Any]], None
         held_out.append(of_stage(stage, Shop(users, items, 10 * users), channels, threads))
         write(results)
     results['network'] = of_network(quick, threads)
-    for processes in (2, 4):
+    for processes in PROCESSES[: 1 if quick else 2]:
         shop = Shop(sizes[-1], sizes[-1], 10 * sizes[-1])
         held_out.append(of_tables(shop, 64, processes, threads))
     for row in (*results['fitted'], *held_out):
@@ -133,7 +134,7 @@ def _show(row: Row) -> Row:
 def of_network(quick: bool, threads: int) -> Row:
     """Return collectives of processes here: measured, in closed form, and simulated."""
     out: Row = {'loopback': {}, 'rows': []}
-    for processes in (2, 4):
+    for processes in PROCESSES[: 1 if quick else 2]:
         found = launch('exchange', processes, threads, {'sizes': SIZES[: 2 if quick else 3]})
         if 'failed' in found:
             raise SystemExit(f'the processes failed: {found["failed"]}')

@@ -1,6 +1,7 @@
 """The stages that are measured, each in a process of its own."""
 
 import ctypes
+import itertools
 import statistics
 import time
 from collections.abc import Callable
@@ -99,7 +100,7 @@ def sampled(shop: Shop, channels: int) -> Run:
     optimizer = torch.optim.SparseAdam(model.parameters(), lr=1e-3)
     loss_fn = BPRLoss()
     loader = TripletNeighborLoader(data, NUM_NEIGHBORS, BATCH, shuffle=True)
-    batches = iter(loader)
+    batches = (batch for _ in itertools.count() for batch in loader)
 
     def run() -> dict[str, float]:
         start = time.perf_counter()

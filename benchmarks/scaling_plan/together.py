@@ -1,5 +1,6 @@
 """What several processes of this machine measure together, over gloo and the loopback."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -148,7 +149,7 @@ def tables(
     loader = TripletNeighborLoader(
         data, num_neighbors, batch * number, shuffle=True, num_replicas=number, rank=rank
     )
-    batches = iter(loader)
+    batches = (batch for _ in itertools.count() for batch in loader)
     times: dict[str, list[float]] = {'sampling': [], 'seconds': []}
     for turn in range(2 + repeats):
         start = time.perf_counter()
