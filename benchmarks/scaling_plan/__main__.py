@@ -46,9 +46,7 @@ def main() -> None:
         from scaling_plan.measure import measure
 
         torch.set_num_threads(args.threads)
-        measure(
-            args.quick, args.threads, lambda x: write_json(args.output / 'measured.json', x)
-        )
+        measure(args.quick, args.threads, lambda x: write_json(args.output / 'measured.json', x))
 
 
 if __name__ == '__main__':

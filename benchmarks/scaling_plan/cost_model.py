@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from scaling_plan.machine import EFFICIENCY, Machine
 from scaling_plan.network import Collective, closed_form
-from scaling_plan.sampled_batch import expected_batch
+from scaling_plan.sampled_batch import SampledBatch, expected_batch
 from scaling_plan.shop import Shop
 
 __all__ = [
@@ -139,7 +139,7 @@ def whole_graph(shop: Shop, channels: int, layers: int, steps: int = 100) -> Cos
     return Cost(
         data + pair_bytes(shop) + triplet_bytes(shop) + table_bytes(shop.rows, channels, 4),
         table_bytes(shop.rows, channels, STEP_COPIES),
-        {**_propagation(shop, channels, layers, NO_CACHE), 'update_far': shop.rows * channels},
+        _added(_propagation(shop, channels, layers, NO_CACHE), _update(shop, channels)),
         steps=steps,
     )
 
@@ -170,14 +170,17 @@ def sharded_whole_graph(
     share = Shop(*(-(-count // processes) for count in shop))
     items = table_bytes(share.items, channels)
     times = 2 * layers
-    ring, reduce = Collective('ring', items), Collective('reduce', table_bytes(shop.items, channels))
+    ring, reduce = (
+        Collective('ring', items),
+        Collective('reduce', table_bytes(shop.items, channels)),
+    )
     of_edges = share.interactions * (2 * LONG + 2 * (2 * LONG + FLOAT) + 3 * LONG)
     return Cost(
         of_edges
         + LONG * (shop.users + 2 * shop.items)
         + table_bytes(share.rows, channels, ADAM_COPIES),
         table_bytes(share.rows, channels, STEP_COPIES) + 3 * items,
-        {**_propagation(share, channels, layers, NO_CACHE), 'update_far': share.rows * channels},
+        _added(_propagation(share, channels, layers, NO_CACHE), _update(share, channels)),
         (ring, reduce) * times if processes > 1 else (),
         steps,
     )
@@ -189,7 +192,8 @@ def sampled(shop: Shop, channels: int, num_neighbors: Sequence[int], batch: int)
     return Cost(
         loader_bytes(shop) + table_bytes(shop.rows, channels, 3),
         table_bytes(found.rows, channels, BATCH_COPIES),
-        _sampling(shop, found.edges, NO_CACHE) | _batch_step(shop, channels, found.rows, found.edges, NO_CACHE),
+        _sampling(shop, found.edges, NO_CACHE)
+        | _batch_step(shop, channels, num_neighbors, found, NO_CACHE),
         steps=shop.interactions / batch,
     )
 
@@ -204,8 +208,8 @@ def sharded_tables(
 ) -> Cost:
     """Tables are sharded by rows, with row-wise Adagrad (``ShardedModel``); graphs are not.
 
-    A step sends the ids of the rows that its batch reads, the rows back, and their gradients; before
-    these, three int64 numbers and two int64 counts to each process. The gradients of dense
+    A step sends the ids of the rows that its batch reads, the rows back, and their gradients;
+    before these, three int64 numbers and two int64 counts to each process. The gradients of dense
     parameters are added in an all-reduce.
 
     Args:
@@ -227,7 +231,7 @@ def sharded_tables(
     )
     if dense_bytes:
         exchanged += (Collective('all_reduce', dense_bytes),)
-    step = _table_step(shop, channels, found.rows, found.edges, NO_CACHE)
+    step = _table_step(shop, channels, num_neighbors, found, NO_CACHE)
     return Cost(
         loader_bytes(shop) + table_bytes(rows, channels) + FLOAT * rows + 4 * dense_bytes,
         table_bytes(found.rows, channels, BATCH_COPIES),
@@ -252,7 +256,7 @@ def exact_graph(shop: Shop, channels: int, k: int, processes: int) -> Cost:
 
 
 def cell_graph(shop: Shop, channels: int, k: int, processes: int) -> Cost:
-    """Items move to the owners of their cells, and queries to those of the cells that they probe."""
+    """Items move to the owners of their cells, and queries to those of the cells they probe."""
     own, cells = -(-shop.items // processes), _cells(shop.items)
     owners = min(processes, PROBED_OWNERS)
     query = FLOAT * channels + LONG + LONG * PROBES
@@ -315,11 +319,11 @@ def work_of_stage(
     if stage == 'propagation':
         return {'seconds': _propagation(shop, channels, len(num_neighbors), cache)}
     if stage == 'dense_update':
-        return {'seconds': {'update_far': shop.rows * channels}}
+        return {'seconds': _update(shop, channels)}
     if stage in ('sampled', 'tables'):
         found = expected_batch(shop, batch, num_neighbors)
         of_step = _table_step if stage == 'tables' else _batch_step
-        step = of_step(shop, channels, found.rows, found.edges, cache)
+        step = of_step(shop, channels, num_neighbors, found, cache)
         return {'sampling': _sampling(shop, found.edges, cache), 'seconds': step}
     if stage == 'exact_neighbors':
         pairs = float(batch * shop.items)
@@ -328,7 +332,9 @@ def work_of_stage(
         return {'seconds': cell_graph(shop, channels, 10, 1).work}
     if stage == 'co_interaction':
         return {'seconds': {'path': _paths(shop)}}
-    return {'seconds': {'score_channel': batch * shop.items * channels, 'score': batch * shop.items}}
+    return {
+        'seconds': {'score_channel': batch * shop.items * channels, 'score': batch * shop.items}
+    }
 
 
 def _propagation(shop: Shop, channels: int, layers: int, cache: float) -> Work:
@@ -338,8 +344,18 @@ def _propagation(shop: Shop, channels: int, layers: int, cache: float) -> Work:
     return {
         'edge_channel': reads - far,
         'edge_channel_far': far,
-        'row_channel_far': 4.0 * layers * shop.rows * channels,
+        # A sum reads two rows and writes one.
+        'byte_far': 3.0 * FLOAT * 4 * layers * shop.rows * channels,
     }
+
+
+def _update(shop: Shop, channels: int) -> Work:
+    # Adam reads row, gradient and moments, and writes all but the gradient.
+    return {'byte_far': 7.0 * FLOAT * shop.rows * channels}
+
+
+def _added(*works: Work) -> Work:
+    return {name: sum(w.get(name, 0.0) for w in works) for work in works for name in work}
 
 
 def _sampling(shop: Shop, edges: float, cache: float) -> Work:
@@ -348,18 +364,24 @@ def _sampling(shop: Shop, edges: float, cache: float) -> Work:
     return {'sampled_edge': edges, 'sampled_edge_far': far}
 
 
-def _batch_step(shop: Shop, channels: int, rows: float, edges: float, cache: float) -> Work:
-    far = rows * channels * _missing(table_bytes(shop.rows, channels), cache)
+def _batch_step(
+    shop: Shop, channels: int, num_neighbors: Sequence[int], found: SampledBatch, cache: float
+) -> Work:
+    read = found.rows * channels
+    far = read * _missing(table_bytes(shop.rows, channels), cache)
     return {
-        'batch_row': rows,
-        'batch_channel': rows * channels - far,
+        'batch_row': found.rows,
+        'batch_channel': read - far,
         'batch_channel_far': far,
-        'batch_edge_channel': edges * channels,
+        # Its edges have both directions; each layer, forward and backward.
+        'edge_channel': 2.0 * len(num_neighbors) * found.edges * channels,
     }
 
 
-def _table_step(shop: Shop, channels: int, rows: float, edges: float, cache: float) -> Work:
-    work = _batch_step(shop, channels, rows, edges, cache)
+def _table_step(
+    shop: Shop, channels: int, num_neighbors: Sequence[int], found: SampledBatch, cache: float
+) -> Work:
+    work = _batch_step(shop, channels, num_neighbors, found, cache)
     work['table_row'] = work.pop('batch_row')
     return work
 

@@ -45,7 +45,9 @@ def measure(quick: bool, threads: int, write: Callable[[Mapping[str, Any]], None
     sizes = (3000, 10_000) if quick else FITTED
     large = 20_000 if quick else HELD_OUT
     here = this_machine(threads)
-    results: dict[str, Any] = {'here': here._asdict(), 'fitted': [], 'held_out': []}
+    names = ('cores', 'memory', 'memory_bandwidth', 'cache')
+    results: dict[str, Any] = {'here': {name: getattr(here, name) for name in names}}
+    results |= {'fitted': [], 'held_out': []}
     for stage, widths in CHANNELS.items():
         for items in sizes:
             for channels in widths[:1] if quick else widths:

@@ -16,7 +16,7 @@ ABOUT = (
     'bytes sent are counted for each way of working on it, by what the code does. The seconds of a '
     'unit of work were fitted to measurements at up to a million items. The model was then checked '
     'at ten million items, which it was not fitted to. All figures for larger shops, and for more '
-    'machines than one, are the model\'s: nothing of that size has been run.'
+    "machines than one, are the model's: nothing of that size has been run."
 )
 ABOUT_CHECK = (
     'Predicted and measured on one machine. The constants are fitted to the rows of at most a '
@@ -51,26 +51,26 @@ ABOUT_LOOPBACK = (
 )
 LIMITS = (
     'The whole graph in one process, or in each, stops at the memory of a machine. More machines '
-    'don\'t make it faster: each propagates over the whole graph, for a smaller share of the batch.',
+    "don't make it faster: each propagates over the whole graph, for a smaller share of the batch.",
     'The whole graph in shards has memory for any shop, with enough machines. What it sends in a '
     'step grows with the items and not with the machines: each process passes on all rows of '
     'items, in each layer, forward and backward. So the network bounds it, and beyond some dozens '
     'of machines an epoch takes no less time.',
     'Sharded tables shrink with the number of machines, and what a process sends in a step depends '
     'on its batch alone. But each process holds the interactions, in both directions, and the keys '
-    'for its negatives, some 70 to 80 bytes an interaction. That doesn\'t shrink, and at ten '
+    "for its negatives, some 70 to 80 bytes an interaction. That doesn't shrink, and at ten "
     'billion interactions it is more than a machine has. A graph in shards, behind the two stores '
     'that the loader accepts, would be the way on; the library has none.',
     'With two layers a batch reads some hundred rows for each triplet, most of them in the last '
     'hop. One layer, or fewer neighbours, sends about a tenth.',
-    'The exact item graph and the lists of all users cost items times items and users times items. '
-    'At a billion, they cost more than training; the graph with a recall of 0.95 does not. The '
-    'lists would need an index of items, as :class:`~pyg_mmgef.search.ItemIndex` is in one process.',
+    'The exact item graph and the lists of all users take items times items and users times items. '
+    'At a billion they cost more than training; the graph with a recall of 0.95 does not. The lists '
+    'would need an index of items, as :class:`~pyg_mmgef.search.ItemIndex` is of one process.',
 )
 ASSUMED = (
     f'A machine has {GIGABIT_100.cores:.0f} cores, {GIGABIT_100.memory / GB:.0f} GB, of which '
     f'{FILLED:.0%} may be filled, a memory bandwidth of '
-    f'{GIGABIT_100.memory_bandwidth / GB:.0f} GB/s (60 % of the twelve channels of two processors), '
+    f'{GIGABIT_100.memory_bandwidth / GB:.0f} GB/s (60 % of twelve channels in two processors), '
     'and one process. Its network has 100 Gbit/s, of which TCP reaches 80 %, and a latency of '
     f'50 µs. It costs {GIGABIT_100.price} dollars an hour, and with 25 Gbit/s '
     f'{GIGABIT_25.price}: list prices of July 2021 for such machines (r5n.24xlarge and '

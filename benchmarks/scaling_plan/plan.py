@@ -89,9 +89,7 @@ def planned(
     factor = unevenness(shop, HOPS[name], processes) if name in HOPS and processes > 1 else 1.0
     seconds = {'25': cost.network_seconds(found, processes, GIGABIT_25) * factor}
     seconds['100'] = even * factor
-    hours = {
-        speed: found.steps * (compute + network) / 3600 for speed, network in seconds.items()
-    }
+    hours = {speed: found.steps * (compute + network) / 3600 for speed, network in seconds.items()}
     return {
         'name': name,
         'processes': processes,
@@ -189,4 +187,3 @@ def held_by_stage(row: Mapping[str, Any]) -> cost.Cost:
     if stage == 'co_interaction':
         return cost.co_interaction_graph(shop, K, 1)
     return cost.top_lists(shop._replace(users=batch, interactions=batch), channels, TOP, 1)
-

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import poisson
 from scaling_plan.shop import Shop, item_cells
+from scipy.stats import poisson
 
 __all__ = ['SampledBatch', 'expected_batch']
 
@@ -41,35 +41,38 @@ def expected_batch(shop: Shop, batch: int, num_neighbors: Sequence[int]) -> Samp
     """
     size, share = item_cells(shop)
     active, popular = np.array(shop.interactions / shop.users), shop.interactions * share / size
-    positives, negatives = batch * share / size, batch / shop.items
-    user_samples, item_samples = float(batch), positives + negatives
-    users, items = _seen(user_samples / shop.users), _seen(item_samples)
+    # Of each user and item: how often it is sampled, and how many edges led to it.
+    to_user, to_item = np.array(batch / shop.users), batch * share / size
+    user_samples, item_samples = to_user, to_item + batch / shop.items
+    users, items = _seen(user_samples), _seen(item_samples)
     new_users, new_items, edges = users, items, 0.0
-    known = positives / item_samples  # The share of items that an edge led to.
     for count in num_neighbors:
-        to_users = shop.users * float(new_users) * _sampled(active, count, 1.0)
-        to_items = size * new_items * _sampled(popular, count, known)
-        edges += float(to_users.sum() + to_items.sum())
-        # Among them is the edge that led to the node: it leads back to one that is there.
-        to_users = to_users - shop.users * float(new_users) * _share(active, count)
-        to_items = to_items - size * new_items * known * _share(popular, count)
-        user_samples += float(to_items.sum())
-        item_samples = item_samples + to_users * share / size
-        new_users = _seen(user_samples / shop.users) - users
-        new_items = _seen(item_samples) - items
+        of_users = new_users * _sampled(active, count, _at_most_1(to_user, new_users))
+        of_items = new_items * _sampled(popular, count, _at_most_1(to_item, new_items))
+        edges += shop.users * float(of_users) + float((size * of_items).sum())
+        # The edges that led to a node are among its own, and lead back to what is there.
+        from_users = shop.users * (of_users - to_user * _share(active, count))
+        from_items = (size * (of_items - to_item * _share(popular, count))).sum()
+        more_users, more_items = from_items / shop.users, from_users * share / size
+        user_samples, item_samples = user_samples + more_users, item_samples + more_items
+        to_user, to_item = more_users * (1 - users), more_items * (1 - items)
+        new_users, new_items = _seen(user_samples) - users, _seen(item_samples) - items
         users, items = users + new_users, items + new_items
-        known = np.ones_like(known)
     return SampledBatch(shop.users * float(users), float((size * items).sum()), edges, items)
 
 
-def _seen(samples: float | NDArray[np.float64]) -> NDArray[np.float64]:
-    return -np.expm1(-np.asarray(samples, dtype=np.float64))
+def _seen(samples: NDArray[np.float64]) -> NDArray[np.float64]:
+    return -np.expm1(-samples)
+
+
+def _at_most_1(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.minimum(1.0, part / np.maximum(whole, 1e-300))
 
 
 def _sampled(
-    mean: NDArray[np.float64], count: int, known: float | NDArray[np.float64]
+    mean: NDArray[np.float64], count: int, known: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return how many neighbours of a node are sampled, where one is known to be there or not."""
+    """Return how many neighbours of a node are sampled; one is known with some probability."""
     if count < 0:
         return mean + known
     fewer, all_of_them = (

@@ -6,14 +6,13 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from process import memory
 from scaling import random_shop
 from scaling_plan.shop import Shop
 
-__all__ = ['BATCH', 'K', 'LAYERS', 'NUM_NEIGHBORS', 'STAGES', 'Measured', 'run_stage']
+__all__ = ['BATCH', 'NUM_NEIGHBORS', 'QUERIES', 'STAGES', 'USERS', 'run_stage']
 
 BATCH, LAYERS, NUM_NEIGHBORS, K = 2048, 2, [10, 10], 10
 QUERIES, USERS, CENTERS = 4096, 2048, 20_000
@@ -107,9 +106,7 @@ def sampled(shop: Shop, channels: int) -> Run:
         batch = next(batches)
         middle = time.perf_counter()
         users, items = batch['user'], batch['item']
-        loss = model.loss(
-            batch, users.src_index, items.dst_pos_index, items.dst_neg_index, loss_fn
-        )
+        loss = model.loss(batch, users.src_index, items.dst_pos_index, items.dst_neg_index, loss_fn)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
