@@ -14,13 +14,13 @@ GB = 1e9
 ABOUT = (
     'What would a shop cost that is too large for the machines here? The work, the memory and the '
     'bytes sent are counted for each way of working on it, by what the code does. The seconds of a '
-    'unit of work were fitted to measurements at up to a million items. The model was then checked '
-    'at ten million items, which it was not fitted to. All figures for larger shops, and for more '
-    "machines than one, are the model's: nothing of that size has been run."
+    'unit of work were fitted to measurements at up to {fitted:,} items. The model was then '
+    'checked at {held_out:,} items, which it was not fitted to. All figures for larger shops, and '
+    "for more machines than one, are the model's: nothing of that size has been run."
 )
 ABOUT_CHECK = (
-    'Predicted and measured on one machine. The constants are fitted to the rows of at most a '
-    'million items and one process; "held out" means that a row was not used for it. Seconds are '
+    'Predicted and measured on one machine. The constants are fitted to the rows of one process '
+    'and at most {fitted:,} items; "held out" means that a row was not used for it. Seconds are '
     'those of a step, of a batch of 2,048 triplets for "sampling" and "sampled step", of 4,096 '
     'items compared with all others for "exact neighbours", and of 2,048 users for "ranking". The '
     'graph of co-interactions was built for a tenth of the users and all items. Several processes '
@@ -64,8 +64,8 @@ LIMITS = (
     'With two layers a batch reads some hundred rows for each triplet, most of them in the last '
     'hop. One layer, or fewer neighbours, sends about a tenth.',
     'The exact item graph and the lists of all users take items times items and users times items. '
-    'At a billion they cost more than training; the graph with a recall of 0.95 does not. The lists '
-    'would need an index of items, as :class:`~pyg_mmgef.search.ItemIndex` is of one process.',
+    'At a billion they cost more than training; the graph with a recall of 0.95 does not. Lists '
+    'would need an index in shards; :class:`~pyg_mmgef.search.ItemIndex` is of one process.',
 )
 ASSUMED = (
     f'A machine has {GIGABIT_100.cores:.0f} cores, {GIGABIT_100.memory / GB:.0f} GB, of which '
@@ -91,19 +91,20 @@ ASSUMED = (
 def page(content: Mapping[str, Any]) -> str:
     """Return the page of the results."""
     results = content['results']
+    sizes = {kind: max(row['items'] for row in results[kind]) for kind in ('fitted', 'held_out')}
     parts = [
         *heading('Shops beyond these machines', '='),
-        *wrapped(ABOUT),
+        *wrapped(ABOUT.format(**sizes)),
         *heading('What bounds each way, and where it stops', '-'),
         *_items(LIMITS),
         *_first_table(results['plan']),
     ]
     for title, shop in SHOPS.items():
         rows = [row for row in results['plan'] if row['shop'] == title]
-        sizes = f'{shop.users:,} users, {shop.items:,} items, {shop.interactions:,} interactions.'
+        numbers = f'{shop.users:,} users, {shop.items:,} items, {shop.interactions:,} interactions.'
         parts += [
             *heading(f'Training, {title}', '-'),
-            *wrapped(f'{sizes} {ABOUT_TRAINING}'),
+            *wrapped(f'{numbers} {ABOUT_TRAINING}'),
             *_plan_table([row for row in rows if row['name'] in TRAINING], by_step=True),
             *heading(f'Graphs and lists, {title}', '-'),
             *wrapped(ABOUT_STAGES),
@@ -113,7 +114,7 @@ def page(content: Mapping[str, Any]) -> str:
         *heading('What is assumed', '-'),
         *_items(ASSUMED),
         *heading('The model beside measurements', '-'),
-        *wrapped(ABOUT_CHECK),
+        *wrapped(ABOUT_CHECK.format(**sizes)),
         *_check_table(results),
         *heading('The network', '-'),
         *wrapped(ABOUT_NETWORK),

@@ -50,7 +50,7 @@ def work_together(task: str, arguments: dict[str, Any]) -> None:
     """Be one of the processes of a task, and print what the first of them found."""
     torch.set_num_threads(int(os.environ['OMP_NUM_THREADS']))
     dist.init_process_group('gloo', timeout=timedelta(minutes=30))
-    found = {'exchange': exchange, 'tables': tables}[task](**arguments)
+    found = exchange(**arguments) if task == 'exchange' else tables(**arguments)
     if dist.get_rank() == 0:
         print(json.dumps(found), flush=True)
     time.sleep(0.1)  # gloo's threads free their last tensors.
@@ -64,16 +64,19 @@ def exchange(sizes: list[int]) -> dict[str, Any]:
     ``all`` that of a process while each sends to the next.
     """
     rank, number = dist.get_rank(), dist.get_world_size()
-    small, large = torch.zeros(8, dtype=torch.uint8), torch.zeros(2**26, dtype=torch.uint8)
+    small, large = torch.zeros(8, dtype=torch.uint8), torch.zeros(SIZES[-1], dtype=torch.uint8)
 
     def swap(x: torch.Tensor, among: int) -> Callable[[], None]:
+        coming = torch.zeros_like(x)
+
         def run() -> None:
             if rank < among:
                 works = [
                     dist.isend(x, (rank + 1) % among),
-                    dist.irecv(torch.empty_like(x), (rank - 1) % among),
+                    dist.irecv(coming, (rank - 1) % among),
                 ]
                 for work in works:
+                    assert work is not None
                     work.wait()
 
         return run
