@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.rst import heading, list_table, measured_by, wrapped
+from scaling_plan.cost_model import loader_bytes, sharded_tables
 from scaling_plan.machine import EFFICIENCY, GIGABIT_25, GIGABIT_100
 from scaling_plan.plan import BATCH, CHANNELS, FEATURES, FILLED, SHOPS, TRAINING
 
@@ -49,24 +50,6 @@ ABOUT_LOOPBACK = (
     'loopback are measured first: of a pair of processes, and of all at once, which gives the '
     'bandwidth that they share.'
 )
-LIMITS = (
-    'The whole graph in one process, or in each, stops at the memory of a machine. More machines '
-    "don't make it faster: each propagates over the whole graph, for a smaller share of the batch.",
-    'The whole graph in shards has memory for any shop, with enough machines. What it sends in a '
-    'step grows with the items and not with the machines: each process passes on all rows of '
-    'items, in each layer, forward and backward. So the network bounds it, and beyond some dozens '
-    'of machines an epoch takes no less time.',
-    'Sharded tables shrink with the number of machines, and what a process sends in a step depends '
-    'on its batch alone. But each process holds the interactions, in both directions, and the keys '
-    "for its negatives, some 70 to 80 bytes an interaction. That doesn't shrink, and at ten "
-    'billion interactions it is more than a machine has. A graph in shards, behind the two stores '
-    'that the loader accepts, would be the way on; the library has none.',
-    'With two layers a batch reads some hundred rows for each triplet, most of them in the last '
-    'hop. One layer, or fewer neighbours, sends about a tenth.',
-    'The exact item graph and the lists of all users take items times items and users times items. '
-    'At a billion they cost more than training; the graph with a recall of 0.95 does not. Lists '
-    'would need an index in shards; :class:`~pyg_mmgef.search.ItemIndex` is of one process.',
-)
 ASSUMED = (
     f'A machine has {GIGABIT_100.cores:.0f} cores, {GIGABIT_100.memory / GB:.0f} GB, of which '
     f'{FILLED:.0%} may be filled, a memory bandwidth of '
@@ -96,7 +79,7 @@ def page(content: Mapping[str, Any]) -> str:
         *heading('Shops beyond these machines', '='),
         *wrapped(ABOUT.format(**sizes)),
         *heading('What bounds each way, and where it stops', '-'),
-        *_items(LIMITS),
+        *_items(_limits()),
         *_first_table(results['plan']),
     ]
     for title, shop in SHOPS.items():
@@ -127,6 +110,37 @@ def page(content: Mapping[str, Any]) -> str:
         *_constants_table(results['constants']),
     ]
     return '\n'.join([MADE, '', *parts, *measured_by('scaling_plan', content['machine'])])
+
+
+def _limits() -> list[str]:
+    """Return what bounds each way; the figures are those of the model."""
+    small, large = SHOPS.values()
+    two, one = (sharded_tables(small, CHANNELS, hops, BATCH, 32) for hops in ([10, 10], [10]))
+    rows = two.collectives[2].size / 8 / BATCH
+    fewer = sum(x.size for x in two.collectives) / sum(x.size for x in one.collectives)
+    of_edge = [loader_bytes(shop) / shop.interactions for shop in (small, large)]
+    return [
+        'The whole graph in one process, or in each, stops at the memory of a machine. More '
+        "machines don't make it faster: each propagates over the whole graph, for a smaller share "
+        'of a batch.',
+        'The whole graph in shards has memory for any shop, with enough machines. What it sends in '
+        'a step grows with the items and not with the machines: each process passes on all rows of '
+        'items, in each layer, forward and backward. So beyond some number of machines the network '
+        'bounds it, and an epoch takes no less time. With hundreds it takes more: the sums go to '
+        'their owners one after the other, each in as many messages as there are processes.',
+        'Sharded tables shrink with the number of machines, and what a process sends in a step '
+        'depends on its batch alone. But each process holds the interactions in both directions, '
+        f'and the keys for its negatives: {of_edge[0]:.0f} bytes an interaction and its share of '
+        f"the users and items, {of_edge[1]:.0f} in the larger shop. That doesn't shrink, and at "
+        'ten billion interactions it is more than a machine has. A graph in shards, behind the two '
+        'stores that the loader accepts, would be the way on; the library has none.',
+        f'With two layers a batch reads {rows:.0f} rows for each triplet, most of them in the last '
+        f'hop. With one layer a step sends {fewer:.0f} times less.',
+        'The exact item graph and the lists of all users take items times items and users times '
+        'items. At a billion they take longer than training; the graph with a recall of 0.95 does '
+        'not. Lists would need an index in shards; :class:`~pyg_mmgef.search.ItemIndex` is of one '
+        'process.',
+    ]
 
 
 def _items(texts: Sequence[str]) -> list[str]:

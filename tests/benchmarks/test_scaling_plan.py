@@ -308,3 +308,28 @@ def test_the_kept_plan_is_that_of_the_kept_constants() -> None:
     kept = [row for row in results['plan'] if row['processes'] <= 8]
     for row, expected in zip(kept, plan.plan(results['constants'], here, most=8), strict=True):
         assert row == pytest.approx(expected)
+
+
+def test_the_kept_plan_bears_out_what_the_page_says() -> None:
+    rows = read_json(DOCS / 'scaling' / 'measured.json')['results']['plan']
+    small, large = plan.SHOPS
+
+    def of(shop: str, name: str, processes: int) -> dict[str, Any]:
+        (row,) = (
+            row
+            for row in rows
+            if (row['shop'], row['name'], row['processes']) == (shop, name, processes)
+        )
+        return row
+
+    for name in (*plan.HOPS, 'whole graph, replicated', 'whole graph, one process'):
+        assert {row['first'] for row in rows if (row['shop'], row['name']) == (large, name)} == {
+            None
+        }
+    shards = {n: of(small, 'whole graph, sharded', n) for n in plan.MACHINES}
+    assert shards[128]['network'] > shards[128]['compute']
+    assert shards[512]['hours'] > min(row['hours'] for row in shards.values())
+    training = of(large, 'whole graph, sharded', 512)['hours']
+    assert of(large, 'item graph, recall 0.95', 512)['hours'] < training
+    assert of(large, 'item graph, exact', 512)['hours'] > training
+    assert of(large, 'best 20 of all users', 512)['hours'] > training
