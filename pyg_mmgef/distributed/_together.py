@@ -54,9 +54,7 @@ def check_equal(what: str, number: int, device: torch.device, group: Group) -> N
         )
 
 
-def in_first_process(
-    action: Callable[[], None], device: torch.device, group: Group = None
-) -> None:
+def in_first_process(action: Callable[[], None], device: torch.device, group: Group = None) -> None:
     """Let the first process do what is done once; if it fails, all fail.
 
     Args:
