@@ -123,10 +123,9 @@ TESTED_ELSEWHERE = {
         f'distributed/{name}.py': 'one of the checks of tests/distributed/test_shards.py'
         for name in (
             *('co_interaction', 'knn_graph', 'normalize', 'propagation', 'ranking'),
-            *('sharded_data', 'sharded_triplet_loader'),
+            *('sharded_data', 'sharded_triplet_loader', 'serving_export'),
         )
     },
-    'distributed/serving_export.py': 'the export of tests/examples/test_large_scale.py',
     'encoders/missing_item.py': 'what the reports in tests/encoders/test_store.py list',
     'encoders/picture_problem.py': 'the table of tests/encoders/test_hostile_pictures.py',
     'runs/plots.py': 'the picture in a run of tests/cli/test_app.py',

@@ -159,11 +159,16 @@ def _update_as_bags(parallel: Any) -> None:
     for tables in (x for lookup in collection._lookups for x in lookup.modules()):
         if isinstance(tables, SplitTableBatchedEmbeddingBagsCodegen):
             tables.pooling_mode = PoolingMode.SUM
-            tables.forward = partial(_rows_as_bags, tables.forward, len(tables.feature_table_map))
+            size = len(tables.feature_table_map), tables.max_D
+            tables.forward = partial(_rows_as_bags, tables.forward, *size)
 
 
 def _rows_as_bags(
-    forward: Callable[..., Tensor], num_features: int, indices: Tensor, offsets: Tensor
+    forward: Callable[..., Tensor],
+    num_features: int,
+    width: int,
+    indices: Tensor,
+    offsets: Tensor,
 ) -> Tensor:
     """Return the rows of some tables; each table's ids are between every n-th of the offsets."""
     bounds = offsets[:: (len(offsets) - 1) // num_features]
@@ -173,7 +178,7 @@ def _rows_as_bags(
         bags,
         batch_size_per_feature_per_rank=[[size] for size in bounds.diff().tolist()],
     )
-    return rows.view(len(indices), -1)
+    return rows.view(len(indices), width)
 
 
 EPS = 1e-8

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from unittest.mock import patch
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from pyg_mmgef.catalog import Catalog, LinearFoldIn
 from pyg_mmgef.distributed import (
     ShardedData,
     ShardedInteractions,
@@ -25,6 +27,7 @@ from pyg_mmgef.distributed import (
     read_interactions,
     sharded_co_interaction_graph,
     sharded_evaluate_ranking,
+    sharded_export,
     sharded_knn_graph,
     sharded_layer_mean,
     sharded_normalize_similarity,
@@ -41,7 +44,9 @@ from pyg_mmgef.distributed._exchange import (
 from pyg_mmgef.graph import co_interaction_graph, knn_graph
 from pyg_mmgef.graph.weights import bipartite_normalize, normalize_similarity
 from pyg_mmgef.loader import TripletNeighborLoader
+from pyg_mmgef.nn.parts._fold_in import map_to_users
 from pyg_mmgef.ranking import evaluate_ranking, recommend
+from pyg_mmgef.serving.export_folder import load_export
 from pyg_mmgef.sparse import CSRPair, layer_mean
 from tests.distributed.sharded_shop import by_user, shard_of
 from tests.loader.shops import sampled_shop
@@ -559,6 +564,41 @@ def assert_equal_batches(found: HeteroData, expected: HeteroData) -> None:
 
 
 @check
+def an_export(folder: Path) -> None:
+    """A server loads what one process would have written."""
+    data = by_user(sampled_shop(density=0.4))
+    shard = shard_of(data)
+    users, items = shard.users, shard.items
+    z_user, z_item = (torch.randn(n, 4, generator=generator(n)) for n in (30, 25))
+    own = z_user[users.start : users.stop], z_item[items.start : items.stop]
+    here: dict[str, Any] = {
+        'user_ids': [f'u{row}' for row in range(30)],
+        'catalog': Catalog([f'i{row}' for row in range(25)]),
+    }
+    if place_in(None)[0] > 0:
+        here = dict.fromkeys(here)
+    sharded_export(folder / 'export', *own, shard, model='LightGCN', **here)
+    barrier()
+    export = load_export(folder / 'export')
+    assert np.array_equal(export.user_vectors, z_user.numpy())
+    assert np.array_equal(export.item_vectors, z_item.numpy())
+    assert np.array_equal(export.popularity, data['item'].degree.numpy())
+    user, item = data['user', 'interacts', 'item'].edge_index
+    for row in range(30):
+        assert export.seen(row).tolist() == item[user == row].tolist()
+    assert not (folder / 'export.parts').exists()
+    # All users with items teach the map, as in one process.
+    fitted = map_to_users(data, z_user, z_item)
+    assert isinstance(export.fold_in, LinearFoldIn)
+    assert np.allclose(export.fold_in.vectors, z_item.double() @ fitted.weight, atol=1e-5)
+    assert np.allclose(export.fold_in.offset, fitted.bias)
+    wrong = {**here, 'user_ids': here['user_ids'] and here['user_ids'][1:]}
+    with pytest.raises((ValueError, RuntimeError), match=r'30 entries|process 0 has failed'):
+        sharded_export(folder / 'export', *own, shard, model='LightGCN', **wrong)
+    assert not (folder / 'export.parts').exists() or place_in(None)[0] > 0
+
+
+@check
 def unfit_shards(folder: Path) -> None:
     rank, _ = place_in(None)
     shard = shard_of(sampled_shop()).interactions
@@ -566,7 +606,7 @@ def unfit_shards(folder: Path) -> None:
     with pytest.raises(ValueError, match="'interactions' must be of the users"):
         ShardedData(other)
     edges = torch.tensor([[0], [25]])
-    with pytest.raises(ValueError, match=r'25|process 0 found bad input'):
+    with pytest.raises((ValueError, RuntimeError), match=r'25|process 0 has failed'):
         ShardedData(shard, None, {'similar': (edges, torch.ones(1))} if rank == 0 else {})
     nothing = shard._replace(edge_index=shard.edge_index[:, :0])
     with pytest.raises(ValueError, match='process 0 has no interactions; use fewer processes'):
