@@ -157,7 +157,10 @@ def _update_as_bags(parallel: Any) -> None:
 
     collection: Any = parallel.module.collection
     for tables in (x for lookup in collection._lookups for x in lookup.modules()):
-        if isinstance(tables, SplitTableBatchedEmbeddingBagsCodegen):
+        # Where a process has no rows of the last table, it would read past the sizes of tables.
+        if isinstance(tables, SplitTableBatchedEmbeddingBagsCodegen) and all(
+            num_rows > 0 for num_rows, *_ in tables.embedding_specs
+        ):
             tables.pooling_mode = PoolingMode.SUM
             size = len(tables.feature_table_map), tables.max_D
             tables.forward = partial(_rows_as_bags, tables.forward, *size)

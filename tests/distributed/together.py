@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,9 @@ def run_together(
             pool.submit(_call, function, rank, num_processes, store, args, timeout)
             for rank in range(num_processes)
         ]
-        return [call.result(timeout=300) for call in calls]
+        for call in as_completed(calls, timeout=300):
+            call.result()  # The first error is the cause of those of the others.
+        return [call.result() for call in calls]
 
 
 def _call(
