@@ -37,7 +37,7 @@ CHANNELS = {
 HELD_OUT_CHANNELS = dict.fromkeys(CHANNELS, 64) | {'propagation': 16, 'sampled': 16}
 SHARES_OF_USERS = {'co_interaction': 10}
 SLOW, REPEATS = ('cell_neighbors', 'exact_neighbors', 'co_interaction'), 4
-NOT_AS_LARGE = {'dense_update': 4_000_000}
+NOT_AS_LARGE = {'dense_update': 4_000_000, 'cell_neighbors': 2_000_000}
 
 
 def measure(quick: bool, threads: int, write: Callable[[Mapping[str, Any]], None]) -> None:
@@ -95,7 +95,7 @@ def this_machine(threads: int) -> Machine:
 
 def of_stage(stage: str, shop: Shop, channels: int, threads: int) -> Row:
     """Return a measured row of a stage."""
-    repeats = 1 if stage in SLOW and shop.items > FITTED[-1] else REPEATS
+    repeats = 1 if stage in SLOW and shop.items >= FITTED[-1] else REPEATS
     words = ['--alone', stage, json.dumps([*shop]), str(channels), str(repeats)]
     found = run_alone(str(Path(__file__).parent / '__main__.py'), words, threads)
     batch = {
