@@ -265,7 +265,7 @@ def cell_graph(shop: Shop, channels: int, k: int, processes: int) -> Cost:
     compared = min(channels, PROJECTED)
     return Cost(
         table_bytes(own, channels),
-        table_bytes(own, channels, 2)
+        table_bytes(own, channels, 4)  # Moved, on the way, scaled, and rounded.
         + table_bytes(cells, channels) * 1.5
         + own * k * (FLOAT + LONG + 1),
         {
@@ -294,7 +294,7 @@ def co_interaction_graph(shop: Shop, k: int, processes: int) -> Cost:
     return Cost(
         edges * (2 * LONG + 3 * (LONG + FLOAT)) + 5 * LONG * shop.items,
         BLOCK + own * k * (2 * LONG + FLOAT),
-        {'path': paths},
+        _counting(shop, processes),
         (Collective('all_to_all', paths * (FLOAT + LONG)),) if processes > 1 else (),
     )
 
@@ -331,7 +331,7 @@ def work_of_stage(
     if stage == 'cell_neighbors':
         return {'seconds': cell_graph(shop, channels, 10, 1).work}
     if stage == 'co_interaction':
-        return {'seconds': {'path': _paths(shop)}}
+        return {'seconds': _counting(shop, 1)}
     return {
         'seconds': {'score_channel': batch * shop.items * channels, 'score': batch * shop.items}
     }
@@ -393,6 +393,11 @@ def _missing(size: float, cache: float) -> float:
 
 def _cells(items: int) -> int:
     return max(1, items // max(CELL, int(items**0.5 / 2)))
+
+
+def _counting(shop: Shop, processes: int) -> Work:
+    # Each process goes through all items, for its own users.
+    return {'path': _paths(shop) / processes, 'counted_item': float(shop.items)}
 
 
 def _paths(shop: Shop) -> float:

@@ -36,8 +36,8 @@ CHANNELS = {
 # What fits into 23 GB and two minutes; of the users of the graph of paths, a share.
 HELD_OUT_CHANNELS = dict.fromkeys(CHANNELS, 64) | {'propagation': 16, 'sampled': 16}
 SHARES_OF_USERS = {'co_interaction': 10}
-REPEATS = {'cell_neighbors': 1, 'co_interaction': 1, 'dense_update': 5, 'sampled': 7}
-NOT_AS_LARGE = {'dense_update': 4_000_000}
+SLOW, REPEATS = ('cell_neighbors', 'exact_neighbors', 'co_interaction'), 4
+NOT_AS_LARGE = {'dense_update': 4_000_000, 'cell_neighbors': 2_000_000}
 
 
 def measure(quick: bool, threads: int, write: Callable[[Mapping[str, Any]], None]) -> None:
@@ -51,9 +51,10 @@ def measure(quick: bool, threads: int, write: Callable[[Mapping[str, Any]], None
     for stage, widths in CHANNELS.items():
         for items in sizes:
             for channels in widths[:1] if quick else widths:
-                row = of_stage(stage, Shop(items, items, 10 * items), channels, threads)
-                results['fitted'].append(row)
-                write(results)
+                for users in sorted({items, items // SHARES_OF_USERS.get(stage, 1)}):
+                    row = of_stage(stage, Shop(users, items, 10 * users), channels, threads)
+                    results['fitted'].append(row)
+                    write(results)
     for items in sizes:
         results['fitted'].append(of_tables(Shop(items, items, 10 * items), 64, 1, threads))
     results['fitted'] = [row for row in results['fitted'] if 'failed' not in row]
@@ -94,7 +95,7 @@ def this_machine(threads: int) -> Machine:
 
 def of_stage(stage: str, shop: Shop, channels: int, threads: int) -> Row:
     """Return a measured row of a stage."""
-    repeats = REPEATS.get(stage, 3)
+    repeats = 1 if stage in SLOW and shop.items >= FITTED[-1] else REPEATS
     words = ['--alone', stage, json.dumps([*shop]), str(channels), str(repeats)]
     found = run_alone(str(Path(__file__).parent / '__main__.py'), words, threads)
     batch = {
@@ -108,7 +109,7 @@ def of_tables(shop: Shop, channels: int, processes: int, threads: int) -> Row:
     """Return a measured row of sharded tables."""
     row = _named('tables', shop, channels, stages.BATCH, processes)
     arguments = {key: row[key] for key in ('channels', 'num_neighbors', 'batch')}
-    found = launch('tables', processes, threads, {'shop': [*shop], 'repeats': 5, **arguments})
+    found = launch('tables', processes, threads, {'shop': [*shop], 'repeats': REPEATS, **arguments})
     return _show({**row, **found})
 
 

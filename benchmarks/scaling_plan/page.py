@@ -23,10 +23,11 @@ ABOUT_CHECK = (
     'Predicted and measured on one machine. The constants are fitted to the rows of one process '
     'and at most {fitted:,} items; "held out" means that a row was not used for it. Seconds are '
     'those of a step, of a batch of 2,048 triplets for "sampling" and "sampled step", of 4,096 '
-    'items compared with all others for "exact neighbours", and of 2,048 users for "ranking". The '
-    'graph of co-interactions was built for a tenth of the users and all items. Several processes '
-    'shared the threads of the machine. The memory is what the process holds and what a step adds; '
-    'where the data is made at the start, with several processes, it is the peak.'
+    'items compared with all others for "exact neighbours", and of 2,048 users for "ranking". What '
+    'needs more memory or more than some minutes is checked at fewer items, and the '
+    'graph of co-interactions is built for a tenth of the users and all items. Several processes '
+    'share the threads of the machine. The memory is what a process holds and what a step adds; '
+    'with sharded tables it is the peak, with the making of the data.'
 )
 ABOUT_TRAINING = (
     f'LightGCN with {CHANNELS} channels, two layers and, if not said otherwise, ten neighbours a '

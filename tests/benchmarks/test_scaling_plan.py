@@ -88,11 +88,12 @@ def test_a_batch_holds_what_is_expected(hops: list[int]) -> None:
     data = AddReverseInteractions()(random_shop(*shop))
     batches = iter(TripletNeighborLoader(data, hops, batch_size=512, shuffle=True))
     expected = expected_batch(shop, 512, hops)
-    for _, batch in zip(range(2), batches, strict=False):
+    counts = []
+    for _, batch in zip(range(8), batches, strict=False):
         edges = sum(batch[edge_type].num_edges for edge_type in batch.edge_types)
-        assert batch['user'].n_id.numel() == pytest.approx(expected.users, rel=0.04)
-        assert batch['item'].n_id.numel() == pytest.approx(expected.items, rel=0.04)
-        assert edges == pytest.approx(expected.edges, rel=0.04)
+        counts.append([batch['user'].n_id.numel(), batch['item'].n_id.numel(), edges])
+    found = np.mean(counts, axis=0)
+    assert found == pytest.approx([expected.users, expected.items, expected.edges], rel=0.03)
 
 
 def send_of_tables() -> list[tuple[list[int], list[int]]]:

@@ -30,7 +30,7 @@ SETTINGS = {
 
 def test_figures_of_all_pages_are_in_a_page_of_measurements() -> None:
     kept = [path.with_suffix('.rst') for path in DOCS.glob('measured/*.json')]
-    measured = [DOCS / 'best.rst', DOCS / 'performance.rst', *kept]
+    measured = [*(DOCS / f'{name}.rst' for name in ('best', 'performance', 'scaling')), *kept]
     measured += [path for path in DOCS.glob('results/*') if path.suffix in ('.rst', '.md')]
     texts = ' '.join(path.read_text('utf-8') for path in measured)
     known = set(re.findall(r'\d*\.?\d+', texts))
