@@ -32,7 +32,8 @@ ABOUT_CHECK = (
 ABOUT_TRAINING = (
     f'LightGCN with {CHANNELS} channels, two layers and, if not said otherwise, ten neighbours a '
     f'node and hop. On sampled batches each process has {BATCH:,} triplets a step, and holds '
-    'the graph; on the whole graph an epoch is 100 steps. Whether such large batches learn as well has not been measured. '
+    'the graph; on the whole graph an epoch is 100 steps. Whether such large batches learn as well '
+    'has not been measured. '
     'Of a step, the table has what a process computes, what it sends, and how long that takes; '
     'the library does one after the other.'
 )
