@@ -31,8 +31,9 @@ ABOUT_CHECK = (
 )
 ABOUT_TRAINING = (
     f'LightGCN with {CHANNELS} channels, two layers and, if not said otherwise, ten neighbours a '
-    f'node and hop. On sampled batches each process has {BATCH:,} triplets a step; on the whole '
-    'graph an epoch is 100 steps. Whether such large batches learn as well has not been measured. '
+    f'node and hop. On sampled batches each process has {BATCH:,} triplets a step, and holds '
+    'the graph; on the whole graph an epoch is 100 steps. Whether such large batches learn as well '
+    'has not been measured. '
     'Of a step, the table has what a process computes, what it sends, and how long that takes; '
     'the library does one after the other.'
 )
@@ -133,8 +134,9 @@ def _limits() -> list[str]:
         'depends on its batch alone. But each process holds the interactions in both directions, '
         f'and the keys for its negatives: {of_edge[0]:.0f} bytes an interaction and its share of '
         f"the users and items, {of_edge[1]:.0f} in the larger shop. That doesn't shrink, and at "
-        'ten billion interactions it is more than a machine has. A graph in shards, behind the two '
-        'stores that the loader accepts, would be the way on; the library has none.',
+        'ten billion interactions it is more than a machine has. So it is with '
+        '``TripletNeighborLoader``. With ``ShardedTripletLoader`` a process holds its share of the '
+        'graph, and fetches neighbours from the others; that is not in this model yet.',
         f'With two layers a batch reads {rows:.0f} rows for each triplet, most of them in the last '
         f'hop. With one layer a step sends {fewer:.0f} times less.',
         'The exact item graph and the lists of all users take items times items and users times '
