@@ -24,6 +24,8 @@ __all__ = [
     'pair_bytes',
     'replicated_whole_graph',
     'sampled',
+    'sharded_loader_bytes',
+    'sharded_shop',
     'sharded_tables',
     'sharded_whole_graph',
     'table_bytes',
@@ -133,6 +135,19 @@ def loader_bytes(shop: Shop) -> float:
     return data + lists + triplet_bytes(shop)
 
 
+def sharded_loader_bytes(shop: Shop, processes: int) -> float:
+    """Return the bytes of ``ShardedData`` and ``ShardedTripletLoader`` in a process.
+
+    Of its users and items it has the interactions, the lists of both directions, the degrees and
+    what ``TripletLoader`` has; of all items, which may be negatives and the weights before them.
+    """
+    share = Shop(*(-(-count // processes) for count in shop))
+    interactions = 2 * LONG * share.interactions
+    source = FLOAT if shop.rows < 2**31 else LONG
+    lists = 2 * source * share.interactions + 2 * LONG * share.rows
+    return interactions + lists + triplet_bytes(share._replace(items=shop.items))
+
+
 def whole_graph(shop: Shop, channels: int, layers: int, steps: int = 100) -> Cost:
     """One process propagates over the whole graph in each step, with Adam on all rows."""
     data = 2 * LONG * shop.interactions
@@ -238,6 +253,41 @@ def sharded_tables(
         _sampling(shop, found.edges, NO_CACHE) | step,
         exchanged if processes > 1 else (),
         shop.interactions / (batch * processes),
+    )
+
+
+def sharded_shop(
+    shop: Shop,
+    channels: int,
+    num_neighbors: Sequence[int],
+    batch: int,
+    processes: int,
+) -> Cost:
+    """Tables and graph are sharded: neighbours and degrees travel, too (``ShardedTripletLoader``).
+
+    Beside what :func:`sharded_tables` sends, of each node that is expanded the id and a key, and
+    back the number of its neighbours; of each of these the id and that of the edge. Of each row of
+    the batch the id, and back its degree. Sorting what travels isn't in the work.
+
+    Args:
+        shop: The sizes.
+        channels: Channels of the tables.
+        num_neighbors: Neighbours of a node in each hop.
+        batch: Triplets of a process in a step.
+        processes: Number of processes.
+    """
+    tables = sharded_tables(shop, channels, num_neighbors, batch, processes)
+    found = expected_batch(shop, batch, num_neighbors)
+    expanded = expected_batch(shop, batch, num_neighbors[:-1]).rows if num_neighbors else 0.0
+    sizes = [LONG * expanded] * 3 + [LONG * found.edges] * 2 + [LONG * found.rows] * 2
+    # Three exchanges for each hop and direction, two for the rows of users and of items.
+    counts = [LONG * processes] * (6 * len(num_neighbors) + 4)
+    exchanged = tuple(Collective('all_to_all', size) for size in sizes + counts if size)
+    # Before each of the others the processes agree on how many rounds it takes.
+    exchanged += (Collective('all_reduce', LONG),) * (10 * len(num_neighbors) + 4)
+    return tables._replace(
+        held=tables.held - loader_bytes(shop) + sharded_loader_bytes(shop, processes),
+        collectives=(*exchanged, *tables.collectives) if processes > 1 else (),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.rst import heading, list_table, measured_by, wrapped
-from scaling_plan.cost_model import loader_bytes, sharded_tables
+from scaling_plan.cost_model import loader_bytes, sharded_shop, sharded_tables
 from scaling_plan.machine import EFFICIENCY, GIGABIT_25, GIGABIT_100
 from scaling_plan.plan import BATCH, CHANNELS, FEATURES, FILLED, SHOPS, TRAINING
 
@@ -31,9 +31,10 @@ ABOUT_CHECK = (
 )
 ABOUT_TRAINING = (
     f'LightGCN with {CHANNELS} channels, two layers and, if not said otherwise, ten neighbours a '
-    f'node and hop. On sampled batches each process has {BATCH:,} triplets a step, and holds '
-    'the graph; on the whole graph an epoch is 100 steps. Whether such large batches learn as well '
-    'has not been measured. '
+    f'node and hop. On sampled batches each process has {BATCH:,} triplets a step; with "sharded '
+    'tables" it holds the graph, with "all sharded", as in the two rows after it, a share of it. '
+    'On the whole graph an epoch is 100 steps. Whether such large batches learn as well has not '
+    'been measured. '
     'Of a step, the table has what a process computes, what it sends, and how long that takes; '
     'the library does one after the other.'
 )
@@ -119,6 +120,8 @@ def _limits() -> list[str]:
     small, large = SHOPS.values()
     two, one = (sharded_tables(small, CHANNELS, hops, BATCH, 32) for hops in ([10, 10], [10]))
     rows = two.collectives[2].size / 8 / BATCH
+    whole = sharded_shop(small, CHANNELS, [10, 10], BATCH, 32)
+    more = sum(x.size for x in whole.collectives) / sum(x.size for x in two.collectives)
     fewer = sum(x.size for x in two.collectives) / sum(x.size for x in one.collectives)
     of_edge = [loader_bytes(shop) / shop.interactions for shop in (small, large)]
     return [
@@ -135,8 +138,11 @@ def _limits() -> list[str]:
         f'and the keys for its negatives: {of_edge[0]:.0f} bytes an interaction and its share of '
         f"the users and items, {of_edge[1]:.0f} in the larger shop. That doesn't shrink, and at "
         'ten billion interactions it is more than a machine has. So it is with '
-        '``TripletNeighborLoader``. With ``ShardedTripletLoader`` a process holds its share of the '
-        'graph, and fetches neighbours from the others; that is not in this model yet.',
+        '``TripletNeighborLoader``.',
+        'With ``ShardedTripletLoader`` a process holds its share of the graph, too, and fetches '
+        f'neighbours and degrees from the others. A step sends {more:.2f} times as much, and what '
+        'a process holds shrinks with the number of machines, but for 16 bytes of each item, from '
+        'which negatives are sampled.',
         f'With two layers a batch reads {rows:.0f} rows for each triplet, most of them in the last '
         f'hop. With one layer a step sends {fewer:.0f} times less.',
         'The exact item graph and the lists of all users take items times items and users times '

@@ -19,6 +19,7 @@ MACHINES = (8, 32, 128, 512)
 CHANNELS, FEATURES, K, TOP, BATCH = 64, 512, 10, 20, 8192
 HOPS = {
     'sampled, sharded tables': [10, 10],
+    'sampled, all sharded': [10, 10],
     'the same, 1 layer': [10],
     'the same, no layer (MF)': [],
 }
@@ -35,8 +36,10 @@ FILLED = 0.9
 
 def cost_of(name: str, shop: Shop, processes: int) -> cost.Cost:
     """Return what a way of working costs a process."""
-    if name in HOPS:
+    if name == 'sampled, sharded tables':
         return cost.sharded_tables(shop, CHANNELS, HOPS[name], BATCH, processes)
+    if name in HOPS:
+        return cost.sharded_shop(shop, CHANNELS, HOPS[name], BATCH, processes)
     return {
         'whole graph, one process': lambda: cost.whole_graph(shop, CHANNELS, 2),
         'whole graph, replicated': lambda: cost.replicated_whole_graph(

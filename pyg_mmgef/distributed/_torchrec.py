@@ -22,8 +22,6 @@ OPTIMIZERS = {
     'adagrad': 'EXACT_ADAGRAD',
     'sgd': 'EXACT_SGD',
 }
-OF_BAGS = ('rowwise_adagrad', 'sgd')
-"""Those that FBGEMM also has where tables have different numbers of bags."""
 
 
 def load_torchrec() -> Any:
@@ -140,15 +138,15 @@ def make_parallel(
             sharders=sharders,
             data_parallel_wrapper=DefaultDataParallelWrapper(params_to_ignore=frozen),
         )
-    if device.type == 'cpu' and optimizer in OF_BAGS:
-        _update_as_bags(parallel)
+    if device.type == 'cpu':
+        _read_as_bags(parallel)
     return parallel
 
 
-def _update_as_bags(parallel: Any) -> None:
-    """Let FBGEMM read rows as bags of one row each, whose backward is some 50 times as fast.
+def _read_as_bags(parallel: Any) -> None:
+    """Let FBGEMM read rows as bags of one row each, which takes a tenth of the time on the CPU.
 
-    On the CPU, its backward of tables that aren't pooled takes 10 microseconds a row.
+    There its backward of tables that aren't pooled takes some microseconds a row.
     """
     from fbgemm_gpu.split_table_batched_embeddings_ops_common import PoolingMode
     from fbgemm_gpu.split_table_batched_embeddings_ops_training import (
@@ -157,31 +155,35 @@ def _update_as_bags(parallel: Any) -> None:
 
     collection: Any = parallel.module.collection
     for tables in (x for lookup in collection._lookups for x in lookup.modules()):
-        # Where a process has no rows of the last table, it would read past the sizes of tables.
-        if isinstance(tables, SplitTableBatchedEmbeddingBagsCodegen) and all(
-            num_rows > 0 for num_rows, *_ in tables.embedding_specs
-        ):
+        if isinstance(tables, SplitTableBatchedEmbeddingBagsCodegen):
             tables.pooling_mode = PoolingMode.SUM
-            size = len(tables.feature_table_map), tables.max_D
-            tables.forward = partial(_rows_as_bags, tables.forward, *size)
+            num_tables = len(tables.feature_table_map)
+            tables.forward = partial(_rows_of_bags, tables.forward, num_tables, tables.max_D)
 
 
-def _rows_as_bags(
+def _rows_of_bags(
     forward: Callable[..., Tensor],
-    num_features: int,
+    num_tables: int,
     width: int,
     indices: Tensor,
     offsets: Tensor,
 ) -> Tensor:
-    """Return the rows of some tables; each table's ids are between every n-th of the offsets."""
-    bounds = offsets[:: (len(offsets) - 1) // num_features]
-    bags = torch.arange(len(indices) + 1, dtype=offsets.dtype)
-    rows = forward(
-        indices,
-        bags,
-        batch_size_per_feature_per_rank=[[size] for size in bounds.diff().tolist()],
-    )
-    return rows.view(len(indices), width)
+    """Return the rows of some tables one after the other, as without pooling.
+
+    Args:
+        forward: What returns for bag :math:`b` the sums of all tables side by side. Tables with
+            fewer rows have empty bags at the end.
+        num_tables: The number of tables.
+        width: Their channels.
+        indices: The rows to read, table by table.
+        offsets: Where the rows of each table begin is every n-th of these.
+    """
+    bounds = offsets[:: (len(offsets) - 1) // num_tables]
+    sizes = bounds.diff().tolist()
+    bags = torch.arange(max(sizes), dtype=offsets.dtype)
+    begins = [torch.minimum(bags + bounds[n], bounds[n + 1]) for n in range(num_tables)]
+    sums = forward(indices, torch.cat([*begins, bounds[-1:]])).split(width, dim=1)
+    return torch.cat([rows[:size] for rows, size in zip(sums, sizes, strict=True)])
 
 
 EPS = 1e-8

@@ -23,6 +23,7 @@ from scaling_plan.sampled_batch import expected_batch
 from scaling_plan.shares import row_shares
 from scaling_plan.shop import Shop
 
+from pyg_mmgef.distributed import InteractionShard, ShardedData, ShardedTripletLoader
 from pyg_mmgef.loader import TripletLoader, TripletNeighborLoader
 from pyg_mmgef.nn import LightGCN
 from pyg_mmgef.nn.parts.interaction_graph import normalized_interactions
@@ -142,6 +143,71 @@ def test_a_step_of_sharded_tables_sends_what_is_counted(monkeypatch: pytest.Monk
         assert [sum(sizes) / 2 for sizes in zip(*(sent for _, sent in steps), strict=True)] == (
             expected
         )
+
+
+def send_of_loader() -> list[tuple[list[int], list[int]]]:
+    """Return of each batch its seeds, rows and edges, and the bytes of each all-to-all."""
+    import torch.distributed as dist
+
+    from pyg_mmgef.distributed import ShardedTripletLoader
+    from tests.distributed.sharded_shop import by_user, shard_of
+    from tests.distributed.shop import make_shop
+
+    sent: list[int] = []
+    plain: Any = dist.all_to_all_single
+
+    def counting(out: Tensor, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        sent.append(x.numel() * x.element_size())
+        return plain(out, x, *args, **kwargs)
+
+    data = by_user(make_shop())
+    del data['item', 'similar', 'item'], data['item']['x_text'], data['item']['x']
+    loader = ShardedTripletLoader(shard_of(data), [3], 100)
+    dist.all_to_all_single = counting
+    out = []
+    try:
+        for batch in loader:
+            user, item = batch['user'], batch['item']
+            seeds = user.src_index.unique().numel()
+            seeds += torch.cat([item.dst_pos_index, item.dst_neg_index]).unique().numel()
+            edges = sum(batch[edge_type].num_edges for edge_type in batch.edge_types)
+            out.append(([seeds, user.n_id.numel() + item.n_id.numel(), edges], list(sent)))
+            sent.clear()
+    finally:
+        dist.all_to_all_single = plain
+    return out
+
+
+def test_a_batch_of_shards_sends_what_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop, processes = Shop(101, 53, 900), 2
+    runs = run_together(send_of_loader, processes)
+    assert len(runs[0]) > 3
+    plain = cost_model.expected_batch
+    for steps in zip(*runs, strict=True):
+        seeds, rows, edges = (sum(x) / processes for x in zip(*(n for n, _ in steps), strict=True))
+
+        def counted(*args: Any, s: float = seeds, r: float = rows, e: float = edges) -> Any:
+            found = plain(*args)
+            return found._replace(users=r if args[2] else s, items=0, edges=e)
+
+        monkeypatch.setattr(cost_model, 'expected_batch', counted)
+        cost = cost_model.sharded_shop(shop, 16, [3], 50, processes)
+        alone = cost_model.sharded_tables(shop, 16, [3], 50, processes)
+        own = cost.collectives[: len(cost.collectives) - len(alone.collectives)]
+        expected = sum(each.size for each in own if each.kind == 'all_to_all')
+        assert sum(sum(sent) for _, sent in steps) / processes == expected
+
+
+def test_the_sharded_loader_is_counted() -> None:
+    edges = random_shop(*SHOP)['user', 'interacts', 'item'].edge_index
+    users = range(SHOP.users)
+    shard = ShardedData(InteractionShard(users, SHOP.users, SHOP.items, edges, None))
+    loader = ShardedTripletLoader(shard, [5], 100, shuffle=True)
+    degrees = [rows['degree'] for rows in shard.rows.values()]
+    lists = tensors_of(*shard.lists.values())
+    order = torch.arange(edges.size(1))
+    found = bytes_of(edges, *degrees, *lists, *tensors_of(loader._negatives), order)
+    assert found == pytest.approx(cost_model.sharded_loader_bytes(SHOP, 1), rel=0.03)
 
 
 def send_of_propagation(num_layers: int) -> dict[str, int]:
@@ -323,10 +389,11 @@ def test_the_kept_plan_bears_out_what_the_page_says() -> None:
         )
         return row
 
-    for name in (*plan.HOPS, 'whole graph, replicated', 'whole graph, one process'):
+    for name in ('sampled, sharded tables', 'whole graph, replicated', 'whole graph, one process'):
         assert {row['first'] for row in rows if (row['shop'], row['name']) == (large, name)} == {
             None
         }
+    assert of(large, 'sampled, all sharded', 128)['fits']
     shards = {n: of(small, 'whole graph, sharded', n) for n in plan.MACHINES}
     assert shards[128]['network'] > shards[128]['compute']
     assert shards[512]['hours'] > min(row['hours'] for row in shards.values())
