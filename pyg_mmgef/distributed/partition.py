@@ -38,7 +38,10 @@ class InteractionShard(NamedTuple):
     as often as the files have them. A user is numbered within :attr:`users`, an item over all
     items. Shape: ``[2, E]``."""
     time: Tensor | None
-    """The time of each interaction, int64. Shape: ``[E]``."""
+    """The time of each interaction, int64.
+
+    Shape: ``[E]``.
+    """
 
 
 class FeatureShard(NamedTuple):
@@ -49,9 +52,15 @@ class FeatureShard(NamedTuple):
     num_items: int
     """Number of items of all processes."""
     x: Tensor
-    """Features, rows of zeros for items that no file has. Shape: ``[len(items), channels]``."""
+    """Features, rows of zeros for items that no file has.
+
+    Shape: ``[len(items), channels]``.
+    """
     has: Tensor
-    """Whether the files have the item. Shape: ``[len(items)]``, bool."""
+    """Whether the files have the item.
+
+    Shape: ``[len(items)]``, bool.
+    """
 
 
 def read_interactions(

@@ -33,7 +33,10 @@ class TableShard(NamedTuple):
     start: int
     """The number of the first row in the table."""
     rows: Tensor
-    """The rows themselves, not a copy. Shape: ``[N, channels]``."""
+    """The rows themselves, not a copy.
+
+    Shape: ``[N, channels]``.
+    """
     num_rows: int
     """Rows of the whole table."""
 
