@@ -52,9 +52,8 @@ def sharded_embeddings(
     if num_layers == 0:
         return z_user, z_item
     x_user, x_item = _id_embeddings(model, data)
-    graph = ShardedInteractions(
-        data.interactions.edge_index, len(data.users), len(data.items), group=data.group
-    )
+    edge_index = data.interactions.edge_index.to(model.device)
+    graph = ShardedInteractions(edge_index, len(data.users), len(data.items), group=data.group)
     sums = sharded_layer_mean(graph, x_user, x_item, num_layers)
     share = 1 / (num_layers + 1)
     z_user += sums[0].sub_(x_user, alpha=share)

@@ -38,8 +38,8 @@ class Place(NamedTuple):
 def process_group(timeout: float = 300.0) -> Iterator[Place]:
     """Join the processes that ``torchrun`` has started, for the length of a block.
 
-    Each process takes a GPU, if there is one, and speaks NCCL; else the CPU, and gloo. A script
-    that ``torchrun`` didn't start is a group of one process.
+    Each process takes a GPU, if there is one. What lies there is exchanged by NCCL, what lies on
+    the CPU by gloo. A script that ``torchrun`` didn't start is a group of one process.
 
     Where another process dies or is late, the errors of gloo tell sockets and addresses. The block
     then raises one that says what to do instead. So it does when ``torchrun`` ends this process
@@ -66,7 +66,9 @@ def process_group(timeout: float = 300.0) -> Iterator[Place]:
     check_positive('timeout', timeout, integer=False)
     device = _own_device()
     with _readable_errors(timeout):
-        _join('nccl' if device.type == 'cuda' else 'gloo', timedelta(seconds=timeout))
+        # Data may lie on the CPU while tables are on GPUs.
+        backend = 'cpu:gloo,cuda:nccl' if device.type == 'cuda' else 'gloo'
+        _join(backend, timedelta(seconds=timeout))
     try:
         with _readable_errors(timeout), _ended_politely():
             yield Place(dist.get_rank(), dist.get_world_size(), device)

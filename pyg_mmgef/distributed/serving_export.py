@@ -72,6 +72,7 @@ def sharded_export(
         ValueError: If sizes don't fit each other, or the folder holds something else.
     """
     folder = Path(folder).expanduser()
+    z_user, z_item = z_user.cpu(), z_item.cpu()  # As the data, and what is written.
     edge_index = data.interactions.edge_index if seen is None else seen
     pairs = (edge_index[0].long() * data.num_nodes[ITEM] + edge_index[1]).unique()
     user, item = pairs // data.num_nodes[ITEM], pairs % data.num_nodes[ITEM]
