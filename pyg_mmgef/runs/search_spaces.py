@@ -92,6 +92,7 @@ NOT_SEARCHED: Mapping[str, str] = {
     **dict.fromkeys(('bias', 'combination', 'subgraph'), 'what the paper compares'),
     **dict.fromkeys(('normalize_item', 'item_readout'), 'what presets set'),
     'recall': 'larger is slower',
+    'sparse': 'for sampled batches alone',
     'embedding_l2': 'another place for the penalty of the loss',
     'l2_exponent': 'depends on l2, which is searched',
 }
