@@ -13,6 +13,7 @@ from torch import Tensor
 
 __all__ = [
     'Group',
+    'check_own',
     'counts_of',
     'even_starts',
     'fetch_rows',
@@ -52,6 +53,22 @@ def starts_of(num_rows: int, device: torch.device, group: Group) -> list[int]:
     """Return where the rows of each process begin, in the order of ranks, and the end."""
     count = torch.tensor([num_rows], dtype=torch.int64, device=device)
     return [0, *gather(count, group).view(-1).cumsum(0).tolist()]
+
+
+def check_own(name: str, destination: Tensor, items: range) -> None:
+    """Raise a :class:`ValueError` unless edges end in items of this process.
+
+    Args:
+        name: The edges, for the message.
+        destination: Where they end, numbered over all items.
+        items: The items of this process.
+    """
+    other = (destination < items.start) | (destination >= items.stop)
+    if bool(other.any()):
+        raise ValueError(
+            f"'{name}' must end in items of this process, {items.start} to {items.stop - 1} "
+            f'(got an edge into item {int(destination[other][0])})'
+        )
 
 
 def counts_of(rows: Tensor, group: Group) -> list[int]:

@@ -7,7 +7,7 @@ from pyg_mmgef.distributed._exchange import fetch_rows, starts_of, sum_over
 from pyg_mmgef.distributed.propagation import ShardedInteractions, sharded_layer_mean
 from pyg_mmgef.distributed.sharded_data import ShardedData
 from pyg_mmgef.distributed.sharded_model import NODE_TYPE_OF, ShardedModel
-from pyg_mmgef.loader._expand import Seeds, expand, expansions_of
+from pyg_mmgef.loader._expand import expansions_of
 from pyg_mmgef.schema import ITEM, USER
 from pyg_mmgef.validate import check_positive
 
@@ -65,9 +65,8 @@ def _without_interactions(
     model: ShardedModel, data: ShardedData, batch_size: int
 ) -> tuple[Tensor, Tensor]:
     """Return what the model gives users and items without any interaction, batch by batch."""
-    relations = [relation for source, relation, end in data.lists if source == end]
     num_item_layers: int = getattr(model.model, 'num_item_layers', 0)
-    expansions = expansions_of([], num_item_layers, relations)
+    expansions = expansions_of([], num_item_layers, data.relations)
     device = model.device
     most = torch.tensor(max(len(data.users), len(data.items)), device=device)
     most = sum_over(most, data.group, torch.distributed.ReduceOp.MAX)
@@ -75,16 +74,7 @@ def _without_interactions(
     for first in range(0, int(most), batch_size):
         user, item = (ids[first : first + batch_size] for ids in (data.users, data.items))
         seeds = {USER: _as_ids(user), ITEM: _as_ids(item)}
-        sample = expand(
-            data.lists,
-            data.num_nodes,
-            Seeds(seeds),
-            expansions,
-            last=False,
-            replace=False,
-            seed=0,
-        )
-        batch = data.batch_of(sample).to(device)
+        batch = data.sample(seeds, expansions).to(device)
         own = (torch.arange(len(ids), device=device) for ids in (user, item))
         for part, z in zip(parts, model.embed(batch, *own), strict=True):
             part.append(z)

@@ -2,7 +2,7 @@ import torch
 from torch import Tensor
 from torch_geometric.utils import scatter
 
-from pyg_mmgef.distributed._exchange import Group, fetch_rows, place_in, starts_of
+from pyg_mmgef.distributed._exchange import Group, check_own, fetch_rows, place_in, starts_of
 from pyg_mmgef.distributed._together import raise_together
 from pyg_mmgef.typing import WeightedGraph
 from pyg_mmgef.validate import check_edge_index, check_edge_weight, check_finite
@@ -46,7 +46,7 @@ def sharded_normalize_similarity(
         check_edge_index('edge_index', edge_index, (starts[-1], starts[-1]), ('item', 'item'))
         check_edge_weight('edge_weight', edge_weight, edge_index)
         check_finite('edge_weight', edge_weight)
-        _check_own(edge_index[1], range(first, first + num_items))
+        check_own('edge_index', edge_index[1], range(first, first + num_items))
     positive = edge_weight > 0
     edge_index, edge_weight = edge_index[:, positive], edge_weight[positive]
     source, destination = edge_index
@@ -55,12 +55,3 @@ def sharded_normalize_similarity(
     scale = torch.where(degree > 0, degree.rsqrt(), 0.0)
     scale_of_source = fetch_rows(scale, source, starts, group)
     return edge_index, edge_weight * scale_of_source * scale[own]
-
-
-def _check_own(destination: Tensor, items: range) -> None:
-    other = (destination < items.start) | (destination >= items.stop)
-    if bool(other.any()):
-        raise ValueError(
-            f"'edge_index' must end in items of this process, {items.start} to {items.stop - 1} "
-            f'(got an edge into item {int(destination[other][0])})'
-        )

@@ -19,6 +19,7 @@ from pyg_mmgef.distributed._exchange import (
     sum_over,
 )
 from pyg_mmgef.distributed._together import check_equal, raise_together
+from pyg_mmgef.files import import_arrow
 from pyg_mmgef.validate import check_not_negative
 
 __all__ = ['FeatureShard', 'InteractionShard', 'read_features', 'read_interactions']
@@ -218,7 +219,7 @@ def _all_parts(folder: Path, columns: Sequence[str]) -> tuple[list[_Part], list[
     """Return the row groups of all files that have rows, and their numbers of rows."""
     from pyarrow.lib import ArrowException
 
-    parquet = _parquet()
+    parquet = import_arrow('parquet')
     if not folder.is_dir():
         raise FileNotFoundError(f'there is no folder {folder}')
     files = sorted(
@@ -250,7 +251,7 @@ def _read(part: _Part, columns: Sequence[str]) -> Any:
     from pyarrow.lib import ArrowException
 
     try:
-        with _parquet().ParquetFile(part.path) as file:
+        with import_arrow('parquet').ParquetFile(part.path) as file:
             return file.read_row_group(part.row_group, columns=list(columns))
     except (ArrowException, OSError) as error:
         raise ValueError(f'{part.path} is not a whole Parquet file: {error}') from error
@@ -372,13 +373,3 @@ def _number(ids: Tensor, number: int | None, group: Group) -> int:
         return number
     largest = ids.amax() if ids.numel() > 0 else ids.new_tensor(-1)
     return int(sum_over(largest, group, torch.distributed.ReduceOp.MAX)) + 1
-
-
-def _parquet() -> Any:
-    try:
-        from pyarrow import parquet
-    except ImportError as error:
-        raise ImportError(
-            'a Parquet file needs pyarrow; install it with: pip install "pyg-mmgef[cli]"'
-        ) from error
-    return parquet

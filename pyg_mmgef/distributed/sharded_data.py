@@ -1,13 +1,13 @@
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
-from torch_geometric.sampler import HeteroSamplerOutput
 from torch_geometric.typing import EdgeType, NodeType
 
 from pyg_mmgef.distributed._exchange import (
     Group,
+    check_own,
     even_starts,
     fetch_rows,
     owner_of,
@@ -18,6 +18,7 @@ from pyg_mmgef.distributed._exchange import (
 from pyg_mmgef.distributed._sharded_lists import ShardedLists
 from pyg_mmgef.distributed._together import raise_together
 from pyg_mmgef.distributed.partition import FeatureShard, InteractionShard
+from pyg_mmgef.loader._expand import Expansion, Seeds, expand
 from pyg_mmgef.schema import INTERACTS, ITEM, REV_INTERACTS, USER
 from pyg_mmgef.typing import WeightedGraph
 from pyg_mmgef.validate import check_edge_index, check_edge_weight
@@ -116,11 +117,7 @@ class ShardedData:
             sizes = self.num_nodes[ITEM], self.num_nodes[ITEM]
             check_edge_index(relation, edge_index, sizes, (ITEM, ITEM))
             check_edge_weight(relation, edge_weight, edge_index)
-            ends = edge_index[1]
-            if bool(((ends < self.items.start) | (ends >= self.items.stop)).any()):
-                raise ValueError(
-                    f'the edges of {relation!r} must go into the items {self.items} of this process'
-                )
+            check_own(relation, edge_index[1], self.items)
 
     def _lists(
         self, edge_type: EdgeType, edge_index: Tensor, values: Tensor | None = None
@@ -130,14 +127,38 @@ class ShardedData:
             edge_index, self.num_nodes[source], self.starts[destination], self.group, values
         )
 
-    def batch_of(self, sample: HeteroSamplerOutput) -> HeteroData:
-        """Return the batch of a sample: the attributes of its nodes and edges, of any process.
+    @property
+    def relations(self) -> list[str]:
+        """The relations of the item graphs."""
+        return [relation for source, relation, end in self.lists if source == end]
 
-        All processes must call it together, each with a sample of its own.
+    def sample(
+        self,
+        seeds: Mapping[NodeType, Tensor],
+        expansions: Sequence[Expansion],
+        *,
+        replace: bool = False,
+        seed: int = 0,
+    ) -> HeteroData:
+        """Return the subgraph around some users and items, with its attributes, of any process.
+
+        All processes must call it together, each with seeds of its own.
 
         Args:
-            sample: Nodes, numbered over all processes, and edges of :attr:`lists`.
+            seeds: Distinct users and items, numbered over all processes.
+            expansions: How many neighbours each hop has along each edge type.
+            replace: Whether a neighbour may be sampled repeatedly. (default: :obj:`False`)
+            seed: What the sample depends on. (default: ``0``)
         """
+        sample = expand(
+            self.lists,
+            self.num_nodes,
+            Seeds(seeds),
+            expansions,
+            last=False,
+            replace=replace,
+            seed=seed,
+        )
         batch = HeteroData()
         for node_type, rows in self.rows.items():
             ids = sample.node[node_type]

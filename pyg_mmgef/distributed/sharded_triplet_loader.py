@@ -10,7 +10,7 @@ from torch_geometric.typing import EdgeType
 from pyg_mmgef.distributed._exchange import gather, gather_rows, place_in
 from pyg_mmgef.distributed._together import raise_together
 from pyg_mmgef.distributed.sharded_data import ShardedData
-from pyg_mmgef.loader._expand import Seeds, expand, expansions_of, hops_of
+from pyg_mmgef.loader._expand import expansions_of, hops_of
 from pyg_mmgef.loader._negatives import NegativeSampler
 from pyg_mmgef.loader._subgraph_batches import as_seeds, set_triplets
 from pyg_mmgef.schema import ITEM
@@ -77,8 +77,7 @@ class ShardedTripletLoader:
         check_not_negative('num_item_layers', num_item_layers, integer=True)
         check_positive('num_negatives', num_negatives)
         check_not_negative('seed', seed, integer=True)
-        relations = [relation for source, relation, end in data.lists if source == end]
-        self._expansions = expansions_of(num_neighbors, num_item_layers, relations)
+        self._expansions = expansions_of(num_neighbors, num_item_layers, data.relations)
         self.data, self.num_neighbors = data, num_neighbors
         self.batch_size, self.shuffle, self.replace = batch_size, shuffle, replace
         self.num_negatives, self.seed, self.epoch = num_negatives, seed, 0
@@ -117,16 +116,7 @@ class ShardedTripletLoader:
     def _subgraph(self, users: Tensor, items: Tensor, negatives: Tensor, seed: int) -> HeteroData:
         """Return the subgraph around some triplets, whose users are those of this process."""
         seeds, local = as_seeds((users + self.data.users.start, items, negatives))
-        sample = expand(
-            self.data.lists,
-            self.data.num_nodes,
-            Seeds(seeds),
-            self._expansions,
-            last=False,
-            replace=self.replace,
-            seed=seed,
-        )
-        batch = self.data.batch_of(sample)
+        batch = self.data.sample(seeds, self._expansions, replace=self.replace, seed=seed)
         batch.set_value_dict('num_hops', hops_of(self._expansions))
         set_triplets(batch, local)
         return batch

@@ -18,10 +18,16 @@ from pyg_mmgef.exports.item_index import INDICES, inner_product_index
 from pyg_mmgef.exports.programs import ContentProgram, export_program, write_onnx, write_program
 from pyg_mmgef.exports.thumbnails import write_thumbnails
 from pyg_mmgef.exports.version_folder import new_version
-from pyg_mmgef.files import Entry, open_atomically, safetensors_pieces, write_array
+from pyg_mmgef.files import (
+    Entry,
+    import_arrow,
+    open_atomically,
+    safetensors_pieces,
+    write_array,
+)
 from pyg_mmgef.validate import check_choice, check_fraction
 
-__all__ = ['write_export']
+__all__ = ['check_options', 'write_export']
 
 FORMAT = 1
 WRITERS = {'pt2': write_program, 'onnx': write_onnx}
@@ -100,11 +106,7 @@ def write_export(
             an argument is out of range, or the folder holds something else.
         ImportError: If an optional package is missing.
     """
-    check_choice('index', index, INDICES)
-    check_fraction('recall', recall, '(0, 1]')
-    for name in programs:
-        if name not in WRITERS:
-            raise ValueError(f'{spelt("programs")} must be among {list(WRITERS)} (got {name!r})')
+    check_options(index, recall, programs)
     _check_sizes(z_user, z_item, user_ids, catalog, seen, popularity)
     folder = Path(folder).expanduser()
     with new_version(folder) as new:
@@ -133,6 +135,18 @@ def write_export(
         }
         new.readme = resources.files('pyg_mmgef.exports').joinpath('readme.md').read_text('utf-8')
     return folder
+
+
+def check_options(index: str, recall: float, programs: Sequence[str]) -> None:
+    """Raise a :class:`ValueError` if an option of :func:`write_export` is out of range.
+
+    So it can be known before anything is computed for the export.
+    """
+    check_choice('index', index, INDICES)
+    check_fraction('recall', recall, '(0, 1]')
+    for name in programs:
+        if name not in WRITERS:
+            raise ValueError(f'{spelt("programs")} must be among {list(WRITERS)} (got {name!r})')
 
 
 def _check_sizes(
@@ -180,9 +194,7 @@ def _blocks(x: NDArray[np.float32]) -> Iterator[bytes]:
 
 
 def _write_ids(path: Path, ids: Sequence[Any] | NDArray[Any]) -> None:
-    import pyarrow as pa
-    from pyarrow import parquet
-
+    pa, parquet = import_arrow(), import_arrow('parquet')
     parquet.write_table(pa.table({'id': pa.array(ids)}), path)
 
 

@@ -1,6 +1,7 @@
 """Files that are whole: written atomically, with a checksum that is compared when they are read."""
 
 from pyg_mmgef.files.arrays import load_arrays, write_array
+from pyg_mmgef.files.arrow import import_arrow
 from pyg_mmgef.files.atomic import (
     disk_errors_name,
     make_folder,
@@ -21,6 +22,7 @@ __all__ = [
     'damaged',
     'disk_errors_name',
     'has_sha256',
+    'import_arrow',
     'load_arrays',
     'make_folder',
     'open_atomically',

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from pyg_mmgef.files import make_folder, open_atomically
+from pyg_mmgef.files import import_arrow, make_folder, open_atomically
 from pyg_mmgef.ranking._inputs import candidate_items, check_embeddings, pair_keys
 from pyg_mmgef.ranking.scoring import TopItems
 from pyg_mmgef.search._rows import as_writable
@@ -161,7 +161,7 @@ class _Table:
     """The rows of the file, as Arrow has them."""
 
     def __init__(self, user_ids: Ids, item_ids: Ids, titles: Sequence[str | None] | None) -> None:
-        self._pa = _pyarrow()
+        self._pa = import_arrow()
         self._users, self._items = (
             self._pa.array(ids.cpu().numpy() if isinstance(ids, Tensor) else ids)
             for ids in (user_ids, item_ids)
@@ -195,16 +195,6 @@ class _Table:
 
     def _taken(self, ids: Any, rows: Tensor) -> Any:
         return ids.take(self._pa.array(rows.cpu().numpy()))
-
-
-def _pyarrow() -> Any:
-    try:
-        import pyarrow
-    except ImportError as error:
-        raise ImportError(
-            'a Parquet file needs pyarrow; install it with: pip install "pyg-mmgef[cli]"'
-        ) from error
-    return pyarrow
 
 
 def _as_tensor(name: str, z: Tensor | NDArray[Any]) -> Tensor:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyg_mmgef.exports import write_export
+from pyg_mmgef.exports.write_export import check_options
 from pyg_mmgef.runs.run import Run
 from pyg_mmgef.schema import interactions
 
@@ -48,6 +49,7 @@ def export(
             folder holds something else.
         ImportError: If an optional package is missing.
     """
+    check_options(index, recall, programs)
     model = type(run.model).__name__
     z_user, z_item = (_vectors(z, model) for z in (run.z_user, run.z_item))
     count = interactions(run.train)[1].bincount(minlength=len(z_item))
